@@ -1,0 +1,149 @@
+"""The shape of a checkpoint, read from the family's own `config.json`.
+
+Only keys that change the arithmetic are kept. Nothing is guessed: a missing key that matters is an error that names it,
+since a wrong RoPE factor or mask id gives fluent text that is quietly wrong (`factor` is obeyed as written, even below 1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ARCHITECTURE = "NemotronLabsDiffusionModel"
+MODEL_TYPE = "nemotron_labs_diffusion"
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used; the message says which file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RopeConfig:
+    """YaRN over rotary positions with the family's attention factor of exactly 1, plus the llama-4 query scale."""
+
+    theta: float
+    factor: float
+    original_max_position: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    query_scale_beta: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Sizes are counts; `head_dim` is never derived, because heads * head_dim differs from `hidden_size` at 3B and 14B."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    intermediate_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    rms_norm_eps: float
+    rope: RopeConfig
+    max_position_embeddings: int
+    bos_token_id: int
+    eos_token_id: int
+    mask_token_id: int
+    block_size: int
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelConfig:
+        """Read `folder/config.json`. Raises CheckpointError when it is absent, malformed or of another family."""
+        path = folder / "config.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{path} is missing: point PALIMPSEST_CHECKPOINT at a checkpoint folder") from error
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise CheckpointError(f"{path} must hold a JSON object")
+        return cls.from_document(document)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> ModelConfig:
+        """Build from the parsed `config.json`. Raises CheckpointError naming the key that is missing or unsupported."""
+        if document.get("model_type") != MODEL_TYPE:
+            raise CheckpointError(f"model_type must be {MODEL_TYPE!r}, not {document.get('model_type')!r}")
+        for key in ("attention_bias", "mlp_bias", "tie_word_embeddings"):
+            if document.get(key, False):
+                raise CheckpointError(f"{key} is true, but the family has neither biases nor a tied head")
+        try:
+            return cls(
+                **{key: int(document[key]) for key in _INTEGERS},
+                rms_norm_eps=float(document["rms_norm_eps"]),
+                rope=_rope(document),
+            )
+        except KeyError as error:
+            raise CheckpointError(f"config.json lacks {error.args[0]!r}, which has no safe default") from error
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"config.json holds a value of the wrong type: {error}") from error
+
+    def document(self) -> dict[str, Any]:
+        """The `config.json` of this shape, in the family's layout."""
+        return {
+            "architectures": [ARCHITECTURE],
+            "model_type": MODEL_TYPE,
+            **{key: getattr(self, key) for key in _INTEGERS},
+            "rms_norm_eps": self.rms_norm_eps,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "mlp_bias": False,
+            "attention_dropout": 0.0,
+            "tie_word_embeddings": False,
+            "sliding_window": None,
+            "dlm_paradigm": "bidirectional",
+            "torch_dtype": "float32",
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": self.rope.theta,
+                "factor": self.rope.factor,
+                "original_max_position_embeddings": self.rope.original_max_position,
+                "beta_fast": self.rope.beta_fast,
+                "beta_slow": self.rope.beta_slow,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+                "llama_4_scaling_beta": self.rope.query_scale_beta,
+            },
+        }
+
+
+_INTEGERS = (
+    "hidden_size",
+    "num_hidden_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+    "bos_token_id",
+    "eos_token_id",
+    "mask_token_id",
+    "block_size",
+)
+
+
+def _rope(document: Mapping[str, Any]) -> RopeConfig:
+    """Accept `rope_parameters`, `rope_scaling`, or either with a top-level `rope_theta`."""
+    found = document.get("rope_parameters") or document.get("rope_scaling")
+    if not isinstance(found, dict):
+        raise KeyError("rope_parameters")
+    if found.get("rope_type", found.get("type")) != "yarn":
+        raise ValueError("rope_type must be 'yarn'")
+    if found.get("mscale", 1) != found.get("mscale_all_dim", 1):
+        raise ValueError("mscale and mscale_all_dim differ, so the attention factor would not be 1")
+    theta = found["rope_theta"] if "rope_theta" in found else document["rope_theta"]
+    return RopeConfig(
+        theta=float(theta),
+        factor=float(found["factor"]),
+        original_max_position=int(found["original_max_position_embeddings"]),
+        beta_fast=float(found.get("beta_fast", 32)),
+        beta_slow=float(found.get("beta_slow", 1)),
+        query_scale_beta=float(found.get("llama_4_scaling_beta", 0.0)),
+    )

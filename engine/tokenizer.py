@@ -1,0 +1,171 @@
+"""Text to token ids and back, and the family's chat format.
+
+Promise: special ids come only from the chat format itself, never from text, because the backend that encodes
+text holds no special token at all: a literal `<|im_end|>` or mask token in a prompt is plain characters.
+Decoding is exact: `decode_bytes` gives the very bytes of every ordinary id and nothing for a special one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from tokenizers import Tokenizer as Backend
+
+from engine.config import CheckpointError
+from engine.errors import InvalidRequest
+
+TURN_START: Final = "<|im_start|>"
+TURN_END: Final = "<|im_end|>"
+THINK_START: Final = "<think>"
+THINK_END: Final = "</think>"
+MASK: Final = "<SPECIAL_100>"
+
+
+class Role(StrEnum):
+    """Who speaks in a turn."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; content is ordinary text and never read for special tokens."""
+
+    role: Role
+    content: str
+
+
+class Tokenizer:
+    """A byte-level BPE vocabulary and the family's chat format; immutable, safe to share between threads.
+
+    `special` holds the ids that never show as text, `size` is one more than the largest id.
+    """
+
+    __slots__ = ("_backend", "_bytes", "_ids", "eos_id", "mask_id", "size", "special")
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        """Build from a parsed `tokenizer.json`. Raises CheckpointError when it is not of this family."""
+        added = {str(entry["content"]): entry for entry in document.get("added_tokens", ())}
+        vocabulary = {str(text): int(rank) for text, rank in document["model"]["vocab"].items()}
+        self._ids: dict[str, int] = vocabulary | {text: int(entry["id"]) for text, entry in added.items()}
+        self.special: frozenset[int] = frozenset(int(e["id"]) for e in added.values() if e.get("special"))
+        self.size: int = 1 + max(self._ids.values())
+        self.eos_id: int = self.id_of(TURN_END)
+        self.mask_id: int = self.id_of(MASK)
+        for needed in (TURN_START, THINK_START, THINK_END):
+            self.id_of(needed)
+        self._bytes: dict[int, bytes] = _byte_table(vocabulary, added)
+        self._backend: Backend = _plain_backend(document, frozenset(added))
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """Read `folder/tokenizer.json`. Raises CheckpointError when it is absent, malformed or foreign."""
+        path = folder / "tokenizer.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{path} is missing: point at a whole checkpoint folder") from error
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not valid JSON: download it again") from error
+        try:
+            return cls(document)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} is not a fast byte-level BPE tokenizer file") from error
+
+    def id_of(self, token: str) -> int:
+        """The id of a token by its exact string. Raises CheckpointError when the vocabulary lacks it."""
+        if token not in self._ids:
+            raise CheckpointError(f"the tokenizer has no token {token!r}: it is not of the expected family")
+        return self._ids[token]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ordinary text, without begin or end markers; never contains a special id.
+
+        Raises InvalidRequest for text that is not Unicode (an unpaired surrogate, which JSON can carry).
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidRequest("the text holds an unpaired surrogate: send valid Unicode") from error
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """Exact UTF-8 bytes of the ids; special ids and ids beyond the vocabulary give nothing."""
+        return b"".join(self._bytes.get(token, b"") for token in ids)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of the ids; bytes that are not valid UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def render_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of the prompt, ending in the assistant opening with thinking off (facts: model.md 1.6).
+
+        The system block is always present, empty when the conversation does not start with one.
+        """
+        turns = list(messages)
+        if not turns or turns[0].role is not Role.SYSTEM:
+            turns.insert(0, Message(Role.SYSTEM, ""))
+        ids: list[int] = []
+        for turn in turns:
+            ids += [*self._opening(turn), self.eos_id, *self.encode("\n")]
+        return ids + self._assistant_opening()
+
+    def _opening(self, turn: Message) -> list[int]:
+        if turn.role is Role.ASSISTANT:
+            return self._assistant_opening() + self.encode(_spoken(turn.content))
+        return [self.id_of(TURN_START), *self.encode(f"{turn.role}\n{turn.content}")]
+
+    def _assistant_opening(self) -> list[int]:
+        start, think, end = (self.id_of(token) for token in (TURN_START, THINK_START, THINK_END))
+        return [start, *self.encode(f"{Role.ASSISTANT}\n"), think, end]
+
+
+def _spoken(content: str) -> str:
+    """Past reasoning is cut from the history, as the family's template does by default."""
+    return content.rsplit(THINK_END, 1)[-1] if THINK_END in content else content
+
+
+def _plain_backend(document: Mapping[str, Any], special: frozenset[str]) -> Backend:
+    """The same BPE with every added token removed, from the matcher and from the vocabulary.
+
+    The library's own switch (`encode_special_tokens`) still matches added tokens not flagged special, and
+    `ignore_merges` could pick a whole reserved string; without the entries neither can happen.
+    """
+    model = dict(document["model"])
+    model["vocab"] = {text: rank for text, rank in model["vocab"].items() if text not in special}
+    model["unk_token"] = None
+    plain = {**document, "added_tokens": [], "post_processor": None, "model": model}
+    plain |= {"truncation": None, "padding": None}
+    try:
+        return Backend.from_str(json.dumps(plain))
+    except Exception as error:
+        # The library raises a bare Exception for every malformed document.
+        raise CheckpointError(f"the tokenizer file cannot be used: {error}") from error
+
+
+def _byte_table(vocabulary: Mapping[str, int], added: Mapping[str, Mapping[str, Any]]) -> dict[int, bytes]:
+    """Bytes of every id that stands for text; added tokens not flagged special stand for themselves."""
+    alphabet = _byte_alphabet()
+    table: dict[int, bytes] = {}
+    for text, rank in vocabulary.items():
+        if text not in added:
+            table[rank] = bytes(alphabet[character] for character in text)
+    for text, entry in added.items():
+        if not entry.get("special"):
+            table[int(entry["id"])] = text.encode("utf-8")
+    return table
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Byte-level BPE writes a byte as one printable character: itself if printable, else from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in frozenset(printable)]
+    alphabet = {chr(byte): byte for byte in printable}
+    return alphabet | {chr(0x100 + place): byte for place, byte in enumerate(hidden)}

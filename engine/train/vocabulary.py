@@ -1,0 +1,105 @@
+"""The tiny checkpoint's vocabulary: a byte-level BPE of 1024 ids trained on the task grammar.
+
+Promise: ids 0-127 are reserved like the family's, 128-383 are the 256 bytes, the rest are merges; the same
+corpus gives the same files. The folder can be read by `engine.tokenizer.Tokenizer` and by
+`PreTrainedTokenizerFast`.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from engine.config import CheckpointError
+from engine.train.grammar import Split, task
+
+SIZE: Final = 1024
+RESERVED: Final = 128
+TASKS: Final = 4000
+NAMED: Final = {
+    0: "<unk>", 1: "<s>", 2: "</s>", 3: "[INST]", 4: "[/INST]", 10: "<|im_start|>", 11: "<|im_end|>",
+    12: "<think>", 13: "</think>", 14: "<tool_call>", 15: "</tool_call>", 16: "<tool_response>",
+    17: "</tool_response>",
+}  # fmt: skip
+# A line break keeps its indent, digits stand alone, and words keep one leading space or underscore.
+PIECES: Final = r"\n+ *|[ _]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+
+CHAT_TEMPLATE: Final = """\
+{%- if not messages or messages[0].role != 'system' -%}
+{{- '<|im_start|>system\\n<|im_end|>\\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+{%- if message.role == 'assistant' -%}
+{{- '<|im_start|>assistant\\n<think></think>' + message.content.split('</think>')[-1] + '<|im_end|>\\n' -}}
+{%- else -%}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n<think></think>' -}}
+{%- endif -%}
+"""
+
+
+def reserved() -> list[str]:
+    """The strings of ids 0-127, in order; id 100, the mask, is `<SPECIAL_100>`."""
+    return [NAMED.get(rank, f"<SPECIAL_{rank}>") for rank in range(RESERVED)]
+
+
+def train(tasks: int) -> Tokenizer:
+    """Train on the first `tasks` training tasks. Raises CheckpointError when they give less than 1024 ids."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=SIZE,
+        special_tokens=reserved(),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(tasks), trainer)
+    if tokenizer.get_vocab_size() != SIZE:
+        raise CheckpointError(
+            f"{tasks} tasks give only {tokenizer.get_vocab_size()} ids: train on more tasks"
+        )
+    return tokenizer
+
+
+def build(folder: Path, tasks: int = TASKS) -> None:
+    """Train and write in one go. Raises CheckpointError like `train`."""
+    write(train(tasks), folder)
+
+
+def write(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": NAMED[1],
+        "eos_token": NAMED[11],
+        "unk_token": NAMED[0],
+        "mask_token": "<SPECIAL_100>",
+        "add_bos_token": False,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+    }
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+def _texts(tasks: int) -> Iterator[str]:
+    for seed in range(tasks):
+        made = task(seed, Split.TRAIN)
+        yield f"system\nuser\n{made.prompt}"
+        yield f"assistant\n{made.answer}"

@@ -1,0 +1,118 @@
+"""Loading: exact names, hard errors, the drafter's scale, and nothing but safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.config import CheckpointError, ModelConfig
+from engine.model.checkpoint import digest, load, save
+from engine.model.network import plain_linear
+from engine.train.vocabulary import build
+from tests.engine.small import small_config, small_network
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vocabulary")
+    build(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, vocabulary: Path) -> Path:
+    save(tmp_path / "model", small_network(3, vocab_size=1024), vocabulary)
+    return tmp_path / "model"
+
+
+def _edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_saved_weights_come_back_bit_for_bit(folder: Path) -> None:
+    """A checkpoint loads to the very tensors that were saved, and its digest names them."""
+    network = small_network(3, vocab_size=1024)
+    loaded = load(folder)
+    for (name, before), (_, after) in zip(network.named_parameters(), loaded.network.named_parameters(), strict=True):
+        assert torch.equal(before, after), name
+    assert loaded.weights_digest == digest(folder)
+    assert loaded.config == small_config(1024)
+
+
+def test_names_are_those_of_the_release(folder: Path) -> None:
+    """9 tensors a layer and 3 more, and the adapter's under PEFT's prefix."""
+    names = set(load_file(folder / "model.safetensors"))
+    assert len(names) == 9 * 2 + 3
+    assert {"encoder.embed_tokens.weight", "encoder.norm.weight", "diffusion_head.weight"} <= names
+    assert "encoder.layers.1.self_attn.o_proj.weight" in names
+    adapter = set(load_file(folder / "linear_spec_lora" / "adapter_model.safetensors"))
+    assert "base_model.model.encoder.layers.0.self_attn.o_proj.lora_A.weight" in adapter
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
+def test_a_wrong_tensor_is_a_hard_error(folder: Path, change: str) -> None:
+    """A missing, an unknown or a misshapen tensor is refused by name."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    if change == "missing":
+        del tensors["encoder.norm.weight"]
+    elif change == "unknown":
+        tensors["encoder.surprise.weight"] = torch.zeros(2)
+    else:
+        tensors["encoder.norm.weight"] = torch.zeros(7)
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match="surprise" if change == "unknown" else "norm"):
+        load(folder)
+
+
+def test_prefixed_exports_load(folder: Path) -> None:
+    """Exports that put every tensor under `language_model.` carry the same model."""
+    path = folder / "model.safetensors"
+    expected = load(folder).network.diffusion_head.weight.clone()
+    save_file({f"language_model.{name}": value for name, value in load_file(path).items()}, path)
+    assert torch.equal(expected, load(folder).network.diffusion_head.weight)
+
+
+def test_lora_adds_four_times_b_a_x() -> None:
+    """The drafter's product is scaled by alpha / r = 4 and only where the gate is open."""
+    attention = small_network(5).layers[0].self_attn
+    x = torch.randn(3, 64)
+    gate = torch.tensor([1.0, 0.0, 1.0])
+
+    def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(-1, (4, 16))
+
+    turn = (torch.ones(3, 1, 16), torch.zeros(3, 1, 16))
+    hidden = torch.randn(3, 48)
+    out = attention(hidden, turn, torch.ones(3), attend, plain_linear, gate)
+    expected = x @ attention.o_proj.weight.T + gate[:, None] * 4.0 * (x @ attention.lora_a.T @ attention.lora_b.T)
+    assert torch.allclose(out, expected, atol=1e-5)
+
+
+def test_another_scale_or_target_is_refused(folder: Path) -> None:
+    """An adapter of another scale would draft wrongly without a sign, so it is refused."""
+    _edit(folder / "linear_spec_lora" / "adapter_config.json", lora_alpha=8)
+    with pytest.raises(CheckpointError, match="alpha"):
+        load(folder)
+
+
+@pytest.mark.parametrize("key", ["mask_token_id", "head_dim", "rope_parameters"])
+def test_config_has_no_silent_defaults(folder: Path, key: str) -> None:
+    """A key that changes the arithmetic must be there; the error names it."""
+    path = folder / "config.json"
+    document = json.loads(path.read_text())
+    del document[key]
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=key):
+        ModelConfig.read(folder)
+
+
+def test_a_pickle_is_never_opened(folder: Path) -> None:
+    """Bytes that are no safetensors are an error, whatever they are."""
+    (folder / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n.")
+    with pytest.raises(CheckpointError, match="safetensors"):
+        load(folder)
