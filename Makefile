@@ -1,0 +1,63 @@
+# Everything here needs Python 3.11 or later and make; the rest is installed into .venv on first use, and again
+# only when pyproject.toml or constraints.txt change. Choose another interpreter with `make demo PYTHON=...`.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/installed.stamp
+PYTHON ?=
+ARGS   ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+# An environment whose interpreter has gone, or that was made for another folder, is installed again.
+ifneq ($(shell $(BIN)/python -c 'print(open("$(STAMP)").read())' 2>/dev/null),$(CURDIR))
+$(shell rm -f $(STAMP))
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test serve check train install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP) ## database, gateway and model: the same questions in every mode, then an offline proof
+	$(BIN)/palimpsest demo $(ARGS)
+
+test: $(STAMP) ## the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+serve: $(STAMP) ## keep the gateway running
+	$(BIN)/palimpsest serve $(ARGS)
+
+check: $(STAMP) ## lint, format, types, and the arrows between the rooms
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+train: $(STAMP) ## train the tiny checkpoint anew (about an hour and a half on two cores)
+	$(BIN)/palimpsest train $(ARGS)
+
+install: $(STAMP) ## the virtual environment alone
+
+clean: ## remove the virtual environment, builds and caches, but never var/ (data and keys)
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The constraints pin torch by version alone, so a build already installed (CPU or CUDA) is never replaced.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --root-user-action=ignore -c constraints.txt -e '.[embedded,demo,dev]'
+	@printf '%s' '$(CURDIR)' > $@
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "$$python -m venv $(VENV)"; \
+	    "$$python" -m venv --clear $(VENV) && exit 0; \
+	    rm -rf $(VENV); \
+	    echo "make: $$python could not make a virtual environment; on Debian and Ubuntu install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	done; \
+	echo "make: Python 3.11 or later is needed and none was found; install one or say PYTHON=/path/to/python3" >&2; \
+	exit 1
