@@ -1,9 +1,4 @@
-"""The engine's errors: one small tree.
-
-    EngineError
-    ├── InvalidRequest   the caller asked for something that cannot run; the message says what to change
-    └── NumericFault     the network gave a value that is not a number; only that generation ends
-"""
+"""The engine's errors: `EngineError`, and under it `InvalidRequest` (the caller's) and `NumericFault` (the numbers')."""
 
 from __future__ import annotations
 

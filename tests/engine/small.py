@@ -29,9 +29,7 @@ def small_config(vocab_size: int = 128, layers: int = 2) -> ModelConfig:
     )
 
 
-def small_network(
-    seed: int = 0, vocab_size: int = 128, layers: int = 2, lora: bool = True, spread: float = 8.0
-) -> Network:
+def small_network(seed: int = 0, vocab_size: int = 128, layers: int = 2, lora: bool = True, spread: float = 8.0) -> Network:
     """Random weights spread wide enough that argmaxes vary; `lora` also fills the drafter's second factor."""
     network = initialise(small_config(vocab_size, layers), seed, lora_rank=4)
     generator = torch.Generator().manual_seed(seed + 1)

@@ -1,0 +1,169 @@
+"""Everything the engine says about a generation, in the order in which it happened.
+
+The output of a generation is the concatenation of `.output` of its BlockDecoded, SpecRound and RunDecoded events; nothing
+else is needed to rebuild the text. Arrays are tuples; floats already hold their recorded (float32) value. `forwards` counts the
+network passes after prefill in which the generation had rows. `complete` is False on the last event of a generation that was
+aborted or failed in the middle of a block or round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from engine.request import Mode
+
+
+class NoteKind(StrEnum):
+    """Why the engine wrote a note."""
+
+    ABORTED = "aborted"
+    FAULT = "fault"
+    ROLLBACK = "rollback"
+    MODE_SWITCH = "mode_switch"
+
+
+class FinishReason(StrEnum):
+    """Why a generation ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ABORTED = "aborted"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The generation began; every effective value that, with the weights, decides its tokens."""
+
+    generation: UUID
+    mode: Mode
+    block_length: int
+    threshold: float | None
+    max_steps: int
+    seed_first: bool
+    temperature: float
+    seed: int
+    choice: int
+    prompt_tokens: int
+    max_tokens: int
+    numeric: str
+    fingerprint: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """The prompt's `tokens` are in the cache after `passes` causal passes (not counted as forwards)."""
+
+    generation: UUID
+    tokens: int
+    passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiseStep:
+    """One bidirectional pass over a block, all tuples B long.
+
+    `masked` is the state before the step; `proposal` and `confidence` (raw softmax probability) speak for masked
+    positions, elsewhere they hold the known token and 0; `committed` marks the proposals that were kept.
+    """
+
+    masked: tuple[bool, ...]
+    proposal: tuple[int, ...]
+    confidence: tuple[float, ...]
+    committed: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDecoded:
+    """A diffusion block at absolute position `start`, with all its denoise steps and the causal pass's opinion of it.
+
+    `commit_confidence` is the confidence at which each token was committed (1 for a seeded position, 0 for one that was
+    never committed because a stop id came first). `verifier_logprob[i]` is the causal log-probability of `tokens[i]`
+    at temperature 1; `agreement[i]` says that the causal pick would have been the same. `emitted` leading tokens are output.
+    An incomplete block has no verifier values, and ids of positions that are still masked are the mask id.
+    """
+
+    generation: UUID
+    index: int
+    start: int
+    seeded: bool
+    steps: tuple[DenoiseStep, ...]
+    tokens: tuple[int, ...]
+    commit_confidence: tuple[float, ...]
+    verifier_logprob: tuple[float, ...]
+    agreement: tuple[bool, ...]
+    emitted: int
+    forwards: int
+    complete: bool
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The ids that this block adds to the answer."""
+        return self.tokens[: self.emitted]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecRound:
+    """One draft and its verification, at absolute position `start` of `draft[0]`.
+
+    Linear: `draft[0]` is the seed, already output; `accepted` counts matched drafts m and the output is the m matches and
+    one causal token. Quadratic: `draft[0]` is the causal pick of the pass before; `accepted` counts the leading drafts that
+    are output, and the causal token after them is output too when it ends the answer. `draft_confidence[0]` is 1. `verified[i]`
+    is the causal pick after `draft[i]`. `logprob` is the verifier's, at temperature 1, per output id.
+    """
+
+    generation: UUID
+    index: int
+    start: int
+    draft: tuple[int, ...]
+    draft_confidence: tuple[float, ...]
+    verified: tuple[int, ...]
+    accepted: int
+    output: tuple[int, ...]
+    logprob: tuple[float, ...]
+    forwards: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunDecoded:
+    """Causal tokens from absolute position `start` on; the first token of a generation comes from prefill, at 0 forwards."""
+
+    generation: UUID
+    start: int
+    output: tuple[int, ...]
+    logprob: tuple[float, ...]
+    forwards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that is not a token but belongs to the record."""
+
+    generation: UUID
+    note: NoteKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of every admitted generation: totals over its events.
+
+    `output_digest` is SHA-256 in hex over all output ids, four bytes each, big-endian.
+    """
+
+    generation: UUID
+    reason: FinishReason
+    prompt_tokens: int
+    tokens: int
+    blocks: int
+    steps: int
+    rounds: int
+    forwards: int
+    output_digest: str
+
+
+Event = Admitted | Prefilled | BlockDecoded | SpecRound | RunDecoded | Noted | Finished

@@ -1,0 +1,139 @@
+"""What engine tests share: a loaded random model, requests with short names, runs, and a way to play the drafter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+from uuid import UUID, uuid4
+
+import torch
+from torch import Tensor
+
+from engine.engine import Engine
+from engine.events import BlockDecoded, Event, Finished, FinishReason, RunDecoded, SpecRound
+from engine.forward import run
+from engine.model.checkpoint import LoadedModel
+from engine.model.network import Network
+from engine.modes import decode
+from engine.plan import Flag, Plan
+from engine.request import GenerationRequest, Mode, Sampling
+from engine.session import Session
+from engine.tokenizer import Tokenizer
+from engine.train import vocabulary
+from tests.engine.small import small_network
+
+EXACT_MODES = (Mode.LINEAR_SPEC, Mode.QUADRATIC_SPEC)
+
+
+@lru_cache(maxsize=1)
+def tokenizer() -> Tokenizer:
+    """A real tokenizer; the engine never uses it, but a loaded model has one."""
+    return Tokenizer(json.loads(vocabulary.train(400).to_str()))
+
+
+def loaded(network: Network) -> LoadedModel:
+    """`network` as a checkpoint would give it."""
+    return LoadedModel("random", network.config, network, tokenizer(), "0" * 64)
+
+
+@lru_cache(maxsize=8)
+def model(seed: int = 0, vocab_size: int = 128, lora: bool = True, spread: float = 8.0) -> LoadedModel:
+    """A small random model, the same for equal arguments; tests must not write to it."""
+    return loaded(small_network(seed, vocab_size, lora=lora, spread=spread))
+
+
+def asked(mode: Mode, prompt: Sequence[int] = (1, 5, 9), tokens: int = 24, **changes: Any) -> GenerationRequest:
+    """A request; `temperature`, `seed`, `block` and `stop` stand for longer names."""
+    block = changes.pop("block", 8)
+    sampling = Sampling(changes.pop("temperature", 0.0), changes.pop("seed", 7), changes.pop("choice", 0))
+    fields: dict[str, Any] = {
+        "id": uuid4(),
+        "prompt": tuple(prompt),
+        "mode": mode,
+        "modes_permitted": frozenset(Mode),
+        "max_tokens": tokens,
+        "sampling": sampling,
+        "block_length": block,
+        "threshold": 0.9,
+        "max_steps": block,
+        "seed_first": True,
+        "stop_ids": frozenset(changes.pop("stop", ())),
+    }
+    return GenerationRequest(**(fields | changes))
+
+
+def events_of(engine: Engine, *requests: GenerationRequest) -> dict[UUID, list[Event]]:
+    """Run `requests` together to their end; their events, in order, by generation."""
+    for request in requests:
+        engine.submit(request)
+    found: dict[UUID, list[Event]] = {request.id: [] for request in requests}
+    while not engine.idle():
+        for event in engine.step():
+            found[event.generation].append(event)
+    return found
+
+
+def decoded(given: LoadedModel, request: GenerationRequest) -> list[Event]:
+    """All events of one request that runs alone."""
+    return events_of(Engine(given), request)[request.id]
+
+
+def output(events: Iterable[Event]) -> tuple[int, ...]:
+    """The answer, rebuilt from the events alone."""
+    return tuple(
+        token for event in events if isinstance(event, BlockDecoded | SpecRound | RunDecoded) for token in event.output
+    )
+
+
+def finished(events: Sequence[Event]) -> Finished:
+    """The closing event, which must be the last."""
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
+def play(
+    given: LoadedModel,
+    request: GenerationRequest,
+    rewrite: Callable[[Plan, Tensor], Tensor] = lambda plan, logits: logits,
+    watch: Callable[[Session], None] = lambda session: None,
+) -> tuple[list[Event], FinishReason]:
+    """Drive a mode by hand: `rewrite` may change the logits of a pass, `watch` sees the session after it."""
+    session = Session(request, given.config)
+    passes = decode(session)
+    step = next(passes)
+    while True:
+        plan = Plan.pack([(session.cache.committed, step)])
+        logits = rewrite(plan, run(given.network, plan, [session.cache]))
+        session.passed()
+        try:
+            step = passes.send(logits)
+        except StopIteration as ended:
+            events = session.drain()
+            reason: FinishReason = ended.value
+            return [*events, session.finished(reason)], reason
+        finally:
+            watch(session)
+
+
+def drafter(choose: Callable[[int], int]) -> Callable[[Plan, Tensor], Tensor]:
+    """A `rewrite` that makes every noisy row certain of `choose(absolute position)`."""
+
+    def rewrite(plan: Plan, logits: Tensor) -> Tensor:
+        rows = plan.wanted()
+        changed = logits.clone()
+        for index, row in enumerate(rows.tolist()):
+            if int(plan.flags[row]) & Flag.NOISY:
+                changed[index] = torch.full_like(changed[index], -1e4)
+                changed[index, choose(int(plan.position[row]))] = 1e4
+        return changed
+
+    return rewrite
+
+
+def causal_attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Plain causal attention without a cache, for asking the network directly."""
+    query, key, value = (x.transpose(-2, -3) for x in (query, key, value))
+    mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+    return mixed.transpose(-2, -3)
