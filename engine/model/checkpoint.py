@@ -170,9 +170,7 @@ def _fill(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: P
     with torch.no_grad():
         for name, value in found.items():
             if value.shape != expected[name].shape:
-                raise CheckpointError(
-                    f"{folder}: {name} is {tuple(value.shape)}, expected {tuple(expected[name].shape)}"
-                )
+                raise CheckpointError(f"{folder}: {name} is {tuple(value.shape)}, expected {tuple(expected[name].shape)}")
             expected[name].copy_(value)
 
 

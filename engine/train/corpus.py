@@ -49,9 +49,7 @@ def encode(made: Task, tokenizer: Tokenizer) -> Example:
     return Example((*prompt, *tokenizer.encode(made.answer), tokenizer.eos_id), len(prompt))
 
 
-def batches(
-    seed: int, split: Split, tokenizer: Tokenizer, *, size: int, length: int, start: int = 0
-) -> Iterator[Batch]:
+def batches(seed: int, split: Split, tokenizer: Tokenizer, *, size: int, length: int, start: int = 0) -> Iterator[Batch]:
     """Endless batches from step `start` on; `length` is the padded width and should hold nearly all."""
     for step in count(start):
         yield batch(seed, step, split, tokenizer, size=size, length=length)

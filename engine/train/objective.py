@@ -86,9 +86,7 @@ def causal_losses(network: Network, tokens: Tensor, scored: Tensor) -> Losses:
     return Losses(total, torch.zeros(()), count, 0)
 
 
-def joint_losses(
-    network: Network, tokens: Tensor, scored: Tensor, masked: Tensor, block: int, start: int = 0
-) -> Losses:
+def joint_losses(network: Network, tokens: Tensor, scored: Tensor, masked: Tensor, block: int, start: int = 0) -> Losses:
     """Both losses from one dual-stream pass.
 
     tokens int64 [batch, n]; scored and masked boolean [batch, n]; nothing before `start`, a multiple of `block`, is masked.
@@ -112,7 +110,7 @@ class _attention:  # noqa: N801 - reads as the function it stands for
     def __init__(self, mask: Tensor | None) -> None:
         self.mask = mask
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002 - one mask for all
         out = F.scaled_dot_product_attention(
             query.transpose(1, 2),
             key.transpose(1, 2),

@@ -68,9 +68,7 @@ def train(tasks: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(_texts(tasks), trainer)
     if tokenizer.get_vocab_size() != SIZE:
-        raise CheckpointError(
-            f"{tasks} tasks give only {tokenizer.get_vocab_size()} ids: train on more tasks"
-        )
+        raise CheckpointError(f"{tasks} tasks give only {tokenizer.get_vocab_size()} ids: train on more tasks")
     return tokenizer
 
 
