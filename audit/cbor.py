@@ -1,0 +1,286 @@
+"""Deterministic CBOR (RFC 8949, 4.2.1) with one spelling per value; the decoder refuses all others.
+
+The vocabulary is closed: integers of 64 bits, byte and text strings, arrays, maps with integer keys, false,
+true, null, floats in their shortest exact form, and big-endian RFC 8746 typed arrays of uint8, uint16,
+uint32, float32. Nothing else encodes or decodes: no NaN, no indefinite length, no other tag, no duplicate or
+unsorted key.
+"""
+
+from __future__ import annotations
+
+import array
+import math
+import struct
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from audit.errors import InvalidRecord, MalformedData
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 8
+_INTEGER_LIMIT = 1 << 64
+
+
+class Element(IntEnum):
+    """Element types of a typed array; the number is its RFC 8746 tag (all big-endian)."""
+
+    UINT8 = 64
+    UINT16 = 65
+    UINT32 = 66
+    FLOAT32 = 81
+
+
+_CODES = {Element.UINT8: "B", Element.UINT16: "H", Element.UINT32: "I", Element.FLOAT32: "f"}
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A one-dimensional typed array: element type and its big-endian bytes."""
+
+    element: Element
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.data) % self.width:
+            raise MalformedData(f"a {self.element.name} array of {len(self.data)} bytes is cut off")
+
+    @property
+    def width(self) -> int:
+        """Bytes per element."""
+        return array.array(_CODES[self.element]).itemsize
+
+    def __len__(self) -> int:
+        return len(self.data) // self.width
+
+    @classmethod
+    def of(cls, element: Element, numbers: Sequence[float]) -> Typed:
+        """Pack numbers; raises InvalidRecord when one does not fit the element exactly."""
+        try:
+            packed = array.array(_CODES[element], numbers)
+        except (OverflowError, TypeError, ValueError) as error:
+            raise InvalidRecord(f"a value does not fit a {element.name} array: {error}") from error
+        if element is Element.FLOAT32 and not _same_floats(packed, numbers):
+            raise InvalidRecord("round every value to float32 before it is recorded")
+        if sys.byteorder == "little":
+            packed.byteswap()
+        return cls(element, packed.tobytes())
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[int]) -> Typed:
+        """Pack token ids in the smaller of uint16 and uint32 that holds them all."""
+        small = max(ids, default=0) < 1 << 16
+        return cls.of(Element.UINT16 if small else Element.UINT32, ids)
+
+    def numbers(self) -> list[int] | list[float]:
+        """The elements as Python numbers; float32 comes back as the double of equal value."""
+        unpacked = array.array(_CODES[self.element], self.data)
+        if sys.byteorder == "little":
+            unpacked.byteswap()
+        return unpacked.tolist()
+
+
+Value: TypeAlias = "bool | int | float | bytes | str | Typed | Sequence[Value] | Mapping[int, Value] | None"
+
+
+def _same_floats(packed: array.array[float], numbers: Sequence[float]) -> bool:
+    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(packed, numbers, strict=True))
+
+
+def encode(value: Value) -> bytes:
+    """The one byte string of a value; raises InvalidRecord outside the vocabulary or over MAX_BYTES."""
+    out = bytearray()
+    _write(out, value, 0)
+    if len(out) > MAX_BYTES:
+        raise InvalidRecord(f"{len(out)} bytes of CBOR; split the record, at most {MAX_BYTES} are written")
+    return bytes(out)
+
+
+def _head(out: bytearray, major: int, number: int) -> None:
+    if number < 24:
+        out.append(major << 5 | number)
+    elif number < 1 << 8:
+        out += struct.pack(">BB", major << 5 | 24, number)
+    elif number < 1 << 16:
+        out += struct.pack(">BH", major << 5 | 25, number)
+    elif number < 1 << 32:
+        out += struct.pack(">BI", major << 5 | 26, number)
+    elif number < _INTEGER_LIMIT:
+        out += struct.pack(">BQ", major << 5 | 27, number)
+    else:
+        raise InvalidRecord(f"the integer {number} needs more than 64 bits")
+
+
+def _write(out: bytearray, value: Value, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidRecord(f"values nest deeper than {MAX_DEPTH}")
+    if value is None or isinstance(value, bool):
+        out.append(0xF6 if value is None else 0xF5 if value else 0xF4)
+    elif isinstance(value, int):
+        _head(out, *((0, value) if value >= 0 else (1, -1 - value)))
+    elif isinstance(value, float):
+        out += _shortest_float(value)
+    elif isinstance(value, bytes):
+        _head(out, 2, len(value))
+        out += value
+    elif isinstance(value, str):
+        _write_text(out, value)
+    elif isinstance(value, Typed):
+        _head(out, 6, value.element)
+        _write(out, value.data, depth + 1)
+    elif isinstance(value, Mapping):
+        _write_map(out, value, depth)
+    elif isinstance(value, Sequence):
+        _head(out, 4, len(value))
+        for item in value:
+            _write(out, item, depth + 1)
+    else:
+        raise InvalidRecord(f"{type(value).__name__} has no place in a record")
+
+
+def _write_text(out: bytearray, text: str) -> None:
+    try:
+        raw = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidRecord("text holds a lone surrogate; repair it before it is recorded") from error
+    _head(out, 3, len(raw))
+    out += raw
+
+
+def _write_map(out: bytearray, entries: Mapping[int, Value], depth: int) -> None:
+    ordered = []
+    for key, value in entries.items():
+        if isinstance(key, bool) or not isinstance(key, int):
+            raise InvalidRecord("map keys are integers")
+        ordered.append((encode(key), value))
+    _head(out, 5, len(ordered))
+    for raw, value in sorted(ordered, key=lambda entry: entry[0]):
+        out += raw
+        _write(out, value, depth + 1)
+
+
+def _shortest_float(value: float) -> bytes:
+    if math.isnan(value):
+        raise InvalidRecord("NaN is not recorded; note the fault instead")
+    for code, initial in (("e", 0xF9), ("f", 0xFA)):
+        try:
+            raw = struct.pack(">" + code, value)
+        except OverflowError:
+            continue
+        if struct.unpack(">" + code, raw)[0] == value:
+            return bytes([initial]) + raw
+    return b"\xfb" + struct.pack(">d", value)
+
+
+def decode(data: bytes, limit: int = MAX_BYTES) -> Value:
+    """The value of a byte string in deterministic form; raises MalformedData for any other byte string."""
+    if len(data) > limit:
+        raise MalformedData(f"{len(data)} bytes of CBOR where at most {limit} are allowed")
+    reader = _Reader(data)
+    value = reader.item(0)
+    if reader.at != len(data):
+        raise MalformedData(f"{len(data) - reader.at} bytes follow the value")
+    return value
+
+
+class _Reader:
+    """A cursor over the bytes of one value."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        end = self.at + count
+        if end > len(self.data):
+            raise MalformedData("the value ends too early")
+        piece = self.data[self.at : end]
+        self.at = end
+        return piece
+
+    def argument(self, info: int) -> int:
+        if info < 24:
+            return info
+        if info > 27:
+            raise MalformedData("indefinite lengths and reserved forms are refused")
+        size = 1 << (info - 24)
+        number = int.from_bytes(self.take(size), "big")
+        if number < (24 if size == 1 else 1 << (size * 4)):
+            raise MalformedData("a number is not in its shortest form")
+        return number
+
+    def item(self, depth: int) -> Value:
+        if depth > MAX_DEPTH:
+            raise MalformedData(f"values nest deeper than {MAX_DEPTH}")
+        initial = self.take(1)[0]
+        major, info = initial >> 5, initial & 31
+        if major == 7:
+            return self.simple(info)
+        number = self.argument(info)
+        if major == 0:
+            return number
+        if major == 1:
+            return -1 - number
+        if major == 2:
+            return self.take(number)
+        if major == 3:
+            return self.text(number)
+        if major == 4:
+            return [self.item(depth + 1) for _ in range(self.count(number))]
+        if major == 5:
+            return self.mapping(self.count(number), depth)
+        return self.typed(number, depth)
+
+    def count(self, number: int) -> int:
+        if number > len(self.data) - self.at:
+            raise MalformedData("more items are announced than bytes remain")
+        return number
+
+    def text(self, length: int) -> str:
+        try:
+            return self.take(length).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedData("a text string is not UTF-8") from error
+
+    def mapping(self, count: int, depth: int) -> dict[int, Value]:
+        entries: dict[int, Value] = {}
+        previous = b""
+        for _ in range(count):
+            start = self.at
+            key = self.item(depth + 1)
+            raw = self.data[start : self.at]
+            if isinstance(key, bool) or not isinstance(key, int):
+                raise MalformedData("a map key is not an integer")
+            if raw <= previous:
+                raise MalformedData("map keys are duplicate or out of order")
+            previous = raw
+            entries[key] = self.item(depth + 1)
+        return entries
+
+    def typed(self, tag: int, depth: int) -> Typed:
+        try:
+            element = Element(tag)
+        except ValueError as error:
+            raise MalformedData(f"tag {tag} is not permitted") from error
+        content = self.item(depth + 1)
+        if not isinstance(content, bytes):
+            raise MalformedData("a typed array is not a byte string")
+        return Typed(element, content)
+
+    def simple(self, info: int) -> Value:
+        if info in (20, 21, 22):
+            return {20: False, 21: True, 22: None}[info]
+        if info not in (25, 26, 27):
+            raise MalformedData(f"simple value {info} is not permitted")
+        size, code = {25: (2, ">e"), 26: (4, ">f"), 27: (8, ">d")}[info]
+        start = self.at - 1
+        value: float = struct.unpack(code, self.take(size))[0]
+        if math.isnan(value):
+            raise MalformedData("NaN is refused")
+        if _shortest_float(value) != self.data[start : self.at]:
+            raise MalformedData("a float is not in its shortest form")
+        return value

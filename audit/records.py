@@ -1,0 +1,285 @@
+"""The bodies of records, one frozen dataclass per kind, with the integer keys they have on the wire.
+
+Kinds, keys and meanings are append-only: a number is never reused and a field never changes its form under
+one schema version. Floats in planes are exact float32 values; token ids fit 32 bits. `audit/FORMAT.md` is the
+normative text, `tests/audit/vectors` holds golden bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TypeAlias
+from uuid import UUID
+
+from audit import cbor, forms
+from audit.errors import InvalidRecord, MalformedData
+from audit.forms import BITS, BOOL, BYTES, DIGEST, FLOAT, FLOATS, IDS, TEXT, TEXTS, UINT, UUID16, at
+
+SCHEMA = 1
+
+
+class Kind(IntEnum):
+    """What a record states. From 20 approvals, from 40 administration."""
+
+    REQUEST_OPEN = 1
+    PROMPT_BODY = 2
+    POLICY_DECISION = 3
+    BLOCK = 4
+    SPEC_ROUNDS = 5
+    DECODE_RUN = 6
+    GATE = 7
+    ENGINE_NOTE = 8
+    DELIVERY = 9
+    REQUEST_CLOSE = 10
+    REQUEST_ABANDONED = 11
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOpen:
+    """Kind 1: who asked, under which model, engine and sampler, with effective values."""
+
+    caller: str = field(metadata=at(1, TEXT))
+    workflow: str = field(metadata=at(2, TEXT))
+    model: str = field(metadata=at(3, TEXT))
+    weights_digest: bytes = field(metadata=at(4, DIGEST))
+    numeric: str = field(metadata=at(5, TEXT))
+    dtype: str = field(metadata=at(6, TEXT))
+    fingerprint: str = field(metadata=at(7, TEXT))
+    mode: str = field(metadata=at(8, TEXT))
+    modes_permitted: tuple[str, ...] = field(metadata=at(9, TEXTS))
+    block_length: int = field(metadata=at(10, UINT))
+    threshold: float | None = field(metadata=at(11, forms.maybe(FLOAT)))
+    max_steps: int = field(metadata=at(12, UINT))
+    seed_first: bool = field(metadata=at(13, BOOL))
+    temperature: float = field(metadata=at(14, FLOAT))
+    seed: int = field(metadata=at(15, UINT))
+    choice: int = field(metadata=at(16, UINT))
+    max_tokens: int = field(metadata=at(17, UINT))
+    prompt_tokens: int = field(metadata=at(18, UINT))
+    instance: UUID = field(metadata=at(19, UUID16))
+    """The gateway process that served the request."""
+    dialect: str = field(metadata=at(20, TEXT))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBody:
+    """Kind 2: JSON of the messages as received, and the token ids that the model was given."""
+
+    text: str = field(metadata=at(1, TEXT))
+    ids: tuple[int, ...] = field(metadata=at(2, IDS))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDecision:
+    """Kind 3: what the law said. A refusal ends its request; `status` is then its HTTP status, else 0."""
+
+    outcome: str = field(metadata=at(1, TEXT))
+    reason: str = field(metadata=at(2, TEXT))
+    mode: str = field(metadata=at(3, TEXT))
+    modes_permitted: tuple[str, ...] = field(metadata=at(4, TEXTS))
+    release: str = field(metadata=at(5, TEXT))
+    policy_digest: bytes = field(metadata=at(6, DIGEST))
+    rules: tuple[str, ...] = field(metadata=at(7, TEXTS))
+    status: int = field(metadata=at(8, UINT))
+
+    def __post_init__(self) -> None:
+        if self.outcome not in ("allow", "refuse") or self.release not in ("stream", "whole"):
+            raise InvalidRecord("a policy decision allows or refuses, and releases as stream or whole")
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlanes:
+    """Every denoising step of one block as deltas; made and read by `audit.trace`.
+
+    Bit planes hold `steps` rows of ceil(width / 8) bytes, first position in the highest bit, padding zero.
+    `ids` are the changed proposals row by row; step 0 has every position changed. `confidence` has one byte
+    (255 = 1.0) per masked position row by row.
+    """
+
+    steps: int = field(metadata=at(1, UINT))
+    width: int = field(metadata=at(2, UINT))
+    masked: bytes = field(metadata=at(3, BYTES))
+    committed: bytes = field(metadata=at(4, BYTES))
+    changed: bytes = field(metadata=at(5, BYTES))
+    ids: tuple[int, ...] = field(metadata=at(6, IDS))
+    confidence: bytes = field(metadata=at(7, BYTES))
+
+    def __post_init__(self) -> None:
+        stride = (self.width + 7) // 8
+        padding = (1 << (-self.width % 8)) - 1
+        for plane in (self.masked, self.committed, self.changed):
+            if len(plane) != self.steps * stride:
+                raise InvalidRecord("a bit plane has not one row per step")
+            if any(last & padding for last in plane[stride - 1 :: stride or 1]):
+                raise InvalidRecord("the padding of a bit plane is not zero")
+        if self.steps and _ones(self.changed[:stride]) != self.width:
+            raise InvalidRecord("step 0 states every proposal")
+        if _ones(self.changed) != len(self.ids) or _ones(self.masked) != len(self.confidence):
+            raise InvalidRecord("bit planes and the values they announce disagree")
+
+
+def _ones(plane: bytes) -> int:
+    return int.from_bytes(plane, "big").bit_count()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTrace:
+    """Kind 4: one diffusion block, every intermediate state and what the causal pass thought of it.
+
+    All planes have the block's length B; an unfinished block may leave the last three empty.
+    """
+
+    index: int = field(metadata=at(1, UINT))
+    start: int = field(metadata=at(2, UINT))
+    seeded: bool = field(metadata=at(3, BOOL))
+    steps: StepPlanes = field(metadata=at(4, forms.nested(StepPlanes)))
+    tokens: tuple[int, ...] = field(metadata=at(5, IDS))
+    commit_confidence: tuple[float, ...] = field(metadata=at(6, FLOATS))
+    verifier_logprob: tuple[float, ...] = field(metadata=at(7, FLOATS))
+    agreement: tuple[bool, ...] = field(metadata=at(8, BITS))
+    emitted: int = field(metadata=at(9, UINT))
+    forwards: int = field(metadata=at(10, UINT))
+    complete: bool = field(metadata=at(11, BOOL))
+
+    def __post_init__(self) -> None:
+        width, optional = len(self.tokens), (self.commit_confidence, self.verifier_logprob, self.agreement)
+        if self.steps.steps and self.steps.width != width:
+            raise InvalidRecord("the steps of a block have another width than its tokens")
+        if any(len(plane) != width and (self.complete or plane) for plane in optional):
+            raise InvalidRecord("a plane of a block has another length than its tokens")
+        if self.emitted > width:
+            raise InvalidRecord("a block cannot emit more tokens than it has")
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The leading tokens that belong to the answer."""
+        return self.tokens[: self.emitted]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecRoundTrace:
+    """One round of self-speculation: what was drafted, what the causal pass picked, how much was kept."""
+
+    index: int = field(metadata=at(1, UINT))
+    start: int = field(metadata=at(2, UINT))
+    draft: tuple[int, ...] = field(metadata=at(3, IDS))
+    draft_confidence: tuple[float, ...] = field(metadata=at(4, FLOATS))
+    verified: tuple[int, ...] = field(metadata=at(5, IDS))
+    accepted: int = field(metadata=at(6, UINT))
+    output: tuple[int, ...] = field(metadata=at(7, IDS))
+    logprob: tuple[float, ...] = field(metadata=at(8, FLOATS))
+    forwards: int = field(metadata=at(9, UINT))
+    complete: bool = field(metadata=at(10, BOOL))
+
+
+@dataclass(frozen=True, slots=True)
+class SpecRounds:
+    """Kind 5: consecutive rounds that were made durable together."""
+
+    rounds: tuple[SpecRoundTrace, ...] = field(metadata=at(1, forms.sequence(forms.nested(SpecRoundTrace))))
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRun:
+    """Kind 6: autoregressive ids of one flush with their log-probabilities."""
+
+    start: int = field(metadata=at(1, UINT))
+    output: tuple[int, ...] = field(metadata=at(2, IDS))
+    logprob: tuple[float, ...] = field(metadata=at(3, FLOATS))
+    forwards: int = field(metadata=at(4, UINT))
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """Kind 7: the figures a quality gate saw for one block, and its verdict."""
+
+    block_index: int = field(metadata=at(1, UINT))
+    names: tuple[str, ...] = field(metadata=at(2, TEXTS))
+    values: tuple[float, ...] = field(metadata=at(3, FLOATS))
+    verdict: str = field(metadata=at(4, TEXT))
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.values):
+            raise InvalidRecord("a gate verdict has one value per metric name")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNote:
+    """Kind 8: a fact of the engine (admitted, prefilled, aborted, fault, ...) and its detail."""
+
+    note: str = field(metadata=at(1, TEXT))
+    detail: str = field(metadata=at(2, TEXT))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Kind 9: how much was handed to the client, and how that ended: complete, aborted or withheld."""
+
+    bytes_released: int = field(metadata=at(1, UINT))
+    sha256_released: bytes = field(metadata=at(2, DIGEST))
+    outcome: str = field(metadata=at(3, TEXT))
+
+    def __post_init__(self) -> None:
+        if self.outcome not in ("complete", "aborted", "withheld"):
+            raise InvalidRecord("a delivery is complete, aborted or withheld")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestClose:
+    """Kind 10: the declared counts of a request; the verifier holds the records against them."""
+
+    reason: str = field(metadata=at(1, TEXT))
+    prompt_tokens: int = field(metadata=at(2, UINT))
+    tokens: int = field(metadata=at(3, UINT))
+    blocks: int = field(metadata=at(4, UINT))
+    steps: int = field(metadata=at(5, UINT))
+    rounds: int = field(metadata=at(6, UINT))
+    forwards: int = field(metadata=at(7, UINT))
+    output_digest: bytes = field(metadata=at(8, DIGEST))
+    """SHA-256 over all output ids, each as 4 big-endian bytes."""
+    records: int = field(metadata=at(9, UINT))
+    """Records of this request, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAbandoned:
+    """Kind 11: a later process found this request without an end; `last_seq` is its last record."""
+
+    found_by: UUID = field(metadata=at(1, UUID16))
+    last_seq: int = field(metadata=at(2, UINT))
+
+
+Body: TypeAlias = (
+    RequestOpen | PromptBody | PolicyDecision | BlockTrace | SpecRounds | DecodeRun
+    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned
+)  # fmt: skip
+
+BODIES: dict[Kind, type[Body]] = {
+    Kind.REQUEST_OPEN: RequestOpen, Kind.PROMPT_BODY: PromptBody, Kind.POLICY_DECISION: PolicyDecision,
+    Kind.BLOCK: BlockTrace, Kind.SPEC_ROUNDS: SpecRounds, Kind.DECODE_RUN: DecodeRun, Kind.GATE: GateVerdict,
+    Kind.ENGINE_NOTE: EngineNote, Kind.DELIVERY: Delivery, Kind.REQUEST_CLOSE: RequestClose,
+    Kind.REQUEST_ABANDONED: RequestAbandoned,
+}  # fmt: skip
+_KINDS = {body: kind for kind, body in BODIES.items()}
+
+
+def kind_of(body: Body) -> Kind:
+    """The kind number of a body."""
+    return _KINDS[type(body)]
+
+
+def encode_body(body: Body) -> bytes:
+    """Deterministic CBOR of a body (plaintext); raises InvalidRecord when a field is not in its form."""
+    return cbor.encode(forms.pack(body))
+
+
+def decode_body(kind: int, schema: int, data: bytes) -> Body:
+    """The body of plaintext bytes; raises MalformedData for an unknown kind, schema or spelling."""
+    try:
+        known = BODIES[Kind(kind)]
+    except ValueError as error:
+        raise MalformedData(f"record kind {kind} is unknown here; use a newer verifier") from error
+    if schema != SCHEMA:
+        raise MalformedData(f"schema {schema} of kind {kind} is unknown here; use a newer verifier")
+    return forms.unpack(known, cbor.decode(data))

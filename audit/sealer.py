@@ -1,0 +1,56 @@
+"""From an author's entry to a sealed record: id, key, ciphertext and a header that still lacks its place."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from audit.header import Header, uuid7
+from audit.keys import KeyStore
+from audit.ledger import SealedRecord, body_digest
+from audit.records import SCHEMA, Body, encode_body, kind_of
+from audit.sealing import request_key, seal
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record as its author knows it. Its body key belongs to `subject`, by default the actor."""
+
+    tenant: str
+    request: UUID | None
+    actor: str
+    policy: bytes | None
+    """SHA-256 of the policy in force, 32 bytes."""
+    body: Body
+    subject: str | None = None
+
+
+class Sealer:
+    """Encrypts entries under the month keys of one folder; blocks on the disk once per subject and month."""
+
+    def __init__(self, keys: Path) -> None:
+        self._store = KeyStore(keys)
+
+    def seal(self, entry: Entry) -> SealedRecord:
+        """Seal one entry; raises InvalidRecord, or KeyUnavailable when the keys folder cannot be trusted."""
+        now = time.time_ns() // 1000
+        record = uuid7(now)
+        subject = entry.actor if entry.subject is None else entry.subject
+        month = self._store.month_key(entry.tenant, subject, now)
+        key = request_key(month.secret, record if entry.request is None else entry.request)
+        sealed = seal(key, entry.tenant, record, encode_body(entry.body))
+        header = Header(
+            tenant=entry.tenant,
+            seq=0,
+            ts=now,
+            record=record,
+            request=entry.request,
+            kind=kind_of(entry.body),
+            schema=SCHEMA,
+            actor=entry.actor,
+            policy=entry.policy,
+            key_id=month.key_id,
+            body_length=len(sealed),
+            body_sha256=body_digest(sealed),
+        )
+        return SealedRecord(header, sealed)

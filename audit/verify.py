@@ -1,0 +1,297 @@
+"""Verifies an export bundle offline, from public inputs only: the bundle, verifier keys and the log's origin.
+
+The verifier is the security boundary: it takes no key, name or count from the bundle on trust, re-hashes
+every body, and says what it did not check. It never returns VERIFIED for a bundle of which a byte was
+changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from uuid import UUID
+
+from audit import bundle, note
+from audit.bundle import Json, Manifest, Measured
+from audit.errors import MalformedData, NoteInvalid, SealBroken
+from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_header, leaf_hash
+from audit.merkle import CompactRange
+from audit.note import Checkpoint, VerifierKey
+from audit.records import SCHEMA, Body, Kind, decode_body
+from audit.sealing import RequestKey, unseal
+from audit.stories import Ending, Stories
+
+MAX_FINDINGS = 50
+_KNOWN_KINDS = frozenset(int(kind) for kind in Kind)
+
+
+class Verdict(IntEnum):
+    """The outcome; its number is the exit status."""
+
+    VERIFIED = 0
+    TAMPERED = 1
+    MALFORMED = 2
+    INCOMPLETE = 3
+
+
+_WORST_FIRST = (Verdict.TAMPERED, Verdict.MALFORMED, Verdict.INCOMPLETE)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, with the record it was found in where there is one."""
+
+    verdict: Verdict
+    message: str
+    seq: int | None = None
+    record: UUID | None = None
+    kind: int | None = None
+
+    def __str__(self) -> str:
+        if self.seq is None:
+            return f"{self.verdict.name.lower()}: {self.message}"
+        where = f"record seq {self.seq}"
+        if self.record is not None and self.kind is not None:
+            where += f" (id {self.record}, kind {self.kind} {kind_name(self.kind)})"
+        return f"{self.verdict.name.lower()}: {where}: {self.message}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found and what was not looked at. `verdict` is the worst finding."""
+
+    origin: str
+    tenant: str = ""
+    records: int = 0
+    covered: int = 0
+    """Records under the newest checkpoint of the bundle."""
+    root: bytes = b""
+    checkpoints: int = 0
+    decrypted: int = 0
+    requests: dict[Ending, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    suppressed: int = 0
+    unchecked: list[str] = field(default_factory=list)
+    _worst: set[Verdict] = field(default_factory=set)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Tampered before malformed before incomplete before verified."""
+        return next((verdict for verdict in _WORST_FIRST if verdict in self._worst), Verdict.VERIFIED)
+
+    def add(self, finding: Finding) -> None:
+        """Note a finding; beyond MAX_FINDINGS only its verdict and number are kept."""
+        self._worst.add(finding.verdict)
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(finding)
+        else:
+            self.suppressed += 1
+
+
+def kind_name(kind: int) -> str:
+    """The published name of a kind number."""
+    return Kind(kind).name.lower().replace("_", ".") if kind in _KNOWN_KINDS else "unknown"
+
+
+def verify(folder: Path, vkeys: Sequence[str], origin: str, held: Sequence[str] = ()) -> Report:
+    """Judge the bundle in `folder` of the log called `origin` under the given verifier keys.
+
+    `held` are checkpoint notes that the caller kept from elsewhere; only they can show a tail that was cut
+    off. Raises NoteInvalid for a given key or held checkpoint that is itself unusable: a mistake of the
+    caller.
+    """
+    keys = [note.decode_vkey(text) for text in vkeys]
+    if not keys:
+        raise NoteInvalid("give at least one verifier key")
+    kept = [note.open_checkpoint(text, keys, origin) for text in held]
+    report = Report(origin)
+    try:
+        _Verification(folder, keys, report).run(kept)
+    except MalformedData as error:
+        report.add(Finding(Verdict.MALFORMED, str(error)))
+    except OSError as error:
+        report.add(Finding(Verdict.MALFORMED, f"a file of the bundle cannot be read: {error}"))
+    return report
+
+
+class _Verification:
+    """One run over one bundle: memory grows with checkpoints and requests, not with records or bodies."""
+
+    def __init__(self, folder: Path, keys: list[VerifierKey], report: Report) -> None:
+        self._folder, self._vkeys, self._report = folder, keys, report
+        self._manifest = Manifest("", "", 0, {})
+        self._stories = Stories()
+        self._disclosed: dict[tuple[str, str], RequestKey | None] = {}
+        self._roots: dict[int, bytes] = {}
+        self._last_ts = 0
+        self._undisclosed = self._unknown = 0
+
+    def run(self, held: list[Checkpoint]) -> None:
+        report = self._report
+        self._manifest = bundle.read_manifest(self._folder)
+        report.tenant = self._manifest.tenant
+        if self._manifest.origin != report.origin:
+            report.add(Finding(Verdict.TAMPERED, f"the bundle is of the log {self._manifest.origin!r}"))
+        for _ in self._lines(bundle.README, bundle.MAX_MANIFEST_BYTES):
+            pass
+        checkpoints = list(self._checkpoints())
+        self._read_disclosure()
+        wanted = {0, *(each.size for each in (*checkpoints, *held))}
+        tree = self._read_records(wanted)
+        report.records, report.root = tree.size, tree.root()
+        if self._manifest.records != tree.size:
+            report.add(Finding(Verdict.MALFORMED, f"the manifest announces {self._manifest.records} records"))
+        self._compare(checkpoints)
+        self._compare_held(held)
+        self._conclude(held)
+
+    def _lines(self, name: str, limit: int) -> Iterator[bytes]:
+        measured = Measured()
+        with (self._folder / name).open("rb") as file:
+            yield from bundle.read_lines(file, limit, measured)
+        if measured.entry() != self._manifest.files[name]:
+            self._report.add(Finding(Verdict.MALFORMED, f"{name} is not the file the manifest describes"))
+
+    def _checkpoints(self) -> Iterator[Checkpoint]:
+        newest = Checkpoint(self._report.origin, 0, b"")
+        for line in self._lines(bundle.CHECKPOINTS, bundle.MAX_NOTE_LINE_BYTES):
+            text = bundle.parse_line(line, frozenset({"note"}))["note"]
+            if not isinstance(text, str):
+                raise MalformedData("a checkpoint line holds no text")
+            self._report.checkpoints += 1
+            try:
+                found = note.open_checkpoint(text, self._vkeys, self._report.origin)
+            except NoteInvalid as error:
+                self._report.add(Finding(Verdict.TAMPERED, f"checkpoint {self._report.checkpoints}: {error}"))
+                continue
+            if found.size < newest.size:
+                self._report.add(Finding(Verdict.TAMPERED, f"checkpoint {found.size} follows {newest.size}"))
+            newest = found
+            yield found
+
+    def _read_disclosure(self) -> None:
+        for line in self._lines(bundle.DISCLOSURE, 4096):
+            entry = bundle.parse_line(line, frozenset({"key", "key_id", "scope"}))
+            scope, key_id = entry["scope"], entry["key_id"]
+            if not isinstance(scope, str) or not isinstance(key_id, str) or (scope, key_id) in self._disclosed:
+                raise MalformedData(f"{bundle.DISCLOSURE} repeats or misnames a key")
+            key = None if entry["key"] is None else RequestKey(bundle.decode_bytes(entry["key"], 32))
+            if key is not None and len(key) != 32:
+                raise MalformedData(f"{bundle.DISCLOSURE} holds a key that has not 32 bytes")
+            self._disclosed[scope, key_id] = key
+
+    def _read_records(self, wanted: set[int]) -> CompactRange:
+        tree, used = CompactRange(), set[tuple[str, str]]()
+        self._roots = {0: tree.root()}
+        for line in self._lines(bundle.RECORDS, bundle.MAX_LINE_BYTES):
+            entry = bundle.parse_line(line, frozenset({"body", "header"}))
+            raw = bundle.decode_bytes(entry["header"], MAX_HEADER_BYTES)
+            try:
+                header = decode_header(raw)
+            except MalformedData as error:
+                self._report.add(Finding(Verdict.MALFORMED, f"its header: {error}", tree.size))
+            else:
+                used.add((str(header.scope), header.key_id))
+                self._record(header, tree.size, entry["body"])
+            tree.append(leaf_hash(raw))
+            if tree.size in wanted:
+                self._roots[tree.size] = tree.root()
+        if not set(self._disclosed) <= used:
+            self._report.add(Finding(Verdict.MALFORMED, "keys are disclosed for records that are not here"))
+        return tree
+
+    def _record(self, header: Header, position: int, encoded: Json) -> None:
+        def found(verdict: Verdict, message: str) -> None:
+            self._report.add(Finding(verdict, message, position, header.record, header.kind))
+
+        if header.seq != position:
+            found(Verdict.TAMPERED, f"its header says seq {header.seq}: records are missing or moved")
+        if header.tenant != self._manifest.tenant:
+            found(Verdict.TAMPERED, f"it belongs to tenant {header.tenant!r}")
+        if header.ts < self._last_ts:
+            found(Verdict.TAMPERED, "its time is before that of the record it follows")
+        self._last_ts = max(self._last_ts, header.ts)
+        body: Body | None = None
+        if encoded is None:
+            found(Verdict.INCOMPLETE, "its body is missing")
+        else:
+            sealed = bundle.decode_bytes(encoded, MAX_SEALED_BYTES)
+            if len(sealed) != header.body_length or hashlib.sha256(sealed).digest() != header.body_sha256:
+                found(Verdict.TAMPERED, "its body is not the one that the header commits to")
+            else:
+                body = self._open(header, position, sealed)
+        for contradiction in self._stories.add(header, body):
+            found(Verdict.TAMPERED, contradiction)
+
+    def _open(self, header: Header, position: int, sealed: bytes) -> Body | None:
+        name = (str(header.scope), header.key_id)
+        if name not in self._disclosed:
+            self._undisclosed += 1
+            return None
+        key = self._disclosed[name]
+        place = (position, header.record, header.kind)
+        try:
+            if key is None:
+                raise SealBroken("its key was asked for and no longer exists")
+            plain = unseal(key, header.tenant, header.record, sealed)
+            self._report.decrypted += 1
+            if header.kind not in _KNOWN_KINDS or header.schema != SCHEMA:
+                self._unknown += 1
+                return None
+            return decode_body(header.kind, header.schema, plain)
+        except SealBroken as error:
+            self._report.add(Finding(Verdict.INCOMPLETE, str(error), *place))
+        except MalformedData as error:
+            self._report.add(Finding(Verdict.MALFORMED, f"its body: {error}", *place))
+        return None
+
+    def _compare(self, checkpoints: list[Checkpoint]) -> None:
+        report, good = self._report, 0
+        for each in sorted(checkpoints, key=lambda checkpoint: checkpoint.size):
+            if each.size > report.records:
+                missing = f"the checkpoint covers {each.size} records, only {report.records} are here"
+                report.add(Finding(Verdict.TAMPERED, missing))
+                return
+            if self._roots[each.size] != each.root:
+                between = f"the headers of seq {good} to {each.size - 1} are not the ones that were signed"
+                report.add(Finding(Verdict.TAMPERED, between))
+                return
+            good = report.covered = each.size
+        if good < report.records or not checkpoints:
+            text = f"{report.records - good} records from seq {good} on are under no checkpoint"
+            report.add(Finding(Verdict.INCOMPLETE, text))
+
+    def _compare_held(self, held: Iterable[Checkpoint]) -> None:
+        for each in held:
+            if each.size > self._report.records:
+                text = (
+                    f"your checkpoint covers {each.size} records, the bundle holds {self._report.records}: "
+                    "ask for a newer export; if there is none, the tail was cut off"
+                )
+                self._report.add(Finding(Verdict.INCOMPLETE, text))
+            elif self._roots[each.size] != each.root:
+                text = f"the log was rewritten: your checkpoint of {each.size} records has another root"
+                self._report.add(Finding(Verdict.TAMPERED, text))
+
+    def _conclude(self, held: list[Checkpoint]) -> None:
+        report, stories = self._report, self._stories
+        report.requests = {ending: stories.total(ending) for ending in Ending}
+        if self._unknown:
+            text = f"{self._unknown} records have a kind or schema that this verifier does not know"
+            report.add(Finding(Verdict.INCOMPLETE, text))
+        said = report.unchecked
+        if self._undisclosed:
+            said.append(f"the content of {self._undisclosed} undisclosed bodies (their hashes were)")
+        if stories.counts_unchecked:
+            said.append(f"declared counts of {stories.counts_unchecked} closed requests with unread bodies")
+        if stories.total(Ending.OPEN):
+            shown = ", ".join(str(request) for request in stories.open_requests()[:5])
+            said.append(f"the end of {stories.total(Ending.OPEN)} requests, open or refused unseen: {shown}")
+        if not held:
+            said.append("whether newer records were cut off, or another history was signed "
+                        "(give --checkpoint with one that you kept)")  # fmt: skip
+        said.append("witness cosignatures, and times against any clock outside the log")
+        said.append("released text against token ids (needs the tokenizer), and the generation (needs the model)")

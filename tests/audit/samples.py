@@ -1,0 +1,139 @@
+"""One fixed body per kind, and a real log in a folder, for the tests of the audit room."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from audit.export import Disclosure, Exported, StoredRecord, disclose_all, export
+from audit.header import Header, leaf_hash, uuid7
+from audit.keys import KeyStore, Signer
+from audit.merkle import CompactRange
+from audit.records import (
+    SCHEMA,
+    BlockTrace,
+    Body,
+    DecodeRun,
+    Delivery,
+    EngineNote,
+    GateVerdict,
+    Kind,
+    PolicyDecision,
+    PromptBody,
+    RequestAbandoned,
+    RequestClose,
+    RequestOpen,
+    SpecRounds,
+    SpecRoundTrace,
+    encode_body,
+    kind_of,
+)
+from audit.sealing import request_key, seal
+from audit.trace import Step, encode_steps
+
+TENANT = "acme"
+ORIGIN = "palimpsest.test/acme"
+START = 1_795_000_000_000_000
+INSTANCE = UUID("0198c0de-0000-7000-8000-000000000001")
+POLICY = hashlib.sha256(b"policy").digest()
+
+STEPS = (
+    Step((False, True, True, True), (7, 40, 50, 60), (0.0, 1.0, 0.2, 0.6), (False, True, False, False)),
+    Step((False, False, True, True), (7, 40, 51, 60), (0.0, 0.0, 0.8, 0.4), (False, False, True, True)),
+)
+BLOCK = BlockTrace(
+    index=0, start=12, seeded=True, steps=encode_steps(STEPS), tokens=(7, 40, 51, 60),
+    commit_confidence=(1.0, 1.0, 0.75, 0.5), verifier_logprob=(-0.125, -0.5, -1.0, -2.0),
+    agreement=(True, True, False, True), emitted=4, forwards=3, complete=True,
+)  # fmt: skip
+ROUND = SpecRoundTrace(
+    index=0, start=16, draft=(60, 70000, 81), draft_confidence=(1.0, 0.5, 0.25), verified=(70000, 80, 9),
+    accepted=1, output=(70000, 80), logprob=(-0.25, -0.5), forwards=2, complete=True,
+)  # fmt: skip
+OUTPUT = (7, 40, 51, 60, 70000, 80, 11)
+
+SAMPLES: dict[Kind, Body] = {
+    Kind.REQUEST_OPEN: RequestOpen(
+        caller="key-1", workflow="default", model="tiny", weights_digest=hashlib.sha256(b"weights").digest(),
+        numeric="strict", dtype="float32", fingerprint="ab12", mode="diffusion",
+        modes_permitted=("ar", "diffusion"), block_length=4, threshold=0.9, max_steps=4, seed_first=True,
+        temperature=0.0, seed=2**64 - 1, choice=0, max_tokens=16, prompt_tokens=3, instance=INSTANCE,
+        dialect="openai.chat",
+    ),
+    Kind.PROMPT_BODY: PromptBody(text='[{"content":"hé","role":"user"}]', ids=(1, 200, 11)),
+    Kind.POLICY_DECISION: PolicyDecision(
+        outcome="allow", reason="baseline", mode="diffusion", modes_permitted=("ar", "diffusion"),
+        release="stream", policy_digest=POLICY, rules=("baseline",), status=0,
+    ),
+    Kind.BLOCK: BLOCK,
+    Kind.SPEC_ROUNDS: SpecRounds((ROUND,)),
+    Kind.DECODE_RUN: DecodeRun(start=18, output=(11,), logprob=(-0.0625,), forwards=1),
+    Kind.GATE: GateVerdict(block_index=0, names=("commit", "agree"), values=(0.5, 0.75), verdict="accept"),
+    Kind.ENGINE_NOTE: EngineNote(note="prefilled", detail='{"passes":1,"tokens":3}'),
+    Kind.DELIVERY: Delivery(5, hashlib.sha256(b"hello").digest(), "complete"),
+    Kind.REQUEST_CLOSE: RequestClose(
+        reason="stop", prompt_tokens=3, tokens=7, blocks=1, steps=2, rounds=1, forwards=6,
+        output_digest=hashlib.sha256(b"".join(i.to_bytes(4, "big") for i in OUTPUT)).digest(), records=10,
+    ),
+    Kind.REQUEST_ABANDONED: RequestAbandoned(found_by=INSTANCE, last_seq=41),
+}  # fmt: skip
+WHOLE_REQUEST = tuple(SAMPLES[Kind(number)] for number in range(1, 11))
+
+
+@dataclass
+class Log:
+    """A tenant's log with real keys and signer, its rows held in a list as the database would hold them."""
+
+    folder: Path
+    rows: list[StoredRecord] = field(default_factory=list)
+    tree: CompactRange = field(default_factory=CompactRange)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.keys = KeyStore(self.folder)
+        self.signer = Signer(self.folder, ORIGIN)
+
+    @property
+    def leaves(self) -> list[bytes]:
+        """Leaf hashes of all rows."""
+        return [leaf_hash(row.header) for row in self.rows]
+
+    def add(self, request: UUID | None, bodies: Sequence[Body], subject: str = "key-1") -> None:
+        """Append bodies as records of one request."""
+        for body in bodies:
+            seq, record = len(self.rows), uuid7(START)
+            ts = START + seq
+            month = self.keys.month_key(TENANT, subject, ts)
+            key = request_key(month.secret, record if request is None else request)
+            sealed = seal(key, TENANT, record, encode_body(body))
+            header = Header(
+                TENANT, seq, ts, record, request, kind_of(body), SCHEMA, "gateway", POLICY, month.key_id,
+                len(sealed), hashlib.sha256(sealed).digest(),
+            ).encode()  # fmt: skip
+            self.rows.append(StoredRecord(header, sealed))
+            self.tree.append(leaf_hash(header))
+
+    def checkpoint(self) -> str:
+        """Sign the whole log as it stands."""
+        note = self.signer.sign(self.tree.size, self.tree.root(), self.leaves)
+        self.notes.append(note)
+        return note
+
+    def export(self, out: Path, disclose: Disclosure | None = None) -> Exported:
+        """Write the bundle of the rows as they stand."""
+        chosen = disclose_all(self.keys) if disclose is None else disclose
+        return export(out, origin=ORIGIN, tenant=TENANT, records=self.rows, checkpoints=self.notes, disclose=chosen)
+
+
+def small_log(folder: Path) -> Log:
+    """Two closed requests with a checkpoint after each, and one record outside any request."""
+    log = Log(folder)
+    log.add(uuid7(START), WHOLE_REQUEST)
+    log.checkpoint()
+    log.add(None, [SAMPLES[Kind.ENGINE_NOTE]], subject="system")
+    log.add(uuid7(START), WHOLE_REQUEST)
+    log.checkpoint()
+    return log

@@ -1,0 +1,138 @@
+"""Laws of record bodies: fixed bytes per kind, one spelling, kinds that only grow."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit import cbor
+from audit.errors import InvalidRecord, MalformedData
+from audit.forms import pack
+from audit.records import BODIES, SCHEMA, Body, Kind, decode_body, encode_body, kind_of
+from audit.verify import kind_name
+from tests.audit.samples import BLOCK, ROUND, SAMPLES
+
+VECTORS = Path(__file__).parent / "vectors"
+
+
+def _vectors(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((VECTORS / name).read_text())
+    return loaded
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_golden_bytes(kind: Kind) -> None:
+    """The bytes of each kind are the published ones, in both directions."""
+    golden = bytes.fromhex(_vectors("bodies.json")[str(int(kind))])
+    assert encode_body(SAMPLES[kind]) == golden
+    assert decode_body(kind, SCHEMA, golden) == SAMPLES[kind]
+
+
+def test_kinds_only_grow() -> None:
+    """Every kind ever published still has its number and name, and every kind of today is published."""
+    published = {int(number): name for number, name in _vectors("kinds.json").items()}
+    assert {int(kind): kind_name(kind) for kind in Kind} == published
+    assert list(published)[:11] == list(range(1, 12))
+
+
+def test_keys_only_grow() -> None:
+    """Every published field of every kind still has its integer key."""
+    keys = {str(int(kind)): sorted(pack(body)) for kind, body in SAMPLES.items()}
+    assert keys == _vectors("keys.json")
+
+
+def test_each_body_has_one_kind() -> None:
+    """Kinds and body classes map to each other one to one."""
+    assert len(set(BODIES.values())) == len(BODIES) == len(Kind)
+    assert all(kind_of(SAMPLES[kind]) is kind for kind in Kind)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_missing_and_extra_keys_are_refused(kind: Kind) -> None:
+    """A body without one of its keys, or with one more, is malformed."""
+    entries = pack(SAMPLES[kind])
+    fewer = {key: value for key, value in entries.items() if key != 1}
+    wrong: tuple[cbor.Value, ...] = (fewer, {**entries, 99: 0}, {}, [])
+    for other in wrong:
+        with pytest.raises(MalformedData):
+            decode_body(kind, SCHEMA, cbor.encode(other))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_mistyped_values_are_refused(kind: Kind) -> None:
+    """A value of another form than its field's is malformed, whichever field it is."""
+    entries = pack(SAMPLES[kind])
+    for key in entries:
+        with pytest.raises(MalformedData):
+            decode_body(kind, SCHEMA, cbor.encode({**entries, key: {7: 7}}))
+
+
+@pytest.mark.parametrize(("kind", "schema"), [(12, 1), (0, 1), (1, 2), (1, 0)])
+def test_unknown_kinds_and_schemas_are_refused(kind: int, schema: int) -> None:
+    """A body of a kind or schema from the future is not guessed at."""
+    with pytest.raises(MalformedData, match="newer verifier"):
+        decode_body(kind, schema, b"\xa0")
+
+
+def test_ids_in_the_wider_width_are_refused() -> None:
+    """Small ids spelt as uint32 are a second spelling, and so malformed."""
+    wide = {**pack(SAMPLES[Kind.DECODE_RUN]), 2: cbor.Typed.of(cbor.Element.UINT32, [11])}
+    with pytest.raises(MalformedData, match="smaller"):
+        decode_body(Kind.DECODE_RUN, SCHEMA, cbor.encode(wide))
+
+
+def _wrong() -> list[tuple[Body, dict[str, Any]]]:
+    opened, delivery, close = (SAMPLES[kind] for kind in (Kind.REQUEST_OPEN, Kind.DELIVERY, Kind.REQUEST_CLOSE))
+    return [
+        (opened, {"weights_digest": b"short"}), (opened, {"temperature": 0}), (opened, {"seed": 2**64}),
+        (opened, {"seed_first": 1}), (opened, {"instance": "x"}), (opened, {"caller": b"bytes"}),
+        (delivery, {"bytes_released": -1}), (close, {"tokens": True}), (close, {"output_digest": "00" * 32}),
+        (BLOCK, {"verifier_logprob": (0.1, 0.1, 0.1, 0.1)}), (BLOCK, {"agreement": (1, 0, 0, 1)}),
+        (BLOCK, {"tokens": (1, 2, 3, -4)}), (BLOCK, {"tokens": (1, 2, 3, 2**32)}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(13))
+def test_values_out_of_range_are_not_written(case: int) -> None:
+    """The author of a wrong value hears it before anything is recorded."""
+    body, change = _wrong()[case]
+    with pytest.raises(InvalidRecord):
+        encode_body(dataclasses.replace(body, **change))
+
+
+def test_planes_of_a_block_have_its_length() -> None:
+    """A complete block has every plane in full; an unfinished one may lack the causal pass."""
+    with pytest.raises(InvalidRecord):
+        dataclasses.replace(BLOCK, verifier_logprob=())
+    with pytest.raises(InvalidRecord):
+        dataclasses.replace(BLOCK, emitted=5)
+    unfinished = dataclasses.replace(BLOCK, complete=False, emitted=0, verifier_logprob=(), agreement=(), commit_confidence=())
+    assert decode_body(Kind.BLOCK, SCHEMA, encode_body(unfinished)) == unfinished
+
+
+def test_records_are_immutable() -> None:
+    """No field of a record can be assigned."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ROUND.accepted = 3  # type: ignore[misc]
+
+
+def test_the_format_page_shows_the_golden_bytes() -> None:
+    """Every byte string and note in FORMAT.md is one of the vectors, so the page cannot drift."""
+    page = (Path(__file__).parents[2] / "audit" / "FORMAT.md").read_text()
+    known = json.dumps([_vectors(name) for name in ("bodies.json", "header.json", "sealed.json")])
+    shown = re.findall(r"^    ([0-9a-f]{30,})$", page, re.MULTILINE)
+    assert len(shown) == 7
+    assert all(f'"{each}"' in known for each in shown)
+    note = _vectors("note.json")
+    assert all(f"    {line}\n" in page for line in (note["vkey"], *note["note"].strip().split("\n")) if line)
+
+
+def test_the_format_page_names_every_kind() -> None:
+    """The normative table has a row for each kind with as many keys as the code writes."""
+    page = (Path(__file__).parents[2] / "audit" / "FORMAT.md").read_text()
+    for kind, body in SAMPLES.items():
+        (row,) = re.findall(rf"^\| {int(kind)} \| {re.escape(kind_name(kind))} \| (.*) \|$", page, re.MULTILINE)
+        assert all(re.search(rf"(^|, |: ){key} ", row) for key in pack(body))
