@@ -1,0 +1,204 @@
+"""The closed policy document, as one set of immutable types.
+
+A document is TOML with the shape of `Document`; a key not named here is refused with its path, and so is a
+default outside its own range. Nothing is computed: thresholds are data, so they diff, replay and explain.
+
+    schema = "palimpsest.policy/1"    tenant = "acme"    inherit = "baseline"
+    [modes]  allowed = ["ar", "linear_spec"]  default = "linear_spec"
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+SCHEMA = "palimpsest.policy/1"
+ANY_TENANT = "*"
+BLOCK_LENGTH_MOST = 32
+STEPS_MOST = 32
+TOKENS_MOST = 1 << 20
+
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+BlockLength = Annotated[int, Meta(ge=1, le=BLOCK_LENGTH_MOST)]
+Steps = Annotated[int, Meta(ge=1, le=STEPS_MOST)]
+Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Tokens = Annotated[int, Meta(ge=1, le=TOKENS_MOST)]
+
+
+class Mode(StrEnum):
+    """The four ways to decode that a document can permit."""
+
+    AR = "ar"
+    DIFFUSION = "diffusion"
+    LINEAR_SPEC = "linear_spec"
+    QUADRATIC_SPEC = "quadratic_spec"
+
+
+def canonical_modes(modes: Iterable[Mode]) -> tuple[Mode, ...]:
+    """The given modes once each, in the order of `Mode`, so that equal sets are recorded equally."""
+    chosen = frozenset(modes)
+    return tuple(mode for mode in Mode if mode in chosen)
+
+
+class Enforcement(StrEnum):
+    """Whether a document acts, or only has recorded what it would have done."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+
+
+class OnDisallowed(StrEnum):
+    """What becomes of a request for a mode that it may not have."""
+
+    REFUSE = "refuse"
+    USE_DEFAULT = "default"
+
+
+class Release(StrEnum):
+    """Whether text may leave piece by piece, or only once the whole answer has its verdict."""
+
+    STREAM = "stream"
+    WHOLE = "whole"
+
+
+def _require_order(least: float, default: float, most: float) -> None:
+    # Written positively, so that a NaN (which compares with nothing) is refused as well.
+    if not least <= default <= most:
+        raise ValueError(f"need least <= default <= most, got {least}, {default}, {most}")
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the document: immutable, and refusing every key it does not name."""
+
+
+class BlockLengthKnob(Closed, frozen=True, kw_only=True):
+    """Tokens per block. With `choices`, only those values of the range may be had."""
+
+    default: BlockLength = 16
+    least: BlockLength = 1
+    most: BlockLength = BLOCK_LENGTH_MOST
+    choices: tuple[BlockLength, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_order(self.least, self.default, self.most)
+        if self.choices and self.default not in self.choices:
+            raise ValueError(f"default {self.default} is not one of choices {list(self.choices)}")
+        if any(not self.least <= choice <= self.most for choice in self.choices):
+            raise ValueError(f"every choice must lie in {self.least}..{self.most}")
+
+    def effective(self, asked: int | None) -> int:
+        """The default, or `asked` clamped to the range and then down to a choice (else up to one)."""
+        if asked is None:
+            return self.default
+        held = min(max(asked, self.least), self.most)
+        if not self.choices:
+            return held
+        return max((choice for choice in self.choices if choice <= held), default=min(self.choices))
+
+
+class StepsKnob(Closed, frozen=True, kw_only=True):
+    """Denoising steps that one block may take at most."""
+
+    default: Steps = STEPS_MOST
+    least: Steps = 1
+    most: Steps = STEPS_MOST
+
+    def __post_init__(self) -> None:
+        _require_order(self.least, self.default, self.most)
+
+    def effective(self, asked: int | None) -> int:
+        """The default, or `asked` clamped to the range."""
+        return self.default if asked is None else min(max(asked, self.least), self.most)
+
+
+class ThresholdKnob(Closed, frozen=True, kw_only=True):
+    """Confidence at which a drafted token is committed; without `default`, by an even schedule."""
+
+    default: Fraction | None = None
+    least: Fraction = 0.0
+    most: Fraction = 1.0
+
+    def __post_init__(self) -> None:
+        _require_order(self.least, self.least if self.default is None else self.default, self.most)
+
+    def effective(self, asked: float | None) -> float | None:
+        """The default, or `asked` clamped to the range."""
+        return self.default if asked is None else min(max(asked, self.least), self.most)
+
+
+class SeedFirstKnob(Closed, frozen=True, kw_only=True):
+    """Whether a block's first token comes from the causal pass, and whether a client may say otherwise."""
+
+    default: bool = True
+    client_may_set: bool = True
+
+    def effective(self, asked: bool | None) -> bool:
+        """The default, or `asked` where clients may set it."""
+        return asked if asked is not None and self.client_may_set else self.default
+
+
+class Knobs(Closed, frozen=True, kw_only=True):
+    """The run-time compute of one mode. One without `threshold` does not commit by confidence."""
+
+    block_length: BlockLengthKnob = BlockLengthKnob()
+    threshold: ThresholdKnob | None = None
+    max_steps: StepsKnob = StepsKnob()
+    seed_first: SeedFirstKnob = SeedFirstKnob()
+
+
+class Modes(Closed, frozen=True, kw_only=True):
+    """Which modes may run, which one runs unasked, and how each may be tuned."""
+
+    allowed: tuple[Mode, ...]
+    default: Mode
+    client_may_choose: bool = True
+    on_disallowed: OnDisallowed = OnDisallowed.REFUSE
+    ar: Knobs = Knobs()
+    diffusion: Knobs = Knobs()
+    linear_spec: Knobs = Knobs()
+    quadratic_spec: Knobs = Knobs()
+
+    def __post_init__(self) -> None:
+        if len(set(self.allowed)) != len(self.allowed):
+            raise ValueError("allowed names a mode twice")
+        if self.default not in self.allowed:
+            raise ValueError(f"default {self.default.value!r} is not in allowed")
+
+    def knobs(self, mode: Mode) -> Knobs:
+        """The knobs of one mode."""
+        return {
+            Mode.AR: self.ar,
+            Mode.DIFFUSION: self.diffusion,
+            Mode.LINEAR_SPEC: self.linear_spec,
+            Mode.QUADRATIC_SPEC: self.quadratic_spec,
+        }[mode]
+
+
+class Limits(Closed, frozen=True, kw_only=True):
+    """Sizes in tokens: of an answer (`default_...` if the client names none) and of a prompt."""
+
+    default_max_tokens: Tokens = 512
+    max_tokens: Tokens = 4096
+    max_prompt_tokens: Tokens = TOKENS_MOST
+
+    def __post_init__(self) -> None:
+        if self.default_max_tokens > self.max_tokens:
+            raise ValueError(f"default_max_tokens must not exceed max_tokens {self.max_tokens}")
+
+    def answer_tokens(self, asked: int | None) -> int:
+        """The default, or `asked` clamped to 1..max_tokens."""
+        return self.default_max_tokens if asked is None else min(max(asked, 1), self.max_tokens)
+
+
+class Document(Closed, frozen=True, kw_only=True):
+    """A whole policy, inheritance already resolved. `tenant` is a name, or `*` for any."""
+
+    schema: Literal["palimpsest.policy/1"]
+    tenant: Name
+    inherit: Name | None = None
+    enforcement: Enforcement = Enforcement.ENFORCE
+    release: Release = Release.STREAM
+    modes: Modes
+    limits: Limits = Limits()

@@ -1,0 +1,183 @@
+"""Judging: modes, clamps, refusals, shadow, purity."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import policies
+from policies import Decision, Mode, Policy, Refusal, RefusalCode, RequestFacts, decide
+from tests.policies.facts import HEAD, PLAIN, STRICT, write
+
+BASELINE = policies.load(policies.BASELINE)
+
+
+def strict(folder: Path, more: str = "", head: str = "") -> Policy:
+    """A policy that permits `ar` and `linear_spec` only."""
+    return policies.load(write(folder, "strict", head + STRICT + more))
+
+
+def allowed(verdict: Decision | Refusal) -> Decision:
+    """The verdict, which must be a decision."""
+    assert isinstance(verdict, Decision)
+    return verdict
+
+
+def refused(verdict: Decision | Refusal) -> Refusal:
+    """The verdict, which must be a refusal."""
+    assert isinstance(verdict, Refusal)
+    return verdict
+
+
+def test_a_silent_client_gets_the_defaults() -> None:
+    """Without wishes the default mode runs with the document's values and its digest."""
+    decision = allowed(decide(BASELINE, PLAIN))
+    assert decision == Decision(
+        mode=Mode.LINEAR_SPEC,
+        modes_permitted=tuple(Mode),
+        block_length=16,
+        threshold=None,
+        max_steps=32,
+        seed_first=True,
+        release=policies.Release.STREAM,
+        max_tokens=512,
+        policy_digest=BASELINE.digest,
+        rules=("modes.default",),
+    )
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_permitted_mode_is_granted(mode: Mode) -> None:
+    """Each mode of the baseline runs when asked for."""
+    decision = allowed(decide(BASELINE, replace(PLAIN, requested_mode=mode.value)))
+    assert decision.mode is mode
+    assert decision.rules == ("modes.requested",)
+
+
+def test_a_mode_that_is_not_permitted_is_refused(tmp_path: Path) -> None:
+    """A known mode outside `allowed` is refused with its code, its status and what would be permitted."""
+    policy = strict(tmp_path)
+    refusal = refused(decide(policy, replace(PLAIN, requested_mode="diffusion")))
+    assert refusal.code is RefusalCode.MODE_NOT_PERMITTED
+    assert refusal.status == 403
+    assert refusal.policy_digest == policy.digest
+    assert refusal.rules == ("modes.allowed",)
+    assert "permitted: ar, linear_spec" in refusal.reason
+
+
+@pytest.mark.parametrize("mode", ["", "AR", "auto", "x" * 5000])
+@pytest.mark.parametrize("more", ["", 'on_disallowed = "default"\n'])
+def test_an_unknown_mode_is_always_refused(tmp_path: Path, mode: str, more: str) -> None:
+    """A name that is no mode is refused briefly, even where a disallowed one would be replaced."""
+    refusal = refused(decide(strict(tmp_path, more), replace(PLAIN, requested_mode=mode)))
+    assert refusal.code is RefusalCode.MODE_UNKNOWN
+    assert refusal.status == 400
+    assert len(refusal.reason) < 200
+
+
+def test_a_disallowed_mode_may_be_replaced_by_the_default(tmp_path: Path) -> None:
+    """Under `on_disallowed = "default"` the default runs and the rules say so."""
+    policy = strict(tmp_path, 'on_disallowed = "default"\n')
+    decision = allowed(decide(policy, replace(PLAIN, requested_mode="diffusion")))
+    assert decision.mode is Mode.LINEAR_SPEC
+    assert decision.rules == ("modes.allowed:default",)
+    assert decision.modes_permitted == (Mode.AR, Mode.LINEAR_SPEC)
+
+
+def test_a_client_that_may_not_choose_gets_only_the_default(tmp_path: Path) -> None:
+    """With `client_may_choose = false` another permitted mode is refused and the default still runs."""
+    policy = strict(tmp_path, "client_may_choose = false\n")
+    refusal = refused(decide(policy, replace(PLAIN, requested_mode="ar")))
+    assert refusal.rules == ("modes.client_may_choose",)
+    assert allowed(decide(policy, replace(PLAIN, requested_mode="linear_spec"))).mode is Mode.LINEAR_SPEC
+
+
+@given(
+    mode=st.sampled_from(list(Mode)),
+    block_length=st.none() | st.integers(-(2**40), 2**40),
+    threshold=st.none() | st.floats(-10, 10),
+    max_steps=st.none() | st.integers(-(2**40), 2**40),
+    max_tokens=st.none() | st.integers(-(2**40), 2**40),
+    seed_first=st.none() | st.booleans(),
+)
+def test_effective_values_lie_in_their_ranges(
+    mode: Mode,
+    block_length: int | None,
+    threshold: float | None,
+    max_steps: int | None,
+    max_tokens: int | None,
+    seed_first: bool | None,
+) -> None:
+    """Whatever is asked, each effective value is in range, and exactly the changed ones are listed."""
+    facts = replace(
+        PLAIN,
+        requested_mode=mode.value,
+        block_length=block_length,
+        threshold=threshold,
+        max_steps=max_steps,
+        max_tokens=max_tokens,
+        seed_first=seed_first,
+    )
+    decision = allowed(decide(BASELINE, facts))
+    assert 1 <= decision.block_length <= 32
+    assert 1 <= decision.max_steps <= 32
+    assert 1 <= decision.max_tokens <= 4096
+    assert (decision.threshold is not None) == (mode is Mode.DIFFUSION)
+    assert decision.threshold is None or 0 <= decision.threshold <= 1
+    names = ("block_length", "threshold", "max_steps", "seed_first", "max_tokens")
+    asked = {name: getattr(facts, name) for name in names if getattr(facts, name) is not None}
+    changed = [f"clamp:{name}" for name, wish in asked.items() if wish != getattr(decision, name)]
+    assert list(decision.rules) == ["modes.requested", *changed]
+
+
+@pytest.mark.parametrize(("asked", "given_length"), [(1, 8), (8, 8), (15, 8), (16, 16), (31, 16), (99, 32)])
+def test_choices_snap_downwards(tmp_path: Path, asked: int, given_length: int) -> None:
+    """Among listed block lengths the largest not above the wish is given, else the smallest."""
+    policy = strict(tmp_path, "[modes.linear_spec.block_length]\nchoices = [8, 16, 32]\n")
+    assert allowed(decide(policy, replace(PLAIN, block_length=asked))).block_length == given_length
+
+
+def test_a_knob_the_client_may_not_set_keeps_its_default(tmp_path: Path) -> None:
+    """With `client_may_set = false` the wish for seed_first is not granted, and listed."""
+    policy = strict(tmp_path, "[modes.linear_spec.seed_first]\nclient_may_set = false\n")
+    decision = allowed(decide(policy, replace(PLAIN, seed_first=False)))
+    assert decision.seed_first is True
+    assert "clamp:seed_first" in decision.rules
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        (replace(PLAIN, tenant="rival"), RefusalCode.TENANT_MISMATCH),
+        (replace(PLAIN, prompt_tokens=101), RefusalCode.PROMPT_TOO_LONG),
+        (replace(PLAIN, threshold=float("nan")), RefusalCode.KNOB_INVALID),
+        (replace(PLAIN, threshold=float("inf")), RefusalCode.KNOB_INVALID),
+    ],
+)
+def test_what_no_mode_could_serve_is_refused(tmp_path: Path, facts: RequestFacts, code: RefusalCode) -> None:
+    """Another tenant's request, a prompt over the limit and a threshold that is no number are refused."""
+    policy = strict(tmp_path, "[limits]\nmax_prompt_tokens = 100\n")
+    refusal = refused(decide(policy, facts))
+    assert refusal.code is code
+    assert refusal.status in (400, 403)
+
+
+def test_a_shadow_document_records_and_does_not_act(tmp_path: Path) -> None:
+    """Under shadow the request runs as asked, and the rules that would have applied are listed."""
+    head = HEAD + 'enforcement = "shadow"\n'
+    text = head + STRICT.removeprefix(HEAD) + "[limits]\ndefault_max_tokens = 5\nmax_tokens = 5\n"
+    policy = policies.load(write(tmp_path, "shadow", text))
+    decision = allowed(decide(policy, replace(PLAIN, requested_mode="diffusion", max_tokens=50)))
+    assert decision.mode is Mode.DIFFUSION
+    assert decision.max_tokens == 50
+    assert decision.rules == ("modes.requested", "shadow:modes.allowed")
+    clamped = allowed(decide(policy, replace(PLAIN, max_tokens=50)))
+    assert clamped.rules == ("modes.default", "shadow:modes.default", "shadow:clamp:max_tokens")
+
+
+def test_the_same_facts_give_the_same_verdict() -> None:
+    """The judge is a function: two calls agree, and so do two loads of one file."""
+    facts = replace(PLAIN, requested_mode="diffusion", threshold=0.25)
+    assert decide(BASELINE, facts) == decide(policies.load(policies.BASELINE), facts)
