@@ -1,0 +1,87 @@
+"""Brings a database to the newest schema: `upgrade(owner_url)`, safe to call at every start.
+
+Works as gov_owner, as a member of gov_owner, or as a superuser; whoever connects, gov_owner ends up owning
+every object. Two starts at once wait for one another on an advisory lock.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.pool import NullPool
+
+from migrations.cluster import MigrationError, engine_url, ensure_roles
+
+VERSION_SCHEMA = "app"
+_LOCK = 0x70616C696D  # any fixed number; it names the advisory lock of our migrations
+_OLDEST_SERVER = 150000
+
+
+def upgrade(owner_url: str, revision: str = "head") -> None:
+    """Apply every migration up to `revision`; raises MigrationError with what to do when it cannot."""
+    engine = create_engine(engine_url(owner_url), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            _become_owner(connection)
+            _configured(connection, revision)
+    except OperationalError as error:
+        raise MigrationError(f"the database cannot be reached or refused the login: {error.orig}") from error
+    finally:
+        engine.dispose()
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision of the schema that is there, or None before the first migration."""
+    options = {"version_table_schema": VERSION_SCHEMA}
+    return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+
+def newest_revision() -> str:
+    """The revision that this release of the code needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise MigrationError("this installation has no migrations: install it again")
+    return head
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def _configured(connection: Connection, revision: str) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _become_owner(connection: Connection) -> None:
+    """Take the lock, see that roles and the app schema exist, and act as gov_owner from here on."""
+    version = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
+    if version < _OLDEST_SERVER:
+        raise MigrationError(f"PostgreSQL 15 or later is needed; this server is {version // 10000}")
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+    ensure_roles(connection)
+    try:
+        _make_app_schema(connection)
+    except ProgrammingError as error:
+        raise MigrationError(
+            "this login may not act as gov_owner in this database: connect as gov_owner, which needs "
+            "GRANT CREATE ON DATABASE, or as a superuser"
+        ) from error
+    connection.commit()
+
+
+def _make_app_schema(connection: Connection) -> None:
+    name = connection.execute(text("SELECT current_database()")).scalar_one()
+    may = "SELECT has_database_privilege('gov_owner', current_database(), 'CREATE')"
+    if not connection.execute(text(may)).scalar_one():
+        quoted = connection.execute(text("SELECT quote_ident(:name)"), {"name": name}).scalar_one()
+        connection.exec_driver_sql(f"GRANT CREATE ON DATABASE {quoted} TO gov_owner".replace("%", "%%"))
+    connection.execute(text("SET ROLE gov_owner"))
+    connection.execute(text("CREATE SCHEMA IF NOT EXISTS app"))
