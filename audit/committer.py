@@ -1,0 +1,175 @@
+"""Storing batches and checkpoints until it is certain: one connection and the ledgers that follow it.
+
+A batch keeps its id over every attempt, so it is stored once. Nothing here gives up by itself: the writer cancels what
+takes too long and then calls `forget()`, for an attempt that was cut off leaves connection and ledgers in doubt.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from uuid import UUID
+
+from audit.errors import LogUnavailable, SigningRefused
+from audit.ledger import Ledger, LogRolledBack, SealedRecord
+from audit.store import AppendConnection, HeadMoved, LogInterrupted, read_tenant
+
+_BACKOFF_FIRST, _BACKOFF_MOST = 0.05, 1.0
+
+
+class Doubt(Enum):
+    """Whether an earlier attempt at a batch may have been committed without our hearing of it."""
+
+    NONE = "none"
+    MAY_BE_STORED = "may be stored"
+
+
+class Committer:
+    """Owned by one writer; its coroutines run one at a time."""
+
+    def __init__(self, app_url: str, reader_url: str, keys: Path, origin: str) -> None:
+        self.unsigned: dict[str, float] = {}
+        """Tenants whose newest records no recorded checkpoint covers, with the monotonic time of their growth."""
+        self.broken: dict[str, LogRolledBack] = {}
+        """Tenants that take no more records: anything signed for them now would fork their history."""
+        self.trouble = ""
+        """What the database last said when it could not be reached."""
+        self._app_url, self._reader_url = app_url, reader_url
+        self._keys, self._origin = keys, origin
+        self._connection: AppendConnection | None = None
+        self._ledgers: dict[str, Ledger] = {}
+
+    async def store(self, tenant: str, batch_id: UUID, records: Sequence[SealedRecord]) -> int:
+        """Append until it is certain and return the first seq; no records make it a probe.
+
+        Raises LogRefused, or LogRolledBack for a log that is not the one that was signed.
+        """
+        backoff = _BACKOFF_FIRST
+        doubt = Doubt.NONE
+        while True:
+            try:
+                return await self._store_once(tenant, batch_id, records, doubt)
+            except HeadMoved as moved:
+                await self._follow(tenant, moved)
+            except LogInterrupted as error:
+                doubt = Doubt.MAY_BE_STORED
+                await self._back_off(error, backoff)
+                backoff = min(2 * backoff, _BACKOFF_MOST)
+
+    async def open_log(self, tenant: str) -> None:
+        """Rebuild a tenant's ledger now rather than at its first record; raises LogRolledBack."""
+        while True:
+            try:
+                await self._ledger(tenant)
+            except LogInterrupted as error:
+                await self._back_off(error, _BACKOFF_FIRST)
+            else:
+                return
+
+    async def checkpoint(self, tenant: str) -> None:
+        """Sign the tenant's log as it stands and record the checkpoint, until it is certain.
+
+        Raises SigningRefused or LogRolledBack, and OSError when the keys folder cannot be written.
+        """
+        while True:
+            try:
+                grown = self.unsigned.get(tenant)
+                await self._sign_and_record(tenant)
+            except LogInterrupted as error:
+                await self._back_off(error, _BACKOFF_FIRST)
+            else:
+                if self.unsigned.get(tenant) == grown:
+                    self.unsigned.pop(tenant, None)
+                return
+
+    def shut(self, tenant: str, error: LogRolledBack) -> LogRolledBack:
+        """Take no more records for this tenant until the process starts again."""
+        self.broken[tenant] = error
+        self.unsigned.pop(tenant, None)
+        return error
+
+    def forget(self) -> AppendConnection | None:
+        """Drop connection and ledgers; the caller closes the connection when its last user has ended."""
+        connection, self._connection = self._connection, None
+        self._ledgers.clear()
+        return connection
+
+    async def disconnect(self) -> None:
+        """Close the connection; the next append makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _store_once(self, tenant: str, batch_id: UUID, records: Sequence[SealedRecord], doubt: Doubt) -> int:
+        connection = await self._connected()
+        if not records:
+            return (await connection.append(tenant, batch_id, ())).first_seq
+        ledger = await self._ledger(tenant)
+        numbered = ledger.number(records, time.time_ns() // 1000)
+        stored = await connection.append(tenant, batch_id, numbered)
+        if doubt is Doubt.MAY_BE_STORED or stored.first_seq != ledger.next_seq:
+            # What an earlier attempt stored bears that attempt's time; only the log knows those leaves.
+            await self._load(ledger)
+        else:
+            ledger.committed(numbered)
+        self.unsigned.setdefault(tenant, time.monotonic())
+        return stored.first_seq
+
+    async def _follow(self, tenant: str, moved: HeadMoved) -> None:
+        """Another writer was first: learn its leaves. A head behind ours means a database gone back in time."""
+        ledger = await self._ledger(tenant)
+        if moved.next_seq < ledger.next_seq:
+            raise self.shut(tenant, LogRolledBack(f"log {tenant!r} lost records: restore the newer database"))
+        await self._load(ledger)
+        ledger.last_ts = max(ledger.last_ts, moved.last_ts)
+
+    async def _connected(self) -> AppendConnection:
+        if self._connection is not None and self._connection.usable:
+            return self._connection
+        await self.disconnect()
+        self._connection = await AppendConnection.open(self._app_url)
+        return self._connection
+
+    async def _back_off(self, error: LogInterrupted, seconds: float) -> None:
+        self.trouble = str(error)
+        await self.disconnect()
+        await asyncio.sleep(seconds)
+
+    async def _ledger(self, tenant: str) -> Ledger:
+        """The tenant's ledger, rebuilt from stored leaves on first use."""
+        if tenant in self.broken:
+            raise self.broken[tenant]
+        if tenant not in self._ledgers:
+            try:
+                ledger = await asyncio.to_thread(Ledger, tenant, self._keys, self._origin)
+            except OSError as error:
+                raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
+            await self._load(ledger)
+            self._ledgers[tenant] = ledger
+            if ledger.next_seq:
+                # Growth may have been left unsigned, or a checkpoint unrecorded, by a process that died.
+                self.unsigned.setdefault(tenant, time.monotonic())
+        return self._ledgers[tenant]
+
+    async def _load(self, ledger: Ledger) -> None:
+        def read() -> None:
+            with read_tenant(self._reader_url, ledger.tenant) as reader:
+                ledger.load(reader.leaves(ledger.next_seq))
+
+        try:
+            await asyncio.to_thread(read)
+        except LogRolledBack as error:
+            raise self.shut(ledger.tenant, error) from error
+
+    async def _sign_and_record(self, tenant: str) -> None:
+        ledger = await self._ledger(tenant)
+        try:
+            signed = await asyncio.to_thread(ledger.sign)
+        except SigningRefused:
+            # Another process may have signed further than this ledger knows; the log itself decides.
+            del self._ledgers[tenant]
+            ledger = await self._ledger(tenant)
+            signed = await asyncio.to_thread(ledger.sign)
+        connection = await self._connected()
+        await connection.record_checkpoint(tenant, signed.size, signed.root, signed.note)

@@ -1,0 +1,136 @@
+"""One tenant's log in the writer's memory: where it stands, its Merkle frontier, and its signer.
+
+A ledger numbers records, follows what was committed, and signs checkpoints. It is rebuilt from stored leaves,
+never from a saved copy, and refuses a log that is shorter than, or different from, the one already signed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from audit.errors import LogUnavailable
+from audit.header import Header, leaf_hash
+from audit.keys import Signer, make_folder, sync_folder
+from audit.merkle import CompactRange
+from audit.store import Leaf, Numbered
+
+
+class LogRolledBack(LogUnavailable):
+    """The stored log is not the one that was signed: restored from an old backup, or changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRecord:
+    """A record that has its id and ciphertext but no place yet: `header.seq` and `header.ts` are provisional."""
+
+    header: Header
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A signed tree head: `note` is the C2SP checkpoint over `size` records and `root` (32 bytes)."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+def log_origin(origin: str, tenant: str) -> str:
+    """The name under which one tenant's log is signed: the installation's origin, a slash, the tenant."""
+    return f"{origin}/{tenant}"
+
+
+class Ledger:
+    """The state of one tenant's log; owned by one writer and not safe for concurrent use."""
+
+    def __init__(self, tenant: str, keys: Path, origin: str) -> None:
+        self.tenant = tenant
+        self.last_ts = 0
+        self._signer = Signer(keys, log_origin(origin, tenant))
+        self._tree = CompactRange()
+        self._unsigned: list[bytes] = []
+        self._file = keys / "checkpoints" / f"{quote(log_origin(origin, tenant), safe='')}.jsonl"
+
+    @property
+    def next_seq(self) -> int:
+        """The seq of the next record, which is the size of the tree."""
+        return self._tree.size
+
+    @property
+    def vkey(self) -> str:
+        """The key that verifies this log's checkpoints."""
+        return self._signer.vkey
+
+    def load(self, leaves: Iterable[Leaf]) -> None:
+        """Follow stored leaves from `next_seq` on; raises LogRolledBack when they contradict what was signed."""
+        for item in leaves:
+            if item.seq != self.next_seq:
+                raise LogRolledBack(f"log {self.tenant!r} has a gap before record {item.seq}: run verify on an export")
+            self._grow(item.leaf, item.ts)
+        if self.next_seq < self._signer.size:
+            raise LogRolledBack(
+                f"log {self.tenant!r} has {self.next_seq} records but {self._signer.size} were signed: "
+                "the database went back in time; restore the newer one"
+            )
+
+    def number(self, records: Sequence[SealedRecord], now: int) -> tuple[Numbered, ...]:
+        """Give records their seq and time (`now` in microseconds, never before the last record)."""
+        ts = max(now, self.last_ts)
+        return tuple(_numbered(record, self.next_seq + index, ts) for index, record in enumerate(records))
+
+    def committed(self, records: Sequence[Numbered]) -> None:
+        """Follow records that are now durable."""
+        for record in records:
+            self._grow(record.leaf, record.header.ts)
+
+    def sign(self) -> SignedCheckpoint:
+        """Sign the tree as it stands and add the note to the checkpoint file. Blocks on the disk.
+
+        Raises SigningRefused; a tree that is already signed gets the same note again.
+        """
+        size, root = self._tree.size, self._tree.root()
+        known = self._signer.size
+        note = self._signer.sign(size, root, self._unsigned)
+        self._unsigned.clear()
+        if size != known:
+            _append_line(self._file, json.dumps(note))
+        return SignedCheckpoint(size, root, note)
+
+    def _grow(self, leaf: bytes, ts: int) -> None:
+        if self._tree.size >= self._signer.size:
+            self._unsigned.append(leaf)
+        self._tree.append(leaf)
+        self.last_ts = max(self.last_ts, ts)
+        if self._tree.size == self._signer.size and self._tree.root() != self._signer.root:
+            raise LogRolledBack(
+                f"the first {self._tree.size} records of log {self.tenant!r} are not those that were signed: "
+                "the database was changed; export it and run verify"
+            )
+
+
+def _numbered(record: SealedRecord, seq: int, ts: int) -> Numbered:
+    header = replace(record.header, seq=seq, ts=ts)
+    raw = header.encode()
+    return Numbered(header, raw, leaf_hash(raw), record.sealed)
+
+
+def body_digest(sealed: bytes) -> bytes:
+    """What a header commits to: SHA-256 of the sealed body."""
+    return hashlib.sha256(sealed).digest()
+
+
+def _append_line(path: Path, line: str) -> None:
+    make_folder(path.parent)
+    is_new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "ab") as file:
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)

@@ -1,0 +1,291 @@
+"""The log in PostgreSQL: appending as gov_app, reading as gov_reader. The only file of this room that speaks SQL.
+
+An append is durable when it returns and is known by its batch id, so it may be repeated after any doubt.
+Errors fall in three kinds: HeadMoved (number again and retry), LogInterrupted (connect again and retry the same
+batch) and LogRefused (a retry cannot help). SQLSTATEs of our own: PA001 head moved, PA002 arguments, PA003 hash,
+PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
+
+from audit.errors import AuditError
+from audit.export import StoredRecord
+from audit.header import Header, LeafHash
+
+_FETCH_ROWS = 500
+_HEAD_MOVED = "PA001"
+# Beyond OperationalError: a standby that was promoted, or a primary that was demoted under us.
+_PASSING_STATES = {"25006"}
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class LogInterrupted(AuditError):
+    """The connection or the server failed: whether the last batch was committed is unknown. Retry it."""
+
+
+class LogRefused(AuditError):
+    """The database refuses for a reason that a retry cannot mend; the message says which."""
+
+
+class HeadMoved(AuditError):
+    """Another writer appended first; the log now stands at `next_seq` and `last_ts`."""
+
+    def __init__(self, next_seq: int, last_ts: int) -> None:
+        super().__init__(f"the log has moved on to {next_seq}")
+        self.next_seq = next_seq
+        self.last_ts = last_ts
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """One record in its final form: header, its stored bytes and leaf hash, and the sealed body."""
+
+    header: Header
+    raw: bytes
+    leaf: LeafHash
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a batch lies, and the head of the log after the append."""
+
+    first_seq: int
+    count: int
+    next_seq: int
+    last_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What rebuilding a tree needs of one record."""
+
+    seq: int
+    ts: int
+    leaf: LeafHash
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A request that was opened and never closed, and the seq of its newest record."""
+
+    request: UUID
+    last_seq: int
+
+
+class AppendConnection:
+    """One connection of gov_app, which can append and do nothing else to the log. Not for concurrent use."""
+
+    def __init__(self, connection: AsyncConnection[Row]) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, url: str) -> "AppendConnection":
+        """Connect; raises LogInterrupted when that fails and LogRefused for a role that has too many rights."""
+        try:
+            connection = await AsyncConnection.connect(_conninfo(url, "writer"), autocommit=True)
+        except psycopg.Error as error:
+            _raise(error)
+        try:
+            rights = await (await connection.execute(_RIGHTS)).fetchone()
+            _require_plain_role(rights)
+        except psycopg.Error as error:
+            await connection.close()
+            _raise(error)
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(connection)
+
+    async def append(self, tenant: str, batch_id: UUID, records: Sequence[Numbered]) -> Stored:
+        """Append one batch, durably; with no records this is a probe that commits like an append."""
+        columns = _columns(records)
+        expected = records[0].header.seq if records else 0
+        statement, values = (_APPEND, columns) if records else (_PROBE, ())
+        try:
+            # An explicit transaction, so that returning from here means that COMMIT itself was answered.
+            async with self._connection.transaction():
+                cursor = await self._connection.execute(statement, (tenant, expected, batch_id, *values))
+                row = await cursor.fetchone()
+        except psycopg.Error as error:
+            _raise(error)
+        if row is None:
+            raise LogRefused("append() returned nothing: the function in the database is not ours")
+        return Stored(*row)
+
+    async def record_checkpoint(self, tenant: str, size: int, root: bytes, note: str) -> None:
+        """Store a signed checkpoint; storing it again is harmless, another root for its size is refused."""
+        try:
+            await self._connection.execute(_RECORD_CHECKPOINT, (tenant, size, root, note))
+        except psycopg.Error as error:
+            _raise(error)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection is idle and, as far as known, alive."""
+        return self._connection.pgconn.transaction_status == TransactionStatus.IDLE
+
+    async def close(self) -> None:
+        """Close; never raises for a connection that is already dead."""
+        await self._connection.close()
+
+
+class Reader:
+    """One tenant's log as one snapshot, read as gov_reader under row security; made by `read_tenant`."""
+
+    def __init__(self, connection: Connection[Row], tenant: str) -> None:
+        self._connection = connection
+        self._tenant = tenant
+
+    def leaves(self, first_seq: int = 0) -> Iterator[Leaf]:
+        """Leaf hashes in order from `first_seq`."""
+        for seq, ts, leaf in self._stream(_LEAVES, (self._tenant, first_seq)):
+            yield Leaf(seq, ts, LeafHash(leaf))
+
+    def records(self, first_seq: int = 0, last_seq: int = 2**62) -> Iterator[StoredRecord]:
+        """Stored headers and sealed bodies in order; a body that is no longer there is None."""
+        for raw, data in self._stream(_RECORDS, (self._tenant, first_seq, last_seq)):
+            yield StoredRecord(raw, data)
+
+    def request(self, request: UUID) -> Iterator[StoredRecord]:
+        """The records of one request in order."""
+        for raw, data in self._stream(_REQUEST, (self._tenant, request)):
+            yield StoredRecord(raw, data)
+
+    def size(self) -> int:
+        """How many records the tenant's log has: one more than the last seq."""
+        row = self._connection.execute(_SIZE, (self._tenant,)).fetchone()
+        return row[0] if row is not None else 0
+
+    def checkpoints(self) -> Iterator[str]:
+        """Every signed note, smallest tree first."""
+        for (note,) in self._stream(_CHECKPOINTS, (self._tenant,)):
+            yield note
+
+    def unfinished(self) -> list[Unfinished]:
+        """Requests with an open record (kind 1) and no close or abandonment (kinds 10 and 11)."""
+        return [Unfinished(*row) for row in self._connection.execute(_UNFINISHED, (self._tenant,))]
+
+    def _stream(self, statement: str, values: tuple[object, ...]) -> Iterator[Row]:
+        try:
+            with self._connection.cursor("palimpsest_stream") as cursor:
+                cursor.itersize = _FETCH_ROWS
+                cursor.execute(statement, values)
+                yield from cursor
+        except psycopg.Error as error:
+            _raise(error)
+
+
+@contextmanager
+def read_tenant(url: str, tenant: str) -> Iterator[Reader]:
+    """Open a snapshot of one tenant's log; raises LogInterrupted or LogRefused. Blocks: not for an event loop."""
+    try:
+        with psycopg.connect(_conninfo(url, "reader")) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            connection.execute(_SET_TENANT, (tenant,))
+            yield Reader(connection, tenant)
+    except psycopg.Error as error:
+        _raise(error)
+
+
+def _conninfo(url: str, part: str) -> str:
+    """The URL with a name to show in pg_stat_activity and short patience with a dead host."""
+    name = f"palimpsest {part}"
+    return make_conninfo(
+        url, application_name=name, connect_timeout=5, keepalives_idle=10, keepalives_interval=3, keepalives_count=3
+    )
+
+
+def _require_plain_role(rights: Row | None) -> None:
+    """Refuse a login that could change the log, or that finds no log to append to."""
+    name, powerful, owner, touches, executes = rights or ("?", True, True, True, False)
+    if powerful or owner or touches:
+        why = "a superuser or BYPASSRLS" if powerful else "gov_owner" if owner else "granted rights on its tables"
+        raise LogRefused(f"refusing to serve as {name!r}, which is {why}: give PALIMPSEST_DATABASE_URL a login of gov_app")
+    if not executes:
+        raise LogRefused(f"{name!r} may not append to the log here: run the migrations with PALIMPSEST_OWNER_URL")
+
+
+def _raise(error: psycopg.Error) -> NoReturn:
+    """Turn a driver's error into one of ours."""
+    state = error.sqlstate
+    if state == _HEAD_MOVED:
+        next_seq, last_ts = (error.diag.message_detail or "0 0").split()
+        raise HeadMoved(int(next_seq), int(last_ts)) from error
+    lost_link = isinstance(error, psycopg.InterfaceError) or (state is None and isinstance(error, psycopg.DatabaseError))
+    if isinstance(error, psycopg.OperationalError) or lost_link or state in _PASSING_STATES:
+        raise LogInterrupted(f"the database is not answering: {error}") from error
+    raise LogRefused(f"the database refused: {error}") from error
+
+
+def _columns(records: Sequence[Numbered]) -> tuple[list[object], ...]:
+    headers = [record.header for record in records]
+    return (
+        [record.raw for record in records],
+        [record.sealed for record in records],
+        [header.ts for header in headers],
+        [header.request for header in headers],
+        [header.kind for header in headers],
+        [header.record for header in headers],
+        [header.actor for header in headers],
+        [header.policy for header in headers],
+        [header.key_id for header in headers],
+        [header.body_sha256 for header in headers],
+        [record.leaf for record in records],
+    )
+
+
+# %b sends bytes as they are; columns that may be all NULL go as text, for an all-NULL array has no binary type.
+_APPEND = """
+SELECT first_seq, n, next_seq, last_ts FROM audit.append(
+    %s, %s::bigint, %s, %b::bytea[], %b::bytea[], %s::bigint[], %s::uuid[], %s::smallint[], %s::uuid[],
+    %s::text[], %s::bytea[], %s::text[], %b::bytea[], %b::bytea[])
+"""
+_PROBE = """
+SELECT first_seq, n, next_seq, last_ts FROM audit.append(
+    %s, %s::bigint, %s, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')
+"""
+_RECORD_CHECKPOINT = "SELECT audit.record_checkpoint(%s, %s::bigint, %b, %s)"
+_SET_TENANT = "SELECT set_config('gov.tenant', %s, true)"
+_LEAVES = "SELECT seq, ts, leaf FROM audit.header WHERE tenant = %s AND seq >= %s ORDER BY seq"
+_RECORDS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.seq BETWEEN %s AND %s ORDER BY h.seq
+"""
+_REQUEST = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
+"""
+_SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
+_CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
+_UNFINISHED = """
+SELECT o.request, (SELECT max(l.seq) FROM audit.header l WHERE l.tenant = o.tenant AND l.request = o.request)
+FROM audit.header o
+WHERE o.tenant = %s AND o.kind = 1 AND NOT EXISTS (
+    SELECT FROM audit.header e WHERE e.tenant = o.tenant AND e.request = o.request AND e.kind IN (10, 11))
+ORDER BY o.seq
+"""
+_RIGHTS = """
+SELECT current_user, r.rolsuper OR r.rolbypassrls,
+       EXISTS (SELECT FROM pg_roles o WHERE o.rolname = 'gov_owner' AND pg_has_role(r.oid, o.oid, 'MEMBER'))
+           OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'audit' AND pg_has_role(r.oid, c.relowner, 'MEMBER')),
+       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'audit' AND c.relkind IN ('r', 'p')
+                 AND has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')),
+       EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+               WHERE n.nspname = 'audit' AND p.proname = 'append' AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
+                 AND has_schema_privilege(r.oid, n.oid, 'USAGE'))
+FROM pg_roles r WHERE r.rolname = current_user
+"""

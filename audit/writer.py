@@ -1,0 +1,290 @@
+"""The writer: one task that puts records of every tenant into the log, many per commit.
+
+`append()` returns only after COMMIT. While the database is away a batch is retried under its own id, so nothing is
+stored twice; after the stall timeout every waiting append fails with LogUnavailable, further ones are refused at once,
+and the task keeps probing until a commit succeeds. Records of one append are stored together and in order. Signed
+checkpoints follow growth within a second. If the process dies, unacknowledged records may be in the log or not.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from audit.committer import Committer
+from audit.errors import AuditError, LogUnavailable, QueueFull
+from audit.ledger import LogRolledBack, SealedRecord
+from audit.sealer import Entry, Sealer
+from audit.store import AppendConnection
+
+__all__ = ["SYSTEM", "Entry", "Range", "State", "Writer", "WriterConfig"]
+
+SYSTEM = "system"
+"""The tenant of global acts; probes touch its head row."""
+
+_BATCH_RECORDS = 1024
+_BATCH_BYTES = 8 * 1024 * 1024
+_CHECKPOINT_SECONDS = 0.8
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where the records of one append lie in their tenant's log, both ends included."""
+
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriterConfig:
+    """Where the log is and how much may wait: times in seconds, `queue_bytes` counts sealed bodies."""
+
+    app_url: str = field(repr=False)
+    reader_url: str = field(repr=False)
+    keys: Path
+    origin: str
+    stall_seconds: float = 5.0
+    queue_records: int = 8192
+    queue_bytes: int = 64 * 1024 * 1024
+
+
+class State(Enum):
+    """NEW before start(); UP; DOWN after a stall until a commit succeeds; CLOSING takes no new records."""
+
+    NEW = "not started"
+    UP = "up"
+    DOWN = "down"
+    CLOSING = "closed"
+
+
+@dataclass(slots=True)
+class _Pending:
+    """One append() that waits for its commit; `done` may have been cancelled by a caller who left."""
+
+    tenant: str
+    records: tuple[SealedRecord, ...]
+    done: asyncio.Future[Range]
+    size: int
+
+    def resolve(self, place: Range) -> None:
+        if not self.done.done():
+            self.done.set_result(place)
+
+    def fail(self, error: AuditError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Writer:
+    """The only way into the log. Every method belongs to one event loop."""
+
+    def __init__(self, config: WriterConfig) -> None:
+        self._config = config
+        self._sealer = Sealer(config.keys)
+        self._committer = Committer(config.app_url, config.reader_url, config.keys, config.origin)
+        self._state = State.NEW
+        self._queue: deque[_Pending] = deque()
+        self._waiting_records = 0
+        self._waiting_bytes = 0
+        self._wake = asyncio.Event()
+        self._unsignable: set[str] = set()
+        self._reason = "it takes no records now"
+        self._task: asyncio.Task[None] | None = None
+        self._abandoned: set[asyncio.Task[None]] = set()
+
+    async def start(self, tenants: Sequence[str] = ()) -> None:
+        """Connect, check the role, open the logs of `tenants` and start writing.
+
+        Raises LogUnavailable when the database does not answer in time or a log went back in time, and LogRefused
+        for a role with too many rights or a database without our schema.
+        """
+        try:
+            await self._within_stall(self._committer.store(SYSTEM, uuid4(), ()))
+            for tenant in tenants:
+                await self._within_stall(self._committer.open_log(tenant))
+        except BaseException:
+            await self._committer.disconnect()
+            raise
+        self._state = State.UP
+        self._task = asyncio.create_task(self._run(), name="audit writer")
+
+    async def append(self, entries: Sequence[Entry]) -> Range:
+        """Record entries of one tenant, together and in order; returns after COMMIT.
+
+        Raises InvalidRecord for an entry that cannot be written, QueueFull at once, LogUnavailable when the log
+        cannot commit. A caller that is cancelled leaves its records in the queue: they are still stored.
+        """
+        tenants = {entry.tenant for entry in entries}
+        if len(tenants) != 1:
+            raise ValueError("append() takes at least one entry, and entries of one tenant only")
+        self._refuse_unless_up()
+        return await self._enqueue(tenants.pop(), tuple(self._sealer.seal(entry) for entry in entries))
+
+    async def probe(self) -> None:
+        """Prove that the log can commit now; raises LogUnavailable."""
+        self._refuse_unless_up()
+        await self._enqueue(SYSTEM, ())
+
+    @property
+    def healthy(self) -> bool:
+        """Whether records are accepted, and signed checkpoints follow, for every tenant."""
+        return self._state is State.UP and not self._committer.broken and not self._unsignable
+
+    async def close(self) -> None:
+        """Take no new records, store the waiting ones, sign what grew, and disconnect."""
+        self._state = State.CLOSING
+        self._wake.set()
+        task, self._task = self._task, None
+        try:
+            if task is not None:
+                await task
+        finally:
+            await self._committer.disconnect()
+            if self._abandoned:
+                await asyncio.wait(self._abandoned, timeout=self._config.stall_seconds)
+
+    def _refuse_unless_up(self) -> None:
+        if self._state is not State.UP:
+            raise LogUnavailable(f"the log is {self._state.value}: {self._reason}")
+
+    async def _enqueue(self, tenant: str, records: tuple[SealedRecord, ...]) -> Range:
+        size = sum(len(record.sealed) for record in records)
+        full = self._waiting_records + len(records) > self._config.queue_records
+        if full or self._waiting_bytes + size > self._config.queue_bytes:
+            raise QueueFull(f"{self._waiting_records} records wait for the log; try again shortly")
+        pending = _Pending(tenant, records, asyncio.get_running_loop().create_future(), size)
+        self._queue.append(pending)
+        self._waiting_records += len(records)
+        self._waiting_bytes += size
+        self._wake.set()
+        return await pending.done
+
+    async def _run(self) -> None:
+        """The writer's task; whatever ends it, nobody is left waiting."""
+        try:
+            while self._queue or self._state is not State.CLOSING:
+                await (self._try_to_recover() if self._state is State.DOWN else self._work())
+            await self._sign(time.monotonic())
+        finally:
+            self._state = State.CLOSING
+            self._fail_queue(LogUnavailable("the writer has stopped"))
+
+    async def _work(self) -> None:
+        """Wait for records or for a checkpoint to be due, then commit what waits and sign what grew."""
+        oldest = min(self._committer.unsigned.values(), default=None)
+        timeout = None if oldest is None else max(0.0, oldest + _CHECKPOINT_SECONDS - time.monotonic())
+        if not self._queue and self._state is not State.CLOSING:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), timeout)
+        self._wake.clear()
+        for tenant, batch in self._take().items():
+            await self._commit(tenant, batch)
+        await self._sign(time.monotonic() - _CHECKPOINT_SECONDS)
+
+    def _take(self) -> dict[str, list[_Pending]]:
+        """The next batches by tenant, in the order of arrival; an append is never split."""
+        batches: dict[str, list[_Pending]] = {}
+        records = size = 0
+        while self._queue and records < _BATCH_RECORDS and size < _BATCH_BYTES:
+            pending = self._queue.popleft()
+            records += len(pending.records)
+            size += pending.size
+            batches.setdefault(pending.tenant, []).append(pending)
+        self._waiting_records -= records
+        self._waiting_bytes -= size
+        return batches
+
+    async def _commit(self, tenant: str, batch: list[_Pending]) -> None:
+        records = [record for pending in batch for record in pending.records]
+        try:
+            if self._state is State.DOWN:
+                self._refuse_unless_up()
+            first = await self._within_stall(self._committer.store(tenant, uuid4(), records))
+        except _Stalled as error:
+            self._go_down(error)
+            _fail(batch, error)
+        except AuditError as error:
+            _fail(batch, error)
+        except BaseException:
+            _fail(batch, LogUnavailable("the writer failed; the gateway's own log says why"))
+            raise
+        else:
+            for pending in batch:
+                last = first + len(pending.records) - 1
+                pending.resolve(Range(first, last))
+                first = last + 1
+
+    async def _sign(self, before: float) -> None:
+        """Sign every log that grew before that monotonic time; what fails for a passing reason stays due."""
+        for tenant in [tenant for tenant, grown in self._committer.unsigned.items() if grown <= before]:
+            if self._state is State.DOWN:
+                return
+            try:
+                await self._within_stall(self._committer.checkpoint(tenant))
+                self._unsignable.discard(tenant)
+            except _Stalled as error:
+                self._go_down(error)
+                return
+            except OSError as error:
+                self._reason = f"checkpoints cannot be written: {error}"
+                self._unsignable.add(tenant)
+                self._committer.unsigned[tenant] = time.monotonic()
+            except AuditError as error:
+                self._committer.shut(tenant, LogRolledBack(f"log {tenant!r} cannot be signed: {error}"))
+
+    async def _within_stall(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work for at most the stall timeout, even against a server that has frozen."""
+        task = asyncio.create_task(work)
+        await asyncio.wait({task}, timeout=self._config.stall_seconds)
+        if task.done():
+            return task.result()
+        # Cancelling may itself wait for the server, so the work ends alone, with the connection it had.
+        ending = asyncio.create_task(_end(task, self._committer.forget()))
+        self._abandoned.add(ending)
+        ending.add_done_callback(self._abandoned.discard)
+        reason = self._committer.trouble or "the database does not answer"
+        raise _Stalled(f"no commit for {self._config.stall_seconds:g} s: {reason}")
+
+    def _go_down(self, error: AuditError) -> None:
+        self._reason = str(error)
+        if self._state is State.UP:
+            self._state = State.DOWN
+        self._fail_queue(error)
+
+    def _fail_queue(self, error: AuditError) -> None:
+        _fail(self._queue, error)
+        self._queue.clear()
+        self._waiting_records = self._waiting_bytes = 0
+
+    async def _try_to_recover(self) -> None:
+        with suppress(AuditError):
+            await self._within_stall(self._committer.store(SYSTEM, uuid4(), ()))
+            if self._state is State.DOWN:
+                self._state = State.UP
+                self._committer.trouble = ""
+
+
+class _Stalled(LogUnavailable):
+    """The stall timeout ran out."""
+
+
+async def _end(task: asyncio.Task[Any], connection: AppendConnection | None) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # nobody waits for it any more
+    if connection is not None:
+        await connection.close()
+
+
+def _fail(batch: Sequence[_Pending] | deque[_Pending], error: AuditError) -> None:
+    for pending in batch:
+        pending.fail(error)
