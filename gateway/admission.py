@@ -1,0 +1,180 @@
+"""Steps 2 and 3: the law decides, and its decision is durable before the engine may run.
+
+A permitted request leaves three records (request.open, prompt.body, policy.decision) in one commit; a refused one leaves one.
+Whatever goes wrong after the caller is known and before the engine runs is recorded as a refusal too, malformed
+bodies included. Nothing here touches the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import policies
+from audit.records import PolicyDecision, PromptBody, RequestOpen
+from audit.writer import Entry
+from engine.errors import InvalidRequest
+from engine.forward import DTYPE, NUMERIC
+from engine.model.checkpoint import LoadedModel
+from engine.request import GenerationRequest, Mode, Sampling
+from engine.tokenizer import Message, Role
+from gateway.authenticate import Subject
+from gateway.dialects.request import ChatMessage, ChatRequest
+from gateway.errors import BadRequest, GatewayError, Refused, UnknownModel
+from gateway.generation import Admitted, Log, append_when_room
+from gateway.release import ReleaseRule
+
+OPENAI_CHAT: Final = "openai.chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What admission judges with: the served model, the policy in force and the names that go on record."""
+
+    model: LoadedModel
+    policy: policies.Policy
+    fingerprint: str
+    instance: UUID
+
+
+async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID) -> Admitted:
+    """Judge and record one request. Raises GatewayError (to be recorded by `record_refusal`) or LogUnavailable."""
+    if chat.model != bench.model.name:
+        raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
+    prompt = await asyncio.to_thread(_tokenise, bench.model, chat.messages)
+    room = _room(bench.model, prompt)
+    decision = policies.decide(bench.policy, _facts(subject, chat, len(prompt)))
+    if isinstance(decision, policies.Refusal):
+        raise Refused(decision.reason, status=decision.status, code=decision.code.value)
+    request = _generation_request(bench, chat, decision, request_id, prompt, room)
+    bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), _permission(decision))
+    digest = bytes(decision.policy_digest)
+    entries = [Entry(subject.tenant, request_id, subject.caller, digest, body) for body in bodies]
+    appended = await append_when_room(log, entries)
+    return Admitted(
+        request=request,
+        tenant=subject.tenant,
+        caller=subject.caller,
+        model=chat.model,
+        policy_digest=digest,
+        release=ReleaseRule(decision.release.value),
+        records=len(entries),
+        first_seq=appended.first_seq,
+        last_seq=appended.last_seq,
+    )
+
+
+async def record_refusal(
+    bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError, rules: Sequence[str] = ()
+) -> None:
+    """One record for a request that an authenticated caller made and that will not run. Raises LogUnavailable."""
+    digest = bytes(bench.policy.digest)
+    body = PolicyDecision(
+        outcome="refuse",
+        reason=f"{error.code}: {error.message}",
+        mode="",
+        modes_permitted=(),
+        release=ReleaseRule.STREAM.value,
+        policy_digest=digest,
+        rules=tuple(rules),
+        status=error.status,
+    )
+    await append_when_room(log, [Entry(subject.tenant, request_id, subject.caller, digest, body)])
+
+
+def _tokenise(model: LoadedModel, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
+    turns = [Message(Role(message.role), message.content) for message in messages]
+    return tuple(model.tokenizer.render_chat(turns))
+
+
+def _room(model: LoadedModel, prompt: Sequence[int]) -> int:
+    """Tokens of the context that the prompt leaves for the answer."""
+    context = model.config.max_position_embeddings
+    if len(prompt) >= context:
+        raise BadRequest(
+            f"the prompt has {len(prompt)} tokens and the model's context is {context}: shorten the messages",
+            code="context_length_exceeded",
+            param="messages",
+        )
+    return context - len(prompt)
+
+
+def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int) -> policies.RequestFacts:
+    return policies.RequestFacts(
+        tenant=subject.tenant,
+        caller=subject.caller,
+        model=chat.model,
+        requested_mode=chat.knob.mode,
+        workflow=chat.knob.workflow or None,
+        risk=chat.knob.risk or None,
+        max_tokens=chat.max_tokens,
+        block_length=chat.knob.block_length,
+        threshold=chat.knob.threshold,
+        max_steps=chat.knob.max_steps,
+        seed_first=chat.knob.seed_first,
+        prompt_tokens=prompt_tokens,
+    )
+
+
+def _generation_request(
+    bench: Bench, chat: ChatRequest, decision: policies.Decision, request_id: UUID, prompt: tuple[int, ...], room: int
+) -> GenerationRequest:
+    """Effective values: the policy's, with the answer cut to the context; a missing seed is 64 random bits."""
+    try:
+        return GenerationRequest(
+            id=request_id,
+            prompt=prompt,
+            mode=Mode(decision.mode.value),
+            modes_permitted=frozenset(Mode(mode.value) for mode in decision.modes_permitted),
+            max_tokens=min(decision.max_tokens, room),
+            sampling=Sampling(chat.temperature, secrets.randbits(64) if chat.seed is None else chat.seed),
+            block_length=decision.block_length,
+            threshold=decision.threshold,
+            max_steps=decision.max_steps,
+            seed_first=decision.seed_first,
+            stop_ids=frozenset({bench.model.config.eos_token_id}),
+        )
+    except InvalidRequest as error:
+        raise BadRequest(str(error)) from error
+
+
+def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:
+    return RequestOpen(
+        caller=subject.caller,
+        workflow=chat.knob.workflow,
+        model=chat.model,
+        weights_digest=bytes.fromhex(bench.model.weights_digest),
+        numeric=NUMERIC,
+        dtype=DTYPE,
+        fingerprint=bench.fingerprint,
+        mode=request.mode.value,
+        modes_permitted=tuple(sorted(mode.value for mode in request.modes_permitted)),
+        block_length=request.block_length,
+        threshold=None if request.threshold is None else float(request.threshold),
+        max_steps=request.max_steps,
+        seed_first=request.seed_first,
+        temperature=float(request.sampling.temperature),
+        seed=request.sampling.seed,
+        choice=request.sampling.choice,
+        max_tokens=request.max_tokens,
+        prompt_tokens=len(request.prompt),
+        instance=bench.instance,
+        dialect=OPENAI_CHAT,
+    )
+
+
+def _permission(decision: policies.Decision) -> PolicyDecision:
+    return PolicyDecision(
+        outcome="allow",
+        reason="",
+        mode=decision.mode.value,
+        modes_permitted=tuple(mode.value for mode in decision.modes_permitted),
+        release=decision.release.value,
+        policy_digest=bytes(decision.policy_digest),
+        rules=decision.rules,
+        status=0,
+    )

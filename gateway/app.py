@@ -1,0 +1,73 @@
+"""Puts the house behind HTTP: the Litestar application, and `run`, which serves it with uvicorn in this process.
+
+One process, one worker, one engine. Scale by processes over one PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvicorn
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.types import ASGIApp
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+import policies
+from engine.model import checkpoint
+from gateway import logs
+from gateway.database import open_database
+from gateway.house import House
+from gateway.http.chat import chat_completions
+from gateway.http.failures import HANDLERS
+from gateway.http.health import live, ready
+from gateway.http.identity import Identity
+from gateway.http.models import list_models, show_model
+from gateway.settings import Settings
+
+ROUTES: Final = (live, ready, list_models, show_model, chat_completions)
+GRACE_SECONDS: Final = 30
+
+
+def create_app(house: House) -> ASGIApp:
+    """The ASGI application; its lifespan starts and drains the house."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        try:
+            await house.start()
+            yield
+        finally:
+            await house.stop()
+
+    app = Litestar(
+        route_handlers=list(ROUTES),
+        lifespan=[lifespan],
+        dependencies={"house": Provide(lambda: house, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+    )
+    return Identity(app)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises what opening the database or the checkpoint raises."""
+    logs.configure()
+    trace.set_tracer_provider(TracerProvider())
+    model = checkpoint.load(settings.checkpoint)
+    policy = policies.load(policies.BASELINE)
+    with open_database(settings, logs.notice) as urls:
+        house = House(settings, urls, model, policy)
+        config = uvicorn.Config(
+            create_app(house),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        uvicorn.Server(config).run()

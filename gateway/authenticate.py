@@ -1,0 +1,46 @@
+"""Step 1: who asks. A key comes as `Authorization: Bearer KEY` or `x-api-key: KEY`.
+
+Absent, unknown and revoked keys are told apart by nothing but a counter: the answer is one 401. If the keys' table
+cannot be read the answer is 503, never a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from opentelemetry import metrics
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.errors import Unauthenticated, Unavailable
+from gateway.registry import Registry, Subject
+
+__all__ = ["Subject", "authenticate", "key_of"]
+
+_refused = metrics.get_meter("palimpsest.gateway").create_counter(
+    "palimpsest.unauthenticated", description="requests without a valid API key"
+)
+
+
+async def authenticate(registry: Registry, headers: Mapping[str, str]) -> Subject:
+    """The subject of a request by its headers (names in lower case). Raises Unauthenticated or Unavailable."""
+    key = key_of(headers)
+    if key is None:
+        _refused.add(1, {"cause": "absent"})
+        raise Unauthenticated("no API key: send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'")
+    try:
+        subject = await asyncio.to_thread(registry.find, key)
+    except SQLAlchemyError as error:
+        raise Unavailable("the key table cannot be read; try again later", code="database_unavailable") from error
+    if subject is None:
+        _refused.add(1, {"cause": "unknown"})
+        raise Unauthenticated("incorrect API key: ask your administrator for a valid one")
+    return subject
+
+
+def key_of(headers: Mapping[str, str]) -> str | None:
+    """The key that came with a request, None if there is none."""
+    scheme, _, key = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return headers.get("x-api-key", "").strip() or None

@@ -1,0 +1,46 @@
+"""The `palimpsest` command. Each file of this folder is one group of subcommands; heavy imports wait until they are needed."""
+
+# ruff: noqa: PLC0415 - heavy imports wait until a command needs them
+
+from __future__ import annotations
+
+import sys
+
+import rich_click as click
+
+from gateway.cli.administration import keys, tenants
+from gateway.cli.audit import audit
+from gateway.cli.demo import demo
+from gateway.cli.policy import policy
+from gateway.cli.serve import serve
+from gateway.cli.train import train
+from gateway.postgres_place import PostgresError
+from gateway.registry import RegistryError
+from gateway.settings import SettingsError
+
+click.rich_click.TEXT_MARKUP = "rich"
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First steps: [bold]palimpsest demo[/], then [bold]palimpsest serve[/]. Settings are PALIMPSEST_* variables.",
+)
+@click.version_option(package_name="palimpsest", prog_name="palimpsest")
+def palimpsest() -> None:
+    """An audited gateway for a tri-mode language model: nothing is answered that was not recorded, and anyone may check."""
+
+
+for command in (serve, demo, tenants, keys, audit, policy, train):
+    palimpsest.add_command(command)
+
+
+def main() -> None:
+    """Run the command; errors that a person can mend are one line, without a traceback."""
+    from audit.errors import AuditError
+    from migrations.cluster import MigrationError
+
+    try:
+        palimpsest.main(prog_name="palimpsest")
+    except (SettingsError, PostgresError, RegistryError, MigrationError, AuditError) as error:
+        click.echo(f"palimpsest: {error}", err=True)
+        sys.exit(1)

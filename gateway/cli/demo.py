@@ -1,0 +1,25 @@
+"""`palimpsest demo`."""
+
+# ruff: noqa: PLC0415 - heavy imports wait until a command needs them
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+
+@click.command(
+    epilog="Examples:\n\n  palimpsest demo\n\n  palimpsest demo --json demo.json\n\nExit status: 0 if every answer arrived, the modes "
+    "agreed as promised and the log verified; 1 otherwise."
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--questions", default=8, type=click.IntRange(1, 100), show_default=True, help="Questions per mode.")
+def demo(json_file: Path | None, questions: int) -> None:
+    """Ask the same coding questions in every mode over HTTP, then prove the log offline."""
+    from gateway.demo import run
+    from gateway.settings import Settings
+
+    sys.exit(run(Settings.read(os.environ), questions, json_file))

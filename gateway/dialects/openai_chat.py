@@ -1,0 +1,239 @@
+"""OpenAI's chat completions, inward: the bytes of a POST body become one `ChatRequest` or one `BadRequest`.
+
+Clients send open-ended bodies, so unknown fields are ignored; a known field of the wrong type, or one that would change
+the answer in a way the engine does not serve yet, is refused with its path. Our own `palimpsest` object is closed:
+a misspelt knob must not pass in silence. Null always means "not given".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+
+from gateway.dialects.request import ChatMessage, ChatRequest, ComputeKnob, Delivery
+from gateway.errors import BadRequest
+
+ROLES: Final = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+SEEDS: Final = 1 << 64
+_PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+_KEY = re.compile(r"`(?P<key>[^`]+)`")
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: str
+
+
+class _Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
+    mode: str | None = None
+    block_length: int | None = None
+    threshold: float | None = None
+    max_steps: int | None = None
+    seed_first: bool | None = None
+    numeric: str | None = None
+    workflow: str | None = None
+    risk: str | None = None
+
+
+class _Body(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    palimpsest: _Palimpsest | None = None
+    n: int | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    stop: str | list[str] | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    tool_choice: Any = None
+    response_format: _ResponseFormat | None = None
+    modalities: list[str] | None = None
+
+
+class _Verbatim(msgspec.Struct):
+    messages: msgspec.Raw
+
+
+_bodies = msgspec.json.Decoder(_Body)
+_verbatim = msgspec.json.Decoder(_Verbatim)
+
+
+def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
+    """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
+    fields = _parse(body)
+    _refuse_unserved(fields)
+    model, _, suffix = fields.model.partition(":")
+    return ChatRequest(
+        model=model,
+        messages=_messages(fields.messages),
+        messages_json=bytes(_verbatim.decode(body).messages).decode(),
+        temperature=_temperature(fields.temperature),
+        seed=_seed(fields.seed),
+        max_tokens=_max_tokens(fields),
+        delivery=_delivery(fields),
+        knob=_knob(fields.palimpsest or _Palimpsest(), suffix or None, mode_header or None),
+    )
+
+
+def _parse(body: bytes) -> _Body:
+    try:
+        return _bodies.decode(body)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        place = _PLACE.search(text)
+        path = place["path"] if place else ""
+        message = _PLACE.sub("", text)
+        named = _KEY.search(message) if " field " in message else None
+        param = ".".join(filter(None, (path, named["key"] if named else ""))) or None
+        where = f" at {path!r}" if path else ""
+        raise BadRequest(f"{message}{where}", code="invalid_type", param=param) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
+
+
+def _messages(messages: list[_Message]) -> tuple[ChatMessage, ...]:
+    if not messages:
+        raise BadRequest("messages is empty: send at least one message", code="empty_messages", param="messages")
+    return tuple(_message(turn, f"messages[{place}]") for place, turn in enumerate(messages))
+
+
+def _message(message: _Message, path: str) -> ChatMessage:
+    role = ROLES.get(message.role)
+    if role is None or message.tool_calls:
+        raise BadRequest(
+            f"{path} is a {message.role!r} turn or calls tools; served roles are {', '.join(ROLES)}",
+            code="unsupported_message",
+            param=f"{path}.role" if role is None else f"{path}.tool_calls",
+        )
+    if message.content is None:
+        raise BadRequest(f"{path}.content is missing: give a string", code="invalid_type", param=f"{path}.content")
+    if isinstance(message.content, str):
+        return ChatMessage(role, message.content)
+    texts = [_text(part, f"{path}.content[{place}]") for place, part in enumerate(message.content)]
+    return ChatMessage(role, "".join(texts))
+
+
+def _text(part: _Part, path: str) -> str:
+    if part.type != "text":
+        raise BadRequest(
+            f"{path} is of type {part.type!r}; only text is served", code="unsupported_content", param=f"{path}.type"
+        )
+    if part.text is None:
+        raise BadRequest(f"{path}.text is missing: give a string", code="invalid_type", param=f"{path}.text")
+    return part.text
+
+
+def _temperature(asked: float | None) -> float:
+    if asked is None:
+        return 1.0
+    if not math.isfinite(asked) or not 0.0 <= asked <= 2.0:
+        raise BadRequest("temperature must lie between 0 and 2", code="out_of_range", param="temperature")
+    return asked
+
+
+def _seed(asked: int | None) -> int | None:
+    """Negative seeds, which OpenAI's schema permits, are read as two's complement; the record shows the effective one."""
+    if asked is None:
+        return None
+    if not -(SEEDS >> 1) <= asked < SEEDS:
+        raise BadRequest("seed must fit in 64 bits", code="out_of_range", param="seed")
+    return asked % SEEDS
+
+
+def _max_tokens(fields: _Body) -> int | None:
+    old, new = fields.max_tokens, fields.max_completion_tokens
+    if old is not None and new is not None and old != new:
+        raise BadRequest("max_tokens and max_completion_tokens differ: send one of them", code="conflict", param="max_tokens")
+    asked, name = (old, "max_tokens") if new is None else (new, "max_completion_tokens")
+    if asked is not None and asked < 1:
+        raise BadRequest(f"{name} must be at least 1", code="out_of_range", param=name)
+    return asked
+
+
+def _delivery(fields: _Body) -> Delivery:
+    if not fields.stream:
+        if fields.stream_options is not None:
+            raise BadRequest("stream_options needs stream: true", code="conflict", param="stream_options")
+        return Delivery.WHOLE
+    usage = fields.stream_options is not None and fields.stream_options.include_usage
+    return Delivery.STREAM_WITH_USAGE if usage else Delivery.STREAM
+
+
+def _knob(given: _Palimpsest, suffix: str | None, header: str | None) -> ComputeKnob:
+    chosen = {choice for choice in (suffix, header, given.mode) if choice is not None}
+    if len(chosen) > 1:
+        raise BadRequest(
+            f"model suffix, x-palimpsest-mode and palimpsest.mode ask for different modes: {', '.join(sorted(chosen))}",
+            code="conflict",
+            param="palimpsest.mode",
+        )
+    if given.numeric not in (None, "strict"):
+        raise _unsupported("palimpsest.numeric", "only 'strict' numerics are served")
+    for name in ("block_length", "max_steps"):
+        value: int | None = getattr(given, name)
+        if value is not None and value < 1:
+            raise BadRequest(f"{name} must be at least 1", code="out_of_range", param=f"palimpsest.{name}")
+    if given.threshold is not None and not 0.0 <= given.threshold <= 1.0:
+        raise BadRequest("threshold must lie in 0..1", code="out_of_range", param="palimpsest.threshold")
+    return ComputeKnob(
+        mode=next(iter(chosen), None),
+        block_length=given.block_length,
+        threshold=given.threshold,
+        max_steps=given.max_steps,
+        seed_first=given.seed_first,
+        workflow=given.workflow or "",
+        risk=given.risk or "",
+    )
+
+
+def _refuse_unserved(fields: _Body) -> None:
+    """A parameter that asks for nothing (its neutral value) passes; one that would change the answer is refused."""
+    asked = {
+        "n": fields.n not in (None, 1),
+        "top_p": fields.top_p not in (None, 1.0),
+        "presence_penalty": fields.presence_penalty not in (None, 0.0),
+        "frequency_penalty": fields.frequency_penalty not in (None, 0.0),
+        "logit_bias": bool(fields.logit_bias),
+        "logprobs": bool(fields.logprobs),
+        "top_logprobs": bool(fields.top_logprobs),
+        "stop": bool(fields.stop),
+        "tools": bool(fields.tools),
+        "functions": bool(fields.functions),
+        "tool_choice": fields.tool_choice not in (None, "none", "auto"),
+        "response_format": fields.response_format is not None and fields.response_format.type != "text",
+        "modalities": fields.modalities not in (None, ["text"]),
+    }
+    for name, wanted in asked.items():
+        if wanted:
+            raise _unsupported(name, "leave it out or send its neutral value")
+
+
+def _unsupported(name: str, advice: str) -> BadRequest:
+    return BadRequest(f"{name} is not served yet: {advice}", code="unsupported_parameter", param=name)

@@ -1,0 +1,219 @@
+"""The engine's own thread, and the way from it to each generation's task.
+
+One thread owns `engine.step()`. Its events travel in batches through `loop.call_soon_threadsafe` to the feed of their
+generation. At most `capacity` events may be on their way and untaken; then the thread stops stepping until
+some are taken, so a stalled log stalls the scheduler and memory stays bounded. If a step raises, all feeds end with `EngineDied`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from engine.events import BlockDecoded, Event, Finished
+from engine.request import GenerationRequest
+from gateway.errors import EngineDown
+from gateway.testimony import TOKENS_PER_RECORD, output_of
+
+CAPACITY: Final = 1024
+IDLE_SECONDS: Final = 0.2
+_log = structlog.get_logger(__name__)
+
+
+class EngineDied(Exception):
+    """The engine thread has ended; no more events will come for anyone."""
+
+
+class Stepper(Protocol):
+    """What the thread drives: `engine.engine.Engine`."""
+
+    def submit(self, request: GenerationRequest) -> None: ...
+    def abort(self, generation: UUID) -> None: ...
+    def step(self) -> list[Event]: ...
+    def wait(self, timeout: float) -> None: ...
+
+
+class Window:
+    """Counts events that were sent and not yet taken; the engine thread waits while it is full."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._untaken = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def wait_for_room(self) -> None:
+        """Block until less than `capacity` events are untaken, or the window is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._untaken < self._capacity or self._closed)
+
+    def sent(self, events: int) -> None:
+        """Events left the engine."""
+        with self._changed:
+            self._untaken += events
+
+    def taken(self, events: int) -> None:
+        """Events were taken, or dropped because nobody follows them."""
+        with self._changed:
+            self._untaken -= events
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let a waiting thread go, for good."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Feed:
+    """The events of one generation, in order; lives on the event loop."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._events: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+        self._died = False
+
+    def put(self, events: list[Event]) -> None:
+        """Called on the loop when the engine thread has sent events."""
+        self._events.extend(events)
+        self._arrived.set()
+
+    def die(self) -> None:
+        """Called on the loop when the engine thread has ended."""
+        self._died = True
+        self._arrived.set()
+
+    async def take(self, linger: float) -> list[Event]:
+        """All events there are, at least one; waits up to `linger` seconds more while they would not fill a record.
+
+        Raises EngineDied when no event is left and none can come.
+        """
+        await self._some()
+        if not _worth_writing(self._events):
+            try:
+                async with asyncio.timeout(linger):
+                    while not _worth_writing(self._events) and not self._died:
+                        self._arrived.clear()
+                        await self._arrived.wait()
+            except TimeoutError:
+                pass
+        events = list(self._events)
+        self._events.clear()
+        self._window.taken(len(events))
+        return events
+
+    async def _some(self) -> None:
+        while not self._events:
+            if self._died:
+                raise EngineDied
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def drop(self) -> None:
+        """Forget what was not taken; the window must not wait for it."""
+        self._window.taken(len(self._events))
+        self._events.clear()
+
+
+def _worth_writing(events: deque[Event]) -> bool:
+    """Whether waiting would gain nothing: an end or a block is there, or a record's worth of tokens."""
+    ready = any(isinstance(event, Finished | BlockDecoded) for event in events)
+    return ready or sum(len(output_of(event)) for event in events) >= TOKENS_PER_RECORD
+
+
+class EngineThread:
+    """Runs an engine; all methods but the thread's own are called on the event loop."""
+
+    def __init__(self, engine: Stepper, capacity: int = CAPACITY) -> None:
+        self._engine = engine
+        self._window = Window(capacity)
+        self._feeds: dict[UUID, Feed] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = threading.Event()
+        self._died = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether new requests can be served."""
+        return self._loop is not None and not self._died and not self._stopping.is_set()
+
+    def start(self) -> None:
+        """Start stepping; events go to the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End after the current step; generations still followed get EngineDied."""
+        self._stopping.set()
+        self._window.close()
+        if self._loop is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def submit(self, request: GenerationRequest) -> Feed:
+        """Queue a generation and follow it. Raises EngineDown, or the engine's InvalidRequest."""
+        if not self.alive:
+            raise EngineDown("the engine has stopped; try again later or ask the operator to restart the gateway")
+        feed = Feed(self._window)
+        self._feeds[request.id] = feed
+        try:
+            self._engine.submit(request)
+        except BaseException:
+            del self._feeds[request.id]
+            raise
+        return feed
+
+    def abort(self, generation: UUID) -> None:
+        """Ask the engine to end a generation; its last events still come."""
+        self._engine.abort(generation)
+
+    def unfollow(self, generation: UUID) -> None:
+        """No longer wanted: untaken and later events are dropped."""
+        feed = self._feeds.pop(generation, None)
+        if feed is not None:
+            feed.drop()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._window.wait_for_room()
+                events = self._engine.step()
+                if events:
+                    self._send(events)
+                else:
+                    self._engine.wait(IDLE_SECONDS)
+        except Exception:  # noqa: BLE001 - the thread's last word; whatever it was, nobody may be left waiting
+            _log.exception("engine.died")
+        finally:
+            self._died = True
+            self._on_loop(self._bury)
+
+    def _send(self, events: list[Event]) -> None:
+        self._window.sent(len(events))
+        self._on_loop(lambda: self._route(events))
+
+    def _on_loop(self, act: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(act)
+
+    def _route(self, events: list[Event]) -> None:
+        by_generation: dict[UUID, list[Event]] = {}
+        for event in events:
+            by_generation.setdefault(event.generation, []).append(event)
+        for generation, own in by_generation.items():
+            feed = self._feeds.get(generation)
+            if feed is None:
+                self._window.taken(len(own))
+            else:
+                feed.put(own)
+
+    def _bury(self) -> None:
+        for feed in self._feeds.values():
+            feed.die()

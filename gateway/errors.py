@@ -1,0 +1,106 @@
+"""The gateway's one error tree; every member knows its HTTP status and its body in OpenAI's shape.
+
+GatewayError
+├── BadRequest           400  the request itself is wrong (`code` and `param` say where)
+├── Unauthenticated      401  no key, an unknown key or a revoked one
+├── Refused              4xx  the policy says no
+├── UnknownModel         404
+└── Unavailable          503  the log, the database or the engine cannot serve; try again later
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class GatewayError(Exception):
+    """A refusal or failure that a client is told about.
+
+    `message` says what a person should do; it never carries keys, prompts or model text.
+    """
+
+    status = 500
+    kind = "server_error"
+    default_code: str | None = None
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else self.default_code
+        self.param = param
+
+    def headers(self) -> dict[str, str]:
+        """Response headers beyond the usual ones."""
+        return {}
+
+    def body(self) -> bytes:
+        """The JSON error document, also the payload of an error chunk in a stream."""
+        return error_body(self.message, kind=self.kind, param=self.param, code=self.code)
+
+
+class BadRequest(GatewayError):
+    """The request is malformed, asks for something unknown, or contradicts itself."""
+
+    status = 400
+    kind = "invalid_request_error"
+    default_code = "invalid_request"
+
+
+class Unauthenticated(GatewayError):
+    """No valid API key came with the request."""
+
+    status = 401
+    kind = "invalid_request_error"
+    default_code = "invalid_api_key"
+
+    def headers(self) -> dict[str, str]:
+        return {"www-authenticate": "Bearer"}
+
+
+class UnknownModel(GatewayError):
+    """The model id is not served here."""
+
+    status = 404
+    kind = "invalid_request_error"
+    default_code = "model_not_found"
+
+
+class Refused(GatewayError):
+    """The policy does not permit the request; retrying the same one will not help."""
+
+    kind = "invalid_request_error"
+    default_code = "policy_refused"
+
+    def __init__(self, message: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message, code=code, param=param)
+        self.status = status
+
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}
+
+
+class Unavailable(GatewayError):
+    """A part that every answer needs is down; nothing was generated or released."""
+
+    status = 503
+    default_code = "unavailable"
+
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": "2"}
+
+
+class LogDown(Unavailable):
+    """The audit log cannot commit, so nothing may be released."""
+
+    default_code = "audit_log_unavailable"
+
+
+class EngineDown(Unavailable):
+    """The engine thread has ended or the process is shutting down."""
+
+    default_code = "engine_unavailable"
+
+
+def error_body(message: str, *, kind: str, param: str | None, code: str | None) -> bytes:
+    """OpenAI's error document: {"error": {"message", "type", "param", "code"}}."""
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})

@@ -1,0 +1,64 @@
+"""A gateway in a process of its own, for the demo: started on a free port, waited for, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+READY_SECONDS: Final = 180.0
+STOP_SECONDS: Final = 60.0
+
+
+class GatewayDown(Exception):
+    """The gateway process did not come up or did not end; the message points at its log."""
+
+
+@contextmanager
+def gateway_process(log: Path) -> Iterator[str]:
+    """The base URL of a gateway that serves this environment's home; on the way out it has drained and signed."""
+    port = _free_port()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _await_ready(process, url, log)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise GatewayDown(f"the gateway ended at its start; see {log}")
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise GatewayDown(f"the gateway was not ready after {READY_SECONDS:.0f} s; see {log}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

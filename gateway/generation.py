@@ -1,0 +1,206 @@
+"""One generation's own task: steps 4 to 7 of the straight line.
+
+It takes the engine's events, has them recorded, and only then hands their ids to release. The client is a subscriber:
+when it leaves, the engine work is aborted and what happened is still recorded to the end. If the log cannot commit, nothing
+more is released and the request is left to the reconciler, which ends it once the log is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+from opentelemetry import trace
+
+from audit.errors import AuditError, QueueFull
+from audit.records import Body, EngineNote
+from audit.writer import Entry, Range
+from engine.errors import InvalidRequest
+from engine.events import Event, Finished, FinishReason
+from engine.request import GenerationRequest
+from gateway.dialects.openai_reply import Account
+from gateway.engine_thread import EngineDied, EngineThread, Feed
+from gateway.errors import EngineDown, GatewayError, LogDown
+from gateway.release import DurableIds, Outcome, Outlet, Release, ReleaseRule
+from gateway.testimony import Statement, Tally, attest, close, output_of
+
+FLUSH_SECONDS: Final = 0.025
+QUEUE_RETRY_SECONDS: Final = 0.02
+COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
+_log = structlog.get_logger(__name__)
+_tracer = trace.get_tracer("palimpsest.gateway")
+
+
+class Log(Protocol):
+    """What a generation needs of `audit.writer.Writer`."""
+
+    async def append(self, entries: Sequence[Entry]) -> Range: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may run: its opening records are durable from `first_seq` to `last_seq`."""
+
+    request: GenerationRequest
+    tenant: str
+    caller: str
+    model: str
+    policy_digest: bytes
+    release: ReleaseRule
+    records: int
+    first_seq: int
+    last_seq: int
+
+    def entry(self, body: Body) -> Entry:
+        """One record of this request, ready to be appended."""
+        return Entry(self.tenant, self.request.id, self.caller, self.policy_digest, body)
+
+
+class Generation:
+    """Follows one admitted request to its end; `outlet` is where the client listens."""
+
+    def __init__(
+        self,
+        admitted: Admitted,
+        engine: EngineThread,
+        log: Log,
+        decode_bytes: Callable[[tuple[int, ...]], bytes],
+        orphan: Callable[[str, UUID], None],
+    ) -> None:
+        """`orphan(tenant, request)` is told of a request that could not be ended because the log was down."""
+        self.admitted = admitted
+        self.id = admitted.request.id
+        self.outlet = Outlet()
+        self._engine = engine
+        self._append_to_log = log
+        self._orphan = orphan
+        self._release = Release(decode_bytes, admitted.release, self.outlet)
+        self._tally = Tally()
+        self._records = admitted.records
+        self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
+        self._left = False
+
+    def leave(self) -> None:
+        """The client is gone: stop the engine work; the records still come to their end."""
+        if not self._left:
+            self._left = True
+            self._release.client_left()
+            self._engine.abort(self.id)
+
+    async def run(self) -> None:
+        """Steps 4 to 7; returns when the request is closed in the log, or left to the reconciler."""
+        with _tracer.start_as_current_span("generation") as span:
+            span.set_attribute("palimpsest.generation", str(self.id))
+            span.set_attribute("palimpsest.mode", self.admitted.request.mode.value)
+            try:
+                await self._serve()
+            except AuditError as error:
+                _log.warning("generation.unrecorded", generation=str(self.id), error=type(error).__name__)
+                self._give_up(LogDown("the audit log cannot commit, so no more text may be released; try again later"))
+            except Exception:  # noqa: BLE001 - the boundary between one generation and the house
+                _log.exception("generation.failed", generation=str(self.id))
+                self._give_up(EngineDown("the gateway failed while serving this request; its id is in the headers"))
+            finally:
+                self._engine.unfollow(self.id)
+
+    async def _serve(self) -> None:
+        try:
+            feed = self._engine.submit(self.admitted.request)
+            if self._left:
+                self._engine.abort(self.id)
+            finished = await self._follow(feed)
+        except (EngineDied, EngineDown, InvalidRequest) as error:
+            finished = await self._note_fault(error)
+        await self._close(finished)
+
+    async def _follow(self, feed: Feed) -> Finished:
+        """Steps 4, 5 and 6, until the engine says that it is done."""
+        while True:
+            events = await feed.take(FLUSH_SECONDS)
+            ids = await self._record(events)
+            self._release.durable(ids)
+            for event in events:
+                if isinstance(event, Finished):
+                    return event
+
+    async def _record(self, events: Sequence[Event]) -> DurableIds:
+        """Step 5: the ids come back only when the records that explain them are committed."""
+        await self._append(attest(events))
+        for event in events:
+            self._tally.count(event)
+        return DurableIds(tuple(token for event in events for token in output_of(event)))
+
+    async def _note_fault(self, error: Exception) -> Finished:
+        """The engine cannot go on with this request: say so in the log and count what it had done."""
+        _log.error("generation.fault", generation=str(self.id), error=type(error).__name__)
+        await self._append([Statement(self.id, EngineNote("fault", type(error).__name__))])
+        return self._tally.finished(self.id, len(self.admitted.request.prompt), FinishReason.FAULT)
+
+    async def _close(self, finished: Finished) -> None:
+        """Step 7: the last text, then delivery and close in one batch, then the end for the client."""
+        outcome = self._outcome(finished)
+        if outcome is Outcome.COMPLETE:
+            self._release.approve()
+        delivery = Statement(self.id, self._release.delivery(outcome))
+        await self._append([delivery, close(finished, self._records + 2)])
+        if finished.reason in COMPLETE:
+            self._release.end(self._account(finished))
+        else:
+            self._release.fail(EngineDown(f"the generation ended early ({finished.reason.value}); try again"))
+
+    def _outcome(self, finished: Finished) -> Outcome:
+        if self._left:
+            return Outcome.ABORTED
+        if finished.reason in COMPLETE:
+            return Outcome.COMPLETE
+        whole = self.admitted.release is ReleaseRule.WHOLE
+        return Outcome.WITHHELD if whole else Outcome.ABORTED
+
+    async def _append(self, statements: Sequence[Statement]) -> None:
+        if not statements:
+            return
+        entries = [self.admitted.entry(statement.body) for statement in statements]
+        appended = await append_when_room(self._append_to_log, entries)
+        self._records += len(entries)
+        self._last_seq = appended.last_seq
+
+    def _give_up(self, error: GatewayError) -> None:
+        self._engine.abort(self.id)
+        self._orphan(self.admitted.tenant, self.id)
+        self._release.fail(error)
+
+    def _account(self, finished: Finished) -> Account:
+        request = self.admitted.request
+        return Account(
+            generation=self.id,
+            mode=request.mode.value,
+            policy_digest=self.admitted.policy_digest.hex(),
+            block_length=request.block_length,
+            seed=request.sampling.seed,
+            prompt_tokens=finished.prompt_tokens,
+            completion_tokens=finished.tokens,
+            forwards=finished.forwards,
+            records=self._records,
+            first_seq=self._first_seq,
+            last_seq=self._last_seq,
+            reason=finished.reason.value,
+        )
+
+
+async def append_when_room(log: Log, entries: Sequence[Entry], patience: float = 30.0) -> Range:
+    """Append, waiting while the log's queue is full; events then pile up before the engine, which stops stepping.
+
+    Raises LogUnavailable when the log cannot commit, QueueFull when there is no room for `patience` seconds.
+    """
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            return await log.append(entries)
+        except QueueFull:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(QUEUE_RETRY_SECONDS)

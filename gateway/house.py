@@ -1,0 +1,129 @@
+"""The wired house: every part that a request meets, made once per process, started and drained in order.
+
+Start: presence, log, engine, reconciler. Stop: no new requests, running generations to their end (or aborted and recorded after
+`DRAIN_SECONDS`), engine, log, connections. After `stop()` every record of this process is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+import policies
+from audit.errors import AuditError
+from audit.header import uuid7
+from audit.keys import KeyStore
+from audit.writer import Writer, WriterConfig
+from engine.engine import Engine
+from engine.model.checkpoint import LoadedModel
+from gateway.admission import Bench
+from gateway.database import Urls
+from gateway.engine_thread import EngineThread
+from gateway.errors import EngineDown
+from gateway.generation import Admitted, Generation
+from gateway.presence import Presence
+from gateway.reconcile import Reconciler
+from gateway.registry import Registry
+from gateway.settings import Settings
+
+DRAIN_SECONDS: Final = 20.0
+_log = structlog.get_logger(__name__)
+
+
+class House:
+    """One gateway process; `instance` names it in the log and in the database."""
+
+    def __init__(self, settings: Settings, urls: Urls, model: LoadedModel, policy: policies.Policy) -> None:
+        self.instance: UUID = uuid7()
+        self.started = int(time.time())
+        keys = KeyStore(settings.keys)
+        engine = Engine(model)
+        self.bench = Bench(model, policy, engine.fingerprint, self.instance)
+        self.registry = Registry(urls.app)
+        self.writer = Writer(_writer_config(settings, urls))
+        self.engine = EngineThread(engine)
+        self._presence = Presence(urls.app, self.instance)
+        self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
+        self._generations: dict[asyncio.Task[None], Generation] = {}
+        self._reconciling: asyncio.Task[None] | None = None
+        self._draining = False
+
+    async def start(self) -> None:
+        """Bring everything up; raises what the database or the log raise when they cannot serve."""
+        await asyncio.to_thread(self._presence.beat)
+        tenants = await asyncio.to_thread(self.registry.tenants)
+        await self.writer.start(tenants)
+        self.engine.start()
+        self._reconciling = asyncio.create_task(self.reconciler.run(tenants))
+        _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
+
+    async def stop(self) -> None:
+        """Drain and close; safe to call when the database is gone."""
+        self._draining = True
+        await self._finish_generations()
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+        await self.engine.stop()
+        try:
+            await self.writer.close()
+        except AuditError:
+            _log.exception("log.close_failed")
+        await asyncio.to_thread(self._presence.close)
+        await asyncio.to_thread(self.registry.close)
+        _log.info("gateway.stopped", instance=str(self.instance))
+
+    def require_open(self) -> None:
+        """Raises EngineDown when no new request can be taken."""
+        if self._draining or not self.engine.alive:
+            raise EngineDown("this gateway is stopping or its engine has ended; try again later")
+
+    def begin(self, admitted: Admitted) -> Generation:
+        """Steps 4 to 7 start in a task of their own, which outlives its client."""
+        decode = self.bench.model.tokenizer.decode_bytes
+        generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan)
+        task = asyncio.create_task(generation.run())
+        self._generations[task] = generation
+        task.add_done_callback(lambda done: self._generations.pop(done, None))
+        return generation
+
+    async def check(self) -> dict[str, bool]:
+        """Readiness of each part."""
+        keys_up = await self._keys_readable()
+        return {"log": self.writer.healthy, "keys": keys_up, "engine": self.engine.alive and not self._draining}
+
+    def model_ids(self) -> list[str]:
+        """The model, then the model with each mode that the policy permits."""
+        name = self.bench.model.name
+        return [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.allowed)]
+
+    async def _finish_generations(self) -> None:
+        if self._generations:
+            await asyncio.wait(list(self._generations), timeout=DRAIN_SECONDS)
+        for generation in list(self._generations.values()):
+            generation.leave()
+        if self._generations:
+            await asyncio.wait(list(self._generations), timeout=DRAIN_SECONDS)
+
+    async def _keys_readable(self) -> bool:
+        try:
+            await asyncio.to_thread(self.registry.tenants)
+        except SQLAlchemyError:
+            return False
+        return True
+
+
+def _writer_config(settings: Settings, urls: Urls) -> WriterConfig:
+    return WriterConfig(
+        app_url=urls.app,
+        reader_url=urls.reader,
+        keys=settings.keys,
+        origin=settings.origin,
+        stall_seconds=settings.audit_stall_seconds,
+        queue_records=settings.queue_records,
+        queue_bytes=settings.queue_bytes,
+    )

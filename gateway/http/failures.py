@@ -1,0 +1,49 @@
+"""Whatever goes wrong becomes a document in OpenAI's shape; nothing internal is told to a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from audit.errors import AuditError
+from gateway.errors import GatewayError, LogDown, error_body
+
+_log = structlog.get_logger(__name__)
+JSON = "application/json"
+
+
+def of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
+    """Our own errors know their status, body and headers."""
+    return Response(error.body(), status_code=error.status, media_type=JSON, headers=error.headers())
+
+
+def of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[bytes]:
+    """A log that cannot commit closes admission."""
+    _log.warning("log.unavailable", error=type(error).__name__)
+    return of_gateway(request, LogDown("the audit log cannot commit, so no request can be served; try again later"))
+
+
+def of_framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Unknown paths, wrong methods, bodies over the limit."""
+    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+    body = error_body(error.detail, kind=kind, param=None, code=None)
+    return Response(body, status_code=error.status_code, media_type=JSON, headers=error.headers or {})
+
+
+def of_anything(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A defect: the log has the details, the client has the request id in its headers."""
+    _log.error("request.failed", exc_info=error)
+    body = error_body("internal error; quote the x-request-id header", kind="server_error", param=None, code=None)
+    return Response(body, status_code=500, media_type=JSON)
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {
+    GatewayError: of_gateway,
+    AuditError: of_log,
+    HTTPException: of_framework,
+    Exception: of_anything,
+}

@@ -1,0 +1,44 @@
+"""GET /v1/models: the served model, once by its name and once for each mode that the policy permits.
+
+The shape is the union that clients of several dialects read: OpenAI's list plus `display_name`, `type`, `has_more`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+
+from gateway.authenticate import authenticate
+from gateway.errors import UnknownModel
+from gateway.house import House
+
+
+@get("/v1/models")
+async def list_models(request: Request[Any, Any, Any], house: House) -> Response[bytes]:
+    """All model ids that this key may ask for."""
+    await authenticate(house.registry, request.headers)
+    data = [_line(house, name) for name in house.model_ids()]
+    body = {"object": "list", "data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+@get("/v1/models/{model_id:str}")
+async def show_model(request: Request[Any, Any, Any], house: House, model_id: str) -> Response[bytes]:
+    """One model id."""
+    await authenticate(house.registry, request.headers)
+    if model_id not in house.model_ids():
+        raise UnknownModel(f"model {model_id!r} is not served here; GET /v1/models lists what is", param="model")
+    return Response(msgspec.json.encode(_line(house, model_id)), media_type="application/json")
+
+
+def _line(house: House, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": house.started,
+        "owned_by": "palimpsest",
+        "type": "model",
+        "display_name": name,
+    }

@@ -1,0 +1,45 @@
+"""The gateway's own log: one JSON object per line on standard error, without secrets and without text of prompts or answers.
+
+What may be logged is an allowlist by habit: ids, names, states, figures. The audit log is elsewhere; this one is for operators.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+SECRET: Final = frozenset({"authorization", "x-api-key", "cookie", "key", "password", "url", "prompt", "text", "content"})
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Set up structlog for the process."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            redact,
+            # Locals of a frame may hold prompts and keys, so tracebacks go without them.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Blank any field whose name says that it may hold a secret or text, should one ever be passed."""
+    for name in SECRET & event.keys():
+        event[name] = "[redacted]"
+    return event
+
+
+def notice(line: str) -> None:
+    """One line that the person who started the process should see."""
+    structlog.get_logger(__name__).info("notice", line=line)

@@ -1,0 +1,120 @@
+"""Ends what nobody will end: requests that are open in the log although the process that served them is gone.
+
+Two sources: at start, requests opened by an instance that no longer lives; and during life, this process's own requests that
+could not be closed because the log was down. Each gets one request.abandoned record, its last. A request of a living
+instance is never touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from audit.errors import AuditError
+from audit.header import decode_header
+from audit.keys import KeyStore
+from audit.records import RequestAbandoned, RequestOpen, decode_body
+from audit.sealing import request_key, unseal
+from audit.store import Reader, Unfinished, read_tenant
+from audit.writer import Entry
+from gateway.generation import Log
+from gateway.presence import Presence
+from gateway.settings import DatabaseUrl
+
+ACTOR: Final = "reconciler"
+SETTLE_SECONDS: Final = 2.0
+BEAT_SECONDS: Final = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """Runs beside the gateway: keeps its presence, sweeps once after the start, and ends orphans as they come."""
+
+    def __init__(self, log: Log, reader_url: DatabaseUrl, keys: KeyStore, presence: Presence, instance: UUID) -> None:
+        self._log = log
+        self._reader_url = reader_url
+        self._keys = keys
+        self._presence = presence
+        self._instance = instance
+        self._orphans: dict[str, set[UUID]] = defaultdict(set)
+
+    def orphan(self, tenant: str, request: UUID) -> None:
+        """A request of this process may be open in the log and can no longer be closed by its own task."""
+        self._orphans[tenant].add(request)
+
+    async def run(self, tenants: Iterable[str]) -> None:
+        """Sweep the given tenants, then serve orphans until cancelled. Failures are retried, never raised."""
+        # A peer whose database connection has just broken takes up its lock within a beat; give it that time.
+        await asyncio.sleep(SETTLE_SECONDS)
+        waiting = set(tenants)
+        while True:
+            try:
+                await asyncio.to_thread(self._presence.beat)
+                for tenant in sorted(waiting):
+                    await self._sweep(tenant)
+                    waiting.discard(tenant)
+                for tenant in [name for name, requests in self._orphans.items() if requests]:
+                    await self._end_orphans(tenant)
+            except (AuditError, SQLAlchemyError) as error:
+                _log.warning("reconcile.postponed", error=type(error).__name__)
+            except Exception:  # noqa: BLE001 - one bad sweep must not end all later ones
+                _log.exception("reconcile.failed")
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _sweep(self, tenant: str) -> None:
+        """Abandon the unfinished requests of every dead instance."""
+        for instance in await asyncio.to_thread(self._instances, tenant):
+            with self._presence.claim_dead(instance) as dead:
+                if dead:
+                    # Read again under the claim: another process may have ended them in between.
+                    found = await asyncio.to_thread(self._opened_by, tenant, instance)
+                    await self._abandon(tenant, found)
+
+    async def _end_orphans(self, tenant: str) -> None:
+        """Abandon this process's own requests that were left open; those that were never opened are forgotten."""
+        taken = set(self._orphans[tenant])
+        open_now = await asyncio.to_thread(self._unfinished, tenant)
+        await self._abandon(tenant, [item for item in open_now if item.request in taken])
+        self._orphans[tenant] -= taken
+
+    async def _abandon(self, tenant: str, requests: Iterable[Unfinished]) -> None:
+        for item in requests:
+            body = RequestAbandoned(found_by=self._instance, last_seq=item.last_seq)
+            await self._log.append([Entry(tenant, item.request, ACTOR, None, body)])
+            _log.info("request.abandoned", tenant=tenant, request=str(item.request), last_seq=item.last_seq)
+
+    def _unfinished(self, tenant: str) -> list[Unfinished]:
+        with read_tenant(self._reader_url, tenant) as reader:
+            return reader.unfinished()
+
+    def _instances(self, tenant: str) -> set[UUID]:
+        with read_tenant(self._reader_url, tenant) as reader:
+            found = {self._opener(reader, tenant, item.request) for item in reader.unfinished()}
+        return {instance for instance in found if instance is not None}
+
+    def _opened_by(self, tenant: str, instance: UUID) -> list[Unfinished]:
+        with read_tenant(self._reader_url, tenant) as reader:
+            items = reader.unfinished()
+            return [item for item in items if self._opener(reader, tenant, item.request) == instance]
+
+    def _opener(self, reader: Reader, tenant: str, request: UUID) -> UUID | None:
+        """The instance in the opening record, None if that record can no longer be read."""
+        for stored in reader.request(request):
+            header = decode_header(stored.header)
+            if stored.body is None:
+                continue
+            try:
+                secret = self._keys.find(header.key_id).secret
+                key = request_key(secret, header.scope)
+                body = decode_body(header.kind, header.schema, unseal(key, tenant, header.record, stored.body))
+            except AuditError:
+                continue
+            if isinstance(body, RequestOpen):
+                return body.instance
+        return None

@@ -1,0 +1,133 @@
+"""Settings: everything the gateway reads from its environment, read once.
+
+Every setting is a PALIMPSEST_* variable; none is required. With no database named, the embedded
+PostgreSQL serves all three roles; with one named, the reader's URL must be named too, because
+the gateway's own role may not read the log.
+
+    PALIMPSEST_HOME=./var  PALIMPSEST_PORT=8017  palimpsest serve
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NewType
+from urllib.parse import urlsplit
+
+DatabaseUrl = NewType("DatabaseUrl", str)
+"""A libpq URI, `postgresql://user:password@host/database`; libpq reads it as it stands."""
+
+_PREFIX = "PALIMPSEST_"
+_TINY = Path(__file__).resolve().parent.parent / "engine" / "tiny"
+_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+
+
+class SettingsError(ValueError):
+    """A PALIMPSEST_* variable cannot be used; the message names it and says what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalDatabase:
+    """A PostgreSQL 15+ that somebody else runs: `app` and `reader` to serve, `owner` to migrate."""
+
+    app: DatabaseUrl = field(repr=False)
+    reader: DatabaseUrl = field(repr=False)
+    owner: DatabaseUrl | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One process's settings. Paths are absolute, times in seconds, `queue_bytes` in bytes.
+
+    `database` is None when the embedded PostgreSQL is to serve.
+    """
+
+    home: Path
+    keys: Path
+    database: ExternalDatabase | None
+    host: str
+    port: int
+    origin: str
+    checkpoint: Path
+    audit_stall_seconds: float
+    queue_records: int
+    queue_bytes: int
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read and check every setting; raises SettingsError at the first that cannot be used."""
+        given = {name.removeprefix(_PREFIX): text.strip() for name, text in environ.items()}
+        home = _path(given, "HOME", Path("var"))
+        return cls(
+            home=home,
+            keys=_path(given, "KEYS", home / "keys"),
+            database=_database(given),
+            host=given.get("HOST") or "127.0.0.1",
+            port=_whole(given, "PORT", 8017, least=0, most=65535),
+            origin=_origin(given.get("ORIGIN") or "palimpsest.local"),
+            checkpoint=_path(given, "CHECKPOINT", _TINY),
+            audit_stall_seconds=_seconds(given, "AUDIT_STALL_SECONDS", 5.0),
+            queue_records=_whole(given, "AUDIT_QUEUE_RECORDS", 8192, least=1),
+            queue_bytes=_whole(given, "AUDIT_QUEUE_BYTES", 64 * 1024 * 1024, least=1),
+        )
+
+
+def sqlalchemy_url(url: DatabaseUrl) -> str:
+    """The same database spelled for SQLAlchemy with the psycopg driver."""
+    return "postgresql+psycopg://" + url.partition("://")[2]
+
+
+def _path(given: Mapping[str, str], name: str, default: Path) -> Path:
+    return Path(given.get(name) or default).expanduser().resolve()
+
+
+def _whole(given: Mapping[str, str], name: str, default: int, *, least: int, most: int = 2**62) -> int:
+    text = given.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        upper = "" if most == 2**62 else f" to {most}"
+        raise SettingsError(f"{_PREFIX}{name}={text!r}: give a whole number from {least}{upper}")
+    return int(text)
+
+
+def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
+    text = given.get(name) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < 3600.0:
+        raise SettingsError(f"{_PREFIX}{name}={text!r}: give a number of seconds above 0 and below 3600")
+    return seconds
+
+
+def _origin(text: str) -> str:
+    """An origin is the first line of every checkpoint, so it follows the signed-note rules for names."""
+    if "+" in text or any(char.isspace() or not char.isprintable() for char in text):
+        raise SettingsError(f"{_PREFIX}ORIGIN={text!r}: a log's name has no spaces and no '+'")
+    return text
+
+
+def _database(given: Mapping[str, str]) -> ExternalDatabase | None:
+    app, reader, owner = (_url(given, name) for name in ("DATABASE_URL", "READER_URL", "OWNER_URL"))
+    if app is None:
+        if reader is not None or owner is not None:
+            raise SettingsError(
+                f"{_PREFIX}DATABASE_URL is not set but READER_URL or OWNER_URL is: "
+                "set it too, or unset them all to use the embedded PostgreSQL"
+            )
+        return None
+    if reader is None:
+        raise SettingsError(
+            f"{_PREFIX}DATABASE_URL is set without {_PREFIX}READER_URL: "
+            "the role gov_app may not read the log, so name a login of gov_reader as well"
+        )
+    return ExternalDatabase(app=app, reader=reader, owner=owner)
+
+
+def _url(given: Mapping[str, str], name: str) -> DatabaseUrl | None:
+    text = given.get(name)
+    if not text:
+        return None
+    if urlsplit(text).scheme not in _SCHEMES:
+        # The value may hold a password, so only its name is repeated.
+        raise SettingsError(f"{_PREFIX}{name}: give a URL such as postgresql://user:password@host/database")
+    return DatabaseUrl("postgresql://" + text.partition("://")[2])

@@ -1,0 +1,194 @@
+"""From what the engine says to what the log keeps: every field of every event reaches a record.
+
+Pure translation, the only place where both vocabularies are known. Consecutive causal tokens share one record (at most
+32), consecutive speculation rounds too (at most 16 rounds or 32 tokens), a diffusion block is a record of its own.
+`Finished` becomes the close of the request, which also declares how many records the request has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from audit.records import BlockTrace, Body, DecodeRun, EngineNote, RequestClose, SpecRounds, SpecRoundTrace
+from audit.trace import encode_steps
+from engine.events import Admitted, BlockDecoded, Event, Finished, FinishReason, Noted, Prefilled, RunDecoded, SpecRound
+
+TOKENS_PER_RECORD: Final = 32
+ROUNDS_PER_RECORD: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One record to be: the request it belongs to and its body."""
+
+    request: UUID
+    body: Body
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a generation has done so far by its own events, so that it can be closed even if the engine dies."""
+
+    tokens: int = 0
+    blocks: int = 0
+    steps: int = 0
+    rounds: int = 0
+    forwards: int = 0
+    _digest: Any = field(default_factory=hashlib.sha256)
+
+    def count(self, event: Event) -> None:
+        """Add one event."""
+        ids = output_of(event)
+        self.tokens += len(ids)
+        self._digest.update(b"".join(token.to_bytes(4, "big") for token in ids))
+        match event:
+            case BlockDecoded():
+                self.blocks += 1
+                self.steps += len(event.steps)
+                self.forwards += event.forwards
+            case SpecRound():
+                self.rounds += 1
+                self.forwards += event.forwards
+            case RunDecoded():
+                self.forwards += event.forwards
+            case _:
+                pass
+
+    def finished(self, generation: UUID, prompt_tokens: int, reason: FinishReason) -> Finished:
+        """The end that the engine could not announce itself."""
+        return Finished(
+            generation=generation,
+            reason=reason,
+            prompt_tokens=prompt_tokens,
+            tokens=self.tokens,
+            blocks=self.blocks,
+            steps=self.steps,
+            rounds=self.rounds,
+            forwards=self.forwards,
+            output_digest=self._digest.hexdigest(),
+        )
+
+
+def output_of(event: Event) -> tuple[int, ...]:
+    """The ids that an event adds to the answer."""
+    return event.output if isinstance(event, BlockDecoded | SpecRound | RunDecoded) else ()
+
+
+def attest(events: Iterable[Event]) -> list[Statement]:
+    """Statements for all events but `Finished`, in order, neighbours of one kind coalesced."""
+    return [_statement(group) for group in _groups(events)]
+
+
+def close(finished: Finished, records: int) -> Statement:
+    """The last statement of a request; `records` counts all records of the request, this one included."""
+    body = RequestClose(
+        reason=finished.reason.value,
+        prompt_tokens=finished.prompt_tokens,
+        tokens=finished.tokens,
+        blocks=finished.blocks,
+        steps=finished.steps,
+        rounds=finished.rounds,
+        forwards=finished.forwards,
+        output_digest=bytes.fromhex(finished.output_digest),
+        records=records,
+    )
+    return Statement(finished.generation, body)
+
+
+def _groups(events: Iterable[Event]) -> Iterator[list[Event]]:
+    group: list[Event] = []
+    for event in events:
+        if isinstance(event, Finished):
+            continue
+        if group and not _joins(group, event):
+            yield group
+            group = []
+        group.append(event)
+    if group:
+        yield group
+
+
+def _joins(group: Sequence[Event], event: Event) -> bool:
+    """Whether the record of `group` may also hold `event`."""
+    last = group[-1]
+    if last.generation != event.generation:
+        return False
+    tokens = sum(len(output_of(member)) for member in group) + len(output_of(event))
+    match last, event:
+        case RunDecoded(), RunDecoded():
+            return last.start + len(last.output) == event.start and tokens <= TOKENS_PER_RECORD
+        case SpecRound(), SpecRound():
+            return len(group) < ROUNDS_PER_RECORD and tokens <= TOKENS_PER_RECORD
+        case _:
+            return False
+
+
+def _statement(group: Sequence[Event]) -> Statement:
+    first = group[0]
+    match first:
+        case RunDecoded():
+            body: Body = _run([event for event in group if isinstance(event, RunDecoded)])
+        case SpecRound():
+            body = SpecRounds(tuple(_round(event) for event in group if isinstance(event, SpecRound)))
+        case BlockDecoded():
+            body = _block(first)
+        case Admitted():
+            body = EngineNote("admitted", _detail(first))
+        case Prefilled():
+            body = EngineNote("prefilled", _detail(first))
+        case Noted():
+            body = EngineNote(first.note.value, first.detail)
+        case Finished():
+            body = close(first, 0).body
+    return Statement(first.generation, body)
+
+
+def _run(events: Sequence[RunDecoded]) -> DecodeRun:
+    return DecodeRun(
+        start=events[0].start,
+        output=tuple(token for event in events for token in event.output),
+        logprob=tuple(value for event in events for value in event.logprob),
+        forwards=sum(event.forwards for event in events),
+    )
+
+
+def _round(event: SpecRound) -> SpecRoundTrace:
+    return SpecRoundTrace(
+        index=event.index,
+        start=event.start,
+        draft=event.draft,
+        draft_confidence=event.draft_confidence,
+        verified=event.verified,
+        accepted=event.accepted,
+        output=event.output,
+        logprob=event.logprob,
+        forwards=event.forwards,
+        complete=event.complete,
+    )
+
+
+def _block(event: BlockDecoded) -> BlockTrace:
+    return BlockTrace(
+        index=event.index,
+        start=event.start,
+        seeded=event.seeded,
+        steps=encode_steps(event.steps),
+        tokens=event.tokens,
+        commit_confidence=event.commit_confidence,
+        verifier_logprob=event.verifier_logprob,
+        agreement=event.agreement,
+        emitted=event.emitted,
+        forwards=event.forwards,
+        complete=event.complete,
+    )
+
+
+def _detail(event: Admitted | Prefilled) -> str:
+    """The event's own fields as JSON with sorted keys; the generation is the request of the record."""
+    fields = {name: value for name, value in asdict(event).items() if name != "generation"}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))

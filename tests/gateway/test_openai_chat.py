@@ -1,0 +1,165 @@
+"""OpenAI's dialect, inward: tolerant of what is unknown, exact about what is known."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.dialects.openai_chat import decode
+from gateway.dialects.request import ChatMessage, ComputeKnob, Delivery
+from gateway.errors import BadRequest
+
+HELLO: dict[str, Any] = {"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "hello"}]}
+
+
+def body(**fields: Any) -> bytes:
+    """A valid request with some fields replaced."""
+    return json.dumps(HELLO | fields).encode()
+
+
+def refusal(raw: bytes, header: str | None = None) -> BadRequest:
+    """The refusal that a body earns."""
+    with pytest.raises(BadRequest) as caught:
+        decode(raw, header)
+    return caught.value
+
+
+def test_the_least_request_gets_openai_defaults() -> None:
+    """Model and messages alone are a whole request: temperature 1, no seed, no limit, one document."""
+    chat = decode(body())
+    assert chat.model == "palimpsest-tiny"
+    assert chat.messages == (ChatMessage("user", "hello"),)
+    assert (chat.temperature, chat.seed, chat.max_tokens, chat.delivery) == (1.0, None, None, Delivery.WHOLE)
+    assert chat.knob == ComputeKnob()
+
+
+def test_unknown_fields_are_ignored_and_null_means_absent() -> None:
+    """Fields that the dialect does not know pass, and null is as good as nothing."""
+    chat = decode(body(store=False, metadata={"a": "b"}, temperature=None, stream=None, tools=None, palimpsest=None))
+    assert chat.temperature == 1.0
+
+
+def test_messages_are_kept_exactly_as_received() -> None:
+    """The text on record is the messages array byte for byte, spacing and escapes included."""
+    raw = b'{"model":"m", "messages": [ {"role":"user","content":"\\u00e9 <SPECIAL_100>", "name":"x"} ]}'
+    chat = decode(raw)
+    assert chat.messages_json == '[ {"role":"user","content":"\\u00e9 <SPECIAL_100>", "name":"x"} ]'
+    assert chat.messages[0].content == "é <SPECIAL_100>"
+
+
+def test_content_parts_are_joined_and_developer_is_system() -> None:
+    """Text parts are one text, and a developer turn is a system turn."""
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    chat = decode(body(messages=[{"role": "developer", "content": "be brief"}, {"role": "user", "content": parts}]))
+    assert chat.messages == (ChatMessage("system", "be brief"), ChatMessage("user", "ab"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": 3}, "model"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [3]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"max_tokens": "ten"}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"seed": True}, "seed"),
+        ({"stream": "yes"}, "stream"),
+        ({"palimpsest": []}, "palimpsest"),
+        ({"palimpsest": {"block_length": "8"}}, "palimpsest.block_length"),
+        ({"palimpsest": {"treshold": 0.5}}, "palimpsest.treshold"),
+        ({"temperature": 2.5}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"seed": 1 << 64}, "seed"),
+        ({"palimpsest": {"max_steps": 0}}, "palimpsest.max_steps"),
+        ({"palimpsest": {"threshold": 1.5}}, "palimpsest.threshold"),
+        ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+    ],
+)
+def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
+    """A field of the wrong type, out of range or contradicting another is a 400 that names it."""
+    error = refusal(body(**fields))
+    assert (error.status, error.param) == (400, param)
+    assert error.message
+
+
+@pytest.mark.parametrize(
+    ("field", "asked", "neutral"),
+    [
+        ("top_p", 0.9, 1),
+        ("n", 2, 1),
+        ("presence_penalty", 0.5, 0),
+        ("frequency_penalty", -1, 0.0),
+        ("logit_bias", {"5": 1}, {}),
+        ("logprobs", True, False),
+        ("top_logprobs", 3, 0),
+        ("stop", ["x"], []),
+        ("stop", "x", None),
+        ("tools", [{"type": "function"}], []),
+        ("tool_choice", "required", "auto"),
+        ("response_format", {"type": "json_object"}, {"type": "text"}),
+        ("modalities", ["audio"], ["text"]),
+    ],
+)
+def test_what_is_not_served_is_refused_unless_neutral(field: str, asked: Any, neutral: Any) -> None:
+    """A parameter that would change the answer is refused by name; its neutral value passes."""
+    error = refusal(body(**{field: asked}))
+    assert (error.status, error.code, error.param) == (400, "unsupported_parameter", field)
+    decode(body(**{field: neutral}))
+
+
+def test_mode_may_come_three_ways_but_only_once() -> None:
+    """Suffix, header and body choose the mode alike; two different choices are a conflict."""
+    assert decode(body(model="palimpsest-tiny:ar")).knob.mode == "ar"
+    assert decode(body(model="palimpsest-tiny:ar")).model == "palimpsest-tiny"
+    assert decode(body(), "diffusion").knob.mode == "diffusion"
+    assert decode(body(palimpsest={"mode": "ar"}), "ar").knob.mode == "ar"
+    assert refusal(body(model="palimpsest-tiny:ar", palimpsest={"mode": "diffusion"})).code == "conflict"
+    assert refusal(body(palimpsest={"mode": "ar"}), "diffusion").code == "conflict"
+
+
+def test_only_strict_numerics_are_served() -> None:
+    """Asking for the numerics that are served passes; asking for others is refused."""
+    decode(body(palimpsest={"numeric": "strict"}))
+    assert refusal(body(palimpsest={"numeric": "fast"})).param == "palimpsest.numeric"
+
+
+def test_negative_seeds_are_twos_complement() -> None:
+    """OpenAI permits negative seeds; they become the unsigned number of the same bits."""
+    assert decode(body(seed=-1)).seed == (1 << 64) - 1
+    assert decode(body(seed=7)).seed == 7
+
+
+def test_usage_in_streams_is_asked_for() -> None:
+    """The delivery says whether the stream ends with usage."""
+    assert decode(body(stream=True)).delivery is Delivery.STREAM
+    usage = decode(body(stream=True, stream_options={"include_usage": True}))
+    assert usage.delivery is Delivery.STREAM_WITH_USAGE
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_a_request_or_a_400(raw: bytes) -> None:
+    """No body can do worse than earn a BadRequest."""
+    try:
+        decode(raw)
+    except BadRequest as error:
+        assert json.loads(error.body())["error"]["type"] == "invalid_request_error"
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner), max_leaves=4))
+def test_any_value_in_any_field_is_a_request_or_a_400(value: Any) -> None:
+    """No JSON value in any known field can do worse than earn a BadRequest."""
+    for field in ("model", "messages", "temperature", "seed", "stop", "palimpsest", "tool_choice", "stream_options"):
+        try:
+            decode(body(**{field: value}))
+        except BadRequest as error:
+            assert error.status == 400

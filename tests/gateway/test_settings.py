@@ -1,0 +1,80 @@
+"""Settings are read whole, checked, and refuse with the name of the variable."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import DatabaseUrl, Settings, SettingsError, sqlalchemy_url
+
+
+def test_nothing_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty environment gives the documented defaults, with absolute paths."""
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.read({})
+    assert settings.home == tmp_path / "var"
+    assert settings.keys == tmp_path / "var" / "keys"
+    assert settings.database is None
+    assert settings.origin == "palimpsest.local"
+    assert settings.audit_stall_seconds == 5.0
+    assert settings.checkpoint.parts[-2:] == ("engine", "tiny")
+
+
+def test_keys_follow_home(tmp_path: Path) -> None:
+    """The keys live below PALIMPSEST_HOME unless they are given a place of their own."""
+    assert Settings.read({"PALIMPSEST_HOME": str(tmp_path)}).keys == tmp_path / "keys"
+    moved = Settings.read({"PALIMPSEST_HOME": str(tmp_path), "PALIMPSEST_KEYS": str(tmp_path / "k")})
+    assert moved.keys == tmp_path / "k"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PALIMPSEST_PORT", "eighty"),
+        ("PALIMPSEST_PORT", "65536"),
+        ("PALIMPSEST_AUDIT_STALL_SECONDS", "0"),
+        ("PALIMPSEST_AUDIT_STALL_SECONDS", "nan"),
+        ("PALIMPSEST_AUDIT_QUEUE_RECORDS", "0"),
+        ("PALIMPSEST_ORIGIN", "two words"),
+        ("PALIMPSEST_ORIGIN", "a+b"),
+        ("PALIMPSEST_DATABASE_URL", "mysql://x"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(name: str, text: str) -> None:
+    """A value that cannot be used raises SettingsError naming its variable."""
+    with pytest.raises(SettingsError, match=name):
+        Settings.read({name: text})
+
+
+def test_an_external_database_needs_its_reader() -> None:
+    """A database URL without the reader's is refused, and so is a reader's without the database."""
+    with pytest.raises(SettingsError, match="READER_URL"):
+        Settings.read({"PALIMPSEST_DATABASE_URL": "postgresql://a@h/d"})
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        Settings.read({"PALIMPSEST_READER_URL": "postgresql://a@h/d"})
+
+
+def test_urls_are_normalised_and_passwords_stay_out_of_repr() -> None:
+    """Each accepted scheme becomes libpq's own, and repr() never shows a password."""
+    settings = Settings.read(
+        {
+            "PALIMPSEST_DATABASE_URL": "postgresql+psycopg://gov_app:secret@h/d",
+            "PALIMPSEST_READER_URL": "postgres://gov_reader:secret@h/d",
+        }
+    )
+    assert settings.database is not None
+    assert settings.database.app == "postgresql://gov_app:secret@h/d"
+    assert settings.database.reader == "postgresql://gov_reader:secret@h/d"
+    assert settings.database.owner is None
+    assert "secret" not in repr(settings)
+
+
+def test_a_bad_url_never_repeats_its_password() -> None:
+    """The refusal of a URL does not print the URL."""
+    with pytest.raises(SettingsError) as refusal:
+        Settings.read({"PALIMPSEST_DATABASE_URL": "oracle://u:secret@h/d"})
+    assert "secret" not in str(refusal.value)
+
+
+def test_the_sqlalchemy_spelling_keeps_all_but_the_scheme() -> None:
+    """sqlalchemy_url() changes only the scheme."""
+    assert sqlalchemy_url(DatabaseUrl("postgresql://u:p@/d?host=/s")) == "postgresql+psycopg://u:p@/d?host=/s"

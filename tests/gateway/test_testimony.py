@@ -1,0 +1,166 @@
+"""Every field of every event reaches a record, and coalescing loses nothing."""
+
+import hashlib
+from dataclasses import fields, replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from audit.records import BlockTrace, DecodeRun, EngineNote, RequestClose, SpecRounds, encode_body
+from engine.events import (
+    Admitted,
+    BlockDecoded,
+    DenoiseStep,
+    Event,
+    Finished,
+    FinishReason,
+    Noted,
+    NoteKind,
+    Prefilled,
+    RunDecoded,
+    SpecRound,
+)
+from engine.request import Mode
+from gateway.testimony import ROUNDS_PER_RECORD, TOKENS_PER_RECORD, Statement, Tally, attest, close, output_of
+
+ONE, OTHER = UUID(int=1), UUID(int=2)
+STEP = DenoiseStep((True, True), (5, 6), (0.5, 0.25), (True, False))
+ADMITTED = Admitted(ONE, Mode.DIFFUSION, 16, 0.9, 32, True, 0.0, 7, 0, 10, 64, "strict", "ff", "float32")
+BLOCK = BlockDecoded(ONE, 0, 10, False, (STEP,), (5, 6), (0.5, 0.25), (-0.5, -1.0), (True, False), 2, 3, True)
+ROUND = SpecRound(ONE, 0, 10, (5, 6), (1.0, 0.5), (6, 7), 1, (6, 7), (-0.5, -0.25), 2, True)
+RUN = RunDecoded(ONE, 10, (5,), (-0.5,), 1)
+EVENTS: tuple[Event, ...] = (
+    ADMITTED,
+    Prefilled(ONE, 10, 1),
+    BLOCK,
+    ROUND,
+    RUN,
+    Noted(ONE, NoteKind.ABORTED, "left"),
+    Finished(ONE, FinishReason.STOP, 10, 5, 1, 1, 1, 6, "ab" * 32),
+)
+SAMPLES: dict[str, Any] = {
+    "mode": Mode.AR,
+    "note": NoteKind.FAULT,
+    "reason": FinishReason.LENGTH,
+    "generation": OTHER,
+    "output_digest": "cd" * 32,
+    "emitted": 1,
+}
+
+
+def another(event: Event, name: str) -> Event:
+    """The same event with one field changed to another value of its type, lengths kept."""
+    if name == "tokens" and isinstance(event, BlockDecoded):
+        return replace(event, tokens=(5, 9))
+    if name == "steps" and isinstance(event, BlockDecoded):
+        return replace(event, steps=(STEP, STEP))
+    changed = SAMPLES[name] if name in SAMPLES else _changed(getattr(event, name))
+    return replace(event, **{name: changed})
+
+
+def _changed(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, tuple):
+        return (*value[:-1], _changed(value[-1]))
+    return value + 1 if isinstance(value, int) else value / 2 + 0.0625
+
+
+def statements(event: Event) -> list[tuple[UUID, bytes]]:
+    """What goes into the log for one event, as bytes."""
+    made = [close(event, 3)] if isinstance(event, Finished) else attest([event])
+    return [(statement.request, encode_body(statement.body)) for statement in made]
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [(event, field.name) for event in EVENTS for field in fields(event)],
+    ids=lambda part: part if isinstance(part, str) else type(part).__name__,
+)
+def test_every_field_of_every_event_reaches_a_record(event: Event, name: str) -> None:
+    """Changing any field of any event changes what is recorded for it."""
+    assert statements(event) != statements(another(event, name))
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(DenoiseStep)])
+def test_every_field_of_a_denoising_step_reaches_a_record(name: str) -> None:
+    """Changing any field of one denoising step changes the record of its block."""
+    changed = {"confidence": (0.5, 0.75), "masked": (False, True)}.get(name, _changed(getattr(STEP, name)))
+    step = replace(STEP, **{name: changed})
+    if name == "masked":
+        step = replace(step, confidence=(0.0, 0.25))
+    assert statements(replace(BLOCK, steps=(step,))) != statements(BLOCK)
+
+
+def test_every_kind_of_event_is_covered() -> None:
+    """The events above are all the kinds that the engine has."""
+    assert {type(event) for event in EVENTS} == set(Event.__args__)
+
+
+def runs(lengths: list[int]) -> list[Event]:
+    """Contiguous runs of the given lengths."""
+    events: list[Event] = []
+    start = 10
+    for length in lengths:
+        events.append(RunDecoded(ONE, start, tuple(range(length)), (0.0,) * length, 1))
+        start += length
+    return events
+
+
+def bodies(made: list[Statement]) -> list[Any]:
+    """The bodies alone."""
+    return [statement.body for statement in made]
+
+
+def test_causal_tokens_share_records_of_32() -> None:
+    """Seventy single tokens make three records; ids, log-probabilities and forwards are all there, in order."""
+    made = bodies(attest(runs([1] * 70)))
+    assert [len(body.output) for body in made] == [TOKENS_PER_RECORD, TOKENS_PER_RECORD, 6]
+    assert [body.forwards for body in made] == [32, 32, 6]
+    assert made[1].start == 42
+
+
+def test_a_gap_between_runs_starts_a_new_record() -> None:
+    """Runs that do not touch are not told as one."""
+    assert len(attest([replace(RUN, start=10), replace(RUN, start=15)])) == 2
+
+
+def test_rounds_share_records_of_sixteen_rounds_or_32_tokens() -> None:
+    """A record of rounds is full at sixteen rounds or at 32 tokens, whichever comes first."""
+    short = replace(ROUND, output=(6,), logprob=(-0.5,))
+    made = bodies(attest([short] * (ROUNDS_PER_RECORD + 1)))
+    assert [len(body.rounds) for body in made] == [16, 1]
+    long = replace(ROUND, output=tuple(range(12)), logprob=(0.0,) * 12)
+    assert [len(body.rounds) for body in bodies(attest([long] * 3))] == [2, 1]
+
+
+def test_kinds_keep_their_order() -> None:
+    """A run, then rounds, then a note stay three records in that order."""
+    made = bodies(attest([RUN, ROUND, ROUND, Noted(ONE, NoteKind.ROLLBACK, "")]))
+    assert [type(body) for body in made] == [DecodeRun, SpecRounds, EngineNote]
+
+
+def test_a_block_is_a_record_of_its_own() -> None:
+    """Two blocks in a row are two records."""
+    assert [type(body) for body in bodies(attest([BLOCK, BLOCK]))] == [BlockTrace, BlockTrace]
+
+
+def test_the_tally_equals_what_the_engine_declares() -> None:
+    """Counting the events gives the totals and the digest over all output ids."""
+    tally = Tally()
+    for event in (BLOCK, ROUND, RUN):
+        tally.count(event)
+    ids = [token for event in (BLOCK, ROUND, RUN) for token in output_of(event)]
+    digest = hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in ids)).hexdigest()
+    made = tally.finished(ONE, 10, FinishReason.FAULT)
+    assert made == Finished(ONE, FinishReason.FAULT, 10, 5, 1, 1, 1, 6, digest)
+
+
+def test_the_close_declares_its_own_record_too() -> None:
+    """The count of records is passed through as given, for it includes the close itself."""
+    body = close(Finished(ONE, FinishReason.STOP, 10, 5, 1, 1, 1, 6, "ab" * 32), 7).body
+    assert isinstance(body, RequestClose)
+    assert body.records == 7

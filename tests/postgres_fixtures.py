@@ -1,0 +1,122 @@
+"""Real PostgreSQL for tests: one cluster per session, one copied database per test.
+
+`database` is for laws of logic (fsync off); `durable_database` is on a second cluster with fsync on, whose
+server a test may stop, crash and start again.
+"""
+
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from gateway.postgres import Durability, Server, StopMode, launch, postmaster_pid
+from migrations.run import upgrade
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A migrated, empty database of its own and the URLs of its roles."""
+
+    server: Server
+    name: str
+
+    @property
+    def app_url(self) -> str:
+        """As the gateway serves."""
+        return self.server.url("gov_app", self.name)
+
+    @property
+    def reader_url(self) -> str:
+        """As the log is read."""
+        return self.server.url("gov_reader", self.name)
+
+    @property
+    def owner_url(self) -> str:
+        """As migrations run."""
+        return self.server.url("gov_owner", self.name)
+
+    @property
+    def superuser_url(self) -> str:
+        """As an intruder with every right."""
+        return self.server.url("postgres", self.name)
+
+    def crash(self) -> None:
+        """Stop the server without letting it finish anything, and start it again."""
+        self.server.stop(StopMode.IMMEDIATE)
+        self.server.start()
+
+    def freeze(self) -> None:
+        """Stop the postmaster and its sessions from running, without closing anything."""
+        for pid in _family(self.server):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server run on."""
+        for pid in _family(self.server):
+            os.kill(pid, signal.SIGCONT)
+
+
+def discard(server: Server) -> None:
+    """Stop a test's server at once and remove its data."""
+    server.stop(StopMode.IMMEDIATE)
+    server.close()
+    for folder in (server.place.socket, server.place.folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _family(server: Server) -> list[int]:
+    postmaster = postmaster_pid(server.place)
+    assert postmaster is not None
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    return [postmaster, *map(int, children)]
+
+
+def _cluster(home: Path, durability: Durability) -> Iterator[Server]:
+    server = launch(home, durability)
+    try:
+        upgrade(server.owner_url)
+        yield server
+    finally:
+        discard(server)
+
+
+def _copy(server: Server) -> Iterator[Database]:
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER gov_owner TEMPLATE palimpsest STRATEGY file_copy")
+    yield Database(server, name)
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The session's fast server."""
+    yield from _cluster(tmp_path_factory.mktemp("cluster"), Durability.VOLATILE)
+
+
+@pytest.fixture
+def database(cluster: Server) -> Iterator[Database]:
+    """A fresh migrated database."""
+    yield from _copy(cluster)
+
+
+@pytest.fixture(scope="session")
+def durable_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose COMMIT is kept across a crash."""
+    yield from _cluster(tmp_path_factory.mktemp("durable"), Durability.DURABLE)
+
+
+@pytest.fixture
+def durable_database(durable_cluster: Server) -> Iterator[Database]:
+    """A fresh migrated database that a test may crash; the server runs again afterwards."""
+    durable_cluster.start()
+    for database in _copy(durable_cluster):
+        yield database
+        durable_cluster.start()
