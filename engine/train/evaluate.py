@@ -132,9 +132,9 @@ def write_card(folder: Path, model: LoadedModel, recipe: Recipe, scores: Sequenc
 
 _CARD = """# palimpsest-tiny
 
-A {parameters:.1f} M-parameter checkpoint of the Nemotron-Labs-Diffusion architecture, in the family's exact file layout, trained
-from scratch by this project so that every claim can be tried on a laptop. It writes small Python functions over lists of
-integers or strings from English requests, and nothing else. Licence: Apache-2.0, like the code.
+A {parameters:.1f} M-parameter checkpoint of the Nemotron-Labs-Diffusion architecture, in the family's exact file layout,
+trained from scratch by this project so that every claim can be tried on a laptop. It writes small Python functions over
+lists of integers or strings from English requests, and nothing else. Licence: Apache-2.0, like the code.
 
 * **Data**: made by `engine/train/grammar.py`; compositions of filter, map and reduction whose hash falls into the held-out
   share were never generated for training. No outside data.

@@ -27,15 +27,8 @@ from engine.train.objective import Losses, Masking, causal_losses, corrupt, join
 from engine.train.vocabulary import build as build_vocabulary
 
 _SAVE_EVERY = 250
-
-
-_BLOCKS = (
-    16,
-    16,
-    16,
-    8,
-    32,
-)  # drawn per step: the demo decodes at 16, the other two lengths are served as well
+# Drawn per step: the demo decodes at 16, the other two lengths are served as well.
+_BLOCKS = (16, 16, 16, 8, 32)
 
 
 class Stage(StrEnum):
@@ -49,8 +42,8 @@ class Stage(StrEnum):
 class Recipe:
     """Everything that decides the outcome. Steps are optimiser steps of `batch` examples each."""
 
-    causal_steps: int = 1000
-    joint_steps: int = 3000
+    causal_steps: int = 500
+    joint_steps: int = 1500
     batch: int = 48
     peak_rate: float = 3e-3
     joint_rate: float = 2e-3

@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 
 from engine.tokenizer import Tokenizer
 from engine.train import corpus, vocabulary
@@ -104,23 +103,6 @@ def test_an_example_is_the_prompt_then_the_answer(split: Split) -> None:
         assert ready.ids[-1] == TOKENIZER.eos_id and len(ready.ids) <= 176
         assert TOKENIZER.decode(ready.ids[ready.prompt_length :]) == made.answer
         assert ready.ids[ready.prompt_length - 1] == TOKENIZER.id_of("</think>")
-
-
-def test_a_batch_depends_on_its_step_alone() -> None:
-    """A run resumed at a step sees the batches of the uninterrupted run, padded and with true lengths."""
-    stream = corpus.batches(5, Split.TRAIN, TOKENIZER, size=3, length=176)
-    whole = [next(stream) for _ in range(3)]
-    resumed = next(corpus.batches(5, Split.TRAIN, TOKENIZER, size=3, length=176, start=2))
-    assert torch.equal(whole[2].tokens, resumed.tokens) and not torch.equal(whole[1].tokens, resumed.tokens)
-    assert resumed.tokens.dtype == torch.int64 and resumed.tokens.shape == (3, 176)
-    for row, length in zip(resumed.tokens, resumed.lengths.tolist(), strict=True):
-        assert row[length - 1] == TOKENIZER.eos_id and not row[length:].any()
-
-
-def test_a_batch_too_narrow_is_an_error() -> None:
-    """A width that no example fits is refused, never cut."""
-    with pytest.raises(ValueError, match="longer"):
-        corpus.batch(0, 0, Split.TRAIN, TOKENIZER, size=1, length=16)
 
 
 def fenced(body: str) -> str:
