@@ -171,9 +171,7 @@ def _prove(settings: Settings, urls: Urls) -> Proof:
 
 def _last_checkpoint(urls: Urls) -> tuple[int, str]:
     """Size and root (hex) of the newest signed tree."""
-    note = ""
     with read_tenant(urls.reader, TENANT) as reader:
-        for note in reader.checkpoints():
-            pass
-    _, size, root = note.splitlines()[:3]
+        *_, newest = reader.checkpoints()
+    _, size, root = newest.splitlines()[:3]
     return int(size), base64.b64decode(root).hex()

@@ -62,7 +62,7 @@ def document(rows: Sequence[Row], audit: dict[str, Any]) -> dict[str, Any]:
 def table(rows: Sequence[Row]) -> Table:
     """One line per mode and temperature."""
     made = Table(title="palimpsest demo", caption=FORWARDS, caption_justify="left")
-    for name in ("mode", "temperature", "answers", "exact", "tokens", "forwards", "tokens/forward", "tokens/s", "same as ar"):
+    for name in ("mode", "T", "exact", "tokens", "forwards", "tok/fwd", "tok/s", "as ar"):
         made.add_column(name, justify="left" if name == "mode" else "right")
     for temperature in sorted({row.temperature for row in rows}):
         for mode in MODES:
@@ -80,8 +80,7 @@ def _cells(mode: str, temperature: float, own: Sequence[Row], rows: Sequence[Row
     return [
         mode,
         f"{temperature:g}",
-        str(len(own)),
-        str(sum(row.exact for row in own)),
+        f"{sum(row.exact for row in own)}/{len(own)}",
         str(tokens),
         str(sum(row.forwards for row in own)),
         f"{tokens_per_forward(own):.2f}",

@@ -2,7 +2,8 @@
 
 One thread owns `engine.step()`. Its events travel in batches through `loop.call_soon_threadsafe` to the feed of their
 generation. At most `capacity` events may be on their way and untaken; then the thread stops stepping until
-some are taken, so a stalled log stalls the scheduler and memory stays bounded. If a step raises, all feeds end with `EngineDied`.
+some are taken, so a stalled log stalls the scheduler and memory stays bounded. If a step raises, all feeds end with
+`EngineDied`.
 """
 
 from __future__ import annotations

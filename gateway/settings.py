@@ -55,7 +55,7 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
         """Read and check every setting; raises SettingsError at the first that cannot be used."""
-        given = {name.removeprefix(_PREFIX): text.strip() for name, text in environ.items()}
+        given = {name.removeprefix(_PREFIX): text.strip() for name, text in environ.items() if name.startswith(_PREFIX)}
         home = _path(given, "HOME", Path("var"))
         return cls(
             home=home,

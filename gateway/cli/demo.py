@@ -12,8 +12,8 @@ import rich_click as click
 
 
 @click.command(
-    epilog="Examples:\n\n  palimpsest demo\n\n  palimpsest demo --json demo.json\n\nExit status: 0 if every answer arrived, the modes "
-    "agreed as promised and the log verified; 1 otherwise."
+    epilog="Examples:\n\n  palimpsest demo\n\n  palimpsest demo --json demo.json\n\n"
+    "Exit status: 0 if every answer arrived, the modes agreed as promised and the log verified; 1 otherwise."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--questions", default=8, type=click.IntRange(1, 100), show_default=True, help="Questions per mode.")

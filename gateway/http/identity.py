@@ -7,12 +7,12 @@ strings are never logged.
 from __future__ import annotations
 
 import time
-from typing import Final, cast
+from typing import Final
 from uuid import UUID
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.header import uuid7
 
@@ -57,7 +57,7 @@ class Identity:
             _log.info(
                 "http.request",
                 request_id=str(own),
-                method=cast("HTTPScope", scope)["method"],
+                method=scope["method"],
                 path=scope["path"],
                 status=status,
                 milliseconds=milliseconds,

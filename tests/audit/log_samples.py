@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from audit.header import Header, leaf_hash, uuid7
@@ -40,6 +41,6 @@ def run_of(first: int, count: int, tenant: str = TENANT) -> Sequence[Numbered]:
     return tuple(numbered(first + index, tenant=tenant, ts=1_000 + first + index) for index in range(count))
 
 
-def forged(record: Numbered, **changes: bytes) -> Numbered:
+def forged(record: Numbered, **changes: Any) -> Numbered:
     """The record with one of its fields replaced and nothing else made to fit."""
     return replace(record, **changes)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.config import CheckpointError, ModelConfig
 from engine.model.checkpoint import digest, load, save
-from engine.model.network import plain_linear
+from engine.model.network import Attention, plain_linear
 from engine.train.vocabulary import build
 from tests.engine.small import small_config, small_network
 
@@ -80,11 +80,12 @@ def test_prefixed_exports_load(folder: Path) -> None:
 def test_lora_adds_four_times_b_a_x() -> None:
     """The drafter's product is scaled by alpha / r = 4 and only where the gate is open."""
     attention = small_network(5).layers[0].self_attn
+    assert isinstance(attention, Attention)
     x = torch.randn(3, 64)
     gate = torch.tensor([1.0, 0.0, 1.0])
 
     def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (4, 16))
+        return x.view(3, 4, 16)
 
     turn = (torch.ones(3, 1, 16), torch.zeros(3, 1, 16))
     hidden = torch.randn(3, 48)

@@ -1,6 +1,7 @@
 """OpenAI's dialect, outward: documents and chunks that the official client reads, with our own object beside."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +79,4 @@ def test_a_failure_is_an_error_chunk_without_done() -> None:
 
 def test_no_forwards_is_zero_tokens_per_forward() -> None:
     """An answer that took no forward divides by nothing."""
-    from dataclasses import replace
-
     assert replace(ACCOUNT, forwards=0).extension()["tokens_per_forward"] == 0.0

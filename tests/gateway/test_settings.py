@@ -19,6 +19,11 @@ def test_nothing_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert settings.checkpoint.parts[-2:] == ("engine", "tiny")
 
 
+def test_only_prefixed_variables_are_read() -> None:
+    """HOME, HOST or PORT of the surrounding shell are none of ours."""
+    assert Settings.read({"HOME": "/nowhere", "HOST": "::", "PORT": "1", "KEYS": "/k"}) == Settings.read({})
+
+
 def test_keys_follow_home(tmp_path: Path) -> None:
     """The keys live below PALIMPSEST_HOME unless they are given a place of their own."""
     assert Settings.read({"PALIMPSEST_HOME": str(tmp_path)}).keys == tmp_path / "keys"

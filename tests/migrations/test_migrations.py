@@ -76,7 +76,7 @@ def test_no_role_has_more_than_its_power(database: Database) -> None:
     "statement",
     [
         "SELECT * FROM audit.{}",
-        "INSERT INTO audit.{} SELECT (audit.{}).*",
+        "INSERT INTO audit.{} DEFAULT VALUES",
         "UPDATE audit.{} SET tenant = 'x'",
         "DELETE FROM audit.{}",
         "TRUNCATE audit.{}",
@@ -84,9 +84,8 @@ def test_no_role_has_more_than_its_power(database: Database) -> None:
 )
 def test_the_app_touches_no_table_of_the_log(database: Database, table: str, statement: str) -> None:
     """gov_app can neither read nor write any table of the log."""
-    statement = statement.replace("SELECT (audit.{}).*", "VALUES ('x')").format(table)
     with psycopg.connect(database.app_url) as connection, pytest.raises(errors.InsufficientPrivilege):
-        connection.execute(statement)
+        connection.execute(statement.format(table))
 
 
 @pytest.mark.parametrize("table", LOG_TABLES)
