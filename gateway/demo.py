@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -61,8 +62,8 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
     console.print(f"starting the database in {settings.home} ...")
     with open_database(settings, console.print) as urls:
         try:
-            with _key(urls) as key, gateway_process(settings.home / "log" / "demo-gateway.log") as url:
-                rows = _ask_all(console, f"{url}/v1", key, tasks)
+            with _key(urls) as key, gateway_process(settings.home / "log" / "demo-gateway.log", os.environ) as gateway:
+                rows = _ask_all(console, f"{gateway.url}/v1", key, tasks)
         except (GatewayDown, openai.OpenAIError) as error:
             console.print(f"[red]the demo stopped:[/] {error}")
             return 1

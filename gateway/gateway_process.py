@@ -1,14 +1,14 @@
-"""A gateway in a process of its own, for the demo: started on a free port, waited for, ended by SIGTERM."""
+"""A gateway in a process of its own, for the demo and for tests: started on a free port, waited for, ended by SIGTERM."""
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,18 +22,26 @@ class GatewayDown(Exception):
     """The gateway process did not come up or did not end; the message points at its log."""
 
 
+@dataclass(frozen=True, slots=True)
+class GatewayProcess:
+    """A gateway that is ready; `url` has no path."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def gateway_process(log: Path) -> Iterator[str]:
-    """The base URL of a gateway that serves this environment's home; on the way out it has drained and signed."""
+def gateway_process(log: Path, environ: Mapping[str, str]) -> Iterator[GatewayProcess]:
+    """A gateway with these settings, its output in `log`; on the way out it has drained and signed, unless it was killed."""
     port = _free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         command = [sys.executable, "-m", "gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ)
     try:
         url = f"http://127.0.0.1:{port}"
         _await_ready(process, url, log)
-        yield url
+        yield GatewayProcess(url, process)
     finally:
         process.terminate()
         try:

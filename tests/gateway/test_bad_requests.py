@@ -1,0 +1,122 @@
+"""Every wrong request gets a clear answer in OpenAI's shape, and every authenticated one leaves a record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import httpx
+import openai
+import pytest
+
+from audit.records import PolicyDecision
+from tests.gateway.served import Served
+
+HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
+MODEL = "palimpsest-tiny"
+
+WRONG: list[tuple[str, Any, int, str, str | None]] = [
+    ("unknown model", {"model": "gpt-9", "messages": HELLO}, 404, "model_not_found", "model"),
+    ("unknown mode", {"model": f"{MODEL}:warp", "messages": HELLO}, 400, "mode_unknown", None),
+    ("unknown mode in the body", {"model": MODEL, "messages": HELLO, "palimpsest": {"mode": "x"}}, 400, "mode_unknown", None),
+    ("no messages", {"model": MODEL}, 400, "invalid_type", "messages"),
+    ("empty messages", {"model": MODEL, "messages": []}, 400, "empty_messages", "messages"),
+    ("messages of a wrong type", {"model": MODEL, "messages": "hello"}, 400, "invalid_type", "messages"),
+    ("a message without a role", {"model": MODEL, "messages": [{"content": "x"}]}, 400, "invalid_type", "messages[0].role"),
+    ("an unknown role", {"model": MODEL, "messages": [{"role": "king", "content": "x"}]}, 400, "unsupported_message",
+     "messages[0].role"),
+    ("no content", {"model": MODEL, "messages": [{"role": "user"}]}, 400, "invalid_type", "messages[0].content"),
+    ("an image", {"model": MODEL, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400,
+     "unsupported_content", "messages[0].content[0].type"),
+    ("no model", {"messages": HELLO}, 400, "invalid_type", "model"),
+    ("a list for a body", [1, 2], 400, "invalid_type", None),
+    ("text for a body", b"hello", 400, "invalid_json", None),
+    ("an empty body", b"", 400, "invalid_json", None),
+    ("bytes that are no UTF-8", b'{"model": "\xff"}', 400, "invalid_json", None),
+    ("a lone surrogate", b'{"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "\\ud800"}]}', 400,
+     "invalid_json", None),
+    ("temperature as text", {"model": MODEL, "messages": HELLO, "temperature": "hot"}, 400, "invalid_type", "temperature"),
+    ("temperature too high", {"model": MODEL, "messages": HELLO, "temperature": 2.5}, 400, "out_of_range", "temperature"),
+    ("max_tokens of zero", {"model": MODEL, "messages": HELLO, "max_tokens": 0}, 400, "out_of_range", "max_tokens"),
+    ("a seed of 65 bits", {"model": MODEL, "messages": HELLO, "seed": 2**64}, 400, "out_of_range", "seed"),
+    ("stream as text", {"model": MODEL, "messages": HELLO, "stream": "yes"}, 400, "invalid_type", "stream"),
+    ("tools", {"model": MODEL, "messages": HELLO, "tools": [{"type": "function"}]}, 400, "unsupported_parameter", "tools"),
+    ("two answers", {"model": MODEL, "messages": HELLO, "n": 2}, 400, "unsupported_parameter", "n"),
+    ("stop strings", {"model": MODEL, "messages": HELLO, "stop": ["x"]}, 400, "unsupported_parameter", "stop"),
+    ("a misspelt knob", {"model": MODEL, "messages": HELLO, "palimpsest": {"treshold": 1}}, 400, "invalid_type",
+     "palimpsest.treshold"),
+    ("a prompt over the context", {"model": MODEL, "messages": [{"role": "user", "content": "word " * 3000}]}, 400,
+     "context_length_exceeded", "messages"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "status", "code", "param"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_a_wrong_request_is_told_what_is_wrong(served: Served, body: Any, status: int, code: str, param: str | None) -> None:
+    """Status, type, code and parameter are as OpenAI gives them; the refusal is the request's one record."""
+    answer = served.post(body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (status, code, param), answer.text
+    assert error["type"] == "invalid_request_error" and len(error["message"]) > 10
+    (record,) = served.bodies(UUID(answer.headers["x-request-id"]))
+    assert isinstance(record, PolicyDecision)
+    assert (record.outcome, record.status) == ("refuse", status) and record.reason.startswith(code)
+
+
+def test_contradicting_modes_are_refused(served: Served) -> None:
+    """A suffix and a header that name different modes are a conflict, never a guess."""
+    answer = served.post({"model": f"{MODEL}:ar", "messages": HELLO}, **{"x-palimpsest-mode": "diffusion"})
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "conflict"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer pal-wrong"}, {"authorization": "Basic cGFs"}, {"x-api-key": "\u00fc".encode()}],
+)
+def test_a_bad_key_is_401(served: Served, headers: dict[str, Any]) -> None:
+    """No key and an unknown key get the same status and code, and nothing is written to any log."""
+    before = served.size()
+    answer = httpx.post(
+        f"{served.url}/v1/chat/completions",
+        content=json.dumps({"model": MODEL, "messages": HELLO}),
+        headers=headers,
+        trust_env=False,
+    )
+    assert answer.status_code == 401 and answer.json()["error"]["code"] == "invalid_api_key"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert served.size() == before
+
+
+def test_the_official_client_raises_its_own_errors(served: Served) -> None:
+    """The openai client turns our answers into the exceptions its users catch."""
+    client = served.client()
+    with pytest.raises(openai.NotFoundError, match="not served here"):
+        client.chat.completions.create(model="gpt-9", messages=[{"role": "user", "content": "x"}])
+    with pytest.raises(openai.BadRequestError, match="mode"):
+        client.chat.completions.create(model=f"{MODEL}:warp", messages=[{"role": "user", "content": "x"}])
+    with pytest.raises(openai.AuthenticationError):
+        client.with_options(api_key="pal-wrong").models.list()
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/v1/chat/completions", 405)])
+def test_an_unknown_path_or_method_has_the_same_shape(served: Served, method: str, path: str, status: int) -> None:
+    """What the framework refuses looks like every other error."""
+    answer = httpx.request(method, f"{served.url}{path}", trust_env=False)
+    assert answer.status_code == status
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_beyond_the_limit_is_413(served: Served) -> None:
+    """A body over 16 MiB is refused by size, on record like every refusal, and the gateway goes on."""
+    answer = served.post(b'{"model": "' + b"x" * (16 * 1024 * 1024) + b'"}')
+    assert answer.status_code == 413 and answer.json()["error"]["code"] == "body_too_large"
+    assert served.ready()
+
+
+def test_a_prompt_never_reaches_the_output_of_the_process(served: Served) -> None:
+    """Neither prompts nor keys appear in what the gateway prints, errors included."""
+    secret = "xyzzy-secret-words"
+    served.post({"model": MODEL, "messages": [{"role": "user", "content": secret}], "max_tokens": 2})
+    served.post({"model": MODEL, "messages": secret})
+    printed = (served.settings.home / "gateway.log").read_text()
+    assert "http.request" in printed and secret not in printed and served.key not in printed

@@ -1,0 +1,154 @@
+"""Real crashes: a killed gateway, a stopped PostgreSQL, a changed byte."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psycopg
+import pytest
+
+from audit.records import Delivery, RequestAbandoned, RequestClose
+from audit.verify import Verdict
+from gateway.postgres import StopMode
+from tests.gateway.served import TENANT, TINY, Served, eventually, serve
+from tests.postgres_fixtures import Database
+
+HELLO = [{"role": "user", "content": "Define `pick`: from a list of integers, keep the even ones."}]
+
+
+class Streamed:
+    """A streamed answer as its client sees it, event by event."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.generation = UUID(answer.headers["x-palimpsest-generation"])
+        self.text = ""
+        self.error: dict[str, Any] | None = None
+        self.done = False
+        self._lines = answer.iter_lines()
+
+    def read(self, characters: int) -> None:
+        """Take events until so much text is there or the stream is over; a broken connection raises httpx's error."""
+        for line in self._lines:
+            if line == "data: [DONE]":
+                self.done = True
+            elif line:
+                event = json.loads(line.removeprefix("data: "))
+                self.error = event.get("error")
+                if self.error is None:
+                    self.text += event["choices"][0]["delta"].get("content", "")
+            if len(self.text) >= characters:
+                return
+
+
+@contextmanager
+def streaming(served: Served, mode: str) -> Iterator[Streamed]:
+    """A long answer on its way, with its first text received."""
+    body = {"model": f"{served.model}:{mode}", "messages": HELLO, "stream": True, "temperature": 0, "max_tokens": 3000}
+    headers = {"authorization": f"Bearer {served.key}"}
+    url = f"{served.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=60, trust_env=False) as answer:
+        streamed = Streamed(answer)
+        streamed.read(200)
+        assert not streamed.done
+        yield streamed
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("mode", ["ar", "linear_spec", "diffusion"])
+def test_a_killed_gateway_has_recorded_all_that_it_said(
+    durable_database: Database, endless: Path, tmp_path: Path, mode: str
+) -> None:
+    """After SIGKILL in mid-stream every byte received is explained by records; the next start abandons the request."""
+    with serve(durable_database, tmp_path / "home", endless) as served, streaming(served, mode) as streamed:
+        served.process.kill()
+        with pytest.raises(httpx.TransportError):
+            streamed.read(10**9)
+    assert len(streamed.text) >= 200 and not streamed.done
+    assert served.explained(streamed.generation).startswith(streamed.text)
+    with serve(durable_database, tmp_path / "home", endless) as again:
+        eventually(lambda: isinstance(again.bodies(streamed.generation)[-1], RequestAbandoned))
+        kinds = [type(body) for body in again.bodies(streamed.generation)]
+        assert kinds.count(RequestAbandoned) == 1 and RequestClose not in kinds and Delivery not in kinds
+    report = again.verified(tmp_path / "bundle")
+    assert report.verdict is Verdict.VERIFIED, report.findings
+    assert report.covered == report.records == report.decrypted
+
+
+@pytest.mark.timeout(180)
+def test_a_next_start_leaves_a_living_gateway_alone(durable_database: Database, endless: Path, tmp_path: Path) -> None:
+    """A second gateway over the same log does not abandon what the first is still serving."""
+    with serve(durable_database, tmp_path / "home", endless) as first, streaming(first, "ar") as streamed:
+        with serve(durable_database, tmp_path / "home", endless) as second:
+            answer = second.post({"model": f"{second.model}:ar", "messages": HELLO, "max_tokens": 4})
+            assert answer.status_code == 200
+            streamed.read(2000)
+        assert not any(isinstance(body, RequestAbandoned) for body in first.bodies(streamed.generation))
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("stop", list(StopMode))
+def test_a_stopped_postgres_ends_the_stream_and_nothing_unrecorded_leaves(
+    durable_database: Database, endless: Path, tmp_path: Path, stop: StopMode
+) -> None:
+    """Without a database the stream ends with an error, requests get 503, and all is well again when it is back."""
+    with serve(durable_database, tmp_path / "home", endless, audit_stall_seconds="1") as served:
+        with streaming(served, "ar") as streamed:
+            durable_database.server.stop(stop)
+            streamed.read(10**9)
+        assert streamed.error is not None and streamed.error["code"] == "audit_log_unavailable" and not streamed.done
+        assert not served.ready()
+        refused = served.post({"model": served.model, "messages": HELLO})
+        assert refused.status_code == 503 and refused.json()["error"]["type"] == "server_error"
+        durable_database.server.start()
+        eventually(served.ready)
+        assert served.explained(streamed.generation).startswith(streamed.text)
+        answer = served.post({"model": f"{served.model}:ar", "messages": HELLO, "max_tokens": 20, "temperature": 0})
+        assert answer.status_code == 200
+        eventually(lambda: isinstance(served.bodies(streamed.generation)[-1], RequestAbandoned | RequestClose))
+    report = served.verified(tmp_path / "bundle")
+    assert report.verdict is Verdict.VERIFIED, report.findings
+
+
+@pytest.mark.timeout(180)
+def test_a_changed_byte_is_found_and_named(durable_database: Database, tmp_path: Path) -> None:
+    """One byte of any stored body changed by a superuser: `verify` exits 1 and names that record and no other."""
+    with serve(durable_database, tmp_path / "home", TINY) as served:
+        answer = served.post({"model": f"{served.model}:diffusion", "messages": HELLO, "temperature": 0})
+        assert answer.status_code == 200
+    size = served.size()
+    assert verify(served, tmp_path / "before").returncode == 0
+    with psycopg.connect(durable_database.superuser_url, autocommit=True) as superuser:
+        superuser.execute("ALTER TABLE audit.body DISABLE TRIGGER ALL")
+        for seq in (0, size // 2, size - 1):
+            flip(superuser, seq)
+            done = verify(served, tmp_path / f"flipped-{seq}")
+            flip(superuser, seq)
+            named = [line for line in done.stdout.splitlines() if "record seq" in line]
+            assert done.returncode == 1, done.stdout
+            assert named and all(f"record seq {seq} " in line for line in named)
+    assert verify(served, tmp_path / "after").returncode == 0
+
+
+def flip(superuser: psycopg.Connection[Any], seq: int) -> None:
+    """Change the lowest bit of the middle byte of one stored body."""
+    changed = superuser.execute(
+        "UPDATE audit.body SET data = set_byte(data, length(data) / 2, get_byte(data, length(data) / 2) # 1) "
+        "WHERE tenant = %s AND seq = %s",
+        (TENANT, seq),
+    )
+    assert changed.rowcount == 1
+
+
+def verify(served: Served, out: Path) -> subprocess.CompletedProcess[str]:
+    """Export, then the command an auditor would run."""
+    made = served.export(out)
+    command = [sys.executable, "-m", "audit", "verify", str(out), "--vkey", made.vkey, "--origin", made.origin]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
