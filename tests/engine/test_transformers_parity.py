@@ -12,12 +12,13 @@ import engine
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
+from engine.tokenizer import Message, Role
+from engine.train.grammar import Split, task
 from tests.engine.harness import asked, events_of, loaded, output
 from tests.engine.small import small_network
 
 TINY = Path(engine.__path__[0]) / "tiny"
 PROMPTS = 20
-TOKENS = 24
 
 
 def llama(given: LoadedModel) -> LlamaForCausalLM:
@@ -62,16 +63,22 @@ def llama(given: LoadedModel) -> LlamaForCausalLM:
 
 def agree(given: LoadedModel) -> None:
     """Compare the greedy answers to twenty random prompts of many lengths."""
-    theirs, generator = llama(given), torch.Generator().manual_seed(5)
-    prompts = [torch.randint(0, given.config.vocab_size, (3 + 7 * n,), generator=generator) for n in range(PROMPTS)]
-    requests = [asked(Mode.AR, prompt.tolist(), TOKENS, stop=(given.config.eos_token_id,)) for prompt in prompts]
+    generator = torch.Generator().manual_seed(5)
+    sizes = [3 + 7 * n for n in range(PROMPTS)]
+    compare(given, [torch.randint(0, given.config.vocab_size, (size,), generator=generator) for size in sizes], tokens=24)
+
+
+def compare(given: LoadedModel, prompts: list[torch.Tensor], tokens: int) -> None:
+    """Ours and theirs answer each prompt [n] with the same ids."""
+    theirs = llama(given)
+    requests = [asked(Mode.AR, prompt.tolist(), tokens, stop=(given.config.eos_token_id,)) for prompt in prompts]
     found = events_of(Engine(given), *requests)
     for prompt, request in zip(prompts, requests, strict=True):
         with torch.inference_mode():
             whole = theirs.generate(
                 prompt[None],
                 attention_mask=torch.ones_like(prompt)[None],
-                max_new_tokens=TOKENS,
+                max_new_tokens=tokens,
                 do_sample=False,
                 suppress_tokens=[given.config.mask_token_id],
             )
@@ -84,8 +91,14 @@ def test_random_weights(seed: int) -> None:
     agree(loaded(small_network(seed)))
 
 
-if (TINY / "model.safetensors").exists():
+def test_trained_weights() -> None:
+    """So do the trained weights that the engine ships."""
+    agree(load(TINY))
 
-    def test_trained_weights() -> None:
-        """So do the trained weights that the engine ships."""
-        agree(load(TINY))
+
+def test_trained_weights_on_questions() -> None:
+    """On twenty held-out questions the shipped checkpoint's whole greedy answers are transformers' own."""
+    given = load(TINY)
+    questions = [task(6_000_000 + n, Split.HELD_OUT).prompt for n in range(PROMPTS)]
+    prompts = [torch.tensor(given.tokenizer.render_chat([Message(Role.USER, question)])) for question in questions]
+    compare(given, prompts, tokens=96)

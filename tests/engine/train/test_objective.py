@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from engine.cache import KVCache
+from engine.forward import run
 from engine.model.network import Network
+from engine.plan import Lora, Plan, clean, noisy
 from engine.train.objective import Masking, _attention, corrupt, joint_losses, visibility
 from tests.engine.small import small_network
 
@@ -60,6 +63,24 @@ def test_own_clean_block_does_not_leak_into_noisy_logits() -> None:
     after, _ = _dual(network, noisy, changed)
     assert torch.allclose(before[:8], after[:8], atol=1e-5)
     assert not torch.allclose(before[8:], after[8:], atol=1e-3)
+
+
+def test_training_sees_what_decoding_computes() -> None:
+    """The noisy half's logits of each block are those of decoding that block over a causal cache of the clean ones before."""
+    network = small_network(3)
+    generator = torch.Generator().manual_seed(4)
+    clean_ids = torch.randint(0, 90, (16,), generator=generator)
+    masked = torch.rand(16, generator=generator) < 0.6
+    noisy_ids = torch.where(masked, network.config.mask_token_id, clean_ids)
+    trained, _ = _dual(network, noisy_ids, clean_ids)
+    for start in range(0, 16, BLOCK):
+        cache = KVCache(network.config)
+        if start:
+            run(network, Plan.pack([(0, clean(clean_ids[:start].tolist()))]), [cache])
+            cache.commit(start)
+        step = noisy(noisy_ids[start : start + BLOCK].tolist(), Lora.OFF)
+        found = run(network, Plan.pack([(start, step)]), [cache])
+        assert torch.allclose(found, trained[start : start + BLOCK], atol=1e-4)
 
 
 def test_joint_losses_equal_the_definition() -> None:

@@ -1,0 +1,39 @@
+"""The checkpoint that ships: the released layout, its card, and what it must be able to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+import engine
+from engine.model.checkpoint import load
+from engine.request import Mode
+from engine.train.evaluate import exam, score
+
+TINY = Path(engine.__path__[0]) / "tiny"
+
+
+def test_it_is_small_and_safe() -> None:
+    """At most 12 MB, weights in safetensors only, and a drafter LoRA whose B is zero."""
+    files = [path for path in TINY.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 12_000_000
+    assert {path.suffix for path in files} == {".safetensors", ".json", ".jinja", ".md"}
+    adapter = load_file(TINY / "linear_spec_lora" / "adapter_model.safetensors")
+    second = [value for name, value in adapter.items() if "lora_B" in name]
+    assert second and not any(value.any() for value in second)
+
+
+def test_the_card_is_of_these_weights() -> None:
+    """The card names the digest of the weights beside it, the command that made them and their scores in every mode."""
+    card = (TINY / "README.md").read_text()
+    assert load(TINY).weights_digest in card
+    assert "palimpsest train" in card and all(f"`{mode}`" in card for mode in Mode)
+
+
+def test_it_can_draft() -> None:
+    """On held-out questions every mode runs to the grammar's own answer, at the tokens per forward that the demo needs."""
+    floors = {Mode.AR: 1.0, Mode.DIFFUSION: 2.0, Mode.LINEAR_SPEC: 3.0, Mode.QUADRATIC_SPEC: 3.0}
+    for found in score(load(TINY), exam(6)):
+        assert found.correct == found.questions == found.same_as_ar == 6
+        assert found.tokens_per_forward >= floors[found.mode]
