@@ -35,7 +35,7 @@ check: $(STAMP) ## lint, format, types, and the arrows between the rooms
 	$(BIN)/python -m mypy
 	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
-train: $(STAMP) ## train the tiny checkpoint anew (about an hour and a half on two cores)
+train: $(STAMP) ## train the tiny checkpoint anew (three quarters of an hour on two cores)
 	$(BIN)/palimpsest train $(ARGS)
 
 install: $(STAMP) ## the virtual environment alone

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import rich_click as click
 
@@ -36,11 +37,20 @@ for command in (serve, demo, tenants, keys, audit, policy, train):
 
 def main() -> None:
     """Run the command; errors that a person can mend are one line, without a traceback."""
+    from sqlalchemy.exc import DBAPIError
+
     from audit.errors import AuditError
+    from engine.config import CheckpointError
     from migrations.cluster import MigrationError
 
     try:
         palimpsest.main(prog_name="palimpsest")
-    except (SettingsError, PostgresError, RegistryError, MigrationError, AuditError) as error:
-        click.echo(f"palimpsest: {error}", err=True)
-        sys.exit(1)
+    except (SettingsError, PostgresError, RegistryError, MigrationError, AuditError, CheckpointError) as error:
+        _fail(str(error))
+    except DBAPIError as error:
+        _fail(f"the database cannot be used: {' '.join(str(error.orig).split())}")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"palimpsest: {message}", err=True)
+    sys.exit(1)
