@@ -5,9 +5,11 @@ One process, one worker, one engine. Scale by processes over one PostgreSQL.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import uvicorn
 from litestar import Litestar
@@ -55,8 +57,11 @@ def create_app(house: House) -> ASGIApp:
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises what opening the database or the checkpoint raises."""
+    """Serve until SIGTERM or SIGINT, then drain and exit with status 0. Raises what opening database or checkpoint raises."""
     logs.configure()
+    # uvicorn raises a signal anew once it has drained; by default that would kill us before the database is closed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     trace.set_tracer_provider(TracerProvider())
     model = checkpoint.load(settings.checkpoint)
     policy = policies.load(policies.BASELINE)
@@ -71,3 +76,8 @@ def run(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         uvicorn.Server(config).run()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Unwind, so that everything that was opened is closed."""
+    raise SystemExit(0)

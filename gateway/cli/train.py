@@ -29,8 +29,8 @@ import rich_click as click
 def train(out: Path, causal_steps: int, joint_steps: int, batch: int, seed: int, questions: int) -> None:
     """Train the tiny checkpoint from scratch, examine it on held-out questions and write its card.
 
-    The defaults made the checkpoint that ships in engine/tiny (three quarters of an hour on two cores). The data is made on the way
-    and depends on the seed alone.
+    The defaults made the checkpoint that ships in engine/tiny (three quarters of an hour on two cores). The data is made on
+    the way and depends on the seed alone.
     """
     from rich.console import Console
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,9 +50,10 @@ class Streamed:
 
 
 @contextmanager
-def streaming(served: Served, mode: str) -> Iterator[Streamed]:
+def streaming(served: Served, mode: str, max_tokens: int = 3000) -> Iterator[Streamed]:
     """A long answer on its way, with its first text received."""
-    body = {"model": f"{served.model}:{mode}", "messages": HELLO, "stream": True, "temperature": 0, "max_tokens": 3000}
+    body = {"model": f"{served.model}:{mode}", "messages": HELLO, "stream": True, "temperature": 0}
+    body |= {"max_tokens": max_tokens}
     headers = {"authorization": f"Bearer {served.key}"}
     url = f"{served.url}/v1/chat/completions"
     with httpx.stream("POST", url, json=body, headers=headers, timeout=60, trust_env=False) as answer:
@@ -80,6 +82,23 @@ def test_a_killed_gateway_has_recorded_all_that_it_said(
     report = again.verified(tmp_path / "bundle")
     assert report.verdict is Verdict.VERIFIED, report.findings
     assert report.covered == report.records == report.decrypted
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_told_to_stop_finishes_its_answers(
+    durable_database: Database, endless: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """SIGTERM and SIGINT let a running answer come to its end, sign the whole log, and exit with status 0."""
+    with serve(durable_database, tmp_path / "home", endless) as served:
+        with streaming(served, "ar", max_tokens=400) as streamed:
+            served.process.send_signal(number)
+            streamed.read(10**9)
+        assert streamed.done and streamed.error is None
+        assert served.process.wait(30) == 0
+    assert served.explained(streamed.generation) == streamed.text
+    report = served.verified(tmp_path / "bundle")
+    assert report.verdict is Verdict.VERIFIED and report.covered == report.records
 
 
 @pytest.mark.timeout(180)
