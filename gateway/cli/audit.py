@@ -42,10 +42,12 @@ def export(tenant: str, out: Path, sealed: bool) -> None:
     epilog="Example:\n\n  palimpsest audit verify acme-log --origin palimpsest.local/acme --vkey 'palimpsest.local/acme+...'",
 )
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--vkey", required=True, help="The log's verifier key.")
+@click.option("--vkey", required=True, multiple=True, help="The log's verifier key; may be repeated.")
 @click.option("--origin", required=True, help="The log's name.")
-def verify(folder: Path, vkey: str, origin: str) -> None:
+@click.option("--checkpoint", multiple=True, metavar="FILE", help="A checkpoint of this log that you kept; may be repeated.")
+def verify(folder: Path, vkey: tuple[str, ...], origin: str, checkpoint: tuple[str, ...]) -> None:
     """Verify an export; the same as `python -m audit verify`, with the same exit status."""
     from audit.__main__ import main
 
-    sys.exit(main(["verify", str(folder), "--vkey", vkey, "--origin", origin]))
+    keys = (f"--vkey={key}" for key in vkey)
+    sys.exit(main(["verify", str(folder), f"--origin={origin}", *keys, *(f"--checkpoint={file}" for file in checkpoint)]))
