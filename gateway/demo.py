@@ -19,17 +19,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import openai
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from audit.keys import KeyStore
 from audit.store import read_tenant
+from engine.tokenizer import Tokenizer
 from engine.train.grammar import Split, Task, task
 from gateway.bundles import Disclose, Made, export_log
 from gateway.database import Urls, open_database
+from gateway.demo_drafts import story
 from gateway.demo_table import MODES, Row, document, lossless, table
 from gateway.gateway_process import GatewayDown, gateway_process
+from gateway.recorded import bodies_of
 from gateway.registry import ApiKeyText, Registry
 from gateway.settings import Settings
 
@@ -67,6 +72,7 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
         except (GatewayDown, openai.OpenAIError) as error:
             console.print(f"[red]the demo stopped:[/] {error}")
             return 1
+        _show_drafts(console, settings, urls, rows)
         proof = _prove(settings, urls)
     console.print(table(rows))
     console.print(proof.output, highlight=False, markup=False)
@@ -158,6 +164,18 @@ def _ask(client: openai.OpenAI, model: str, index: int, question: Task, temperat
         records=account["records"],
         exact=text.strip() == question.answer.strip(),
     )
+
+
+def _show_drafts(console: Console, settings: Settings, urls: Urls, rows: list[Row]) -> None:
+    """How the answers that took the most passes came about, from the log alone."""
+    keys, tokenizer = KeyStore(settings.keys), Tokenizer.load(settings.checkpoint)
+    with read_tenant(urls.reader, TENANT) as reader:
+        for mode in ("linear_spec", "diffusion"):
+            slowest = min((row for row in rows if row.mode == mode), key=lambda row: row.tokens_per_forward)
+            console.print(f"\nanswer {slowest.prompt_index} in {mode} at {slowest.temperature:g}, from its records alone:")
+            for line in story(bodies_of(reader, keys, UUID(slowest.generation_id)), tokenizer):
+                console.print(line, highlight=False)
+    console.print()
 
 
 def _prove(settings: Settings, urls: Urls) -> Proof:

@@ -17,10 +17,8 @@ from uuid import UUID
 import httpx
 import openai
 
-from audit.header import decode_header
 from audit.keys import KeyStore
-from audit.records import BlockTrace, Body, DecodeRun, SpecRounds, decode_body
-from audit.sealing import request_key, unseal
+from audit.records import BlockTrace, Body, DecodeRun, SpecRounds
 from audit.store import read_tenant
 from audit.verify import Report, verify
 from engine.config import ModelConfig
@@ -30,6 +28,7 @@ from engine.tokenizer import Tokenizer
 from engine.train.vocabulary import build
 from gateway.bundles import Disclose, Made, export_log
 from gateway.gateway_process import gateway_process
+from gateway.recorded import bodies_of
 from gateway.registry import Registry
 from gateway.settings import DatabaseUrl, Settings
 from tests.engine.small import small_config, small_network
@@ -70,14 +69,8 @@ class Served:
 
     def bodies(self, request: UUID) -> list[Body]:
         """All records of one request, decrypted, in the order of the log."""
-        store, found = KeyStore(self.settings.keys), []
         with read_tenant(self.database.reader_url, TENANT) as reader:
-            for stored in reader.request(request):
-                header = decode_header(stored.header)
-                key = request_key(store.find(header.key_id).secret, header.scope)
-                plain = unseal(key, header.tenant, header.record, stored.body or b"")
-                found.append(decode_body(header.kind, header.schema, plain))
-        return found
+            return list(bodies_of(reader, KeyStore(self.settings.keys), request))
 
     def size(self) -> int:
         """How many records the tenant's log has."""
