@@ -19,7 +19,11 @@ import rich_click as click
 @click.option("--questions", default=8, type=click.IntRange(1, 100), show_default=True, help="Questions per mode.")
 def demo(json_file: Path | None, questions: int) -> None:
     """Ask the same coding questions in every mode over HTTP, then prove the log offline."""
-    from gateway.demo import run
     from gateway.settings import Settings
+
+    try:
+        from gateway.demo import run
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"the demo needs {error.name}: pip install 'palimpsest[demo,embedded]'") from error
 
     sys.exit(run(Settings.read(os.environ), questions, json_file))

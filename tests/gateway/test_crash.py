@@ -16,7 +16,9 @@ import httpx
 import psycopg
 import pytest
 
+from audit.header import decode_header
 from audit.records import Delivery, RequestAbandoned, RequestClose
+from audit.store import read_tenant
 from audit.verify import Verdict
 from gateway.postgres import StopMode
 from tests.gateway.served import TENANT, TINY, Served, eventually, serve
@@ -82,6 +84,25 @@ def test_a_killed_gateway_has_recorded_all_that_it_said(
     report = again.verified(tmp_path / "bundle")
     assert report.verdict is Verdict.VERIFIED, report.findings
     assert report.covered == report.records == report.decrypted
+
+
+@pytest.mark.timeout(180)
+def test_a_client_that_hangs_up_before_its_whole_answer_is_on_record(
+    durable_database: Database, endless: Path, tmp_path: Path
+) -> None:
+    """A client that gives up waiting for a document aborts the engine work, and the log says so."""
+    with serve(durable_database, tmp_path / "home", endless) as served:
+        body = {"model": f"{served.model}:ar", "messages": HELLO, "temperature": 0, "max_tokens": 3000}
+        headers = {"authorization": f"Bearer {served.key}"}
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{served.url}/v1/chat/completions", json=body, headers=headers, timeout=1, trust_env=False)
+        with read_tenant(durable_database.reader_url, TENANT) as reader:
+            request = decode_header(next(iter(reader.records())).header).request
+        assert request is not None
+        eventually(lambda: isinstance(served.bodies(request)[-1], RequestClose))
+        *_, delivery, close = served.bodies(request)
+        assert isinstance(delivery, Delivery) and delivery.outcome == "aborted"
+        assert isinstance(close, RequestClose) and close.reason == "aborted" and 0 < close.tokens < 3000
 
 
 @pytest.mark.timeout(180)
