@@ -116,6 +116,8 @@ def _parse(body: bytes) -> _Body:
         raise BadRequest(f"{message}{where}", code="invalid_type", param=param) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
+    except RecursionError as error:
+        raise BadRequest("the body is nested too deeply", code="invalid_json") from error
 
 
 def _messages(messages: list[_Message]) -> tuple[ChatMessage, ...]:
