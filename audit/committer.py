@@ -139,7 +139,7 @@ class Committer:
     async def _ledger(self, tenant: str) -> Ledger:
         """The tenant's ledger, rebuilt from stored leaves on first use."""
         if tenant in self.broken:
-            raise self.broken[tenant]
+            raise self.broken[tenant].with_traceback(None)  # else it would keep the frames of every append it refused
         if tenant not in self._ledgers:
             try:
                 ledger = await asyncio.to_thread(Ledger, tenant, self._keys, self._origin)
@@ -164,6 +164,8 @@ class Committer:
 
     async def _sign_and_record(self, tenant: str) -> None:
         ledger = await self._ledger(tenant)
+        if ledger.next_seq == 0:
+            return
         try:
             signed = await asyncio.to_thread(ledger.sign)
         except SigningRefused:

@@ -55,8 +55,8 @@ class Header:
                 raise InvalidRecord(f"header field {name} is an integer from 0 below 2^63, not {number!r}")
         if self.kind < 1 or self.schema < 1 or self.body_length > MAX_SEALED_BYTES:
             raise InvalidRecord("header kind or schema is 0, or the body is too long")
-        if not 0 < len(self.actor.encode()) <= 256 or not 0 < len(self.key_id.encode()) <= 128:
-            raise InvalidRecord("header actor has 1 to 256 bytes, key id 1 to 128")
+        if not _is_text(self.actor, 256) or not _is_text(self.key_id, 128):
+            raise InvalidRecord("header actor has 1 to 256 bytes, key id 1 to 128; both are UTF-8 without NUL")
         if len(self.body_sha256) != 32 or (self.policy is not None and len(self.policy) != 32):
             raise InvalidRecord("header digests have 32 bytes")
         if self.record.version != 7:
@@ -74,6 +74,14 @@ class Header:
     def scope(self) -> UUID:
         """What the body key is derived for: the request, or the record itself outside any request."""
         return self.record if self.request is None else self.request
+
+
+def _is_text(value: str, most: int) -> bool:
+    """Whether a text column can hold it: PostgreSQL takes neither NUL nor a lone surrogate."""
+    try:
+        return 0 < len(value.encode()) <= most and "\0" not in value
+    except UnicodeEncodeError:
+        return False
 
 
 def check_tenant(tenant: str) -> None:

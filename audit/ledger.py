@@ -54,6 +54,7 @@ class Ledger:
         self._signer = Signer(keys, log_origin(origin, tenant))
         self._tree = CompactRange()
         self._unsigned: list[bytes] = []
+        self._filed = -1  # size of the last note in the file; unknown at first, so the first note is always added
         self._file = keys / "checkpoints" / f"{quote(log_origin(origin, tenant), safe='')}.jsonl"
 
     @property
@@ -94,11 +95,11 @@ class Ledger:
         Raises SigningRefused; a tree that is already signed gets the same note again.
         """
         size, root = self._tree.size, self._tree.root()
-        known = self._signer.size
         note = self._signer.sign(size, root, self._unsigned)
         self._unsigned.clear()
-        if size != known:
+        if size != self._filed:
             _append_line(self._file, json.dumps(note))
+            self._filed = size
         return SignedCheckpoint(size, root, note)
 
     def _grow(self, leaf: bytes, ts: int) -> None:

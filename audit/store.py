@@ -223,7 +223,10 @@ def _raise(error: psycopg.Error) -> NoReturn:
     if state == _HEAD_MOVED:
         next_seq, last_ts = (error.diag.message_detail or "0 0").split()
         raise HeadMoved(int(next_seq), int(last_ts)) from error
-    lost_link = isinstance(error, psycopg.InterfaceError) or (state is None and isinstance(error, psycopg.DatabaseError))
+    # Without a state the error is the driver's own: a lost link, but for a value that it refuses to send, now and again.
+    lost_link = isinstance(error, psycopg.InterfaceError) or (
+        state is None and isinstance(error, psycopg.DatabaseError) and not isinstance(error, psycopg.DataError)
+    )
     if isinstance(error, psycopg.OperationalError) or lost_link or state in _PASSING_STATES:
         raise LogInterrupted(f"the database is not answering: {error}") from error
     raise LogRefused(f"the database refused: {error}") from error

@@ -31,6 +31,7 @@ SYSTEM = "system"
 _BATCH_RECORDS = 1024
 _BATCH_BYTES = 8 * 1024 * 1024
 _CHECKPOINT_SECONDS = 0.8
+_REFUSED_SECONDS = 0.25
 
 T = TypeVar("T")
 
@@ -126,7 +127,11 @@ class Writer:
         if len(tenants) != 1:
             raise ValueError("append() takes at least one entry, and entries of one tenant only")
         self._refuse_unless_up()
-        return await self._enqueue(tenants.pop(), tuple(self._sealer.seal(entry) for entry in entries))
+        try:
+            records = tuple(self._sealer.seal(entry) for entry in entries)
+        except OSError as error:
+            raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
+        return await self._enqueue(tenants.pop(), records)
 
     async def probe(self) -> None:
         """Prove that the log can commit now; raises LogUnavailable."""
@@ -185,8 +190,14 @@ class Writer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), timeout)
         self._wake.clear()
-        for tenant, batch in self._take().items():
-            await self._commit(tenant, batch)
+        batches = self._take()
+        try:
+            for tenant, batch in batches.items():
+                await self._commit(tenant, batch)
+        except BaseException:
+            for batch in batches.values():
+                _fail(batch, LogUnavailable("the writer failed; the gateway's own log says why"))
+            raise
         await self._sign(time.monotonic() - _CHECKPOINT_SECONDS)
 
     def _take(self) -> dict[str, list[_Pending]]:
@@ -211,11 +222,10 @@ class Writer:
         except _Stalled as error:
             self._go_down(error)
             _fail(batch, error)
+            if records:  # they may have been stored all the same, and then they are to be signed
+                self._committer.unsigned.setdefault(tenant, time.monotonic())
         except AuditError as error:
             _fail(batch, error)
-        except BaseException:
-            _fail(batch, LogUnavailable("the writer failed; the gateway's own log says why"))
-            raise
         else:
             for pending in batch:
                 last = first + len(pending.records) - 1
@@ -233,7 +243,9 @@ class Writer:
             except _Stalled as error:
                 self._go_down(error)
                 return
-            except OSError as error:
+            except LogRolledBack:
+                continue  # the committer has shut this log
+            except (OSError, LogUnavailable) as error:
                 self._reason = f"checkpoints cannot be written: {error}"
                 self._unsignable.add(tenant)
                 self._committer.unsigned[tenant] = time.monotonic()
@@ -243,15 +255,22 @@ class Writer:
     async def _within_stall(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work for at most the stall timeout, even against a server that has frozen."""
         task = asyncio.create_task(work)
-        await asyncio.wait({task}, timeout=self._config.stall_seconds)
+        try:
+            await asyncio.wait({task}, timeout=self._config.stall_seconds)
+        except asyncio.CancelledError:
+            self._abandon(task)
+            raise
         if task.done():
             return task.result()
-        # Cancelling may itself wait for the server, so the work ends alone, with the connection it had.
+        self._abandon(task)
+        reason = self._committer.trouble or "the database does not answer"
+        raise _Stalled(f"no commit for {self._config.stall_seconds:g} s: {reason}")
+
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
+        """Cancelling may itself wait for the server, so the work ends alone, with the connection it had."""
         ending = asyncio.create_task(_end(task, self._committer.forget()))
         self._abandoned.add(ending)
         ending.add_done_callback(self._abandoned.discard)
-        reason = self._committer.trouble or "the database does not answer"
-        raise _Stalled(f"no commit for {self._config.stall_seconds:g} s: {reason}")
 
     def _go_down(self, error: AuditError) -> None:
         self._reason = str(error)
@@ -265,11 +284,17 @@ class Writer:
         self._waiting_records = self._waiting_bytes = 0
 
     async def _try_to_recover(self) -> None:
-        with suppress(AuditError):
+        try:
             await self._within_stall(self._committer.store(SYSTEM, uuid4(), ()))
-            if self._state is State.DOWN:
-                self._state = State.UP
-                self._committer.trouble = ""
+        except _Stalled:
+            return
+        except AuditError as error:
+            self._reason = str(error)
+            await asyncio.sleep(_REFUSED_SECONDS)
+            return
+        if self._state is State.DOWN:
+            self._state = State.UP
+            self._committer.trouble = ""
 
 
 class _Stalled(LogUnavailable):

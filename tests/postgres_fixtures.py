@@ -9,6 +9,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,8 @@ class Database:
     def thaw(self) -> None:
         """Let a frozen server run on."""
         for pid in _family(self.server):
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # a session may have died while it was frozen
+                os.kill(pid, signal.SIGCONT)
 
 
 def discard(server: Server) -> None:

@@ -1,0 +1,240 @@
+"""The writer promises that no fault of the database loses, doubles or reorders what it acknowledged."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from audit.errors import LogUnavailable
+from audit.store import AppendConnection, LogInterrupted, Numbered, Stored
+from audit.writer import Range, Writer
+from tests.audit.writer_samples import TENANT, Place, entry, eventually
+from tests.postgres_fixtures import Database
+
+STALL = 0.5
+
+
+@pytest.fixture
+def place(database: Database, tmp_path: Path) -> Place:
+    """An empty log."""
+    return Place(database, tmp_path / "keys")
+
+
+@pytest.fixture
+def durable(durable_database: Database, tmp_path: Path) -> Place:
+    """An empty log on a server that may be stopped."""
+    return Place(durable_database, tmp_path / "keys")
+
+
+async def _refused_at_once(writer: Writer) -> None:
+    late = asyncio.create_task(writer.append([entry("late")]))
+    await asyncio.sleep(0)
+    assert isinstance(late.exception(), LogUnavailable)
+    assert not writer.healthy
+
+
+async def _fails_after_the_stall(writer: Writer, texts: Sequence[str]) -> None:
+    started = time.monotonic()
+    done = await asyncio.gather(*(writer.append([entry(text)]) for text in texts), return_exceptions=True)
+    assert all(isinstance(each, LogUnavailable) for each in done)
+    assert STALL <= time.monotonic() - started < STALL + 8
+
+
+async def test_a_stopped_database_is_reported_and_then_survived(durable: Place) -> None:
+    """Appends fail after the stall timeout, then at once; when the server is back the writer serves by itself."""
+    async with durable.writing(stall_seconds=STALL) as writer:
+        await writer.append([entry("before")])
+        await asyncio.to_thread(durable.database.server.stop)
+        await _fails_after_the_stall(writer, ["lost", "lost too"])
+        await _refused_at_once(writer)
+        await asyncio.to_thread(durable.database.server.start)
+        await eventually(lambda: writer.healthy)
+        assert await writer.append([entry("after"), entry("and on")]) == Range(1, 2)
+    assert durable.said() == ["before", "after", "and on"]
+    assert durable.verdict() == 0
+
+
+async def test_a_frozen_database_does_not_hold_anyone(durable: Place) -> None:
+    """An append to a server that no longer answers ends after the stall timeout; it serves again when thawed."""
+    async with durable.writing(stall_seconds=STALL) as writer:
+        await writer.append([entry("before")])
+        durable.database.freeze()
+        try:
+            await _fails_after_the_stall(writer, ["doubtful"])
+            await _refused_at_once(writer)
+        finally:
+            durable.database.thaw()
+        await eventually(lambda: writer.healthy)
+        await writer.append([entry("after")])
+    assert [text for text in durable.said() if text != "doubtful"] == ["before", "after"]
+    assert durable.said().count("doubtful") <= 1
+    assert durable.verdict() == 0
+
+
+async def test_a_frozen_database_ends_the_start_in_time(durable: Place) -> None:
+    """start() on a server that does not answer is LogUnavailable after the stall timeout."""
+    writer = durable.writer(stall_seconds=STALL)
+    durable.database.freeze()
+    try:
+        started = time.monotonic()
+        with pytest.raises(LogUnavailable):
+            await writer.start([TENANT])
+        assert time.monotonic() - started < STALL + 8
+    finally:
+        durable.database.thaw()
+    await writer.close()
+
+
+@pytest.mark.parametrize("stall", [30.0, 0.1], ids=["patient", "impatient"])
+async def test_a_crash_under_load_loses_and_doubles_nothing(durable: Place, stall: float) -> None:
+    """Whatever was acknowledged around two crashes is stored once where the answer said; the rest at most once."""
+    acknowledged: dict[str, Range] = {}
+    failed: list[str] = []
+    ended = asyncio.Event()
+    numbers = count()
+
+    async def write(writer: Writer) -> None:
+        while not ended.is_set():
+            text = str(next(numbers))
+            try:
+                acknowledged[text] = await writer.append([entry(text), entry(text + "b")])
+            except LogUnavailable:
+                failed.append(text)
+                await asyncio.sleep(0.01)
+
+    async with durable.writing(stall_seconds=stall) as writer:
+        streams = [asyncio.create_task(write(writer)) for _ in range(6)]
+        for _ in range(2):
+            before = len(acknowledged)
+            await eventually(lambda before=before: len(acknowledged) > before + 20)  # type: ignore[misc]
+            await asyncio.to_thread(durable.database.crash)
+        await eventually(lambda: writer.healthy)
+        ended.set()
+        await asyncio.gather(*streams)
+    async with durable.writing(TENANT):
+        pass  # signs what an impatient writer had no time to sign
+    said = durable.said()
+    assert all(
+        said[place_of.first_seq : place_of.last_seq + 1] == [text, text + "b"] for text, place_of in acknowledged.items()
+    )
+    assert len(set(said)) == len(said)
+    assert set(said) <= {text + part for text in (*acknowledged, *failed) for part in ("", "b")}
+    assert failed == [] or stall < 1
+    assert durable.verdict() == 0
+
+
+async def test_a_lost_answer_is_asked_for_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a commit happened and its answer was lost, the batch is found by its id and not stored again."""
+    real = AppendConnection.append
+    losses = iter([True, False, True, True])
+
+    async def answer_lost(self: AppendConnection, tenant: str, batch: UUID, records: Sequence[Numbered]) -> Stored:
+        stored = await real(self, tenant, batch, records)
+        if next(losses, False) if records else False:
+            raise LogInterrupted("the answer was lost")
+        return stored
+
+    async with place.writing() as writer:
+        await writer.append([entry("first")])
+        monkeypatch.setattr(AppendConnection, "append", answer_lost)
+        assert await writer.append([entry("second"), entry("third")]) == Range(1, 2)
+        assert await writer.append([entry("fourth")]) == Range(3, 3)
+    assert place.said() == ["first", "second", "third", "fourth"]
+    assert place.verdict() == 0
+
+
+async def test_a_commit_without_an_answer_is_signed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored although its append failed comes under a checkpoint too, without a further record."""
+    real = AppendConnection.append
+
+    async def never_answers(self: AppendConnection, tenant: str, batch: UUID, records: Sequence[Numbered]) -> Stored:
+        stored = await real(self, tenant, batch, records)
+        await (asyncio.Event().wait() if records else asyncio.sleep(0))
+        return stored
+
+    async with place.writing(stall_seconds=STALL) as writer:
+        monkeypatch.setattr(AppendConnection, "append", never_answers)
+        await _fails_after_the_stall(writer, ["stored"])
+        await eventually(lambda: place.covered() == 1)
+        await _fails_after_the_stall(writer, ["stored too"])
+    assert place.said() == ["stored", "stored too"]
+    assert place.verdict() == 0
+
+
+async def test_a_session_that_is_ended_is_replaced(place: Place) -> None:
+    """An administrator who ends the writer's session is not noticed by those who append."""
+    end = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
+    async with place.writing() as writer:
+        for number in range(3):
+            await writer.append([entry(str(number))])
+            assert place.ask(end, place.database.name, "palimpsest writer") == 1
+        await writer.append([entry("3")])
+        assert writer.healthy
+    assert place.said() == list("0123")
+
+
+async def test_what_was_given_up_is_not_attempted_again(durable: Place) -> None:
+    """An attempt that outlives the stall timeout ends when its session does, and nothing stores its records later."""
+    session = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
+    async with durable.writing(stall_seconds=STALL) as writer:
+        await writer.append([entry("before")])
+        pid = durable.ask(session, durable.database.name, "palimpsest writer")
+        os.kill(pid, signal.SIGSTOP)
+        await _fails_after_the_stall(writer, ["given up"])
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: not writer._abandoned)
+        await eventually(lambda: writer.healthy)
+        await writer.append([entry("after")])
+    assert durable.said() == ["before", "after"]
+    assert durable.verdict() == 0
+
+
+async def test_closing_without_a_database_ends(durable: Place) -> None:
+    """close() while the server is away fails what waits and returns; the next writer signs what was left."""
+    async with durable.writing(stall_seconds=STALL) as writer:
+        await writer.append([entry("stored")])
+        await asyncio.to_thread(durable.database.server.stop)
+        waiting = asyncio.create_task(writer.append([entry("lost")]))
+        await asyncio.sleep(0)
+        await writer.close()
+        assert isinstance(waiting.exception(), LogUnavailable)
+    await asyncio.to_thread(durable.database.server.start)
+    assert durable.covered() == 0
+    async with durable.writing(TENANT):
+        await eventually(lambda: durable.covered() == 1)
+    assert durable.said() == ["stored"]
+
+
+async def test_a_refusing_database_is_asked_at_a_walking_pace(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database is up but refuses, the writer asks a few times a second, and serves once it is mended."""
+    opened: list[float] = []
+    real = AppendConnection.open
+
+    async def noted(url: str) -> AppendConnection:
+        opened.append(time.monotonic())
+        return await real(url)
+
+    async with place.writing(stall_seconds=STALL) as writer:
+        with place.held():
+            await _fails_after_the_stall(writer, ["lost"])
+            monkeypatch.setattr(AppendConnection, "open", noted)
+            _administer(place, "REVOKE EXECUTE ON FUNCTION audit.append FROM gov_app")
+        await eventually(lambda: len(opened) >= 4)
+        assert opened[3] - opened[1] > 0.4
+        await _refused_at_once(writer)
+        _administer(place, "GRANT EXECUTE ON FUNCTION audit.append TO gov_app")
+        await eventually(lambda: writer.healthy)
+        await writer.append([entry("after")])
+    assert place.said() == ["after"]
+
+
+def _administer(place: Place, statement: str) -> None:
+    with psycopg.connect(place.database.owner_url) as owner:
+        owner.execute(statement)

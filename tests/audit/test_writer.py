@@ -1,0 +1,227 @@
+"""The writer promises that what it acknowledged is committed, in order, and soon under a signed checkpoint."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from audit.errors import InvalidRecord, LogUnavailable, QueueFull
+from audit.records import Delivery
+from audit.sealer import Sealer
+from audit.store import LogRefused
+from audit.writer import SYSTEM, Range, Writer
+from tests.audit.writer_samples import TENANT, Place, blocked, entry, eventually
+from tests.postgres_fixtures import Database
+
+
+@pytest.fixture
+def place(database: Database, tmp_path: Path) -> Place:
+    """An empty log."""
+    return Place(database, tmp_path / "keys")
+
+
+async def test_an_append_returns_after_its_commit(place: Place) -> None:
+    """While the commit is held back an append does not return and nobody sees its records; then both happen."""
+    async with place.writing() as writer:
+        with place.held():
+            append = asyncio.create_task(writer.append([entry("one"), entry("two")]))
+            await eventually(place.waiting)
+            assert not append.done()
+            assert place.said() == []
+        assert await append == Range(0, 1)
+        assert place.said() == ["one", "two"]
+
+
+async def test_records_of_one_append_stay_together(place: Place) -> None:
+    """Of many concurrent appends to three tenants each lies whole, in order, at the range that was returned."""
+    tenants = ("acme", "bolt", "crew")
+    work = [(tenants[number % 3], [f"{number}.{part}" for part in range(1 + number % 4)]) for number in range(90)]
+    async with place.writing() as writer:
+        ranges = await asyncio.gather(*(writer.append([entry(text, tenant) for text in texts]) for tenant, texts in work))
+        logs = {tenant: place.said(tenant) for tenant in tenants}
+    for (tenant, texts), place_of in zip(work, ranges, strict=True):
+        assert logs[tenant][place_of.first_seq : place_of.last_seq + 1] == texts
+    assert sum(map(len, logs.values())) == sum(len(texts) for _, texts in work)
+    assert [place.verdict(tenant) for tenant in tenants] == [0, 0, 0]
+
+
+async def test_appends_share_a_commit(place: Place) -> None:
+    """What arrives while a commit is under way waits for it and is then committed as one batch."""
+    async with place.writing() as writer:
+        with place.held():
+            first = asyncio.create_task(writer.append([entry("first")]))
+            await eventually(place.waiting)
+            others = [asyncio.create_task(writer.append([entry(str(number))])) for number in range(300)]
+        assert await first == Range(0, 0)
+        assert await asyncio.gather(*others) == [Range(number, number) for number in range(1, 301)]
+    assert place.ask("SELECT count(*) FROM audit.batch") == 2
+    assert place.said() == ["first", *map(str, range(300))]
+
+
+async def test_a_large_queue_is_committed_in_several_batches(place: Place) -> None:
+    """Batches are bounded, and an append is never split over two of them."""
+    async with place.writing() as writer:
+        ranges = await asyncio.gather(*(writer.append([entry(f"{n}.{part}") for part in range(3)]) for n in range(800)))
+    assert [place_of.first_seq for place_of in ranges] == list(range(0, 2400, 3))
+    assert place.ask("SELECT bool_and(first_seq %% 3 = 0 AND n %% 3 = 0 AND n < 1100) FROM audit.batch WHERE n > %s", 0)
+    assert place.ask("SELECT count(*) FROM audit.batch") == 3
+    assert place.verdict() == 0
+
+
+async def test_a_closed_writer_takes_nothing(place: Place) -> None:
+    """Before start() and after close() append and probe are refused at once, and the writer is not healthy."""
+    writer = place.writer()
+    await _refuses(writer)
+    await writer.start()
+    assert writer.healthy
+    await writer.close()
+    await _refuses(writer)
+
+
+async def _refuses(writer: Writer) -> None:
+    assert not writer.healthy
+    with pytest.raises(LogUnavailable):
+        await writer.append([entry("late")])
+    with pytest.raises(LogUnavailable):
+        await writer.probe()
+
+
+async def test_a_probe_waits_for_a_commit_and_stores_nothing(place: Place) -> None:
+    """probe() returns only when the log can commit, and leaves no record behind."""
+    async with place.writing() as writer:
+        with place.held(SYSTEM):
+            probe = asyncio.create_task(writer.probe())
+            await eventually(place.waiting)
+            assert not probe.done()
+        await probe
+    assert place.said(SYSTEM) == []
+
+
+@pytest.mark.parametrize("limit", ["queue_records", "queue_bytes"])
+async def test_a_full_queue_says_so_at_once(place: Place, tmp_path: Path, limit: str) -> None:
+    """Beyond the bound an append raises QueueFull while the others still wait; a commit makes room again."""
+    size = len(Sealer(tmp_path / "other").seal(entry("0")).sealed)
+    async with place.writing(**{limit: 3 * (size if limit == "queue_bytes" else 1)}) as writer:
+        with place.held():
+            appends = [asyncio.create_task(writer.append([entry("a")]))]
+            await eventually(place.waiting)
+            appends += [asyncio.create_task(writer.append([entry(text)])) for text in "bcd"]
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFull):
+                await writer.append([entry("e")])
+            assert not any(append.done() for append in appends)
+        await asyncio.gather(*appends)
+        await writer.append([entry("f")])
+    assert place.said() == list("abcdf")
+
+
+async def test_a_caller_who_leaves_is_still_recorded(place: Place) -> None:
+    """Cancelling append() stores its records all the same, whether they wait or are being committed."""
+    async with place.writing() as writer:
+        with place.held():
+            committing = asyncio.create_task(writer.append([entry("committing")]))
+            await eventually(place.waiting)
+            queued = asyncio.create_task(writer.append([entry("queued")]))
+            await asyncio.sleep(0)
+            for append in (committing, queued):
+                append.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await append
+        await writer.append([entry("after")])
+    assert place.said() == ["committing", "queued", "after"]
+    assert place.verdict() == 0
+
+
+async def test_an_unfit_entry_fails_alone(place: Place) -> None:
+    """An entry that cannot be a record is InvalidRecord for its own append, and the others are stored."""
+    unfit = [
+        entry("x", "Not a tenant"), entry("x", actor=""), entry("x", actor="a\0b"), entry("x", actor="\ud800"),
+        entry("x", policy=b"short"), entry("x", body=Delivery(-1, bytes(32), "complete")), entry("\ud800"),
+    ]  # fmt: skip
+    async with place.writing() as writer:
+        bad = [writer.append([entry("fellow"), each] if each.tenant == TENANT else [each]) for each in unfit]
+        good = [writer.append([entry(str(number))]) for number in range(3)]
+        done = await asyncio.gather(*bad, *good, return_exceptions=True)
+        assert [type(each) for each in done] == [InvalidRecord] * len(unfit) + [Range] * 3
+        assert writer.healthy
+    assert place.said() == ["0", "1", "2"]
+
+
+async def test_an_append_has_one_tenant(place: Place) -> None:
+    """No entries, or entries of two tenants, are a mistake of the caller and store nothing."""
+    async with place.writing() as writer:
+        for entries in ([], [entry("a"), entry("b", "bolt")]):
+            with pytest.raises(ValueError, match="one tenant"):
+                await writer.append(entries)
+    assert place.said() == place.said("bolt") == []
+
+
+async def test_two_writers_share_one_history(place: Place) -> None:
+    """Two writers on one tenant both make progress into one dense log, signed without contradiction."""
+    async with place.writing() as one, place.writing() as two:
+        names = [f"{name}.{number}" for number in range(25) for name in ("one", "two")]
+        writers = {"one": one, "two": two}
+
+        async def write(name: str) -> list[Range]:
+            return [await writers[name].append([entry(text)]) for text in names if text.startswith(name)]
+
+        ranges = await asyncio.gather(write("one"), write("two"))
+        said = place.said()
+        assert one.healthy and two.healthy
+    for name, places in zip(writers, ranges, strict=True):
+        assert [said[place_of.first_seq] for place_of in places] == [text for text in names if text.startswith(name)]
+    assert sorted(said) == sorted(names)
+    assert place.covered() == 50
+    assert place.verdict() == 0
+
+
+async def test_a_writer_with_the_wrong_role_does_not_start(place: Place) -> None:
+    """start() as superuser, owner or reader is LogRefused, and nothing can be appended afterwards."""
+    for url in (place.database.superuser_url, place.database.owner_url, place.database.reader_url):
+        writer = place.writer(app_url=url)
+        with pytest.raises(LogRefused, match="refusing"):
+            await writer.start()
+        await _refuses(writer)
+        await writer.close()
+
+
+async def test_an_absent_database_ends_the_start_in_time(place: Place, tmp_path: Path) -> None:
+    """start() without a server is LogUnavailable after the stall timeout and says what the database said."""
+    writer = place.writer(app_url=f"postgresql://gov_app:x@/palimpsest?host={tmp_path}", stall_seconds=0.3)
+    started = time.monotonic()
+    with pytest.raises(LogUnavailable, match="connection"):
+        await writer.start()
+    assert 0.3 <= time.monotonic() - started < 5.0
+    await _refuses(writer)
+    await writer.close()
+
+
+async def test_whatever_ends_the_writer_nobody_is_left_waiting(place: Place) -> None:
+    """Cancelling close() fails every append that waits, also behind another log, and leaves no work behind."""
+    writer = place.writer()
+    await writer.start()
+    with place.held():
+        appends = [asyncio.create_task(writer.append([entry("lost", tenant)])) for tenant in (TENANT, "bolt")]
+        await eventually(place.waiting)
+        appends.append(asyncio.create_task(writer.append([entry("lost")])))
+        closing = asyncio.create_task(writer.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        async with asyncio.timeout(5):
+            done = await asyncio.gather(*appends, return_exceptions=True)
+        assert [isinstance(each, LogUnavailable) for each in done] == [True] * 3
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert place.said() == place.said("bolt") == []
+
+
+async def test_unusable_keys_fail_an_append_and_nothing_else(place: Place) -> None:
+    """While the month keys cannot be reached an append is LogUnavailable; when they can be it is taken."""
+    async with place.writing() as writer:
+        await writer.append([entry("before")])
+        with blocked(place.keys / "months"), pytest.raises(LogUnavailable, match="keys folder"):
+            await writer.append([entry("lost", subject="somebody new")])
+        await writer.append([entry("after", subject="somebody new")])
+    assert place.said() == ["before", "after"]

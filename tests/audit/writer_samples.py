@@ -1,0 +1,152 @@
+"""A writer on a real database, small notes to append, and what its log then holds."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from audit.__main__ import main
+from audit.export import StoredRecord, disclose_all, export
+from audit.header import decode_header
+from audit.keys import KeyStore, Signer
+from audit.ledger import log_origin
+from audit.note import Checkpoint, decode_vkey, open_checkpoint
+from audit.records import EngineNote, decode_body
+from audit.sealing import request_key, unseal
+from audit.store import read_tenant
+from audit.writer import Entry, Writer, WriterConfig
+from tests.postgres_fixtures import Database
+
+TENANT = "acme"
+ORIGIN = "palimpsest.test"
+
+
+def entry(text: str, tenant: str = TENANT, **changes: Any) -> Entry:
+    """A record that says `text`."""
+    fields = {"request": None, "actor": "key-1", "policy": None, "body": EngineNote("said", text)}
+    return Entry(tenant=tenant, **{**fields, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a log lies: its database and the folder of its keys."""
+
+    database: Database
+    keys: Path
+
+    def writer(self, **changes: Any) -> Writer:
+        """A writer that has not started; `changes` are fields of WriterConfig."""
+        fields = {
+            "app_url": self.database.app_url, "reader_url": self.database.reader_url, "keys": self.keys,
+            "origin": ORIGIN, "stall_seconds": 20.0,
+        }  # fmt: skip
+        return Writer(WriterConfig(**{**fields, **changes}))
+
+    @asynccontextmanager
+    async def writing(self, *tenants: str, **changes: Any) -> AsyncIterator[Writer]:
+        """A writer that has started, with the logs of `tenants` open, and is closed on the way out."""
+        writer = self.writer(**changes)
+        await writer.start(tenants)
+        try:
+            yield writer
+        finally:
+            await writer.close()
+
+    def said(self, tenant: str = TENANT) -> list[str]:
+        """What the stored records say, in order of seq, which is dense; read as gov_reader and decrypted."""
+        with read_tenant(self.database.reader_url, tenant) as reader:
+            rows = list(reader.records())
+        store = KeyStore(self.keys)
+        return [_said(row, tenant, seq, store) for seq, row in enumerate(rows)]
+
+    def checkpoints(self, tenant: str = TENANT) -> list[Checkpoint]:
+        """The recorded checkpoints, each of which must verify."""
+        key = decode_vkey(Signer(self.keys, log_origin(ORIGIN, tenant)).vkey)
+        with read_tenant(self.database.reader_url, tenant) as reader:
+            return [open_checkpoint(note, [key], log_origin(ORIGIN, tenant)) for note in reader.checkpoints()]
+
+    def covered(self, tenant: str = TENANT) -> int:
+        """How many records the newest checkpoint covers."""
+        return max((checkpoint.size for checkpoint in self.checkpoints(tenant)), default=0)
+
+    def filed(self, tenant: str = TENANT) -> list[int]:
+        """The sizes of the checkpoints in the file beside the keys."""
+        (path,) = (self.keys / "checkpoints").glob(f"*{tenant}.jsonl")
+        return [int(json.loads(line).split("\n")[1]) for line in path.read_text().splitlines()]
+
+    def verdict(self, tenant: str = TENANT) -> int:
+        """The exit status of `python -m audit verify` for an export of the log with every body disclosed."""
+        origin, out = log_origin(ORIGIN, tenant), self.keys.parent / f"export-{tenant}"
+        with read_tenant(self.database.reader_url, tenant) as reader:
+            export(
+                out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(),
+                disclose=disclose_all(KeyStore(self.keys)),
+            )  # fmt: skip
+        return main(["verify", str(out), "--vkey", Signer(self.keys, origin).vkey, "--origin", origin])
+
+    def ask(self, statement: str, *values: object) -> Any:
+        """The one value that a statement of the superuser returns."""
+        with psycopg.connect(self.database.superuser_url) as connection:
+            row = connection.execute(statement, values).fetchone()
+        assert row is not None
+        return row[0]
+
+    @contextmanager
+    def held(self, tenant: str = TENANT) -> Iterator[None]:
+        """Hold the lock on the head of a log, so that no append to it can commit."""
+        with psycopg.connect(self.database.superuser_url) as connection:
+            connection.execute("INSERT INTO audit.head VALUES (%s, 0, 0) ON CONFLICT DO NOTHING", (tenant,))
+            connection.execute("SELECT FROM audit.head WHERE tenant = %s FOR UPDATE", (tenant,))
+            yield
+
+    def waiting(self) -> bool:
+        """Whether the writer's session waits for a lock."""
+        found = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = %s AND wait_event_type = 'Lock'"
+        )
+        return bool(self.ask(found, self.database.name, "palimpsest writer"))
+
+    def restore(self, size: int, tenant: str = TENANT) -> None:
+        """Take the log back to an older state, as a restored backup would: the superuser can."""
+        with psycopg.connect(self.database.superuser_url) as connection:
+            connection.execute("SET session_replication_role = replica")
+            for table in ("header", "body"):
+                connection.execute(f"DELETE FROM audit.{table} WHERE tenant = %s AND seq >= %s", (tenant, size))
+            connection.execute("DELETE FROM audit.batch WHERE tenant = %s AND first_seq >= %s", (tenant, size))
+            connection.execute("DELETE FROM audit.checkpoint WHERE tenant = %s AND size > %s", (tenant, size))
+            connection.execute("UPDATE audit.head SET next_seq = %s WHERE tenant = %s", (size, tenant))
+
+
+def _said(row: StoredRecord, tenant: str, seq: int, store: KeyStore) -> str:
+    header = decode_header(row.header)
+    assert header.seq == seq
+    assert row.body is not None
+    key = request_key(store.find(header.key_id).secret, header.scope)
+    body = decode_body(header.kind, header.schema, unseal(key, tenant, header.record, row.body))
+    assert isinstance(body, EngineNote)
+    return body.detail
+
+
+@contextmanager
+def blocked(folder: Path) -> Iterator[None]:
+    """Put a file where the folder was, as a mount that went away would."""
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.touch()
+    yield
+    folder.unlink()
+    aside.rename(folder)
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Return as soon as the condition holds; TimeoutError when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
