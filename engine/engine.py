@@ -134,6 +134,7 @@ class Engine:
         """End early: the mode says its unfinished block or round, then the note, then the closing event."""
         with suppress(Exception):
             live.passes.close()
+        live.session.settle()
         note = NoteKind.ABORTED if reason is FinishReason.ABORTED else NoteKind.FAULT
         live.session.emit(Noted(live.session.request.id, note, detail))
         self._close(live, reason, events)

@@ -130,7 +130,10 @@ class SpecRound:
 
 @dataclass(frozen=True, slots=True)
 class RunDecoded:
-    """Causal tokens from absolute position `start` on; the first token of a generation comes from prefill, at 0 forwards."""
+    """Causal tokens from absolute position `start` on; the first token of a generation comes from prefill, at 0 forwards.
+
+    A run without tokens tells of passes that ended in a fault before they gave one.
+    """
 
     generation: UUID
     start: int

@@ -94,9 +94,14 @@ class Session:
                 self.emit(replace(event, forwards=event.forwards + self.claim(), complete=False))
             raise
 
+    def settle(self) -> None:
+        """Say passes after prefill that no event claimed (a fault before a token) as a run without tokens."""
+        unclaimed = self.claim()
+        if unclaimed and self._prefilled:
+            self.emit(RunDecoded(self.request.id, self.position, (), (), unclaimed))
+
     def finished(self, reason: FinishReason) -> Finished:
-        """The closing event. Passes after prefill that no event claimed (a fault before a token) are still counted."""
-        unclaimed = self.claim() if self._prefilled else 0
+        """The closing event, with the totals of all events before it."""
         return Finished(
             generation=self.request.id,
             reason=reason,
@@ -105,6 +110,6 @@ class Session:
             blocks=self.blocks,
             steps=self._steps,
             rounds=self.rounds,
-            forwards=self._forwards + unclaimed,
+            forwards=self._forwards,
             output_digest=hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in self.output)).hexdigest(),
         )

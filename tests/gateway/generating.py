@@ -1,0 +1,153 @@
+"""One generation at a time over a real engine and a real log, with a door or a fault between it and the log."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import torch
+
+from audit.errors import AuditError
+from audit.records import Body, RequestClose
+from audit.writer import Entry, Range, Writer
+from engine.engine import Engine
+from engine.model.checkpoint import LoadedModel
+from engine.request import GenerationRequest
+from gateway.engine_thread import EngineThread, Stepper
+from gateway.generation import Admitted, Generation, Log
+from gateway.release import Piece, ReleaseRule, Text
+from tests.engine.harness import loaded, model, tokenizer
+from tests.engine.small import small_network
+from tests.gateway.tenant_log import CALLER, POLICY, TENANT, opened, until
+from tests.gateway.watched import started
+
+INSTANCE = uuid4()
+
+
+def speaking() -> LoadedModel:
+    """A random model whose ids are those of the tokenizer, so that its answers are text (and broken UTF-8)."""
+    return model(0, tokenizer().size)
+
+
+def damaged(token: int) -> LoadedModel:
+    """The same with one embedding that gives no numbers."""
+    network = small_network(0, tokenizer().size)
+    with torch.no_grad():
+        network.embed_tokens.weight[token] = torch.nan
+    return loaded(network)
+
+
+def text_of(ids: Iterable[int]) -> str:
+    """What a client may have seen once these ids are committed: their text without an unfinished character."""
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(tokenizer().decode_bytes(ids))
+
+
+def closes(entries: Sequence[Entry]) -> bool:
+    """Whether these records end their request."""
+    return any(isinstance(entry.body, RequestClose) for entry in entries)
+
+
+@dataclass
+class Held:
+    """The real writer behind a door: each append commits when it is let in; `look` is called around every moment of it."""
+
+    writer: Log
+    look: Callable[[Sequence[Entry]], None] = lambda entries: None
+    waiting: bool = False
+    committed: list[Body] = field(default_factory=list)
+    _door: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+
+    async def append(self, entries: Sequence[Entry]) -> Range:
+        self.look(entries)
+        self.waiting = True
+        await self._door.acquire()
+        self.look(entries)
+        place = await self.writer.append(entries)
+        self.look(entries)
+        self.committed += [entry.body for entry in entries]
+        return place
+
+    async def let_in(self, run: Running) -> None:
+        """Wait for an append (or for the generation's end) and let it commit."""
+        await until(lambda: self.waiting or run.task.done())
+        self.waiting = False
+        self._door.release()
+
+    async def let_all_in(self, run: Running) -> None:
+        """Let one append after the other in until the generation has ended."""
+        while not run.task.done():
+            await self.let_in(run)
+        await run.task
+
+
+@dataclass
+class Failing:
+    """The real writer, but for the appends that `trouble` names an error for, by their number from 0 and what they hold."""
+
+    writer: Log
+    trouble: Callable[[int, Sequence[Entry]], AuditError | None]
+    appends: int = 0
+
+    async def append(self, entries: Sequence[Entry]) -> Range:
+        number, self.appends = self.appends, self.appends + 1
+        error = self.trouble(number, entries)
+        if error is not None:
+            raise error
+        return await self.writer.append(entries)
+
+
+@dataclass
+class Running:
+    """A generation in its task, its log, and what its client has got so far."""
+
+    generation: Generation
+    task: asyncio.Task[None]
+    engine: EngineThread
+    orphans: list[tuple[str, UUID]]
+    pieces: list[Piece]
+
+    def text(self) -> str:
+        """All text that has been handed out."""
+        outlet = self.generation.outlet._pieces
+        while not outlet.empty():
+            self.pieces.append(outlet.get_nowait())
+        return "".join(piece.text for piece in self.pieces if isinstance(piece, Text))
+
+    def last(self) -> Piece:
+        """The last piece, which says how it ended."""
+        self.text()
+        assert all(isinstance(piece, Text) for piece in self.pieces[:-1])
+        return self.pieces[-1]
+
+
+@asynccontextmanager
+async def generating(
+    request: GenerationRequest,
+    writer: Writer,
+    log: Log | None = None,
+    engine: Stepper | None = None,
+    release: ReleaseRule = ReleaseRule.STREAM,
+    capacity: int = 1024,
+) -> AsyncIterator[Running]:
+    """A request that has been admitted and begins to run; `log` stands between it and the writer."""
+    place = await opened(writer, request, INSTANCE, release.value)
+    admitted = Admitted(
+        request=request,
+        tenant=TENANT,
+        caller=CALLER,
+        model="random",
+        policy_digest=POLICY,
+        release=release,
+        records=3,
+        first_seq=place.first_seq,
+        last_seq=place.last_seq,
+    )
+    orphans: list[tuple[str, UUID]] = []
+    async with started(engine or Engine(speaking()), capacity) as thread:
+        tell = lambda tenant, own: orphans.append((tenant, own))  # noqa: E731 - a stand-in for the reconciler's ear
+        generation = Generation(admitted, thread, log or writer, tokenizer().decode_bytes, tell)
+        yield Running(generation, asyncio.create_task(generation.run()), thread, orphans, [])
