@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 
 from audit import export as bundle
+from audit.errors import ExportRefused
+from audit.header import check_tenant
 from audit.keys import KeyStore, Signer
 from audit.ledger import log_origin
 from audit.store import read_tenant
@@ -31,11 +33,14 @@ class Made:
 
 
 def export_log(settings: Settings, reader_url: DatabaseUrl, tenant: str, out: Path, disclose: Disclose) -> Made:
-    """Write the bundle into the new or empty folder `out`. Raises AuditError. Blocking."""
+    """Write the bundle into the new or empty folder `out`. Raises AuditError, for a tenant without records too. Blocking."""
+    check_tenant(tenant)
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
     shown = bundle.disclose_all(store) if disclose is Disclose.ALL else bundle.disclose_nothing
     with read_tenant(reader_url, tenant) as reader:
+        if reader.size() == 0:
+            raise ExportRefused(f"tenant {tenant!r} has no records: see `palimpsest tenants list`")
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown
         )

@@ -68,6 +68,7 @@ class House:
         await self._finish_generations()
         if self._reconciling is not None:
             self._reconciling.cancel()
+            await asyncio.wait({self._reconciling})
         await self.engine.stop()
         try:
             await self.writer.close()

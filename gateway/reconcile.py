@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.errors import AuditError
-from audit.header import decode_header
 from audit.keys import KeyStore
-from audit.records import RequestAbandoned, RequestOpen, decode_body
-from audit.sealing import request_key, unseal
+from audit.records import RequestAbandoned, RequestOpen
 from audit.store import Reader, Unfinished, read_tenant
 from audit.writer import Entry
 from gateway.generation import Log
 from gateway.presence import Presence
+from gateway.recorded import bodies_of
 from gateway.settings import DatabaseUrl
 
 ACTOR: Final = "reconciler"
@@ -50,27 +49,40 @@ class Reconciler:
 
     async def run(self, tenants: Iterable[str]) -> None:
         """Sweep the given tenants, then serve orphans until cancelled. Failures are retried, never raised."""
+        waiting = set(tenants)
         # A peer whose database connection has just broken takes up its lock within a beat; give it that time.
         await asyncio.sleep(SETTLE_SECONDS)
-        waiting = set(tenants)
         while True:
-            try:
-                await asyncio.to_thread(self._presence.beat)
-                for tenant in sorted(waiting):
-                    await self._sweep(tenant)
-                    waiting.discard(tenant)
-                for tenant in [name for name, requests in self._orphans.items() if requests]:
-                    await self._end_orphans(tenant)
-            except (AuditError, SQLAlchemyError) as error:
-                _log.warning("reconcile.postponed", error=type(error).__name__)
-            except Exception:  # noqa: BLE001 - one bad sweep must not end all later ones
-                _log.exception("reconcile.failed")
+            await self._attempt(self._round(waiting))
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def _round(self, waiting: set[str]) -> None:
+        """Beat, then do what is due; a tenant that is swept leaves `waiting`, one that fails holds up no other."""
+        if not await asyncio.to_thread(self._presence.beat):
+            # The server may have been away: then the locks of living peers are lost for a moment too.
+            await asyncio.sleep(SETTLE_SECONDS)
+        for tenant in sorted(waiting):
+            if await self._attempt(self._sweep(tenant)):
+                waiting.discard(tenant)
+        for tenant in [name for name, requests in self._orphans.items() if requests]:
+            await self._attempt(self._end_orphans(tenant))
+
+    async def _attempt(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether `work` was done; what failed is told and left to a later round."""
+        try:
+            await work
+        except (AuditError, SQLAlchemyError) as error:
+            _log.warning("reconcile.postponed", error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - one bad sweep must not end all later ones
+            _log.exception("reconcile.failed")
+        else:
+            return True
+        return False
 
     async def _sweep(self, tenant: str) -> None:
         """Abandon the unfinished requests of every dead instance."""
         for instance in await asyncio.to_thread(self._instances, tenant):
-            with self._presence.claim_dead(instance) as dead:
+            async with self._presence.claim_dead(instance) as dead:
                 if dead:
                     # Read again under the claim: another process may have ended them in between.
                     found = await asyncio.to_thread(self._opened_by, tenant, instance)
@@ -95,26 +107,15 @@ class Reconciler:
 
     def _instances(self, tenant: str) -> set[UUID]:
         with read_tenant(self._reader_url, tenant) as reader:
-            found = {self._opener(reader, tenant, item.request) for item in reader.unfinished()}
+            found = {self._opener(reader, item.request) for item in reader.unfinished()}
         return {instance for instance in found if instance is not None}
 
     def _opened_by(self, tenant: str, instance: UUID) -> list[Unfinished]:
         with read_tenant(self._reader_url, tenant) as reader:
             items = reader.unfinished()
-            return [item for item in items if self._opener(reader, tenant, item.request) == instance]
+            return [item for item in items if self._opener(reader, item.request) == instance]
 
-    def _opener(self, reader: Reader, tenant: str, request: UUID) -> UUID | None:
+    def _opener(self, reader: Reader, request: UUID) -> UUID | None:
         """The instance in the opening record, None if that record can no longer be read."""
-        for stored in reader.request(request):
-            header = decode_header(stored.header)
-            if stored.body is None:
-                continue
-            try:
-                secret = self._keys.find(header.key_id).secret
-                key = request_key(secret, header.scope)
-                body = decode_body(header.kind, header.schema, unseal(key, tenant, header.record, stored.body))
-            except AuditError:
-                continue
-            if isinstance(body, RequestOpen):
-                return body.instance
-        return None
+        opening = (body for body in bodies_of(reader, self._keys, request) if isinstance(body, RequestOpen))
+        return next((body.instance for body in opening), None)

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from audit.errors import AuditError
 from audit.header import check_tenant, uuid7
+from audit.writer import SYSTEM
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import ApiKey, Tenant
 
@@ -83,10 +84,9 @@ class Registry:
 
     def create_tenant(self, name: str) -> None:
         """Make a tenant. Raises RegistryError for a bad name or one in use."""
-        try:
-            check_tenant(name)
-        except AuditError as error:
-            raise RegistryError(str(error)) from error
+        _check_name(name)
+        if name == SYSTEM:
+            raise RegistryError(f"tenant {SYSTEM!r} is the log of global acts: choose another name")
         with self._session() as session:
             session.add(Tenant(name=name))
             self._commit(session, f"tenant {name!r} exists already")
@@ -97,7 +97,10 @@ class Registry:
             return session.scalars(select(Tenant.name).order_by(Tenant.name)).all()
 
     def create_key(self, tenant: str, label: str) -> NewKey:
-        """Make a key for a tenant. Raises RegistryError if there is no such tenant."""
+        """Make a key for a tenant. Raises RegistryError if there is no such tenant, or for a label no list could show."""
+        _check_name(tenant)
+        if not label.isprintable():
+            raise RegistryError("a label is one line of printable text: choose another")
         key = NewKey(uuid7(), ApiKeyText(PREFIX + secrets.token_urlsafe(32)))
         with self._session() as session:
             session.add(ApiKey(id=key.id, tenant=tenant, sha256=digest(key.text), label=label))
@@ -105,9 +108,10 @@ class Registry:
         return key
 
     def keys(self, tenant: str | None = None) -> list[KeyLine]:
-        """Keys, oldest first; of one tenant if given."""
+        """Keys, oldest first; of one tenant if given. Raises RegistryError for a bad name."""
         query = select(ApiKey).order_by(ApiKey.created_at)
         if tenant is not None:
+            _check_name(tenant)
             query = query.where(ApiKey.tenant == tenant)
         with self._session() as session:
             found = session.scalars(query).all()
@@ -133,3 +137,10 @@ class Registry:
             session.commit()
         except IntegrityError as error:
             raise RegistryError(refusal) from error
+
+
+def _check_name(tenant: str) -> None:
+    try:
+        check_tenant(tenant)
+    except AuditError as error:
+        raise RegistryError(str(error)) from error

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 import rich_click as click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from gateway.registry import Registry
 
@@ -71,12 +73,13 @@ def create_key(tenant: str, label: str) -> None:
 @click.option("--tenant", help="Only this tenant's keys.")
 def list_keys(tenant: str | None) -> None:
     """Keys with their ids, labels and states."""
-    table = Table("id", "tenant", "label", "made", "revoked")
+    table = Table(Column("id", no_wrap=True, overflow="fold"), "tenant", "label", "made", "revoked")
     with _registry() as registry:
         for key in registry.keys(tenant):
             revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
-            table.add_row(str(key.id), key.tenant, key.label, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
-    Console().print(table)
+            table.add_row(str(key.id), key.tenant, Text(key.label), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+    # A pipe has no width that rows must fit: each key stays one line, whole.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 @keys.command("revoke", epilog="Example:\n\n  palimpsest keys revoke 01936f5e-0000-7000-8000-000000000001")

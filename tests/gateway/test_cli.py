@@ -1,0 +1,225 @@
+"""The `palimpsest` command: it explains itself, administers a real database, and names a mistake in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import rich_click as click
+
+import policies
+from gateway.cli import main, palimpsest
+from gateway.registry import PREFIX, Registry
+from gateway.settings import DatabaseUrl
+from tests.postgres_fixtures import Database
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Runs `palimpsest` in this process, with no setting but a home of its own."""
+    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["palimpsest", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capsys.readouterr()
+        return Done(int(ended.value.code or 0), written.out, written.err)
+
+    return run
+
+
+@pytest.fixture
+def administrator(command: Command, database: Database, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command with a database that somebody else runs."""
+    monkeypatch.setenv("PALIMPSEST_DATABASE_URL", database.app_url)
+    monkeypatch.setenv("PALIMPSEST_READER_URL", database.reader_url)
+    return command
+
+
+@pytest.fixture
+def registry(database: Database) -> Iterator[Registry]:
+    """What the commands have done, seen from the gateway."""
+    made = Registry(DatabaseUrl(database.app_url))
+    yield made
+    made.close()
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command of the tree with the words that call it, groups included."""
+    for name, member in group.commands.items():
+        yield (*path, name), member
+        if isinstance(member, click.Group):
+            yield from commands(member, (*path, name))
+
+
+TREE = dict(commands(palimpsest))
+
+
+def assert_one_line(done: Done, *words: str) -> None:
+    """The command failed, and said why in one line on standard error."""
+    assert (done.status, done.out) == (1, "")
+    assert done.err.count("\n") == 1 and all(word in done.err for word in words), done.err
+
+
+@pytest.mark.parametrize("words", [(), *TREE], ids=" ".join)
+def test_every_command_explains_itself(command: Command, words: tuple[str, ...]) -> None:
+    """--help ends with 0 and shows the usage; -h is the same."""
+    done = command(*words, "--help")
+    assert done.status == 0 and f"Usage: {' '.join(('palimpsest', *words))} " in done.out
+    assert command(*words, "-h") == done
+
+
+@pytest.mark.parametrize("words", TREE, ids=" ".join)
+def test_every_command_with_an_argument_shows_an_example(command: Command, words: tuple[str, ...]) -> None:
+    """A command that needs something to be said shows how; every option and every command says what it is for."""
+    found = TREE[words]
+    options = [each for each in found.params if isinstance(each, click.Option)]
+    assert found.help and all(option.help for option in options)
+    if any(each.required for each in found.params):
+        out = command(*words, "--help").out
+        assert "Example" in out.partition("─╯")[2] and f" palimpsest {' '.join(words)} " in out
+
+
+def outside(*arguments: str, **settings: str) -> Done:
+    """`python -m gateway` in a process of its own."""
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("PALIMPSEST_")}
+    environ |= {f"PALIMPSEST_{name}": text for name, text in settings.items()}
+    called = [sys.executable, "-m", "gateway", *arguments]
+    done = subprocess.run(called, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m gateway` is `palimpsest`, and needs no setting to say what it is."""
+    done = outside("--version")
+    assert (done.status, done.err) == (0, "") and done.out.startswith("palimpsest, version ")
+
+
+def test_a_mistake_has_no_traceback(tmp_path: Path) -> None:
+    """From outside too a setting that cannot be used is one line on standard error and status 1."""
+    home = str(tmp_path / "home")
+    assert_one_line(outside("tenants", "list", HOME=home, PORT="many"), "palimpsest: PALIMPSEST_PORT='many'", "0 to 65535")
+    nowhere = str(tmp_path / "nowhere")
+    assert_one_line(outside("serve", HOME=home, CHECKPOINT=nowhere), "point PALIMPSEST_CHECKPOINT at a checkpoint folder")
+    assert not Path(home).exists()
+
+
+def test_tenants_are_made_and_listed(administrator: Command, registry: Registry) -> None:
+    """What was made is named on standard output and listed one a line."""
+    assert administrator("tenants", "list") == Done(0, "", "")
+    assert administrator("tenants", "create", "beta") == Done(0, "beta\n", "")
+    assert administrator("tenants", "create", "acme").status == 0
+    assert administrator("tenants", "list").out == "acme\nbeta\n"
+    assert registry.tenants() == ["acme", "beta"]
+
+
+def test_a_key_is_made_listed_and_revoked(administrator: Command, registry: Registry) -> None:
+    """The key alone is on standard output; its id is on standard error and, whole, in the list; revoked it opens nothing."""
+    administrator("tenants", "create", "acme")
+    made = administrator("keys", "create", "--tenant", "acme", "--label", "laptop [/] of ö")
+    key = made.out.rstrip("\n")
+    subject = registry.find(key)
+    assert made.status == 0 and key.startswith(PREFIX) and made.out == f"{key}\n"
+    assert subject is not None and made.err == f"key {subject.caller} of tenant acme\n"
+    row = next(line for line in administrator("keys", "list").out.splitlines() if subject.caller in line)
+    assert "laptop [/] of ö" in row and "acme" in row and key not in row
+    assert administrator("keys", "revoke", subject.caller) == Done(0, f"revoked {subject.caller}\n", "")
+    assert registry.find(key) is None
+    revoked = registry.keys()[0].revoked_at
+    assert revoked is not None and f"{revoked:%Y-%m-%d %H:%M}" in administrator("keys", "list", "--tenant", "acme").out
+    assert subject.caller not in administrator("keys", "list", "--tenant", "nobody").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ("keys create --tenant nobody", "palimpsest tenants create"),
+        ("keys revoke 01936f5e-0000-7000-8000-000000000001", "palimpsest keys list"),
+        ("tenants create Acme", "use 1 to 63 of a-z 0-9"),
+        ("tenants create acme", "exists already"),
+        ("keys create --tenant acme --label \udcff", "printable text"),
+        ("keys create --tenant \udcff", "use 1 to 63 of a-z 0-9"),
+        ("keys list --tenant \udcff", "use 1 to 63 of a-z 0-9"),
+        ("audit export --tenant nobody --out unused", "has no records"),
+        ("audit export --tenant \udcff --out unused", "use 1 to 63 of a-z 0-9"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(administrator: Command, arguments: str, word: str) -> None:
+    """An act that cannot be done ends with 1 and leaves everything as it was."""
+    administrator("tenants", "create", "acme")
+    assert_one_line(administrator(*arguments.split()), "palimpsest: ", word)
+    assert administrator("tenants", "list").out == "acme\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("DATABASE_URL", "acme", "PALIMPSEST_DATABASE_URL: give a URL such as postgresql://user:password@host/database"),
+        ("READER_URL", "postgresql://gov_reader@h/d", "PALIMPSEST_DATABASE_URL is not set"),
+        ("ORIGIN", "my log", "PALIMPSEST_ORIGIN='my log': a log's name has no spaces"),
+        ("AUDIT_STALL_SECONDS", "never", "PALIMPSEST_AUDIT_STALL_SECONDS='never': give a number of seconds"),
+    ],
+)
+def test_a_bad_setting_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str) -> None:
+    """A setting that cannot be used is named before anything is started."""
+    monkeypatch.setenv(f"PALIMPSEST_{name}", text)
+    assert_one_line(command("tenants", "list"), f"palimpsest: {words}")
+    assert not Path(os.environ["PALIMPSEST_HOME"]).exists()
+
+
+def test_a_database_that_is_not_there_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that cannot be reached is said in one line, without the password."""
+    for name in ("DATABASE_URL", "READER_URL"):
+        monkeypatch.setenv(f"PALIMPSEST_{name}", "postgresql://gov_app:hunter2@127.0.0.1:1/palimpsest")
+    done = command("tenants", "list")
+    assert_one_line(done, "palimpsest: the database cannot be used", "port 1")
+    assert "hunter2" not in done.err
+
+
+def test_a_database_without_our_schema_is_one_line(
+    administrator: Command, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that was never migrated is answered with the setting that migrates it."""
+    elsewhere = database.superuser_url.replace(database.name, "postgres")
+    monkeypatch.setenv("PALIMPSEST_DATABASE_URL", elsewhere)
+    assert_one_line(administrator("tenants", "list"), "set PALIMPSEST_OWNER_URL once")
+
+
+def test_policy_check_knows_the_baseline(command: Command) -> None:
+    """Without a file the shipped baseline is checked: its name, digest and modes are printed."""
+    baseline = policies.load(policies.BASELINE)
+    done = command("policy", "check")
+    assert (done.status, done.err) == (0, "")
+    assert bytes(baseline.digest).hex() in done.out and "ar, diffusion, linear_spec, quadratic_spec" in done.out
+    assert command("policy", "check", str(policies.BASELINE)) == done
+
+
+def test_policy_check_refuses_in_one_line(command: Command, tmp_path: Path) -> None:
+    """A document with an unknown key, or none at all, ends with 1 and a line that names the file."""
+    bad = tmp_path / "bad.toml"
+    bad.write_text(policies.BASELINE.read_text().replace("[limits]", "[limits]\nmax_jokes = 3"))
+    assert_one_line(command("policy", "check", str(bad)), "bad.toml", "max_jokes")
+    assert_one_line(command("policy", "check", str(tmp_path / "none.toml")), "none.toml")

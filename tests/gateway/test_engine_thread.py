@@ -1,0 +1,156 @@
+"""The engine's thread: every event reaches its own feed, nobody waits for ever, and it never runs far ahead."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from engine.engine import Engine
+from engine.errors import InvalidRequest
+from engine.events import BlockDecoded, Event, Finished, FinishReason
+from engine.request import Mode
+from gateway.engine_thread import EngineDied, EngineThread, Feed
+from gateway.errors import EngineDown
+from gateway.testimony import TOKENS_PER_RECORD
+from tests.engine.harness import asked, decoded, model, output
+from tests.gateway.tenant_log import until
+from tests.gateway.watched import Watched, started, untaken
+
+PATIENT = 1000.0
+"""A linger that no test can outlast: whoever returns did not wait for it."""
+
+
+async def followed(feed: Feed, linger: float = 0.0) -> list[Event]:
+    """All events of a feed up to its last."""
+    events: list[Event] = []
+    while not events or not isinstance(events[-1], Finished):
+        events += await feed.take(linger)
+    return events
+
+
+async def everything(feed: Feed) -> list[Event]:
+    """All events of a feed up to the death of the engine."""
+    events: list[Event] = []
+    while True:
+        try:
+            events += await feed.take(PATIENT)
+        except EngineDied:
+            return events
+
+
+async def test_every_event_reaches_its_own_feed_in_order() -> None:
+    """Generations of all modes at once: each feed gives what that generation says when it runs alone."""
+    requests = [asked(mode, (1, 5, 9 + index), 20 + index) for index, mode in enumerate([*Mode, *Mode])]
+    async with started(Engine(model())) as thread:
+        feeds = [thread.submit(request) for request in requests]
+        found = await asyncio.gather(*map(followed, feeds))
+    assert found == [decoded(model(), request) for request in requests]
+
+
+async def test_it_stops_stepping_while_the_window_is_full() -> None:
+    """No step begins while `capacity` events are untaken; when they are taken it goes on, and nothing is lost."""
+    capacity, waiting, watched = 6, list[int](), Watched()
+    request = asked(Mode.LINEAR_SPEC, tokens=40, block=2)
+    async with started(watched, capacity) as thread:
+        watched.before_step = lambda: waiting.append(untaken(thread))
+        feed, events, fillings = thread.submit(request), list[Event](), 0
+        while not events or not isinstance(events[-1], Finished):
+            await until(lambda: untaken(thread) >= capacity or watched.engine.idle())
+            fillings += untaken(thread) >= capacity
+            events += await feed.take(0.0)
+    assert events == decoded(model(), request)
+    assert fillings > 2 and max(waiting) < capacity
+
+
+async def test_unfollow_frees_the_window() -> None:
+    """Events of a generation that nobody follows any more, come or to come, hold up no other."""
+    stalled, other = asked(Mode.AR, tokens=400), asked(Mode.DIFFUSION, tokens=60, block=4)
+    engine = Engine(model())
+    async with started(engine, capacity=6) as thread:
+        thread.submit(stalled)
+        await until(lambda: untaken(thread) >= 6)
+        feed = thread.submit(other)
+        thread.unfollow(stalled.id)
+        thread.unfollow(stalled.id)
+        assert await followed(feed) == decoded(model(), other)
+        await until(lambda: engine.idle() and untaken(thread) == 0)
+
+
+async def test_abort_ends_a_feed_with_its_last_events() -> None:
+    """An aborted generation still says its end."""
+    async with started(Engine(model()), capacity=6) as thread:
+        request = asked(Mode.AR, tokens=400)
+        feed = thread.submit(request)
+        await until(lambda: untaken(thread) >= 6)
+        thread.abort(request.id)
+        closing = (await followed(feed))[-1]
+    assert isinstance(closing, Finished) and closing.reason is FinishReason.ABORTED
+
+
+async def test_a_step_that_raises_ends_every_feed() -> None:
+    """What was said before still comes, then EngineDied; new requests meet EngineDown."""
+    requests, watched = [asked(mode, tokens=60) for mode in Mode], Watched(breaks_at=5)
+    watched.engine.pause()
+    async with started(watched) as thread:
+        feeds = [thread.submit(request) for request in requests]
+        watched.engine.resume()
+        found = await asyncio.gather(*map(everything, feeds))
+        assert not thread.alive
+        with pytest.raises(EngineDown, match="restart the gateway"):
+            thread.submit(asked(Mode.AR))
+    assert any(found)
+    for request, events in zip(requests, found, strict=True):
+        assert events == decoded(model(), request)[: len(events)]
+
+
+async def test_stop_ends_followed_feeds() -> None:
+    """stop() ends the thread, also one that waits for room, and whoever follows gets EngineDied."""
+    async with started(Engine(model()), capacity=6) as thread:
+        feed = thread.submit(asked(Mode.AR, tokens=400))
+        await until(lambda: untaken(thread) >= 6)
+        taker = asyncio.create_task(everything(feed))
+        await thread.stop()
+        assert await taker
+        with pytest.raises(EngineDown):
+            thread.submit(asked(Mode.AR))
+
+
+async def test_stop_before_start_does_nothing() -> None:
+    """A thread that never ran serves nothing and can be stopped."""
+    thread = EngineThread(Engine(model()))
+    assert not thread.alive
+    with pytest.raises(EngineDown):
+        thread.submit(asked(Mode.AR))
+    await thread.stop()
+
+
+async def test_a_refused_request_is_not_followed() -> None:
+    """What the engine refuses leaves no feed behind, and the thread serves on."""
+    request = asked(Mode.AR)
+    async with started(Engine(model())) as thread:
+        with pytest.raises(InvalidRequest):
+            thread.submit(asked(Mode.AR, tokens=10**6))
+        assert thread.alive and thread._feeds == {}
+        assert await followed(thread.submit(request)) == decoded(model(), request)
+
+
+@pytest.mark.parametrize("mode", [Mode.AR, Mode.LINEAR_SPEC])
+async def test_take_waits_for_a_record_worth_writing(mode: Mode) -> None:
+    """With time to linger each batch holds a record's worth of tokens, but the last; the end is not waited for."""
+    async with started(Engine(model())) as thread:
+        feed, sizes = thread.submit(asked(mode, tokens=100)), list[int]()
+        closing: Event | None = None
+        while not isinstance(closing, Finished):
+            events = await feed.take(PATIENT)
+            sizes.append(len(output(events)))
+            closing = events[-1]
+    assert sum(sizes) == 100 and all(size >= TOKENS_PER_RECORD for size in sizes[:-1])
+
+
+async def test_a_block_is_taken_at_once() -> None:
+    """A diffusion block is a record of its own and never waits for more."""
+    async with started(Engine(model()), capacity=3) as thread:
+        feed = thread.submit(asked(Mode.DIFFUSION, tokens=16, block=4))
+        events = await followed(feed, PATIENT)
+    assert sum(isinstance(event, BlockDecoded) for event in events) == 4
