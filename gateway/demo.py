@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -91,15 +91,12 @@ def _verdict(console: Console, rows: list[Row], proof: Proof) -> int:
 @contextmanager
 def _key(urls: Urls) -> Iterator[ApiKeyText]:
     """A key of the demo's tenant that lives as long as the demo."""
-    registry = Registry(urls.app)
-    try:
+    with closing(Registry(urls.app)) as registry:
         if TENANT not in registry.tenants():
             registry.create_tenant(TENANT)
         made = registry.create_key(TENANT, "demo")
         yield made.text
         registry.revoke_key(made.id)
-    finally:
-        registry.close()
 
 
 def _ask_all(console: Console, base_url: str, key: ApiKeyText, tasks: list[Task]) -> list[Row]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from uuid import UUID
 
 import rich_click as click
@@ -23,12 +23,9 @@ def _registry() -> Iterator[Registry]:
     from gateway.database import open_database
     from gateway.settings import Settings
 
-    with open_database(Settings.read(os.environ), lambda line: click.echo(line, err=True)) as urls:
-        registry = Registry(urls.app)
-        try:
-            yield registry
-        finally:
-            registry.close()
+    database = open_database(Settings.read(os.environ), lambda line: click.echo(line, err=True))
+    with database as urls, closing(Registry(urls.app)) as registry:
+        yield registry
 
 
 @click.group()
