@@ -9,7 +9,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,9 @@ def _cluster(home: Path, durability: Durability) -> Iterator[Server]:
         discard(server)
 
 
-def _copy(server: Server) -> Iterator[Database]:
+@contextmanager
+def copied(server: Server) -> Iterator[Database]:
+    """A fresh migrated database of its own, which is dropped afterwards."""
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} OWNER gov_owner TEMPLATE palimpsest STRATEGY file_copy")
@@ -106,7 +108,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def database(cluster: Server) -> Iterator[Database]:
     """A fresh migrated database."""
-    yield from _copy(cluster)
+    with copied(cluster) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +122,6 @@ def durable_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 def durable_database(durable_cluster: Server) -> Iterator[Database]:
     """A fresh migrated database that a test may crash; the server runs again afterwards."""
     durable_cluster.start()
-    for database in _copy(durable_cluster):
+    with copied(durable_cluster) as database:
         yield database
         durable_cluster.start()

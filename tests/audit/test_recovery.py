@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Sequence
 from itertools import count
-from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -15,22 +14,10 @@ import pytest
 from audit.errors import LogUnavailable
 from audit.store import AppendConnection, LogInterrupted, Numbered, Stored
 from audit.writer import Range, Writer
-from tests.audit.writer_samples import TENANT, Place, entry, eventually
-from tests.postgres_fixtures import Database
+from tests.audit.writer_samples import TENANT, Place, entry
+from tests.waiting import until
 
 STALL = 0.5
-
-
-@pytest.fixture
-def place(database: Database, tmp_path: Path) -> Place:
-    """An empty log."""
-    return Place(database, tmp_path / "keys")
-
-
-@pytest.fixture
-def durable(durable_database: Database, tmp_path: Path) -> Place:
-    """An empty log on a server that may be stopped."""
-    return Place(durable_database, tmp_path / "keys")
 
 
 async def _refused_at_once(writer: Writer) -> None:
@@ -55,7 +42,7 @@ async def test_a_stopped_database_is_reported_and_then_survived(durable: Place) 
         await _fails_after_the_stall(writer, ["lost", "lost too"])
         await _refused_at_once(writer)
         await asyncio.to_thread(durable.database.server.start)
-        await eventually(lambda: writer.healthy)
+        await until(lambda: writer.healthy)
         assert await writer.append([entry("after"), entry("and on")]) == Range(1, 2)
     assert durable.said() == ["before", "after", "and on"]
     assert durable.verdict() == 0
@@ -71,7 +58,7 @@ async def test_a_frozen_database_does_not_hold_anyone(durable: Place) -> None:
             await _refused_at_once(writer)
         finally:
             durable.database.thaw()
-        await eventually(lambda: writer.healthy)
+        await until(lambda: writer.healthy)
         await writer.append([entry("after")])
     assert [text for text in durable.said() if text != "doubtful"] == ["before", "after"]
     assert durable.said().count("doubtful") <= 1
@@ -113,9 +100,9 @@ async def test_a_crash_under_load_loses_and_doubles_nothing(durable: Place, stal
         streams = [asyncio.create_task(write(writer)) for _ in range(6)]
         for _ in range(2):
             before = len(acknowledged)
-            await eventually(lambda before=before: len(acknowledged) > before + 20)  # type: ignore[misc]
+            await until(lambda before=before: len(acknowledged) > before + 20)  # type: ignore[misc]
             await asyncio.to_thread(durable.database.crash)
-        await eventually(lambda: writer.healthy)
+        await until(lambda: writer.healthy)
         ended.set()
         await asyncio.gather(*streams)
     async with durable.writing(TENANT):
@@ -162,7 +149,7 @@ async def test_a_commit_without_an_answer_is_signed(place: Place, monkeypatch: p
     async with place.writing(stall_seconds=STALL) as writer:
         monkeypatch.setattr(AppendConnection, "append", never_answers)
         await _fails_after_the_stall(writer, ["stored"])
-        await eventually(lambda: place.covered() == 1)
+        await until(lambda: place.covered() == 1)
         await _fails_after_the_stall(writer, ["stored too"])
     assert place.said() == ["stored", "stored too"]
     assert place.verdict() == 0
@@ -189,8 +176,8 @@ async def test_what_was_given_up_is_not_attempted_again(durable: Place) -> None:
         os.kill(pid, signal.SIGSTOP)
         await _fails_after_the_stall(writer, ["given up"])
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: not writer._abandoned)
-        await eventually(lambda: writer.healthy)
+        await until(lambda: not writer._abandoned)
+        await until(lambda: writer.healthy)
         await writer.append([entry("after")])
     assert durable.said() == ["before", "after"]
     assert durable.verdict() == 0
@@ -208,7 +195,7 @@ async def test_closing_without_a_database_ends(durable: Place) -> None:
     await asyncio.to_thread(durable.database.server.start)
     assert durable.covered() == 0
     async with durable.writing(TENANT):
-        await eventually(lambda: durable.covered() == 1)
+        await until(lambda: durable.covered() == 1)
     assert durable.said() == ["stored"]
 
 
@@ -226,11 +213,11 @@ async def test_a_refusing_database_is_asked_at_a_walking_pace(place: Place, monk
             await _fails_after_the_stall(writer, ["lost"])
             monkeypatch.setattr(AppendConnection, "open", noted)
             _administer(place, "REVOKE EXECUTE ON FUNCTION audit.append FROM gov_app")
-        await eventually(lambda: len(opened) >= 4)
+        await until(lambda: len(opened) >= 4)
         assert opened[3] - opened[1] > 0.4
         await _refused_at_once(writer)
         _administer(place, "GRANT EXECUTE ON FUNCTION audit.append TO gov_app")
-        await eventually(lambda: writer.healthy)
+        await until(lambda: writer.healthy)
         await writer.append([entry("after")])
     assert place.said() == ["after"]
 

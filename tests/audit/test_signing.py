@@ -14,14 +14,9 @@ from audit.ledger import LogRolledBack
 from audit.store import AppendConnection
 from audit.writer import Range
 from tests.audit.log_samples import run_of
-from tests.audit.writer_samples import TENANT, Place, blocked, entry, eventually
+from tests.audit.writer_samples import TENANT, Place, blocked, entry
 from tests.postgres_fixtures import Database
-
-
-@pytest.fixture
-def place(database: Database, tmp_path: Path) -> Place:
-    """An empty log."""
-    return Place(database, tmp_path / "keys")
+from tests.waiting import until
 
 
 async def test_a_checkpoint_follows_growth(place: Place) -> None:
@@ -30,7 +25,7 @@ async def test_a_checkpoint_follows_growth(place: Place) -> None:
         for size in (1, 2):
             await writer.append([entry(str(size))])
             started = time.monotonic()
-            await eventually(lambda size=size: place.covered() == size)  # type: ignore[misc]
+            await until(lambda size=size: place.covered() == size)  # type: ignore[misc]
             assert time.monotonic() - started < 3.0
         assert place.filed() == [1, 2]
         assert writer.healthy
@@ -64,13 +59,13 @@ async def test_unusable_signing_is_reported_and_made_up_for(place: Place, folder
     """While checkpoints cannot be signed or filed the writer says so and records on; later none is missing."""
     async with place.writing() as writer:
         await writer.append([entry("0")])
-        await eventually(lambda: place.covered() == 1)
+        await until(lambda: place.covered() == 1)
         with blocked(place.keys / folder):
             await writer.append([entry("1")])
-            await eventually(lambda: not writer.healthy)
+            await until(lambda: not writer.healthy)
             await writer.probe()
             assert place.ask("SELECT max(size) FROM audit.checkpoint") == 1
-        await eventually(lambda: writer.healthy)
+        await until(lambda: writer.healthy)
         assert place.covered() == 2
     assert place.filed() == [1, 2]
     assert place.verdict() == 0
@@ -83,9 +78,9 @@ async def test_signing_is_made_up_for_after_a_stall(place: Place) -> None:
         with blocked(place.keys / "signers"):
             with place.held(), pytest.raises(LogUnavailable):
                 await writer.append([entry("lost")])
-            await eventually(lambda: bool(writer._unsignable))
+            await until(lambda: bool(writer._unsignable))
             assert not writer.healthy
-        await eventually(lambda: writer.healthy)
+        await until(lambda: writer.healthy)
         assert place.covered() == 1
 
 
@@ -95,7 +90,7 @@ async def test_growth_left_by_a_dead_process_is_signed(place: Place) -> None:
     await connection.append(TENANT, uuid4(), run_of(0, 3))
     await connection.close()
     async with place.writing(TENANT):
-        await eventually(lambda: place.covered() == 3)
+        await until(lambda: place.covered() == 3)
 
 
 async def _sign_two(place: Place) -> None:
@@ -115,7 +110,7 @@ async def test_a_log_that_lost_records_takes_no_more(place: Place) -> None:
     await _sign_two(place)
     await _sign_two(place)
     async with place.writing(TENANT) as writer:
-        await eventually(lambda: not writer._committer.unsigned)
+        await until(lambda: not writer._committer.unsigned)
         before = _signed(place)
         place.restore(2)
         for _ in range(2):

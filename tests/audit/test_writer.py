@@ -11,14 +11,8 @@ from audit.records import Delivery
 from audit.sealer import Sealer
 from audit.store import LogRefused
 from audit.writer import SYSTEM, Range, Writer
-from tests.audit.writer_samples import TENANT, Place, blocked, entry, eventually
-from tests.postgres_fixtures import Database
-
-
-@pytest.fixture
-def place(database: Database, tmp_path: Path) -> Place:
-    """An empty log."""
-    return Place(database, tmp_path / "keys")
+from tests.audit.writer_samples import TENANT, Place, blocked, entry
+from tests.waiting import until
 
 
 async def test_an_append_returns_after_its_commit(place: Place) -> None:
@@ -26,7 +20,7 @@ async def test_an_append_returns_after_its_commit(place: Place) -> None:
     async with place.writing() as writer:
         with place.held():
             append = asyncio.create_task(writer.append([entry("one"), entry("two")]))
-            await eventually(place.waiting)
+            await until(place.waiting)
             assert not append.done()
             assert place.said() == []
         assert await append == Range(0, 1)
@@ -51,7 +45,7 @@ async def test_appends_share_a_commit(place: Place) -> None:
     async with place.writing() as writer:
         with place.held():
             first = asyncio.create_task(writer.append([entry("first")]))
-            await eventually(place.waiting)
+            await until(place.waiting)
             others = [asyncio.create_task(writer.append([entry(str(number))])) for number in range(300)]
         assert await first == Range(0, 0)
         assert await asyncio.gather(*others) == [Range(number, number) for number in range(1, 301)]
@@ -92,7 +86,7 @@ async def test_a_probe_waits_for_a_commit_and_stores_nothing(place: Place) -> No
     async with place.writing() as writer:
         with place.held(SYSTEM):
             probe = asyncio.create_task(writer.probe())
-            await eventually(place.waiting)
+            await until(place.waiting)
             assert not probe.done()
         await probe
     assert place.said(SYSTEM) == []
@@ -105,7 +99,7 @@ async def test_a_full_queue_says_so_at_once(place: Place, tmp_path: Path, limit:
     async with place.writing(**{limit: 3 * (size if limit == "queue_bytes" else 1)}) as writer:
         with place.held():
             appends = [asyncio.create_task(writer.append([entry("a")]))]
-            await eventually(place.waiting)
+            await until(place.waiting)
             appends += [asyncio.create_task(writer.append([entry(text)])) for text in "bcd"]
             await asyncio.sleep(0)
             with pytest.raises(QueueFull):
@@ -121,7 +115,7 @@ async def test_a_caller_who_leaves_is_still_recorded(place: Place) -> None:
     async with place.writing() as writer:
         with place.held():
             committing = asyncio.create_task(writer.append([entry("committing")]))
-            await eventually(place.waiting)
+            await until(place.waiting)
             queued = asyncio.create_task(writer.append([entry("queued")]))
             await asyncio.sleep(0)
             for append in (committing, queued):
@@ -203,7 +197,7 @@ async def test_whatever_ends_the_writer_nobody_is_left_waiting(place: Place) -> 
     await writer.start()
     with place.held():
         appends = [asyncio.create_task(writer.append([entry("lost", tenant)])) for tenant in (TENANT, "bolt")]
-        await eventually(place.waiting)
+        await until(place.waiting)
         appends.append(asyncio.create_task(writer.append([entry("lost")])))
         closing = asyncio.create_task(writer.close())
         await asyncio.sleep(0)

@@ -1,8 +1,7 @@
 """A writer on a real database, small notes to append, and what its log then holds."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,16 +33,17 @@ def entry(text: str, tenant: str = TENANT, **changes: Any) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a log lies: its database and the folder of its keys."""
+    """Where logs lie and how they are signed: the database, the folder of the keys, the installation's origin."""
 
     database: Database
     keys: Path
+    origin: str = ORIGIN
 
     def writer(self, **changes: Any) -> Writer:
         """A writer that has not started; `changes` are fields of WriterConfig."""
         fields = {
             "app_url": self.database.app_url, "reader_url": self.database.reader_url, "keys": self.keys,
-            "origin": ORIGIN, "stall_seconds": 20.0,
+            "origin": self.origin, "stall_seconds": 20.0,
         }  # fmt: skip
         return Writer(WriterConfig(**{**fields, **changes}))
 
@@ -66,9 +66,10 @@ class Place:
 
     def checkpoints(self, tenant: str = TENANT) -> list[Checkpoint]:
         """The recorded checkpoints, each of which must verify."""
-        key = decode_vkey(Signer(self.keys, log_origin(ORIGIN, tenant)).vkey)
+        origin = log_origin(self.origin, tenant)
+        key = decode_vkey(Signer(self.keys, origin).vkey)
         with read_tenant(self.database.reader_url, tenant) as reader:
-            return [open_checkpoint(note, [key], log_origin(ORIGIN, tenant)) for note in reader.checkpoints()]
+            return [open_checkpoint(note, [key], origin) for note in reader.checkpoints()]
 
     def covered(self, tenant: str = TENANT) -> int:
         """How many records the newest checkpoint covers."""
@@ -81,13 +82,19 @@ class Place:
 
     def verdict(self, tenant: str = TENANT) -> int:
         """The exit status of `python -m audit verify` for an export of the log with every body disclosed."""
-        origin, out = log_origin(ORIGIN, tenant), self.keys.parent / f"export-{tenant}"
+        out = self.keys.parent / f"export-{tenant}"
+        vkey, origin = self.export(out, tenant)
+        return main(["verify", str(out), "--vkey", vkey, "--origin", origin])
+
+    def export(self, out: Path, tenant: str = TENANT) -> tuple[str, str]:
+        """Write the whole log with every body disclosed; the key and the name that it verifies under."""
+        origin = log_origin(self.origin, tenant)
         with read_tenant(self.database.reader_url, tenant) as reader:
             export(
                 out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(),
                 disclose=disclose_all(KeyStore(self.keys)),
             )  # fmt: skip
-        return main(["verify", str(out), "--vkey", Signer(self.keys, origin).vkey, "--origin", origin])
+        return Signer(self.keys, origin).vkey, origin
 
     def ask(self, statement: str, *values: object) -> Any:
         """The one value that a statement of the superuser returns."""
@@ -141,12 +148,3 @@ def blocked(folder: Path) -> Iterator[None]:
     yield
     folder.unlink()
     aside.rename(folder)
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Return as soon as the condition holds; TimeoutError when it does not in time."""
-    async with asyncio.timeout(seconds):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)

@@ -1,12 +1,17 @@
-"""Small random checkpoints for tests: the family's architecture at toy size."""
+"""Small checkpoints for tests: random ones of the family's architecture at toy size, and the trained one that ships."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
+import engine
 from engine.config import ModelConfig, RopeConfig
 from engine.model.checkpoint import initialise
 from engine.model.network import Network
+
+TINY = Path(engine.__path__[0]) / "tiny"
 
 
 def small_config(vocab_size: int = 128, layers: int = 2) -> ModelConfig:

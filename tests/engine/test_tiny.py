@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from safetensors.torch import load_file
 
-import engine
 from engine.model.checkpoint import load
 from engine.request import Mode
 from engine.train.evaluate import exam, score
-
-TINY = Path(engine.__path__[0]) / "tiny"
+from tests.engine.small import TINY
 
 
 def test_it_is_small_and_safe() -> None:

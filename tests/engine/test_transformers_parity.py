@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-import engine
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
 from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
 from tests.engine.harness import asked, events_of, loaded, output
-from tests.engine.small import small_network
+from tests.engine.small import TINY, small_network
 
-TINY = Path(engine.__path__[0]) / "tiny"
 PROMPTS = 20
 
 

@@ -20,10 +20,12 @@ from engine.request import GenerationRequest
 from gateway.engine_thread import EngineThread, Stepper
 from gateway.generation import Admitted, Generation, Log
 from gateway.release import Piece, ReleaseRule, Text
+from tests.audit.writer_samples import TENANT
 from tests.engine.harness import loaded, model, tokenizer
 from tests.engine.small import small_network
-from tests.gateway.tenant_log import CALLER, POLICY, TENANT, opened, until
+from tests.gateway.tenant_log import CALLER, POLICY, opened
 from tests.gateway.watched import started
+from tests.waiting import until
 
 INSTANCE = uuid4()
 
@@ -91,11 +93,13 @@ class Failing:
     writer: Log
     trouble: Callable[[int, Sequence[Entry]], AuditError | None]
     appends: int = 0
+    failed: int = 0
 
     async def append(self, entries: Sequence[Entry]) -> Range:
         number, self.appends = self.appends, self.appends + 1
         error = self.trouble(number, entries)
         if error is not None:
+            self.failed += 1
             raise error
         return await self.writer.append(entries)
 

@@ -6,9 +6,8 @@ import codecs
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,6 @@ from uuid import UUID
 import httpx
 import openai
 
-from audit.keys import KeyStore
-from audit.records import BlockTrace, Body, DecodeRun, SpecRounds
-from audit.store import read_tenant
-from audit.verify import Report, verify
 from engine.config import ModelConfig
 from engine.model.checkpoint import save
 from engine.model.network import Network
@@ -28,14 +23,12 @@ from engine.tokenizer import Tokenizer
 from engine.train.vocabulary import build
 from gateway.bundles import Disclose, Made, export_log
 from gateway.gateway_process import gateway_process
-from gateway.recorded import bodies_of
 from gateway.registry import Registry
 from gateway.settings import DatabaseUrl, Settings
+from tests.audit.writer_samples import TENANT
 from tests.engine.small import small_config, small_network
+from tests.gateway.tenant_log import TenantLog, output_ids
 from tests.postgres_fixtures import Database
-
-TENANT = "acme"
-TINY = Path(__file__).parents[2] / "engine" / "tiny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,66 +60,42 @@ class Served:
         """Whether the gateway says that it can serve."""
         return httpx.get(f"{self.url}/health/ready", timeout=30, trust_env=False).status_code == 200
 
-    def bodies(self, request: UUID) -> list[Body]:
-        """All records of one request, decrypted, in the order of the log."""
-        with read_tenant(self.database.reader_url, TENANT) as reader:
-            return list(bodies_of(reader, KeyStore(self.settings.keys), request))
-
-    def size(self) -> int:
-        """How many records the tenant's log has."""
-        with read_tenant(self.database.reader_url, TENANT) as reader:
-            return reader.size()
+    @property
+    def log(self) -> TenantLog:
+        """The tenant's log."""
+        return TenantLog(self.database, self.settings.keys, self.settings.origin)
 
     def explained(self, request: UUID) -> str:
         """The text that the committed records of a request explain."""
-        data = Tokenizer.load(self.settings.checkpoint).decode_bytes(recorded_ids(self.bodies(request)))
+        data = Tokenizer.load(self.settings.checkpoint).decode_bytes(output_ids(self.log.bodies(request)))
         return codecs.getincrementaldecoder("utf-8")("replace").decode(data, final=True)
 
     def export(self, out: Path) -> Made:
         """The whole log, disclosed."""
         return export_log(self.settings, DatabaseUrl(self.database.reader_url), TENANT, out, Disclose.ALL)
 
-    def verified(self, out: Path) -> Report:
-        """The offline verifier's word on a fresh export."""
-        made = self.export(out)
-        return verify(made.folder, [made.vkey], made.origin)
 
-
-def recorded_ids(bodies: list[Body]) -> tuple[int, ...]:
-    """The output ids of a request, from its records alone."""
-    ids: list[int] = []
-    for body in bodies:
-        if isinstance(body, BlockTrace | DecodeRun):
-            ids += body.output
-        elif isinstance(body, SpecRounds):
-            ids += [token for each in body.rounds for token in each.output]
-    return tuple(ids)
+def environ(**settings: str) -> dict[str, str]:
+    """This process's environment with these PALIMPSEST_ settings and no others; torch's idle threads let others work."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("PALIMPSEST_")}
+    return kept | {"OMP_WAIT_POLICY": "passive"} | {f"PALIMPSEST_{name.upper()}": text for name, text in settings.items()}
 
 
 @contextmanager
 def serve(database: Database, home: Path, checkpoint: Path, **settings: str) -> Iterator[Served]:
     """A gateway over `database`; a second call with the same home is its next start."""
-    environ = {name: text for name, text in os.environ.items() if not name.startswith("PALIMPSEST_")} | {
-        "PALIMPSEST_HOME": str(home),
-        "PALIMPSEST_DATABASE_URL": database.app_url,
-        "PALIMPSEST_READER_URL": database.reader_url,
-        "PALIMPSEST_CHECKPOINT": str(checkpoint),
-        "OMP_WAIT_POLICY": "passive",
-    }
-    environ |= {f"PALIMPSEST_{name.upper()}": text for name, text in settings.items()}
+    urls = {"database_url": database.app_url, "reader_url": database.reader_url}
+    given = environ(home=str(home), checkpoint=str(checkpoint), **urls, **settings)
     key = _key(database)
-    with gateway_process(home / "gateway.log", environ) as running:
-        yield Served(running.url, key, running.process, database, Settings.read(environ))
+    with gateway_process(home / "gateway.log", given) as running:
+        yield Served(running.url, key, running.process, database, Settings.read(given))
 
 
 def _key(database: Database) -> str:
-    registry = Registry(DatabaseUrl(database.app_url))
-    try:
+    with closing(Registry(DatabaseUrl(database.app_url))) as registry:
         if TENANT not in registry.tenants():
             registry.create_tenant(TENANT)
         return registry.create_key(TENANT, "test").text
-    finally:
-        registry.close()
 
 
 def endless_checkpoint(folder: Path) -> Path:
@@ -137,12 +106,3 @@ def endless_checkpoint(folder: Path) -> Path:
     save(folder, network)
     build(folder)
     return folder
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until the condition holds; an error names what did not."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s: {condition}")
-        time.sleep(0.05)

@@ -1,51 +1,33 @@
-"""The log of one tenant, for tests below HTTP: real writers over a test's database, opened requests, decrypted records."""
+"""The log of one tenant, for tests of the gateway: opened requests, decrypted records, and the verifier's word."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import psycopg
 
-from audit import export as bundle
 from audit.header import decode_header
-from audit.keys import KeyStore, Signer
-from audit.ledger import log_origin
-from audit.records import BlockTrace, Body, DecodeRun, PolicyDecision, PromptBody, RequestOpen, SpecRounds
+from audit.keys import KeyStore
+from audit.records import BlockTrace, Body, DecodeRun, Kind, PolicyDecision, PromptBody, RequestOpen, SpecRounds
 from audit.store import Unfinished, read_tenant
 from audit.verify import Report, verify
-from audit.writer import Entry, Range, Writer, WriterConfig
+from audit.writer import Entry, Range, Writer
 from engine.request import GenerationRequest
 from gateway.recorded import bodies_of
+from tests.audit.samples import SAMPLES
+from tests.audit.writer_samples import TENANT, Place
 from tests.postgres_fixtures import Database
 
-TENANT = "acme"
 CALLER = "key-1"
 POLICY = bytes(32)
-ORIGIN = "test.palimpsest"
 _LOCKS = "FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = %s)"
 
 
-@dataclass(frozen=True, slots=True)
-class TenantLog:
-    """Where the log of `acme` and its keys are."""
-
-    database: Database
-    keys: Path
-
-    @asynccontextmanager
-    async def writer(self) -> AsyncIterator[Writer]:
-        """A started writer; on the way out everything is stored and signed."""
-        writer = Writer(WriterConfig(self.database.app_url, self.database.reader_url, self.keys, ORIGIN))
-        await writer.start()
-        try:
-            yield writer
-        finally:
-            await writer.close()
+class TenantLog(Place):
+    """The log of `acme`, request by request."""
 
     def bodies(self, request: UUID) -> list[Body]:
         """All records of one request, decrypted, in the order of the log."""
@@ -68,19 +50,9 @@ class TenantLog:
             return reader.size()
 
     def verified(self, out: Path) -> Report:
-        """The offline verifier's word on a whole, disclosed export; call it when the writers are closed."""
-        origin = log_origin(ORIGIN, TENANT)
-        shown = bundle.disclose_all(KeyStore(self.keys))
-        with read_tenant(self.database.reader_url, TENANT) as reader:
-            bundle.export(
-                out,
-                origin=origin,
-                tenant=TENANT,
-                records=reader.records(),
-                checkpoints=reader.checkpoints(),
-                disclose=shown,
-            )
-        return verify(out, [Signer(self.keys, origin).vkey], origin)
+        """The offline verifier's word on a whole, disclosed export."""
+        vkey, origin = self.export(out)
+        return verify(out, [vkey], origin)
 
 
 def entry(request: UUID, body: Body, tenant: str = TENANT) -> Entry:
@@ -89,7 +61,7 @@ def entry(request: UUID, body: Body, tenant: str = TENANT) -> Entry:
 
 
 async def opened(writer: Writer, request: GenerationRequest, instance: UUID, release: str = "stream") -> Range:
-    """Record what admission records of a permitted request that `instance` serves."""
+    """Record the three records that open a permitted request, which `instance` serves."""
     bodies = (_open(request, instance), PromptBody("[]", request.prompt), _permission(request, release))
     return await writer.append([entry(request.id, body) for body in bodies])
 
@@ -103,16 +75,6 @@ def output_ids(bodies: Iterable[Body]) -> tuple[int, ...]:
         elif isinstance(body, SpecRounds):
             ids += [token for each in body.rounds for token in each.output]
     return tuple(ids)
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
-    """Wait until the condition holds; a TimeoutError after `seconds`."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = condition()
-            if found if isinstance(found, bool) else await found:
-                return
-            await asyncio.sleep(0.01)
 
 
 def lock_sessions(database: Database) -> int:
@@ -130,38 +92,15 @@ def end_lock_sessions(database: Database) -> None:
 
 
 def _open(request: GenerationRequest, instance: UUID) -> RequestOpen:
-    return RequestOpen(
-        caller=CALLER,
-        workflow="",
-        model="random",
-        weights_digest=bytes(32),
-        numeric="strict",
-        dtype="float32",
-        fingerprint="",
-        mode=request.mode.value,
-        modes_permitted=(request.mode.value,),
-        block_length=request.block_length,
-        threshold=request.threshold,
-        max_steps=request.max_steps,
-        seed_first=request.seed_first,
-        temperature=request.sampling.temperature,
-        seed=request.sampling.seed,
-        choice=request.sampling.choice,
-        max_tokens=request.max_tokens,
-        prompt_tokens=len(request.prompt),
-        instance=instance,
-        dialect="openai.chat",
-    )
+    sample = SAMPLES[Kind.REQUEST_OPEN]
+    assert isinstance(sample, RequestOpen)
+    mode = request.mode.value
+    prompt_tokens = len(request.prompt)
+    return replace(sample, caller=CALLER, mode=mode, modes_permitted=(mode,), prompt_tokens=prompt_tokens, instance=instance)
 
 
 def _permission(request: GenerationRequest, release: str) -> PolicyDecision:
-    return PolicyDecision(
-        outcome="allow",
-        reason="",
-        mode=request.mode.value,
-        modes_permitted=(request.mode.value,),
-        release=release,
-        policy_digest=POLICY,
-        rules=(),
-        status=0,
-    )
+    sample = SAMPLES[Kind.POLICY_DECISION]
+    assert isinstance(sample, PolicyDecision)
+    mode = request.mode.value
+    return replace(sample, mode=mode, modes_permitted=(mode,), release=release, policy_digest=POLICY)

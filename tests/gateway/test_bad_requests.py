@@ -59,7 +59,7 @@ def test_a_wrong_request_is_told_what_is_wrong(served: Served, body: Any, status
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (status, code, param), answer.text
     assert error["type"] == "invalid_request_error" and len(error["message"]) > 10
-    (record,) = served.bodies(UUID(answer.headers["x-request-id"]))
+    (record,) = served.log.bodies(UUID(answer.headers["x-request-id"]))
     assert isinstance(record, PolicyDecision)
     assert (record.outcome, record.status) == ("refuse", status) and record.reason.startswith(code)
 
@@ -76,7 +76,7 @@ def test_contradicting_modes_are_refused(served: Served) -> None:
 )
 def test_a_bad_key_is_401(served: Served, headers: dict[str, Any]) -> None:
     """No key and an unknown key get the same status and code, and nothing is written to any log."""
-    before = served.size()
+    before = served.log.size()
     answer = httpx.post(
         f"{served.url}/v1/chat/completions",
         content=json.dumps({"model": MODEL, "messages": HELLO}),
@@ -85,7 +85,7 @@ def test_a_bad_key_is_401(served: Served, headers: dict[str, Any]) -> None:
     )
     assert answer.status_code == 401 and answer.json()["error"]["code"] == "invalid_api_key"
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert served.size() == before
+    assert served.log.size() == before
 
 
 def test_the_official_client_raises_its_own_errors(served: Served) -> None:

@@ -16,6 +16,7 @@ import policies
 from gateway.cli import main, palimpsest
 from gateway.registry import PREFIX, Registry
 from gateway.settings import DatabaseUrl
+from tests.gateway.served import environ
 from tests.postgres_fixtures import Database
 
 ROOT = Path(__file__).parents[2]
@@ -105,10 +106,8 @@ def test_every_command_with_an_argument_shows_an_example(command: Command, words
 
 def outside(*arguments: str, **settings: str) -> Done:
     """`python -m gateway` in a process of its own."""
-    environ = {name: text for name, text in os.environ.items() if not name.startswith("PALIMPSEST_")}
-    environ |= {f"PALIMPSEST_{name}": text for name, text in settings.items()}
     called = [sys.executable, "-m", "gateway", *arguments]
-    done = subprocess.run(called, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(called, cwd=ROOT, env=environ(**settings), capture_output=True, text=True, check=False)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -121,9 +120,9 @@ def test_the_module_is_the_command() -> None:
 def test_a_mistake_has_no_traceback(tmp_path: Path) -> None:
     """From outside too a setting that cannot be used is one line on standard error and status 1."""
     home = str(tmp_path / "home")
-    assert_one_line(outside("tenants", "list", HOME=home, PORT="many"), "palimpsest: PALIMPSEST_PORT='many'", "0 to 65535")
+    assert_one_line(outside("tenants", "list", home=home, port="many"), "palimpsest: PALIMPSEST_PORT='many'", "0 to 65535")
     nowhere = str(tmp_path / "nowhere")
-    assert_one_line(outside("serve", HOME=home, CHECKPOINT=nowhere), "point PALIMPSEST_CHECKPOINT at a checkpoint folder")
+    assert_one_line(outside("serve", home=home, checkpoint=nowhere), "point PALIMPSEST_CHECKPOINT at a checkpoint folder")
     assert not Path(home).exists()
 
 

@@ -21,8 +21,11 @@ from audit.records import Delivery, RequestAbandoned, RequestClose
 from audit.store import read_tenant
 from audit.verify import Verdict
 from gateway.postgres import StopMode
-from tests.gateway.served import TENANT, TINY, Served, eventually, serve
+from tests.audit.writer_samples import TENANT
+from tests.engine.small import TINY
+from tests.gateway.served import Served, serve
 from tests.postgres_fixtures import Database
+from tests.waiting import eventually
 
 HELLO = [{"role": "user", "content": "Define `pick`: from a list of integers, keep the even ones."}]
 
@@ -78,10 +81,10 @@ def test_a_killed_gateway_has_recorded_all_that_it_said(
     assert len(streamed.text) >= 200 and not streamed.done
     assert served.explained(streamed.generation).startswith(streamed.text)
     with serve(durable_database, tmp_path / "home", endless) as again:
-        eventually(lambda: isinstance(again.bodies(streamed.generation)[-1], RequestAbandoned))
-        kinds = [type(body) for body in again.bodies(streamed.generation)]
+        eventually(lambda: isinstance(again.log.bodies(streamed.generation)[-1], RequestAbandoned))
+        kinds = [type(body) for body in again.log.bodies(streamed.generation)]
         assert kinds.count(RequestAbandoned) == 1 and RequestClose not in kinds and Delivery not in kinds
-    report = again.verified(tmp_path / "bundle")
+    report = again.log.verified(tmp_path / "bundle")
     assert report.verdict is Verdict.VERIFIED, report.findings
     assert report.covered == report.records == report.decrypted
 
@@ -99,8 +102,8 @@ def test_a_client_that_hangs_up_before_its_whole_answer_is_on_record(
         with read_tenant(durable_database.reader_url, TENANT) as reader:
             request = decode_header(next(iter(reader.records())).header).request
         assert request is not None
-        eventually(lambda: isinstance(served.bodies(request)[-1], RequestClose))
-        *_, delivery, close = served.bodies(request)
+        eventually(lambda: isinstance(served.log.bodies(request)[-1], RequestClose))
+        *_, delivery, close = served.log.bodies(request)
         assert isinstance(delivery, Delivery) and delivery.outcome == "aborted"
         assert isinstance(close, RequestClose) and close.reason == "aborted" and 0 < close.tokens < 3000
 
@@ -118,7 +121,7 @@ def test_a_gateway_told_to_stop_finishes_its_answers(
         assert streamed.done and streamed.error is None
         assert served.process.wait(30) == 0
     assert served.explained(streamed.generation) == streamed.text
-    report = served.verified(tmp_path / "bundle")
+    report = served.log.verified(tmp_path / "bundle")
     assert report.verdict is Verdict.VERIFIED and report.covered == report.records
 
 
@@ -130,7 +133,7 @@ def test_a_next_start_leaves_a_living_gateway_alone(durable_database: Database, 
             answer = second.post({"model": f"{second.model}:ar", "messages": HELLO, "max_tokens": 4})
             assert answer.status_code == 200
             streamed.read(2000)
-        assert not any(isinstance(body, RequestAbandoned) for body in first.bodies(streamed.generation))
+        assert not any(isinstance(body, RequestAbandoned) for body in first.log.bodies(streamed.generation))
 
 
 @pytest.mark.timeout(180)
@@ -152,8 +155,8 @@ def test_a_stopped_postgres_ends_the_stream_and_nothing_unrecorded_leaves(
         assert served.explained(streamed.generation).startswith(streamed.text)
         answer = served.post({"model": f"{served.model}:ar", "messages": HELLO, "max_tokens": 20, "temperature": 0})
         assert answer.status_code == 200
-        eventually(lambda: isinstance(served.bodies(streamed.generation)[-1], RequestAbandoned | RequestClose))
-    report = served.verified(tmp_path / "bundle")
+        eventually(lambda: isinstance(served.log.bodies(streamed.generation)[-1], RequestAbandoned | RequestClose))
+    report = served.log.verified(tmp_path / "bundle")
     assert report.verdict is Verdict.VERIFIED, report.findings
 
 
@@ -163,7 +166,7 @@ def test_a_changed_byte_is_found_and_named(durable_database: Database, tmp_path:
     with serve(durable_database, tmp_path / "home", TINY) as served:
         answer = served.post({"model": f"{served.model}:diffusion", "messages": HELLO, "temperature": 0})
         assert answer.status_code == 200
-    size = served.size()
+    size = served.log.size()
     assert verify(served, tmp_path / "before").returncode == 0
     with psycopg.connect(durable_database.superuser_url, autocommit=True) as superuser:
         superuser.execute("ALTER TABLE audit.body DISABLE TRIGGER ALL")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from gateway.demo_table import LOSSLESS_MODES, MODES, Row, lossless
 from gateway.postgres_place import find_place
+from tests.gateway.served import environ
 
 FIELDS = {
     "mode", "prompt_index", "temperature", "seed", "generation_id", "text", "prompt_tokens", "completion_tokens",
@@ -35,10 +35,8 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 def demo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`palimpsest demo` in a process of its own."""
-    environ = {name: text for name, text in os.environ.items() if not name.startswith("PALIMPSEST_")}
-    environ |= {"PALIMPSEST_HOME": str(home), "OMP_WAIT_POLICY": "passive"}
     command = [sys.executable, "-m", "gateway", "demo", *arguments]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environ(home=str(home)), capture_output=True, text=True, check=False)
 
 
 def per_forward(rows: list[dict[str, Any]], mode: str) -> float:

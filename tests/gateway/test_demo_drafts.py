@@ -8,7 +8,7 @@ from audit.records import BlockTrace, DecodeRun, SpecRounds, SpecRoundTrace
 from audit.trace import Step, encode_steps
 from engine.tokenizer import Tokenizer
 from gateway.demo_drafts import story
-from tests.gateway.served import TINY
+from tests.engine.small import TINY
 
 TOKENIZER = Tokenizer.load(TINY)
 

@@ -14,8 +14,8 @@ from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD
 from tests.engine.harness import asked, decoded, model, output
-from tests.gateway.tenant_log import until
 from tests.gateway.watched import Watched, started, untaken
+from tests.waiting import until
 
 PATIENT = 1000.0
 """A linger that no test can outlast: whoever returns did not wait for it."""

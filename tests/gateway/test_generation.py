@@ -18,19 +18,14 @@ from engine.request import Mode
 from gateway.errors import EngineDown, LogDown
 from gateway.generation import append_when_room
 from gateway.release import Ended, Failed, ReleaseRule, Text
+from tests.audit.writer_samples import TENANT
 from tests.engine.harness import asked, decoded, finished, output, tokenizer
 from tests.gateway.generating import Failing, Held, closes, damaged, generating, speaking, text_of
-from tests.gateway.tenant_log import TENANT, TenantLog, entry, output_ids, until
+from tests.gateway.tenant_log import TenantLog, entry, output_ids
 from tests.gateway.watched import Watched, untaken
-from tests.postgres_fixtures import Database
+from tests.waiting import until
 
 LONG = 400
-
-
-@pytest.fixture
-def log(database: Database, tmp_path: Path) -> TenantLog:
-    """The log of `acme`."""
-    return TenantLog(database, tmp_path / "keys")
 
 
 def ending(bodies: Sequence[Body]) -> tuple[Delivery, RequestClose]:
@@ -50,7 +45,7 @@ def notes(bodies: Iterable[Body]) -> list[str]:
 async def test_text_leaves_only_after_its_records(log: TenantLog, tmp_path: Path, mode: Mode) -> None:
     """Before, during and after each append the client has exactly the text of the ids committed by earlier appends."""
     request, moments = asked(mode, (1, 200, 300), 60, temperature=1.0), list[bool]()
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         held = Held(writer)
         async with generating(request, writer, held, capacity=6) as run:
 
@@ -71,7 +66,7 @@ async def test_text_leaves_only_after_its_records(log: TenantLog, tmp_path: Path
 async def test_whole_hands_out_nothing_before_the_end(log: TenantLog) -> None:
     """Under `whole` the client has nothing until all ids are committed, and then all of it in one piece."""
     request, moments = asked(Mode.DIFFUSION, (1, 200, 300), 60, temperature=1.0), list[str]()
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         held = Held(writer)
         async with generating(request, writer, held, release=ReleaseRule.WHOLE, capacity=6) as run:
             held.look = lambda entries: moments.append("" if closes(entries) else run.text())
@@ -87,7 +82,7 @@ async def test_whole_hands_out_nothing_before_the_end(log: TenantLog) -> None:
 async def test_a_client_that_leaves_stops_the_engine_and_is_recorded(log: TenantLog, tmp_path: Path, mode: Mode) -> None:
     """The work is aborted; what had been generated, what had been handed out and the end are on record and verify."""
     request = asked(mode, (1, 200, 300), LONG, temperature=1.0)
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         held = Held(writer)
         async with generating(request, writer, held, capacity=6) as run:
             for _ in range(3):
@@ -109,7 +104,7 @@ async def test_a_client_that_leaves_stops_the_engine_and_is_recorded(log: Tenant
 async def test_a_client_that_leaves_at_once_is_recorded_too(log: TenantLog, tmp_path: Path) -> None:
     """A client that is gone before the engine was asked leaves an aborted request, not a running one."""
     request = asked(Mode.AR, (1, 200, 300), LONG)
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         async with generating(request, writer) as run:
             run.generation.leave()
             await run.task
@@ -129,7 +124,7 @@ async def test_a_log_that_fails_ends_the_answer(log: TenantLog, good: int | None
 
     tokens = 60 if good is None else LONG
     request, engine = asked(Mode.LINEAR_SPEC, (1, 200, 300), tokens, temperature=1.0), Watched(speaking())
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         async with generating(request, writer, Failing(writer, trouble), engine, capacity=6) as run:
             await run.task
             await until(engine.engine.idle)
@@ -146,7 +141,7 @@ async def test_a_log_that_fails_ends_the_answer(log: TenantLog, good: int | None
 async def test_a_full_queue_is_waited_for(log: TenantLog, tmp_path: Path) -> None:
     """An append that finds no room is made again, in its place; nothing is lost, doubled or handed out early."""
     request = asked(Mode.AR, (1, 200, 300), 60)
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         full = Failing(writer, lambda number, _: QueueFull("try again") if number in (1, 2, 4) else None)
         async with generating(request, writer, full, capacity=6) as run:
             await run.task
@@ -167,7 +162,7 @@ async def test_an_engine_that_dies_is_recorded(
 ) -> None:
     """The fault is noted, what was generated is counted and the request is closed; the client gets an error."""
     request, engine = asked(mode, (1, 200, 300), LONG), Watched(speaking(), breaks_at=6)
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         async with generating(request, writer, engine=engine, release=release) as run:
             await run.task
         bodies, last = log.bodies(request.id), run.last()
@@ -183,7 +178,7 @@ async def test_an_engine_that_dies_is_recorded(
 async def test_a_fault_of_one_generation_is_recorded(log: TenantLog, tmp_path: Path) -> None:
     """A generation whose numbers break is closed with the engine's own note of it."""
     request, engine = asked(Mode.AR, (1, 200, 300)), Engine(damaged(200))
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         async with generating(request, writer, engine=engine) as run:
             await run.task
         bodies = log.bodies(request.id)
@@ -196,7 +191,10 @@ async def test_a_fault_of_one_generation_is_recorded(log: TenantLog, tmp_path: P
 async def test_a_fault_in_the_middle_still_verifies(log: TenantLog, tmp_path: Path, mode: Mode) -> None:
     """Passes that ended in a fault are on record, so that the closing counts are those of the records."""
     token = output(decoded(speaking(), asked(Mode.AR, (1, 200, 300), 20)))[0]
-    async with log.writer() as writer, generating(asked(mode, (1, 200, 300), 20), writer, engine=Engine(damaged(token))) as run:
+    async with (
+        log.writing() as writer,
+        generating(asked(mode, (1, 200, 300), 20), writer, engine=Engine(damaged(token))) as run,
+    ):
         await run.task
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
@@ -204,7 +202,7 @@ async def test_a_fault_in_the_middle_still_verifies(log: TenantLog, tmp_path: Pa
 async def test_what_the_engine_refuses_is_recorded(log: TenantLog, tmp_path: Path) -> None:
     """A request that was admitted and that the engine cannot take is noted as a fault and closed without tokens."""
     request = asked(Mode.AR, (1, 200, 300), 10**6)
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         async with generating(request, writer) as run:
             await run.task
         bodies = log.bodies(request.id)

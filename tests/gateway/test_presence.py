@@ -11,8 +11,9 @@ import pytest
 from audit.header import uuid7
 from gateway.presence import Presence
 from gateway.settings import DatabaseUrl
-from tests.gateway.tenant_log import end_lock_sessions, lock_sessions, until
+from tests.gateway.tenant_log import end_lock_sessions, lock_sessions
 from tests.postgres_fixtures import Database
+from tests.waiting import until
 
 Peer = tuple[UUID, Presence]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,7 +16,7 @@ from audit.keys import KeyStore
 from audit.records import RequestAbandoned, RequestClose
 from audit.stories import Ending
 from audit.verify import Verdict
-from audit.writer import Entry, Range, Writer
+from audit.writer import Entry, Writer
 from engine.events import FinishReason
 from engine.request import Mode
 from gateway.generation import Log
@@ -25,37 +24,17 @@ from gateway.presence import Presence
 from gateway.reconcile import Reconciler
 from gateway.settings import DatabaseUrl
 from gateway.testimony import Tally, close
+from tests.audit.writer_samples import TENANT
 from tests.engine.harness import asked
-from tests.gateway.tenant_log import TENANT, TenantLog, end_lock_sessions, entry, opened, until
-from tests.postgres_fixtures import Database
+from tests.gateway.generating import Failing
+from tests.gateway.tenant_log import TenantLog, end_lock_sessions, entry, opened
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.reconcile.SETTLE_SECONDS", 0.05)
     monkeypatch.setattr("gateway.reconcile.BEAT_SECONDS", 0.05)
-
-
-@pytest.fixture
-def log(database: Database, tmp_path: Path) -> TenantLog:
-    """The log of `acme`."""
-    return TenantLog(database, tmp_path / "keys")
-
-
-@dataclass
-class Flaky:
-    """The real writer behind appends of which the first `failures` to `tenant` meet a log that cannot commit."""
-
-    log: Log
-    failures: int
-    tenant: str = TENANT
-    failed: int = field(default=0, init=False)
-
-    async def append(self, entries: Sequence[Entry]) -> Range:
-        if entries[0].tenant == self.tenant and self.failed < self.failures:
-            self.failed += 1
-            raise LogUnavailable("the disk is full")
-        return await self.log.append(entries)
 
 
 @contextmanager
@@ -122,7 +101,7 @@ def abandoned(log: TenantLog, request: UUID) -> list[RequestAbandoned]:
 async def test_requests_of_a_dead_instance_are_abandoned(log: TenantLog, tmp_path: Path) -> None:
     """Each gets one record more, its last, which names the finder and the record before it; the log still verifies."""
     dead = uuid7()
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         first, second = await open_request(writer, dead), await open_request(writer, dead)
         tail = await writer.append([entry(first, body) for body in log.bodies(first)[1:2]])
         async with reconciler(log, writer) as (instance, made), running(made):
@@ -137,7 +116,7 @@ async def test_requests_of_a_dead_instance_are_abandoned(log: TenantLog, tmp_pat
 async def test_the_living_and_the_closed_are_untouched(log: TenantLog) -> None:
     """A request of a living instance, one of the own instance and one that is closed get no record."""
     dead, other = uuid7(), uuid7()
-    async with log.writer() as writer, reconciler(log, writer) as (instance, made):
+    async with log.writing() as writer, reconciler(log, writer) as (instance, made):
         with living(log, other):
             served, own = await open_request(writer, other), await open_request(writer, instance)
             closed, left = await open_request(writer, dead), await open_request(writer, dead)
@@ -151,7 +130,7 @@ async def test_the_living_and_the_closed_are_untouched(log: TenantLog) -> None:
 
 async def test_orphans_of_the_own_process_are_ended(log: TenantLog) -> None:
     """A request told as an orphan is abandoned although its instance lives; its siblings are not."""
-    async with log.writer() as writer, reconciler(log, writer) as (instance, made), running(made):
+    async with log.writing() as writer, reconciler(log, writer) as (instance, made), running(made):
         sibling, orphan = await open_request(writer, instance), await open_request(writer, instance)
         before = log.last_seq(orphan)
         made.orphan(TENANT, orphan)
@@ -163,7 +142,7 @@ async def test_orphans_of_the_own_process_are_ended(log: TenantLog) -> None:
 
 async def test_an_orphan_without_an_opening_leaves_no_record(log: TenantLog) -> None:
     """An orphan that the log never heard of, or that was closed after all, is forgotten in silence."""
-    async with log.writer() as writer, reconciler(log, writer) as (instance, made), running(made):
+    async with log.writing() as writer, reconciler(log, writer) as (instance, made), running(made):
         unheard, closed = uuid4(), await open_request(writer, instance)
         await close_request(writer, closed, records=4)
         made.orphan(TENANT, unheard)
@@ -175,7 +154,7 @@ async def test_an_orphan_without_an_opening_leaves_no_record(log: TenantLog) -> 
 
 async def test_two_starts_abandon_each_request_once(log: TenantLog, tmp_path: Path) -> None:
     """Two processes that sweep one database at the same time leave one record per request between them."""
-    async with log.writer() as writer, log.writer() as other_writer:
+    async with log.writing() as writer, log.writing() as other_writer:
         left = [await open_request(writer, instance) for instance in [uuid7() for _ in range(3)] for _ in range(2)]
         async with (
             reconciler(log, writer) as one,
@@ -191,34 +170,38 @@ async def test_two_starts_abandon_each_request_once(log: TenantLog, tmp_path: Pa
 
 async def test_a_log_that_cannot_commit_is_tried_again(log: TenantLog) -> None:
     """What could not be recorded is recorded once when the log is back."""
-    async with log.writer() as writer:
-        flaky = Flaky(writer, failures=3)
+    async with log.writing() as writer:
+        failing = Failing(writer, lambda number, _: LogUnavailable("the disk is full") if number < 3 else None)
         left = [await open_request(writer, uuid7()) for _ in range(2)]
-        async with reconciler(log, flaky) as (_, made), running(made):
+        async with reconciler(log, failing) as (_, made), running(made):
             await until(lambda: all(ended(log, request) for request in left))
-        assert flaky.failed == 3
+        assert failing.failed == 3
         assert [len(abandoned(log, request)) for request in left] == [1, 1]
 
 
 async def test_one_broken_log_does_not_hold_up_the_others(log: TenantLog) -> None:
     """A tenant whose log takes no records keeps neither other tenants from their sweep nor orphans from their end."""
     broken, request = "aaa", asked(Mode.AR)
-    async with log.writer() as writer:
+    async with log.writing() as writer:
         left = await open_request(writer, uuid7())
         record = log.bodies(left)[0]
         await writer.append([entry(request.id, record, tenant=broken)])
-        flaky = Flaky(writer, failures=10**6, tenant=broken)
-        async with reconciler(log, flaky) as own, running(own[1], broken, TENANT):
+
+        def trouble(_: int, entries: Sequence[Entry]) -> LogUnavailable | None:
+            return LogUnavailable("the disk is full") if entries[0].tenant == broken else None
+
+        failing = Failing(writer, trouble)
+        async with reconciler(log, failing) as own, running(own[1], broken, TENANT):
             await until(lambda: ended(log, left))
             await swept(log, writer, own)
-        assert flaky.failed > 0
+        assert failing.failed > 0
 
 
 async def test_peers_may_come_back_before_a_sweep(log: TenantLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the server has dropped every session, living peers get the time to take up their locks again."""
     monkeypatch.setattr("gateway.reconcile.SETTLE_SECONDS", 0.5)
     peer = uuid7()
-    async with log.writer() as writer, reconciler(log, writer) as (_, made):
+    async with log.writing() as writer, reconciler(log, writer) as (_, made):
         with living(log, peer) as presence:
             served = await open_request(writer, peer)
             end_lock_sessions(log.database)

@@ -14,7 +14,8 @@ import pytest
 from audit.records import Delivery, EngineNote, PolicyDecision, PromptBody, RequestClose, RequestOpen
 from audit.verify import Verdict
 from engine.train.grammar import Split, task
-from tests.gateway.served import Served, eventually
+from tests.gateway.served import Served
+from tests.waiting import eventually
 
 QUESTIONS = [task(8_000_000 + index, Split.HELD_OUT) for index in range(3)]
 MODES = ("ar", "diffusion", "linear_spec", "quadratic_spec")
@@ -90,7 +91,7 @@ def test_the_log_tells_the_whole_request(served: Served, mode: str) -> None:
     """Open, prompt and decision come first, delivery and close last; digests and counts fit what the client got."""
     generation, text, payloads = stream_of(served, mode, QUESTIONS[0].prompt, temperature=0)
     account = json.loads(payloads[-2])["palimpsest"]
-    records = served.bodies(UUID(generation))
+    records = served.log.bodies(UUID(generation))
     opening, prompt, decision, *_, delivery, close = records
     assert isinstance(opening, RequestOpen) and opening.mode == mode and len(opening.modes_permitted) == 4
     assert isinstance(prompt, PromptBody) and json.loads(prompt.text)[0]["content"] == QUESTIONS[0].prompt
@@ -157,12 +158,12 @@ def test_a_client_that_leaves_is_on_record(served: Served) -> None:
     ) as answer:
         next(answer.iter_bytes())
         generation = UUID(answer.headers["x-palimpsest-generation"])
-    eventually(lambda: isinstance(served.bodies(generation)[-1], RequestClose))
-    *_, delivery, close = served.bodies(generation)
+    eventually(lambda: isinstance(served.log.bodies(generation)[-1], RequestClose))
+    *_, delivery, close = served.log.bodies(generation)
     assert isinstance(delivery, Delivery) and delivery.outcome == "aborted"
     assert isinstance(close, RequestClose) and close.reason == "aborted"
-    assert close.records == len(served.bodies(generation))
-    assert any(isinstance(body, EngineNote) and body.note == "aborted" for body in served.bodies(generation))
+    assert close.records == len(served.log.bodies(generation))
+    assert any(isinstance(body, EngineNote) and body.note == "aborted" for body in served.log.bodies(generation))
 
 
 def test_the_log_of_all_this_verifies(served: Served, tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_the_log_of_all_this_verifies(served: Served, tmp_path: Path) -> None:
     stream_of(served, "ar", "hi", max_tokens=2)
 
     def verified() -> bool:
-        report = served.verified(Path(tempfile.mkdtemp(dir=tmp_path)))
+        report = served.log.verified(Path(tempfile.mkdtemp(dir=tmp_path)))
         return report.verdict is Verdict.VERIFIED and report.covered == report.records == report.decrypted
 
     eventually(verified, 10)
