@@ -1,18 +1,21 @@
-"""Attention in fixed calls of 32 queries by 256 keys, merged in a fixed order.
+"""Attention over many sequences at once, in two forms.
 
-Keys are cut by absolute position (key t belongs to chunk t // 256), whether they were cached long ago or written by this
-very pass, so the same query over the same prefix is always the same sum. A chunk that a query may not see adds exactly
-nothing to it. Noisy queries end with one more call, over the 32 noisy keys of their own tile.
-Legend: T query tile (32), C key chunk (256), Hk key heads, G queries per key head, D head size.
+`tiled_attention` is exact: calls of 32 queries by 256 keys, merged in a fixed order. Keys are cut by absolute position (key t
+belongs to chunk t // 256), whether they were cached long ago or written by this very pass, so the same query over the same
+prefix is always the same sum, whatever stands beside it. A chunk that a query may not see adds exactly nothing to it.
+
+`grouped_attention` is quick: one call per group of sequences with equal row counts, padded to the longest of them.
+Legend: n tiles or sequences, T query tile (32), C key chunk (256), Hq query heads, Hk key heads, G = Hq / Hk, D head size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor
 
 QUERY_TILE = 32
@@ -24,7 +27,7 @@ _HIDDEN = -1e30
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Keys [Hk, n, D] and values [Hk, n, D] of one call; `bias` [T, n] as made below, None where every query sees every key."""
+    """Keys and values [m, C, Hk, D] for the first m tiles; `bias` [m, T, C] is 0 or hides, None where all is seen."""
 
     key: Tensor
     value: Tensor
@@ -40,49 +43,61 @@ def attention_reference(query: Tensor, key: Tensor, value: Tensor, visible: Tens
     return torch.einsum("hnt,thd->nhd", weights, value)
 
 
-def limit_bias(limits: Tensor, chunk: int) -> Tensor | None:
-    """Bias [T, C] that lets query i see keys below `limits[i]` (int64 [T]) in `chunk`; None when nothing is hidden."""
-    first = chunk * KEY_CHUNK
-    if int(limits.min()) >= first + KEY_CHUNK:
-        return None
-    hidden = torch.arange(first, first + KEY_CHUNK) >= limits[:, None]
-    return torch.zeros(hidden.shape).masked_fill_(hidden, _HIDDEN)
+def hiding_bias(visible: Tensor) -> Tensor:
+    """The bias of a segment: 0 where `visible` (bool), hidden elsewhere."""
+    return torch.zeros(visible.shape).masked_fill_(~visible, _HIDDEN)
 
 
-def group_bias(groups: Tensor, rows: int) -> Tensor:
-    """Bias [T, T] that lets query i see noisy key j of its own group (int64 [T]); only the first `rows` keys are real."""
-    hidden = groups[:, None] != groups[None, :]
-    hidden[:, rows:] = True
-    return torch.zeros(hidden.shape).masked_fill_(hidden, _HIDDEN)
-
-
-def block_attention(query: Tensor, segments: Sequence[Segment]) -> Tensor:
-    """query [T, Hq, D] over the segments in order -> [T, Hq, D] (online softmax, Milakov and Gimelshein 2018).
+def tiled_attention(query: Tensor, key_heads: int, segments: Iterable[Segment]) -> Tensor:
+    """query [n, T, Hq, D] over the segments in order -> [n, T, Hq, D] (online softmax, Milakov and Gimelshein 2018).
 
     m' = max(m, max s);  l' = l 2^(m-m') + sum 2^(s-m');  acc' = acc 2^(m-m') + 2^(s-m') V;  result acc / l,
-    with scores s in units of log 2. Every query must see at least one key of the first segment.
+    with scores s in units of log 2. The first segment is for all tiles, and every query sees some key of it.
     """
-    tile, heads, size = query.shape
-    key_heads = segments[0].key.shape[0]
-    grouped = (query * (math.log2(math.e) / math.sqrt(size))).view(tile, key_heads, -1, size)
-    rows = grouped.permute(1, 2, 0, 3).reshape(key_heads, -1, size)
-    peak, mass, mixed = _partial(rows, segments[0], None)
-    for segment in segments[1:]:
-        higher, more, extra = _partial(rows, segment, peak)
+    tiles, tile, heads, size = query.shape
+    scaled = (query * (math.log2(math.e) / math.sqrt(size))).reshape(tiles, tile, key_heads, -1, size)
+    rows = scaled.permute(0, 2, 3, 1, 4).reshape(tiles * key_heads, -1, size)
+    state: tuple[Tensor, Tensor, Tensor] | None = None
+    for segment in segments:
+        count = segment.key.shape[0] * key_heads
+        if state is None:
+            state = _partial(rows, segment, None)
+            continue
+        peak, mass, mixed = (part[:count] for part in state)
+        higher, more, extra = _partial(rows[:count], segment, peak)
         shrink = torch.exp2(peak - higher)
-        peak, mass, mixed = higher, mass * shrink + more, mixed * shrink + extra
-    out = (mixed / mass).view(key_heads, heads // key_heads, tile, size)
-    return out.permute(2, 0, 1, 3).reshape(tile, heads, size)
+        mass.mul_(shrink).add_(more)
+        mixed.mul_(shrink).add_(extra)
+        peak.copy_(higher)
+    if state is None:
+        raise ValueError("attention needs at least one segment")
+    out = (state[2] / state[1]).view(tiles, key_heads, heads // key_heads, tile, size)
+    return out.permute(0, 3, 1, 2, 4).reshape(tiles, tile, heads, size)
 
 
 def _partial(rows: Tensor, segment: Segment, peak: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Peak, mass and unnormalised mix of one call, relative to the higher of `peak` and the call's own peak."""
-    scores = torch.bmm(rows, segment.key.transpose(1, 2))
+    count, keys, heads, size = segment.key.shape
+    key = segment.key.permute(0, 2, 1, 3).reshape(count * heads, keys, size)
+    value = segment.value.permute(0, 2, 1, 3).reshape(count * heads, keys, size)
+    scores = torch.bmm(rows, key.transpose(1, 2))
     if segment.bias is not None:
-        groups = scores.shape[1] // QUERY_TILE
-        scores.view(scores.shape[0], groups, QUERY_TILE, -1).add_(segment.bias)
+        scores.view(count, -1, QUERY_TILE, keys).add_(segment.bias[:, None])
     highest = scores.amax(-1, keepdim=True)
     if peak is not None:
         highest = torch.maximum(highest, peak)
     weights = scores.sub_(highest).exp2_()
-    return highest, weights.sum(-1, keepdim=True), torch.bmm(weights, segment.value)
+    return highest, weights.sum(-1, keepdim=True), torch.bmm(weights, value)
+
+
+def grouped_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """query [n, q, Hq, D], key and value [n, t, Hk, D] -> [n, q, Hq, D]; `bias` [n, 1, G q, t] is 0 or minus infinity.
+
+    The G query heads of a key head become rows of one head, so nothing is repeated.
+    """
+    count, rows, heads, size = query.shape
+    key_heads = key.shape[2]
+    folded = query.reshape(count, rows, key_heads, -1, size).permute(0, 2, 3, 1, 4).reshape(count, key_heads, -1, size)
+    mixed = F.scaled_dot_product_attention(folded, key.transpose(1, 2), value.transpose(1, 2), attn_mask=bias)
+    out = mixed.view(count, key_heads, heads // key_heads, rows, size)
+    return out.permute(0, 3, 1, 2, 4).reshape(count, rows, heads, size)

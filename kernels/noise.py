@@ -15,10 +15,9 @@ _WORD = 0xFFFFFFFF
 _LANES = 32
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ten rounds of Philox 4x32: four int64 tensors of 32-bit words under a 64-bit `key` -> four tensors of words."""
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ten rounds of Philox 4x32 over int64 tensors of 32-bit words; `low` and `high` are the words of the keys."""
     c0, c1, c2, c3 = counter
-    low, high = key & _WORD, key >> 32
     for _ in range(10):
         first, second = c0 * _M0, c2 * _M1
         c0, c1 = ((second >> 32) & _WORD) ^ c1 ^ low, second & _WORD
@@ -27,16 +26,14 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Te
     return c0, c1, c2, c3
 
 
-def gumbel(key: int, positions: Tensor, vocab: int) -> Tensor:
-    """Standard Gumbel noise, float32 [n, vocab], for int64 `positions` [n] under a 64-bit `key`.
+def gumbel(keys: Tensor, positions: Tensor, vocab: int) -> Tensor:
+    """Standard Gumbel noise, float32 [n, vocab], for int64 `positions` [n] under the 64-bit `keys` [n] (as signed int64).
 
     -ln(-ln u) with u = (word + 1/2) / 2^32, in float64; lanes are whole vectors, so no element takes a scalar path.
     """
-    lanes = torch.arange(-(-vocab // (4 * _LANES)) * _LANES, dtype=torch.int64)
-    where = positions[:, None]
-    zero = torch.zeros_like(lanes)
-    words = philox(
-        (lanes + torch.zeros_like(where), (where & _WORD) + zero, (where >> 32) + zero, zero + torch.zeros_like(where)), key
-    )
+    lanes = torch.arange(-(-vocab // (4 * _LANES)) * _LANES, dtype=torch.int64).expand(len(positions), -1)
+    where, key = positions[:, None], keys[:, None]
+    zero = torch.zeros_like(where)
+    words = philox((lanes, where & _WORD, (where >> 32) & _WORD, zero), key & _WORD, (key >> 32) & _WORD)
     uniform = (torch.stack(words, dim=-1).to(torch.float64) + 0.5) / 2.0**32
     return (-(-uniform.log()).log()).to(torch.float32).flatten(1)[:, :vocab]
