@@ -1,57 +1,73 @@
-"""The keys and values of one sequence.
+"""The keys and values of one sequence: a table of pages and how far it is filled.
 
 Only causal rows with the drafter LoRA off are ever written, at the slot of their absolute position, and they may be written
-above `committed` before anyone knows whether they stay. Keeping n of them is `commit(n)`; dropping the others costs nothing,
-since the next pass overwrites them: rollback is one integer. Slots hold finite numbers from the start, so a masked slot adds
-exactly zero. Storage grows in chunks of `KEY_CHUNK` positions, the unit of an attention call.
+above `filled` before anyone knows whether they stay. Keeping n of them is `keep(n)`; dropping the others costs nothing,
+since the next pass overwrites them: rollback is one integer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from engine.config import ModelConfig
-from kernels.attention import KEY_CHUNK
+from engine.pages import PAGE, PagePool, chain_hash
 
 
 class KVCache:
-    """One sequence's cache; `committed` positions are part of it, the slots above are scratch."""
+    """One sequence's cache; `filled` positions are part of it, the slots above are scratch."""
 
-    __slots__ = ("_chunks", "_shape", "committed")
+    __slots__ = ("_parent", "_pool", "_published", "_salt", "filled", "pages")
 
-    def __init__(self, config: ModelConfig) -> None:
-        self._shape = (config.num_hidden_layers, 2, config.num_key_value_heads, KEY_CHUNK, config.head_dim)
-        self._chunks: list[Tensor] = []
-        self.committed = 0
+    def __init__(self, pool: PagePool, salt: bytes) -> None:
+        """`salt` tells apart whose prefixes may be shared."""
+        self._pool, self._salt = pool, salt
+        self.pages: list[int] = []
+        self.filled = 0
+        self._published, self._parent = 0, salt
 
-    def reserve(self, positions: int) -> None:
-        """Make slots below `positions` exist, zeroed."""
-        while len(self._chunks) * KEY_CHUNK < positions:
-            self._chunks.append(torch.zeros(self._shape, dtype=torch.float32))
+    def adopt(self, tokens: Sequence[int]) -> None:
+        """Start, empty, from the longest known prefix of `tokens`."""
+        for page, digest in self._pool.match(self._salt, tokens):
+            self.pages.append(page)
+            self._parent = digest
+        self._published = len(self.pages)
+        self.filled = self._published * PAGE
 
-    def write(self, layer: int, start: int, key: Tensor, value: Tensor) -> None:
-        """Put key and value [n, Hk, D] into the reserved slots from position `start` on."""
-        done = 0
-        while done < key.shape[0]:
-            chunk, slot = divmod(start + done, KEY_CHUNK)
-            count = min(KEY_CHUNK - slot, key.shape[0] - done)
-            store = self._chunks[chunk][layer]
-            store[0, :, slot : slot + count] = key[done : done + count].transpose(0, 1)
-            store[1, :, slot : slot + count] = value[done : done + count].transpose(0, 1)
-            done += count
+    def reserve(self, positions: int) -> bool:
+        """Make slots below `positions` exist; False, and nothing changed, when the pool has too few pages."""
+        missing = -(-positions // PAGE) - len(self.pages)
+        if missing <= 0:
+            return True
+        taken = self._pool.take(missing, self.pages[-1] if self.pages else 0)
+        self.pages += taken or ()
+        return taken is not None
 
-    def chunk(self, layer: int, index: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [Hk, KEY_CHUNK, D] of the positions from `index * KEY_CHUNK` on (views)."""
-        store = self._chunks[index][layer]
-        return store[0], store[1]
+    def keep(self, count: int, tokens: Sequence[int]) -> None:
+        """The first `count` scratch positions are filled now; `tokens` are the sequence's ids from position 0 on.
 
-    def commit(self, count: int) -> None:
-        """Keep the first `count` scratch positions."""
-        self.committed += count
+        Pages that became full can be found by others from here on.
+        """
+        self.filled += count
+        while (self._published + 1) * PAGE <= self.filled:
+            content = tokens[self._published * PAGE : (self._published + 1) * PAGE]
+            self._parent = chain_hash(self._parent, content)
+            self._pool.publish(self.pages[self._published], self._parent, content)
+            self._published += 1
+
+    def drop(self) -> None:
+        """Give all pages back; the cache is empty again."""
+        self._pool.release(self.pages)
+        self.pages = []
+        self.filled = self._published = 0
+        self._parent = self._salt
+
+    def spoil(self) -> None:
+        """Nobody may find or inherit what is in these pages: a pass over them went wrong."""
+        self._pool.spoil(self.pages)
 
     def snapshot(self) -> Tensor:
-        """A copy of the committed part, [layers, 2, Hk, committed, D]."""
-        if not self._chunks:
-            return torch.zeros(*self._shape[:3], 0, self._shape[4])
-        return torch.cat(self._chunks, dim=3)[:, :, :, : self.committed].clone()
+        """A copy of the filled part, [layers, filled, 2, Hk, D]."""
+        kv = self._pool.kv[:, torch.tensor(self.pages, dtype=torch.int64)].flatten(1, 2)
+        return kv[:, : self.filled].clone()

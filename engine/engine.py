@@ -1,4 +1,4 @@
-"""The engine: one model, any number of generations, one owner thread.
+"""The engine: one model, one numeric policy, any number of generations in one batch, one owner thread.
 
 `submit`, `abort`, `pause` and `resume` may be called from any thread; `step` and `wait` belong to the owner. Events leave only
 as the result of `step`. A failure inside one generation ends that generation with a fault and touches no other. The engine
@@ -7,54 +7,76 @@ knows neither clients nor storage: when the caller cannot take more events it pa
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import count
 from uuid import UUID
 
-from engine.errors import InvalidRequest
-from engine.events import Admitted, Event, FinishReason, Noted, NoteKind
-from engine.forward import DTYPE, NUMERIC, numeric_fingerprint, run, settle_threads
+import torch
+
+from engine.cache import KVCache
+from engine.constrain import Constrainer
+from engine.errors import Busy, InvalidRequest, NumericFault
+from engine.events import Admitted, Event, FinishReason, NoteKind
+from engine.forward import run
 from engine.model.checkpoint import LoadedModel
-from engine.modes import Passes, decode
-from engine.plan import Plan, Step
-from engine.request import GenerationRequest
+from engine.model.weights import Weights
+from engine.modes import decode
+from engine.numeric import Arithmetic, arithmetic, dtype_name, numeric_fingerprint
+from engine.pages import PagePool, prefix_salt
+from engine.plan import Plan
+from engine.request import GenerationRequest, Numeric
+from engine.rules import RowRules
+from engine.sampling import Picks, sample
+from engine.scheduler import Capacity, Live, Scheduler, Turn
 from engine.session import Session
-
-
-@dataclass(slots=True, eq=False)
-class _Live:
-    """A generation between two of its passes: it waits for the logits of `wanted`."""
-
-    session: Session
-    passes: Passes
-    wanted: Step
+from engine.stops import Stops
+from engine.tokenizer import THINK_END, THINK_START
 
 
 class Engine:
-    """Runs generations round robin, one pass each per `step`."""
+    """Runs all its generations together, one pass of the network per `step`."""
 
-    def __init__(self, model: LoadedModel, *, sink_capacity: int = 1024) -> None:
-        """`sink_capacity` bounds one `step`: it visits no further generation once it holds that many events."""
-        settle_threads()
-        self._model, self._sink_capacity = model, sink_capacity
-        self.fingerprint = numeric_fingerprint()
+    def __init__(
+        self, model: LoadedModel, numeric: Numeric | Arithmetic = Numeric.STRICT, capacity: Capacity | None = None
+    ) -> None:
+        """`numeric` is a policy's name, or the policy itself (say, `fast` in float32).
+
+        `longest` is then how many positions prompt and answer may take together.
+        """
+        self._arithmetic = arithmetic(numeric) if isinstance(numeric, Numeric) else numeric
+        self._model, self._capacity = model, capacity or Capacity()
+        self.numeric, self.dtype = self._arithmetic.numeric, dtype_name(self._arithmetic.dtype)
+        self.fingerprint = numeric_fingerprint(self._arithmetic)
+        self.longest = min(model.config.max_position_embeddings, self._capacity.positions)
+        self.constrainer = Constrainer(model.tokenizer, model.config.vocab_size)
+        self._weights = Weights(model.network, self._arithmetic.dtype)
+        self._pool = PagePool(model.config, self._capacity.pages, self._arithmetic.dtype)
+        self._scheduler = Scheduler(self._pool, self._capacity)
+        self._think = (model.tokenizer.id_of(THINK_START), model.tokenizer.id_of(THINK_END))
+        self._arrivals = count()
         self._changed = threading.Condition()
-        self._ingress: deque[GenerationRequest] = deque()
+        self._waiting: deque[GenerationRequest] = deque()
         self._aborts: set[UUID] = set()
         self._known: set[UUID] = set()
         self._paused = False
-        self._live: deque[_Live] = deque()
+        self._ended: list[Live] = []
+
+    # -- any thread -----------------------------------------------------------------------------------------------------
 
     def submit(self, request: GenerationRequest) -> None:
-        """Queue a generation. Raises InvalidRequest when this model can never run it, or its id is in use."""
+        """Queue a generation. Raises InvalidRequest when this model can never run it or its id is in use, Busy when full."""
         self._check(request)
         with self._changed:
             if request.id in self._known:
                 raise InvalidRequest(f"generation {request.id} is already running: use a fresh id")
+            if len(self._waiting) >= self._capacity.waiting:
+                raise Busy(f"{len(self._waiting)} generations are waiting already: try again later")
             self._known.add(request.id)
-            self._ingress.append(request)
+            self._waiting.append(request)
             self._changed.notify_all()
 
     def abort(self, generation: UUID) -> None:
@@ -75,10 +97,16 @@ class Engine:
             self._paused = False
             self._changed.notify_all()
 
+    @property
+    def load(self) -> int:
+        """How many generations wait or run."""
+        return len(self._known)
+
     def idle(self) -> bool:
         """Whether nothing is queued or running."""
-        with self._changed:
-            return not self._known
+        return not self._known
+
+    # -- the owner's thread ---------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float) -> None:
         """Block until `step` has something to do, or for `timeout` seconds."""
@@ -86,68 +114,134 @@ class Engine:
             self._changed.wait_for(lambda: self._aborts or (self._known and not self._paused), timeout)
 
     def step(self) -> list[Event]:
-        """One pass of each running generation, in turn; the events that came of it, in order."""
-        with self._changed:
-            aborts, self._aborts = self._aborts, set()
-            paused = self._paused
-            arrived = [request for request in self._ingress if not paused or request.id in aborts]
-            self._ingress = deque(request for request in self._ingress if request not in arrived)
+        """One pass of the network for as many generations as fit; the events that came of it, in order."""
         events: list[Event] = []
-        for request in arrived:
-            self._admit(request, events)
-        for live in [live for live in self._live if live.session.request.id in aborts]:
-            self._end(live, FinishReason.ABORTED, "the caller ended the generation", events)
-        if not paused:
-            self._turn(events)
+        with torch.inference_mode():
+            self._end_aborted(events)
+            if not self._paused:
+                self._admit(events)
+                turns = self._scheduler.turns()
+                if turns:
+                    self._run(turns)
+        self._gather(events)
         return events
 
-    def _turn(self, events: list[Event]) -> None:
-        """Run one pass of each generation from the front of the queue, until the sink is full."""
-        for _ in range(len(self._live)):
-            if len(events) >= self._sink_capacity:
-                return
-            live = self._live[0]
-            self._live.rotate(-1)
-            self._advance(live, events)
+    def _end_aborted(self, events: list[Event]) -> None:
+        with self._changed:
+            aborts, self._aborts = self._aborts, set()
+            early = [request for request in self._waiting if request.id in aborts]
+            for request in early:
+                self._waiting.remove(request)
+        for request in early:
+            self._begin(request, events)
+        for live in list(self._scheduler):
+            if live.id in aborts:
+                self._end(live, FinishReason.ABORTED, "the caller ended the generation")
 
-    def _advance(self, live: _Live, events: list[Event]) -> None:
-        """One pass of one generation. Whatever it raises is that generation's fault."""
-        try:
-            plan = Plan.pack([(live.session.cache.committed, live.wanted)])
-            logits = run(self._model.network, plan, [live.session.cache])
-            live.session.passed()
-            live.wanted = live.passes.send(logits)
-        except StopIteration as ended:
-            self._close(live, ended.value, events)
-        except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
-            self._end(live, FinishReason.FAULT, f"{type(fault).__name__}: {fault}", events)
-        else:
-            events.extend(live.session.drain())
+    def _admit(self, events: list[Event]) -> None:
+        while self._waiting and self._scheduler.has_room(len(self._waiting[0].prompt)):
+            with self._changed:
+                request = self._waiting.popleft()
+            self._begin(request, events)
 
-    def _admit(self, request: GenerationRequest, events: list[Event]) -> None:
-        session = Session(request, self._model.config)
+    def _begin(self, request: GenerationRequest, events: list[Event]) -> None:
+        model, config = self._model, self._model.config
+        salt = prefix_salt(request.cache_salt, model.weights_digest, self.fingerprint)
+        constraint = request.constraint
+        session = Session(
+            request,
+            KVCache(self._pool, salt),
+            RowRules(request, config.vocab_size, self._think),
+            Stops(request.stop_ids, request.stop_strings, model.tokenizer.decode_bytes),
+            config.mask_token_id,
+            lambda: self.load,
+            None if constraint is None else self.constrainer.matcher(constraint),
+        )
         passes = decode(session)
-        self._live.append(_Live(session, passes, next(passes)))
         events.append(self._admitted(request))
+        self._scheduler.begin(Live(session, passes, next(passes), next(self._arrivals)))
 
-    def _end(self, live: _Live, reason: FinishReason, detail: str, events: list[Event]) -> None:
+    def _run(self, turns: Sequence[Turn]) -> None:
+        """One pass. If it fails as a whole, each generation runs alone, so that only the guilty one ends."""
+        try:
+            picks = self._pass(turns)
+        except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
+            if len(turns) == 1:
+                self._fault(turns[0].live, fault)
+            else:
+                for turn in turns:
+                    self._run([turn])
+            return
+        for turn, own in picks:
+            self._advance(turn, own)
+
+    def _pass(self, turns: Sequence[Turn]) -> list[tuple[Turn, Picks | None]]:
+        """Run the network for `turns` and pick for those that want logits."""
+        ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
+        plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._arithmetic.row_multiple)
+        logits = run(self._weights, self._arithmetic, plan, self._pool)
+        asking = [turn for turn in ordered if len(turn.step.frame.wanted)]
+        asks = [turn.live.session.ask(turn.step) for turn in asking]
+        picks = sample(logits, plan.picks, asks, self._model.config.mask_token_id) if asks else []
+        silent = [turn for turn in ordered if not len(turn.step.frame.wanted)]
+        return [*zip(asking, picks, strict=True), *((turn, None) for turn in silent)]
+
+    def _advance(self, turn: Turn, picks: Picks | None) -> None:
+        """Give one generation its part of the pass. Whatever it raises is its own fault."""
+        live = turn.live
+        if turn.refill or picks is None:
+            live.session.refilled(turn.step)
+            return
+        live.session.passed()
+        try:
+            if not all(map(math.isfinite, picks.logprob)):
+                raise NumericFault("the network gave logits that are not finite: check the checkpoint's weights")
+            live.wanted = live.passes.send(picks)
+        except StopIteration:
+            self._complete(live)
+        except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
+            self._fault(live, fault)
+
+    def _complete(self, live: Live) -> None:
+        """The answer has ended by itself; the gate judges what is left of it, and may break like the mode before it."""
+        try:
+            self._close(live, live.session.ended or FinishReason.FAULT)
+        except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
+            self._fault(live, fault)
+
+    def _fault(self, live: Live, fault: Exception) -> None:
+        live.session.cache.spoil()
+        self._end(live, FinishReason.FAULT, f"{type(fault).__name__}: {fault}")
+
+    def _end(self, live: Live, reason: FinishReason, detail: str) -> None:
         """End early: the mode says its unfinished block or round, then the note, then the closing event."""
         with suppress(Exception):
             live.passes.close()
         live.session.settle()
-        note = NoteKind.ABORTED if reason is FinishReason.ABORTED else NoteKind.FAULT
-        live.session.emit(Noted(live.session.request.id, note, detail))
-        self._close(live, reason, events)
+        live.session.note(NoteKind.ABORTED if reason is FinishReason.ABORTED else NoteKind.FAULT, detail)
+        self._close(live, reason)
 
-    def _close(self, live: _Live, reason: FinishReason, events: list[Event]) -> None:
-        live.session.emit(live.session.finished(reason))
-        events.extend(live.session.drain())
-        self._live.remove(live)
+    def _close(self, live: Live, reason: FinishReason) -> None:
+        live.session.finish(reason)
+        self._ended.append(live)
+        self._scheduler.end(live)
+
+    def _gather(self, events: list[Event]) -> None:
+        """Collect what was said, and forget those that ended. A pool without owners must be whole."""
+        for live in (*self._scheduler, *self._ended):
+            events += live.session.drain()
         with self._changed:
-            self._known.discard(live.session.request.id)
-            self._aborts.discard(live.session.request.id)
+            for live in self._ended:
+                self._known.discard(live.id)
+                self._aborts.discard(live.id)
+            self._ended.clear()
+            if not self._known:
+                self._pool.check()
+
+    # -- what a request may be ------------------------------------------------------------------------------------------
 
     def _admitted(self, request: GenerationRequest) -> Admitted:
+        sampling, constraint = request.sampling, request.constraint
         return Admitted(
             generation=request.id,
             mode=request.mode,
@@ -155,26 +249,41 @@ class Engine:
             threshold=request.threshold,
             max_steps=request.max_steps,
             seed_first=request.seed_first,
-            temperature=request.sampling.temperature,
-            seed=request.sampling.seed,
-            choice=request.sampling.choice,
+            temperature=sampling.temperature,
+            seed=sampling.seed,
+            choice=sampling.choice,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            top_logprobs=request.top_logprobs,
+            think_budget=request.think_budget,
+            stop_ids=tuple(sorted(request.stop_ids)),
+            stop_strings=request.stop_strings,
+            constraint=("", "") if constraint is None else (constraint.kind.value, constraint.source),
+            gated=request.gate is not None,
+            modes_permitted=tuple(sorted(request.modes_permitted)),
             prompt_tokens=len(request.prompt),
             max_tokens=request.max_tokens,
-            numeric=NUMERIC,
+            numeric=self.numeric.value,
             fingerprint=self.fingerprint,
-            dtype=DTYPE,
+            dtype=self.dtype,
         )
 
     def _check(self, request: GenerationRequest) -> None:
-        """Refuse what the model's context or vocabulary cannot hold."""
+        """Refuse what the model's context, the cache or the vocabulary cannot hold."""
         config = self._model.config
         wanted = len(request.prompt) + request.max_tokens
-        if wanted > config.max_position_embeddings:
+        if wanted > self.longest:
             raise InvalidRequest(
                 f"the prompt's {len(request.prompt)} tokens and max_tokens {request.max_tokens} make {wanted}, "
-                f"over the model's context of {config.max_position_embeddings}: shorten one of them"
+                f"over the {self.longest} positions that are served (the model's context or the cache): shorten one of them"
             )
         for name, ids in (("prompt", request.prompt), ("stop_ids", request.stop_ids)):
             strays = [token for token in ids if not 0 <= token < config.vocab_size]
             if strays:
                 raise InvalidRequest(f"{name} holds token id {strays[0]}, outside the vocabulary of {config.vocab_size}")
+        if request.constraint is not None:
+            self.constrainer.check(request.constraint)

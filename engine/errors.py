@@ -13,3 +13,15 @@ class InvalidRequest(EngineError, ValueError):
 
 class NumericFault(EngineError, ArithmeticError):
     """Logits that are not finite: the weights or the cache of one generation are damaged."""
+
+
+class Busy(EngineError):
+    """The line of waiting requests is full; nothing was queued, try again later."""
+
+
+class PageFault(EngineError, RuntimeError):
+    """The bookkeeping of cache pages contradicts itself: no generation of this engine may go on."""
+
+
+class ConstraintBroken(EngineError, RuntimeError):
+    """One generation left its constraint, or the constraint left it nothing to say: a bug, a dead end, or too much work."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from engine.gates import Verdict
 from engine.request import Mode
 
 
@@ -22,6 +23,8 @@ class NoteKind(StrEnum):
     FAULT = "fault"
     ROLLBACK = "rollback"
     MODE_SWITCH = "mode_switch"
+    PREEMPTED = "preempted"
+    RESUMED = "resumed"
 
 
 class FinishReason(StrEnum):
@@ -29,13 +32,17 @@ class FinishReason(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+    BLOCKED = "blocked"
     ABORTED = "aborted"
     FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The generation began; every effective value that, with the weights, decides its tokens."""
+    """The generation began; every effective value that, with the weights, decides its tokens.
+
+    `constraint` is the kind and the source, both empty when there is none; `gated` says that a gate judges its blocks.
+    """
 
     generation: UUID
     mode: Mode
@@ -46,6 +53,19 @@ class Admitted:
     temperature: float
     seed: int
     choice: int
+    top_p: float
+    top_k: int
+    min_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    repetition_penalty: float
+    top_logprobs: int
+    think_budget: int | None
+    stop_ids: tuple[int, ...]
+    stop_strings: tuple[str, ...]
+    constraint: tuple[str, str]
+    gated: bool
+    modes_permitted: tuple[str, ...]
     prompt_tokens: int
     max_tokens: int
     numeric: str
@@ -55,10 +75,14 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Prefilled:
-    """The prompt's `tokens` are in the cache after `passes` causal passes (not counted as forwards)."""
+    """The prompt's `tokens` are in the cache after `passes` causal passes (not counted as forwards).
+
+    The first `cached` of them were there already, from an earlier prompt with the same beginning.
+    """
 
     generation: UUID
     tokens: int
+    cached: int
     passes: int
 
 
@@ -143,6 +167,36 @@ class RunDecoded:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternatives:
+    """The likeliest tokens of n output positions from absolute position `start` on, said before the event that outputs them.
+
+    `ids` and `logprob` hold `width` values per position, best first: raw log-probabilities at temperature 1.
+    """
+
+    generation: UUID
+    start: int
+    width: int
+    ids: tuple[int, ...]
+    logprob: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What the gate saw of one block (`names` and `values`, as recorded) and ruled; said after the block's own event.
+
+    `block` counts the gated units of the generation and `start` is the absolute position of its first token.
+    """
+
+    generation: UUID
+    block: int
+    start: int
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    verdict: Verdict
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something that is not a token but belongs to the record."""
 
@@ -169,4 +223,5 @@ class Finished:
     output_digest: str
 
 
-Event = Admitted | Prefilled | BlockDecoded | SpecRound | RunDecoded | Noted | Finished
+Output = BlockDecoded | SpecRound | RunDecoded
+Event = Admitted | Prefilled | Output | Alternatives | Gated | Noted | Finished

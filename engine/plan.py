@@ -2,23 +2,28 @@
 
 A row is a token at a position, in a sequence and a group, with flags. The only rule of who sees whom: a row sees its
 sequence's committed prefix, every clean new row of a group not later than its own, and, if noisy, the noisy rows of its own
-group. Mode and LoRA are therefore data, not code paths. Clean rows have a slot in the cache, noisy rows have none.
+group. Mode and LoRA are therefore data, not code paths. Clean rows have a slot in a page, noisy rows have none.
+
+Whatever depends on a step's shape alone is a `Frame`, made once. Sequences with the same frame stand side by side as a
+`Group`, so that packing and attention work on whole groups and never on single rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from functools import lru_cache
+from itertools import groupby
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from kernels.attention import QUERY_TILE
-from kernels.linear import padded_rows
+from engine.cache import KVCache
+from engine.pages import PAGE, SCRATCH
 
 NO_SLOT = -1
+Ints = NDArray[np.int64]
 
 
 class Flag(IntFlag):
@@ -44,164 +49,211 @@ class Lora(Enum):
     ON = "on"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The rows one sequence wants next: `clean` causal rows, then noisy rows in groups of `group_size` (0: none).
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The shape of a step: `clean` causal rows, then noisy rows in groups of `group_size` (0: none).
 
-    `tokens` int64 [n]; `frame` int64 [3, n] holds offset from the committed length, group and flags.
+    `rows` int64 [4, n]: offset from the committed length, group, flags, and how many of the clean rows are seen.
     """
 
-    tokens: Tensor
-    frame: Tensor
+    rows: Ints
     clean: int
     group_size: int
+    size: int = field(init=False)
+    wanted: Ints = field(init=False)
+    """The rows whose logits are asked for."""
+    picks: Ints = field(init=False)
+    """The offsets that these rows speak of: the next one for causal rows, their own for noisy ones."""
+    lora: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        flags = self.rows[2]
+        object.__setattr__(self, "size", self.rows.shape[1])
+        object.__setattr__(self, "wanted", np.flatnonzero(flags & Flag.WANT_LOGITS))
+        object.__setattr__(self, "picks", self.rows[0, self.wanted] + (self.wanted < self.clean))
+        object.__setattr__(self, "lora", bool((flags & Flag.LORA).any()))
+
+    @property
+    def noisy(self) -> int:
+        """The number of rows without a slot."""
+        return self.size - self.clean
+
+    def beside(self) -> NDArray[np.bool_]:
+        """Who sees whom among the new rows without a slot: bool [n, noisy]."""
+        group, noisy_row = self.rows[1], (self.rows[2] & Flag.NOISY) != 0
+        seen: NDArray[np.bool_] = (group[:, None] == group[None, self.clean :]) & noisy_row[:, None]
+        return seen
 
 
-def clean(tokens: Sequence[int], want: Want = Want.ALL) -> Step:
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """The rows one sequence wants next: a token for each row of `frame`.
+
+    `targets` are ids whose log-probability the causal rows are asked for, one per wanted row or none at all; `allowed` bool
+    [wanted clean rows, V] is what a constraint permits there.
+    """
+
+    tokens: Sequence[int]
+    frame: Frame
+    targets: Sequence[int] = ()
+    allowed: NDArray[np.bool_] | None = None
+
+
+def clean(
+    tokens: Sequence[int], want: Want = Want.ALL, targets: Sequence[int] = (), allowed: NDArray[np.bool_] | None = None
+) -> Step:
     """Causal rows: a prefill chunk, an AR token, a verification or a commit."""
-    return Step(torch.tensor(tokens, dtype=torch.int64), _clean_frame(len(tokens), want), len(tokens), 0)
+    return Step(tokens, clean_frame(len(tokens), want), targets, allowed)
 
 
 def noisy(tokens: Sequence[int], lora: Lora) -> Step:
     """One bidirectional group: a denoise step, or a linear draft with its seed in front. All rows want logits."""
-    return Step(torch.tensor(tokens, dtype=torch.int64), _noisy_frame(len(tokens), lora), 0, len(tokens))
+    return Step(tokens, noisy_frame(len(tokens), lora))
 
 
-def quadratic(draft: Sequence[int], mask_id: int, lora: Lora) -> Step:
+def quadratic(draft: Sequence[int], mask_id: int, lora: Lora, allowed: NDArray[np.bool_] | None = None) -> Step:
     """B clean drafts, and behind each a group of B masks that sees the drafts up to it.
 
     Mask r = 1..B of group j stands at offset j + r. Logits come from the B drafts, then from masks 2..B of each group.
     """
     size = len(draft)
-    tokens = torch.full((size + size * size,), mask_id, dtype=torch.int64)
-    tokens[:size] = torch.tensor(draft, dtype=torch.int64)
-    return Step(tokens, _quadratic_frame(size, lora), size, size)
+    return Step((*draft, *(mask_id,) * (size * size)), quadratic_frame(size, lora), (), allowed)
 
 
 @lru_cache(maxsize=512)
-def _clean_frame(count: int, want: Want) -> Tensor:
-    index = torch.arange(count)
-    flags = torch.zeros(count, dtype=torch.int64)
+def clean_frame(count: int, want: Want) -> Frame:
+    """The frame of `count` causal rows."""
+    index = np.arange(count)
+    flags = np.zeros(count, dtype=np.int64)
     if want is not Want.NONE:
-        flags[0 if want is Want.ALL else count - 1 :] = int(Flag.WANT_LOGITS)
-    return torch.stack((index, index, flags))
+        flags[0 if want is Want.ALL else count - 1 :] = Flag.WANT_LOGITS
+    return Frame(np.stack((index, index, flags, index + 1)), count, 0)
 
 
 @lru_cache(maxsize=128)
-def _noisy_frame(count: int, lora: Lora) -> Tensor:
-    flags = torch.full((count,), int(_noisy_flags(lora) | Flag.WANT_LOGITS), dtype=torch.int64)
-    return torch.stack((torch.arange(count), torch.zeros(count, dtype=torch.int64), flags))
+def noisy_frame(count: int, lora: Lora) -> Frame:
+    """The frame of one bidirectional group."""
+    zero = np.zeros(count, dtype=np.int64)
+    flags = np.full(count, _noisy_flags(lora) | Flag.WANT_LOGITS, dtype=np.int64)
+    return Frame(np.stack((np.arange(count), zero, flags, zero)), 0, count)
 
 
-@lru_cache(maxsize=128)
-def _quadratic_frame(size: int, lora: Lora) -> Tensor:
-    group, inside = torch.arange(size).repeat_interleave(size), torch.arange(1, size + 1).repeat(size)
-    wanted = (inside > 1) * int(Flag.WANT_LOGITS)
-    masks = torch.stack((group + inside, group, wanted + int(_noisy_flags(lora))))
-    return torch.cat((_clean_frame(size, Want.ALL), masks), dim=1)
+@lru_cache(maxsize=64)
+def quadratic_frame(size: int, lora: Lora) -> Frame:
+    """The frame of `size` drafts with a group of `size` masks behind each."""
+    group, inside = np.repeat(np.arange(size), size), np.tile(np.arange(1, size + 1), size)
+    flags = (inside > 1) * int(Flag.WANT_LOGITS) + int(_noisy_flags(lora))
+    masks = np.stack((group + inside, group, flags, group + 1))
+    return Frame(np.concatenate((clean_frame(size, Want.ALL).rows, masks), axis=1), size, size)
 
 
 def _noisy_flags(lora: Lora) -> Flag:
     return Flag.NOISY | Flag.LORA if lora is Lora.ON else Flag.NOISY
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Where one sequence's rows lie in a plan: `rows` from `start` on, the first `clean` of them with slots."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """`count` sequences of one frame: their rows lie side by side from row `start` on, `sequence` is the first of them."""
 
-    sequence: int
-    committed: int
-    start: int
-    clean: int
-    rows: int
-    group_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """At most QUERY_TILE neighbouring rows of one sequence, all clean or all noisy; a noisy tile holds whole groups."""
-
-    part: Part
+    frame: Frame
     start: int
     count: int
-    noisy: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Packed rows, each field int64 [R]; `limit` is the number of cache positions that a row sees (its keys are below it)."""
-
-    token: Tensor
-    position: Tensor
-    sequence: Tensor
-    group: Tensor
-    flags: Tensor
-    slot: Tensor
-    limit: Tensor
-    parts: tuple[Part, ...]
-
-    @classmethod
-    def pack(cls, steps: Sequence[tuple[int, Step]]) -> Plan:
-        """Pack one (committed length, step) per sequence; sequence numbers are indices into `steps`."""
-        parts: list[Part] = []
-        limits: list[Tensor] = []
-        for sequence, (committed, step) in enumerate(steps):
-            start = parts[-1].start + parts[-1].rows if parts else 0
-            rows = step.tokens.shape[0]
-            parts.append(Part(sequence, committed, start, step.clean, rows, step.group_size))
-            limits.append(committed + torch.searchsorted(step.frame[1, : step.clean], step.frame[1], right=True))
-        counts = torch.tensor([part.rows for part in parts])
-        offset, group, flags = torch.cat([step.frame for _, step in steps], dim=1)
-        position = offset + torch.tensor([committed for committed, _ in steps]).repeat_interleave(counts)
-        return cls(
-            token=torch.cat([step.tokens for _, step in steps]),
-            position=position,
-            sequence=torch.arange(len(steps)).repeat_interleave(counts),
-            group=group,
-            flags=flags,
-            slot=position.masked_fill((flags & Flag.NOISY) != 0, NO_SLOT),
-            limit=torch.cat(limits),
-            parts=tuple(parts),
-        )
+    sequence: int
 
     @property
-    def rows(self) -> int:
-        """The number of rows R."""
-        return self.token.shape[0]
+    def rows(self) -> slice:
+        """Where the group's rows are in the plan."""
+        return slice(self.start, self.start + self.count * self.frame.size)
 
-    def wanted(self) -> Tensor:
-        """Indices of the rows whose logits are wanted, in row order, int64 [W]."""
-        return ((self.flags & Flag.WANT_LOGITS) != 0).nonzero().flatten()
+    def starts(self) -> Ints:
+        """The first row of each sequence, [count]."""
+        return self.start + self.frame.size * np.arange(self.count)
 
-    def gate(self) -> Tensor | None:
-        """Drafter LoRA gate per row, float32 [R], or None when no row wants it."""
-        gate = (self.flags & Flag.LORA) != 0
-        return gate.to(torch.float32) if bool(gate.any()) else None
-
-    def tiles(self) -> list[Tile]:
-        """All rows, cut into attention tiles; the cut depends on the sequence's own rows only."""
-        return [tile for part in self.parts for tile in _tiles(part)]
-
-    def visibility(self) -> Tensor:
-        """The rule itself, between new rows: bool [R, R], row q sees row k. Definition for tests; never used to decode."""
-        noisy_row = (self.flags & Flag.NOISY) != 0
-        query, key = (slice(None), None), (None, slice(None))
-        same = self.sequence[query] == self.sequence[key]
-        past = ~noisy_row[key] & (self.group[key] <= self.group[query])
-        beside = noisy_row[query] & noisy_row[key] & (self.group[key] == self.group[query])
-        return same & (past | beside)
+    @property
+    def sequences(self) -> slice:
+        """Which sequences of the plan are the group's."""
+        return slice(self.sequence, self.sequence + self.count)
 
 
-def pad(field: Tensor) -> Tensor:
-    """`field` [R, ...] with zeros up to a whole number of linear tiles."""
-    return torch.nn.functional.pad(field, (0, padded_rows(field.shape[0]) - field.shape[0]))
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Packed rows, each field int64 [R]; the sequences stand in the order of `groups`.
+
+    `limit` is the number of positions of its own sequence that a row sees in the pages, `slot` where a clean row's key and
+    value go (NO_SLOT for noisy and padding rows), `wanted` [W] the rows whose logits are asked for.
+    """
+
+    token: Ints
+    position: Ints
+    limit: Ints
+    slot: Ints
+    wanted: Ints
+    picks: Ints
+    """The absolute positions that the wanted rows speak of, [W]."""
+    groups: tuple[Group, ...]
+    tables: Ints
+    """Page table of each sequence, [S, pages], filled up with the scratch page."""
+
+    @classmethod
+    def pack(cls, steps: Sequence[tuple[KVCache, Step]], multiple: int = 1) -> Plan:
+        """Pack one step per sequence, the steps of one frame next to each other; rows are padded to a `multiple`.
+
+        A row's place in the page table is that of its position above what the cache has filled.
+        """
+        groups = _groups([step.frame for _, step in steps])
+        tables = _tables([cache for cache, _ in steps])
+        filled = np.array([cache.filled for cache, _ in steps])[:, None]
+        rows = groups[-1].rows.stop
+        token, position, limit, slot = np.zeros((4, -(-rows // multiple) * multiple), dtype=np.int64)
+        token[:rows] = [token for _, step in steps for token in step.tokens]
+        slot.fill(NO_SLOT)
+        wanted: list[Ints] = []
+        picks: list[Ints] = []
+        for group in groups:
+            frame, base = group.frame, filled[group.sequences]
+            place = frame.rows[0] + base
+            position[group.rows], limit[group.rows] = place.reshape(-1), (frame.rows[3] + base).reshape(-1)
+            if frame.clean:
+                place = place[:, : frame.clean]
+                page = tables[np.arange(group.sequence, group.sequence + group.count)[:, None], place // PAGE]
+                slot[group.rows].reshape(place.shape[0], -1)[:, : frame.clean] = page * PAGE + place % PAGE
+            wanted.append((group.starts()[:, None] + frame.wanted).reshape(-1))
+            picks.append((base + frame.picks).reshape(-1))
+        return cls(token, position, limit, slot, np.concatenate(wanted), np.concatenate(picks), groups, tables)
+
+    @property
+    def lora(self) -> bool:
+        """Whether any row runs with the drafter LoRA."""
+        return any(group.frame.lora for group in self.groups)
+
+    def written(self) -> Ints | None:
+        """The rows that have a slot, or None when all have."""
+        rows = np.flatnonzero(self.slot != NO_SLOT)
+        return None if len(rows) == len(self.slot) else rows
+
+    def field(self, row: int) -> Ints:
+        """A field of the frames (0 offset, 1 group, 2 flags), int64 [R]; 0 for padding."""
+        found = np.zeros(len(self.token), dtype=np.int64)
+        for group in self.groups:
+            found[group.rows] = np.tile(group.frame.rows[row], group.count)
+        return found
 
 
-def _tiles(part: Part) -> Iterator[Tile]:
-    first_noisy, end = part.start + part.clean, part.start + part.rows
-    for start in range(part.start, first_noisy, QUERY_TILE):
-        yield Tile(part, start, min(QUERY_TILE, first_noisy - start), noisy=False)
-    if part.group_size:
-        span = QUERY_TILE // part.group_size * part.group_size
-        for start in range(first_noisy, end, span):
-            yield Tile(part, start, min(span, end - start), noisy=True)
+def _groups(frames: Sequence[Frame]) -> tuple[Group, ...]:
+    found: list[Group] = []
+    start = sequence = 0
+    for _, same in groupby(frames, key=id):
+        run = list(same)
+        found.append(Group(run[0], start, len(run), sequence))
+        start, sequence = start + len(run) * run[0].size, sequence + len(run)
+    return tuple(found)
+
+
+def _tables(caches: Sequence[KVCache]) -> Ints:
+    """The caches' page tables as one array, as wide as the longest."""
+    if len(caches) == 1:
+        return np.array([caches[0].pages], dtype=np.int64)
+    tables = np.full((len(caches), max(len(cache.pages) for cache in caches)), SCRATCH, dtype=np.int64)
+    for row, cache in enumerate(caches):
+        tables[row, : len(cache.pages)] = cache.pages
+    return tables

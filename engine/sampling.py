@@ -1,9 +1,12 @@
-"""From logits to tokens.
+"""From logits to tokens, for all rows of a pass at once.
 
-A pick is a pure function of one row of logits, the temperature, the sampling key and the absolute position of the token to be
-picked: the highest logit at temperature 0, else the highest of logit / temperature + Gumbel noise (an exact softmax sample,
-Gumbel 1954). Ties go to the lowest id. A draft and its verification use the same noise. The mask id is never picked.
-Log-probabilities and confidences are those of the raw logits at temperature 1, rounded to float32.
+A pick is a pure function of one row of logits, the sampling parameters, the tokens before it, the sampling key and the absolute
+position of the token to be picked: the highest score at temperature 0, else the highest of score / temperature + Gumbel noise
+(an exact softmax sample, Gumbel 1954). Ties go to the lowest id. A draft and its verification use the same noise. The mask id
+is never picked. Log-probabilities are those of the raw logits at temperature 1, rounded to float32.
+
+Greedy rows and rows with a temperature alone are picked together; what needs more (penalties, filters, a constraint, a thinking
+budget) changes the scores of its own rows first.
 """
 
 from __future__ import annotations
@@ -11,70 +14,166 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import NumericFault
 from engine.request import Sampling
 from kernels.noise import gumbel
 
-_REMEMBERED = 128
+Ints = NDArray[np.int64]
 
 
 def sampling_key(sampling: Sampling) -> int:
-    """H(seed, choice): the first 64 bits of SHA-256 over the seed (8 bytes) and the choice (4 bytes), big-endian."""
+    """H(seed, choice): the first 64 bits of SHA-256 over the seed (8 bytes) and the choice (4 bytes), as a signed integer."""
     digest = hashlib.sha256(sampling.seed.to_bytes(8, "big") + sampling.choice.to_bytes(4, "big")).digest()
-    return int.from_bytes(digest[:8], "big")
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """What one generation's rows of a pass are subject to, beside the temperature; all arrays have its n wanted rows.
+
+    `allowed` bool [n, V] is what a constraint permits, `forced` [n] an id that must be picked or -1, `output_counts` and
+    `seen` [n, V] how often each id stands in the answer before the row, and whether in prompt or answer.
+    """
+
+    sampling: Sampling
+    allowed: NDArray[np.bool_] | None = None
+    forced: Ints | None = None
+    output_counts: NDArray[np.int32] | None = None
+    seen: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """The wanted rows of one generation: how many, and what they are subject to. `top` alternatives are told of each."""
+
+    rows: int
+    temperature: float
+    key: int
+    targets: Sequence[int] = ()
+    top: int = 0
+    rules: Rules | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Picks:
-    """One picked id per row, with its log-probability."""
+    """One picked id per row with its log-probability; `scored` are the log-probabilities of the targets that were asked for.
 
-    ids: tuple[int, ...]
-    logprob: tuple[float, ...]
+    `top_ids` and `top_logprob` [n][top] are the likeliest tokens; `last` is the log-probability row [V] of the last row.
+    """
 
-    @property
-    def confidence(self) -> tuple[float, ...]:
-        """The probability of each pick."""
-        return tuple(torch.tensor([math.exp(value) for value in self.logprob], dtype=torch.float32).tolist())
+    ids: list[int]
+    logprob: list[float]
+    scored: list[float] = field(default_factory=list)
+    top_ids: list[list[int]] = field(default_factory=list)
+    top_logprob: list[list[float]] = field(default_factory=list)
+    last: Tensor | None = None
+
+    def part(self, start: int, end: int | None = None) -> Picks:
+        """The picks of the rows from `start` to `end`."""
+        rows = slice(start, end)
+        return Picks(self.ids[rows], self.logprob[rows], [], self.top_ids[rows], self.top_logprob[rows], self.last)
+
+    def last_logprob(self, token: int) -> float:
+        """The log-probability of another token than the one picked, in the last row."""
+        if self.last is None:
+            raise ValueError("these picks came from no row")
+        return float(self.last[token])
 
 
-class Sampler:
-    """The picks of one generation. It remembers recent noise, which a draft and its verification share."""
+def confidences(logprob: Sequence[float]) -> tuple[float, ...]:
+    """The probabilities of float32 log-probabilities, as float32 values."""
+    return tuple(np.exp(np.array(logprob, dtype=np.float32)).tolist())
 
-    __slots__ = ("_key", "_mask_id", "_noise", "_temperature")
 
-    def __init__(self, sampling: Sampling, mask_id: int) -> None:
-        self._temperature = sampling.temperature
-        self._key = sampling_key(sampling)
-        self._mask_id = mask_id
-        self._noise: dict[int, Tensor] = {}
+def sample(logits: Tensor, positions: Ints, asks: Sequence[Ask], mask_id: int) -> list[Picks]:
+    """Pick for float32 `logits` [W, V] the tokens at absolute `positions` [W]; each ask has the next of the rows.
 
-    def pick(self, logits: Tensor, positions: Sequence[int]) -> Picks:
-        """Pick for float32 logits [n, V] the tokens at n absolute `positions`. Raises NumericFault on non-finite logits."""
-        if not len(positions):
-            return Picks((), ())
-        scores = logits if self._temperature == 0 else logits / self._temperature + self._noise_at(positions, logits.shape[1])
-        scores = scores.index_fill(1, torch.tensor([self._mask_id]), -math.inf)
-        ids = scores.argmax(dim=-1).tolist()
-        return Picks(tuple(ids), self.score(logits, ids))
+    `logits` are overwritten. Rows that are not finite give arbitrary ids and a log-probability that is not finite.
+    """
+    logprobs = torch.log_softmax(logits, dim=-1)
+    logits[:, mask_id] = -math.inf
+    start = 0
+    for ask in asks:
+        if ask.rules is not None:
+            shape(logits[start : start + ask.rows], ask.rules)
+        start += ask.rows
+    _heat(logits, positions, asks)
+    ids = logits.argmax(dim=-1)
+    chosen = logprobs.gather(1, ids[:, None]).flatten()
+    return _split(asks, ids.tolist(), chosen.tolist(), logprobs)
 
-    def score(self, logits: Tensor, ids: Sequence[int]) -> tuple[float, ...]:
-        """Log-probability of `ids` [n] under logits [n, V]. Raises NumericFault on non-finite logits."""
-        chosen = torch.tensor(ids, dtype=torch.int64)[:, None]
-        values = torch.log_softmax(logits, dim=-1).gather(1, chosen).flatten().tolist()
-        if not all(map(math.isfinite, values)):
-            raise NumericFault("the network gave logits that are not finite: check the checkpoint's weights")
-        return tuple(values)
 
-    def _noise_at(self, positions: Sequence[int], vocab: int) -> Tensor:
-        missing = [position for position in positions if position not in self._noise]
-        if missing:
-            if len(self._noise) > _REMEMBERED:
-                self._noise = {position: self._noise[position] for position in positions if position in self._noise}
-            fresh = gumbel(self._key, torch.tensor(missing, dtype=torch.int64), vocab)
-            self._noise.update(zip(missing, fresh, strict=True))
-        return torch.stack([self._noise[position] for position in positions])
+def _heat(scores: Tensor, positions: Ints, asks: Sequence[Ask]) -> None:
+    """Divide by the temperature and add noise, in place, where there is a temperature."""
+    if not any(ask.temperature for ask in asks):
+        return
+    counts = [ask.rows for ask in asks]
+    temperature = np.repeat(np.array([ask.temperature for ask in asks], dtype=np.float32), counts)
+    warm = np.flatnonzero(temperature)
+    keys = np.repeat(np.array([ask.key for ask in asks], dtype=np.int64), counts)[warm]
+    rows = torch.from_numpy(warm)
+    noise = gumbel(torch.from_numpy(keys), torch.from_numpy(positions[warm]), scores.shape[1])
+    scores[rows] = scores[rows] / torch.from_numpy(temperature[warm])[:, None] + noise
+
+
+def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logprobs: Tensor) -> list[Picks]:
+    """Hand each ask its rows."""
+    found: list[Picks] = []
+    start = 0
+    for ask in asks:
+        end = start + ask.rows
+        own = logprobs[start:end]
+        scored: list[float] = []
+        if ask.targets:
+            scored = own.gather(1, torch.tensor(ask.targets, dtype=torch.int64)[:, None]).flatten().tolist()
+        top_ids: list[list[int]] = []
+        top_logprob: list[list[float]] = []
+        if ask.top:
+            values, where = own.topk(ask.top, dim=-1)
+            top_ids, top_logprob = where.tolist(), values.tolist()
+        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, own[-1]))
+        start = end
+    return found
+
+
+def shape(scores: Tensor, rules: Rules) -> None:
+    """Apply penalties, constraint, forced ids and filters to `scores` [n, V], in place, in this order."""
+    if rules.output_counts is not None and rules.seen is not None:
+        _penalise(scores, rules.sampling, torch.from_numpy(rules.output_counts), torch.from_numpy(rules.seen))
+    if rules.allowed is not None:
+        scores.masked_fill_(~torch.from_numpy(rules.allowed), -math.inf)
+    if rules.forced is not None:
+        for row in np.flatnonzero(rules.forced >= 0).tolist():
+            scores[row] = -math.inf
+            scores[row, int(rules.forced[row])] = 0.0
+    if rules.sampling.filtered:
+        _filter(scores, rules.sampling)
+
+
+def _penalise(scores: Tensor, sampling: Sampling, counts: Tensor, seen: Tensor) -> None:
+    """Repetition (Keskar et al. 2019) divides a seen token's positive score and multiplies a negative one."""
+    if sampling.repetition_penalty != 1:
+        factor = torch.where(scores > 0, 1 / sampling.repetition_penalty, sampling.repetition_penalty)
+        scores.copy_(torch.where(seen, scores * factor, scores))
+    scores.sub_(counts * sampling.frequency_penalty + (counts > 0) * sampling.presence_penalty)
+
+
+def _filter(scores: Tensor, sampling: Sampling) -> None:
+    """Cut what top-k, then top-p, then min-p leave out; the likeliest token always stays. Equal scores rank by lowest id."""
+    ranked, order = scores.sort(dim=-1, descending=True, stable=True)
+    keep = torch.ones_like(ranked, dtype=torch.bool)
+    if sampling.top_k:
+        keep[:, sampling.top_k :] = False
+    probability = torch.softmax((ranked / sampling.temperature).masked_fill_(~keep, -math.inf), dim=-1)
+    if sampling.top_p < 1:
+        keep &= probability.cumsum(dim=-1) - probability < sampling.top_p
+    if sampling.min_p:
+        keep &= probability >= sampling.min_p * probability[:, :1]
+    keep[:, 0] = True
+    scores.masked_fill_(~torch.zeros_like(keep).scatter_(1, order, keep), -math.inf)

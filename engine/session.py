@@ -1,7 +1,8 @@
-"""One generation in flight: its cache, its sampler, what it has said so far, and the totals over that.
+"""One generation in flight: its tokens, its cache, what it has said so far, and the totals over that.
 
 Modes own the order of passes and the meaning of their results; the session owns the bookkeeping that is the same in every
-mode. Totals and digest are taken from the events themselves, so they cannot disagree with them.
+mode: what may be output, where the answer ends, what a constraint permits, what the gate thinks of causal text. Totals and
+digest are taken from the events themselves, so they cannot disagree with them.
 """
 
 from __future__ import annotations
@@ -10,33 +11,123 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.cache import KVCache
-from engine.config import ModelConfig
-from engine.events import BlockDecoded, Event, Finished, FinishReason, Prefilled, RunDecoded, SpecRound
-from engine.request import GenerationRequest
-from engine.sampling import Sampler
+from engine.constrain import Matcher
+from engine.events import (
+    Alternatives,
+    BlockDecoded,
+    Event,
+    Finished,
+    FinishReason,
+    Gated,
+    Noted,
+    NoteKind,
+    Prefilled,
+    RunDecoded,
+    SpecRound,
+)
+from engine.gates import REFINES_MOST, BlockFacts, Ruling, Verdict
+from engine.plan import Step, Want, clean
+from engine.request import GenerationRequest, Mode
+from engine.rules import RowRules
+from engine.sampling import Ask, Picks, sampling_key
+from engine.stops import Stops
+from engine.units import CausalUnit
+
+PREFILL_CHUNK = 128
+"""Prefill passes end at absolute multiples of this."""
 
 
 class Session:
-    """Mutable state of one generation, owned by the engine's thread."""
+    """Mutable state of one generation, owned by the engine's thread.
 
-    def __init__(self, request: GenerationRequest, config: ModelConfig) -> None:
-        self.request = request
-        self.mask_id = config.mask_token_id
-        self.cache = KVCache(config)
-        self.sampler = Sampler(request.sampling, config.mask_token_id)
-        self.output: list[int] = []
-        self._events: list[Event] = []
-        self._unclaimed = 0
-        self._prefilled = False
-        self._steps = self._forwards = 0
+    `committed` positions of `tokens` are decided for good and are in the cache, or can be computed again into it. `ended`
+    is why the answer is over, once it is.
+    """
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        cache: KVCache,
+        rules: RowRules,
+        stops: Stops,
+        mask_id: int,
+        load: Callable[[], int],
+        matcher: Matcher | None = None,
+    ) -> None:
+        """`load` tells how many generations wait or run, for `auto`."""
+        self.request, self.cache, self.mask_id, self.load = request, cache, mask_id, load
+        self.mode = Mode.LINEAR_SPEC if matcher and request.mode is Mode.DIFFUSION else request.mode
+        self.tokens = list(request.prompt)
+        self.ended: FinishReason | None = None
         self.blocks = self.rounds = 0
+        self._rules, self._stops, self._matcher = rules, stops, matcher
+        self._key = sampling_key(request.sampling)
+        self._events: list[Event] = []
+        self._unclaimed = self._steps = self._forwards = self._gated = 0
+        self._prefilled = False
+        self._said = 0
+        self._unit = CausalUnit()
+        cache.adopt(request.prompt[:-1])
+        self.cached = cache.filled
+        self.committed = 0
+        self._commit_prompt(max((len(request.prompt) - 1) // PREFILL_CHUNK * PREFILL_CHUNK, cache.filled))
+
+    def _commit_prompt(self, count: int) -> None:
+        self._rules.commit(self.tokens[:count], 0)
+        self.committed = count
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The length of the prompt."""
+        return len(self.request.prompt)
 
     @property
     def position(self) -> int:
-        """Absolute position of the next output token."""
-        return len(self.request.prompt) + len(self.output)
+        """Absolute position of the next output token that no event has told."""
+        return self.prompt_tokens + self._said
+
+    @property
+    def output(self) -> list[int]:
+        """The decided answer."""
+        return self.tokens[self.prompt_tokens :]
+
+    # -- passes ---------------------------------------------------------------------------------------------------------
+
+    def refill(self) -> Step | None:
+        """The rows that bring the cache up to what is committed: prompt, or text whose pages were taken away."""
+        start = self.cache.filled
+        if start >= self.committed:
+            return None
+        end = min(self.committed, (start // PREFILL_CHUNK + 1) * PREFILL_CHUNK)
+        return clean(self.tokens[start:end], Want.NONE)
+
+    def refilled(self, step: Step) -> None:
+        """The pass of a `refill` step ran; it counts while it is the prompt's."""
+        self.cache.keep(step.frame.size, self.tokens)
+        self._unclaimed += not self._prefilled
+
+    def resume(self) -> None:
+        """Go on after the pages were taken away: take up what others still know of them."""
+        self.cache.adopt(self.tokens[: self.committed])
+        left = self.cache.filled
+        self.note(NoteKind.RESUMED, f"{left} of {self.committed} positions were still there, the others are computed again")
+
+    def ask(self, step: Step) -> Ask:
+        """What the wanted rows of `step` are subject to."""
+        request = self.request
+        rules = self._rules.of(step, self.cache.filled)
+        temperature = request.sampling.temperature
+        return Ask(len(step.frame.wanted), temperature, self._key, step.targets, request.top_logprobs, rules)
+
+    def allowed(self, draft: Sequence[int] = ()) -> NDArray[np.bool_] | None:
+        """What the constraint permits after the answer and after each leading part of `draft`, bool [1 + len(draft), V]."""
+        return None if self._matcher is None else self._matcher.allowed_along(draft)
 
     def passed(self) -> None:
         """The network ran once for this generation."""
@@ -47,41 +138,105 @@ class Session:
         claimed, self._unclaimed = self._unclaimed, 0
         return claimed
 
-    def clip(self, tokens: Sequence[int]) -> int:
-        """How many leading `tokens` may be output: up to the first stop id, inclusive, and the budget."""
-        room = self.request.max_tokens - len(self.output)
-        for index, token in enumerate(tokens[:room]):
-            if token in self.request.stop_ids:
-                return index + 1
-        return min(len(tokens), room)
+    # -- what is decided ------------------------------------------------------------------------------------------------
 
-    def ending(self, pending: Sequence[int] = ()) -> FinishReason | None:
-        """Why the answer ends once `pending` is output, or None when it goes on."""
-        last = pending[-1] if pending else self.output[-1] if self.output else None
-        if last in self.request.stop_ids:
-            return FinishReason.STOP
-        if len(self.output) + len(pending) >= self.request.max_tokens:
-            return FinishReason.LENGTH
-        return None
+    def cut(self, ids: Sequence[int]) -> tuple[int, FinishReason | None]:
+        """How many leading `ids` may be output, and why the answer ends with the last of these, if it does."""
+        room = self.request.max_tokens - (len(self.tokens) - self.prompt_tokens)
+        stop = self._stops.first(ids[:room])
+        if stop is not None:
+            return stop + 1, FinishReason.STOP
+        return (room, FinishReason.LENGTH) if len(ids) >= room else (len(ids), None)
+
+    def take(self, ids: Sequence[int]) -> int:
+        """Decide the next ids of the answer, up to its end; returns how many were taken and sets `ended`."""
+        count, self.ended = self.cut(ids)
+        taken = ids[:count]
+        self.tokens += taken
+        self._stops.read(taken)
+        if self._matcher is not None:
+            self._matcher.accept(taken)
+        return count
+
+    def commit(self, count: int) -> None:
+        """The next `count` positions of `tokens` are in the cache for good."""
+        start = self.committed
+        self.committed += count
+        self._rules.commit(self.tokens[start : self.committed], start)
+        self.cache.keep(count, self.tokens)
+
+    # -- what is said ---------------------------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
-        """Say `event`, and add it to output and totals."""
+        """Say `event`, add it to the totals, and let the gate judge causal text that has become a unit."""
         self._events.append(event)
-        if isinstance(event, Prefilled):
-            self._prefilled = True
+        match event:
+            case Prefilled():
+                self._prefilled = True
+            case BlockDecoded():
+                self.blocks += 1
+                self._steps += len(event.steps)
+            case SpecRound():
+                self.rounds += 1
+            case _:
+                pass
         if isinstance(event, BlockDecoded | SpecRound | RunDecoded):
             self._forwards += event.forwards
-            self.output.extend(event.output)
-        if isinstance(event, BlockDecoded):
-            self.blocks += 1
-            self._steps += len(event.steps)
-        if isinstance(event, SpecRound):
-            self.rounds += 1
+            self._said += len(event.output)
+        if isinstance(event, SpecRound | RunDecoded) and self.request.gate is not None:
+            self._unit.add(event)
+            if self._unit.full:
+                self._judge_unit()
+
+    def alternatives(self, picks: Sequence[Picks], rows: int) -> None:
+        """Tell the likeliest tokens of the next `rows` output positions, before the event that outputs them."""
+        width = self.request.top_logprobs
+        if width and rows:
+            ids = [row for pick in picks for row in pick.top_ids][:rows]
+            values = [row for pick in picks for row in pick.top_logprob][:rows]
+            flat_ids, flat_values = tuple(chain.from_iterable(ids)), tuple(chain.from_iterable(values))
+            self.emit(Alternatives(self.request.id, self.position, width, flat_ids, flat_values))
+
+    def note(self, kind: NoteKind, detail: str) -> None:
+        """Say something that is not a token."""
+        self.emit(Noted(self.request.id, kind, detail))
 
     def drain(self) -> list[Event]:
         """Hand over the events said since the last drain."""
         events, self._events = self._events, []
         return events
+
+    # -- the gate -------------------------------------------------------------------------------------------------------
+
+    def judge(self, facts: BlockFacts) -> Ruling:
+        """Ask the gate; what it rules is said by `ruled`, after the block's own event."""
+        gate = self.request.gate
+        if gate is None:
+            return Ruling(Verdict.ACCEPT)
+        ruling = gate.judge(facts)
+        if ruling.verdict not in gate.verdicts:
+            raise ValueError(f"the gate ruled {ruling.verdict}, which is not among the verdicts it declared")
+        if ruling.verdict is Verdict.REFINE and facts.attempt >= REFINES_MOST:
+            return replace(ruling, verdict=Verdict.HOLD, rule=f"{ruling.rule} (refined {REFINES_MOST} times already)")
+        return ruling
+
+    def ruled(self, facts: BlockFacts, ruling: Ruling) -> None:
+        """Say what the gate saw and ruled; `block` ends the answer."""
+        if self.request.gate is None:
+            return
+        figures = facts.figures()
+        names, values = tuple(figures), tuple(figures.values())
+        self.emit(Gated(self.request.id, self._gated, facts.start, names, values, ruling.verdict, ruling.rule))
+        self._gated += 1
+        if ruling.verdict is Verdict.BLOCK:
+            self.ended = FinishReason.BLOCKED
+
+    def _judge_unit(self) -> None:
+        facts = self._unit.facts(self._gated)
+        self._unit = CausalUnit()
+        self.ruled(facts, self.judge(facts))
+
+    # -- the end --------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def interrupted(self, unfinished: Callable[[], BlockDecoded | SpecRound | None]) -> Iterator[None]:
@@ -100,16 +255,22 @@ class Session:
         if unclaimed and self._prefilled:
             self.emit(RunDecoded(self.request.id, self.position, (), (), unclaimed))
 
-    def finished(self, reason: FinishReason) -> Finished:
-        """The closing event, with the totals of all events before it."""
-        return Finished(
-            generation=self.request.id,
-            reason=reason,
-            prompt_tokens=len(self.request.prompt),
-            tokens=len(self.output),
-            blocks=self.blocks,
-            steps=self._steps,
-            rounds=self.rounds,
-            forwards=self._forwards,
-            output_digest=hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in self.output)).hexdigest(),
+    def finish(self, reason: FinishReason) -> None:
+        """Judge what causal text is left, then say the closing event, with the totals of all events before it."""
+        if self._unit.tokens and reason in (FinishReason.STOP, FinishReason.LENGTH):
+            self._judge_unit()
+            reason = self.ended or reason
+        told = self.tokens[self.prompt_tokens : self.position]
+        self.emit(
+            Finished(
+                generation=self.request.id,
+                reason=reason,
+                prompt_tokens=self.prompt_tokens,
+                tokens=len(told),
+                blocks=self.blocks,
+                steps=self._steps,
+                rounds=self.rounds,
+                forwards=self._forwards,
+                output_digest=hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in told)).hexdigest(),
+            )
         )

@@ -31,6 +31,7 @@ MAY_USE = {
     "kernels": {"torch", "triton"},
     "policies": {"msgspec"},
     "migrations": {"alembic", "sqlalchemy"},
+    "engine/constrain.py": {"llguidance"},
     "engine/tokenizer.py": {"transformers", "tokenizers"},
     "engine/train": {"tokenizers", "rich"},
     "audit/trace.py": {"numpy"},

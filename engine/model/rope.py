@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from engine.config import RopeConfig
+from engine.config import ModelConfig, RopeConfig
 
 
 def inverse_frequencies(rope: RopeConfig, head_dim: int) -> Tensor:
@@ -48,3 +48,49 @@ def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply the rotation to `heads` [..., n, H, head_dim]."""
     first, second = heads.chunk(2, dim=-1)
     return heads * cos.to(heads.dtype) + torch.cat((-second, first), dim=-1) * sin.to(heads.dtype)
+
+
+class RotaryTable:
+    """cos and signed sin of every position served so far, made in chunks so that a value never depends on who asked first.
+
+    Values are turned by an angle of zero, so that one rotation serves queries, keys and values alike.
+    """
+
+    CHUNK = 1024
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype) -> None:
+        self._rope, self._queries = config.rope, config.num_attention_heads
+        self._frequencies = inverse_frequencies(config.rope, config.head_dim)
+        turned = config.num_attention_heads + config.num_key_value_heads
+        self._kinds = torch.tensor([0] * turned + [1] * config.num_key_value_heads)
+        self._table = torch.empty(0, 2, 2, config.head_dim, dtype=dtype)
+
+    def at(self, positions: Tensor, furthest: int) -> tuple[Tensor, Tensor]:
+        """cos and sin [R, Hq + 2 Hk, D] for int64 `positions` [R], none above `furthest`.
+
+        The first half of sin is negated, for the half that is swapped in; queries carry the llama-4 scale.
+        """
+        while self._table.shape[0] <= furthest:
+            self._grow()
+        cos, sin = self._table.index_select(0, positions).index_select(2, self._kinds).unbind(1)
+        if furthest >= self._rope.original_max_position:
+            scale = query_scale(self._rope, positions)[:, None, None].to(cos.dtype)
+            cos[:, : self._queries] *= scale
+            sin[:, : self._queries] *= scale
+        return cos, sin
+
+    def _grow(self) -> None:
+        """One chunk more, [CHUNK, cos and sin, turned and not, D]."""
+        start = self._table.shape[0]
+        cos, sin = rotation(self._frequencies, torch.arange(start, start + self.CHUNK))
+        sin[..., : sin.shape[-1] // 2].neg_()
+        still = torch.cat((torch.ones_like(cos), torch.zeros_like(sin)), dim=1)
+        chunk = torch.stack((torch.cat((cos, sin), dim=1), still), dim=2)
+        self._table = torch.cat((self._table, chunk.to(self._table.dtype)))
+
+
+def turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate-half over `heads` [R, n, D] with `cos` and signed `sin` [R, n, D]."""
+    rows, count, size = heads.shape
+    swapped = heads.view(rows, count, 2, size // 2).flip(2).view(rows, count, size)
+    return torch.addcmul(heads * cos, swapped, sin)

@@ -10,9 +10,7 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Self
 
-from torch import Tensor
-
-from engine.events import FinishReason, RunDecoded
+from engine.events import RunDecoded
 from engine.plan import Step, clean
 from engine.sampling import Picks
 from engine.session import Session
@@ -20,48 +18,51 @@ from engine.session import Session
 RUN = 8
 
 
-def ar(session: Session, prior: Tensor) -> Generator[Step, Tensor, FinishReason]:
-    """Decode from the last prefill logits `prior` [1, V]; the first token needs no pass."""
-    with _Run(session) as run:
-        while True:
-            token = run.add(session.sampler.pick(prior, (run.position,)))
-            if reason := session.ending(run.ids):
-                return reason
-            run.tell_when_full()
-            prior = yield clean((token,))
-            session.cache.commit(1)
+def ar(session: Session, first: Picks) -> Generator[Step, Picks, None]:
+    """Decode from the pick `first` after the prompt, which needed no pass of its own."""
+    with Run(session) as run:
+        seed = run.add(first)
+        while session.ended is None:
+            seed = yield from step(session, run, seed)
 
 
-class _Run:
+def step(session: Session, run: Run, seed: int) -> Generator[Step, Picks, int]:
+    """Put the decided token `seed` into the cache and decide the next."""
+    picks = yield clean((seed,), allowed=session.allowed())
+    session.commit(1)
+    return run.add(picks)
+
+
+class Run:
     """Tokens that are decided but not yet told; leaving the block tells them, however it is left."""
 
-    def __init__(self, session: Session) -> None:
-        self._session, self._size = session, 1
-        self.ids: tuple[int, ...] = ()
-        self._logprob: tuple[float, ...] = ()
-
-    @property
-    def position(self) -> int:
-        """Absolute position of the next token."""
-        return self._session.position + len(self.ids)
+    def __init__(self, session: Session, size: int = 1) -> None:
+        """The first run has `size` tokens, each further one twice as many, up to RUN."""
+        self._session, self._size = session, size
+        self._ids: list[int] = []
+        self._logprob: list[float] = []
+        self._picks: list[Picks] = []
 
     def add(self, picks: Picks) -> int:
-        """Take one pick; returns its id."""
-        self.ids += picks.ids
+        """Take one pick, and tell the run if it is as long as it should get; returns the id."""
+        session = self._session
+        session.take(picks.ids)
+        self._ids += picks.ids
         self._logprob += picks.logprob
-        return picks.ids[0]
-
-    def tell_when_full(self) -> None:
-        """Tell the run if it is as long as it should get."""
-        if len(self.ids) >= self._size:
+        if session.request.top_logprobs:
+            self._picks.append(picks)
+        if len(self._ids) >= self._size:
             self._size = min(RUN, 2 * self._size)
             self._tell()
+        return picks.ids[0]
 
     def _tell(self) -> None:
         session = self._session
-        if self.ids:
-            session.emit(RunDecoded(session.request.id, session.position, self.ids, self._logprob, session.claim()))
-            self.ids, self._logprob = (), ()
+        if self._ids:
+            session.alternatives(self._picks, len(self._ids))
+            ids, logprob = tuple(self._ids), tuple(self._logprob)
+            self._ids, self._logprob, self._picks = [], [], []
+            session.emit(RunDecoded(session.request.id, session.position, ids, logprob, session.claim()))
 
     def __enter__(self) -> Self:
         return self

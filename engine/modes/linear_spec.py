@@ -6,45 +6,48 @@ last kept one is output too, so every token is a causal pick and the text is tha
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
-from engine.events import FinishReason, RunDecoded, SpecRound
+from engine.events import RunDecoded, SpecRound
 from engine.plan import Lora, Step, clean, noisy
-from engine.sampling import Picks
+from engine.sampling import Picks, confidences
 from engine.session import Session
 
 
-def linear_spec(session: Session, prior: Tensor) -> Generator[Step, Tensor, FinishReason]:
-    """Decode from the last prefill logits `prior` [1, V], two passes a round (one at block length 1)."""
-    first = session.sampler.pick(prior, (session.position,))
-    session.emit(RunDecoded(session.request.id, session.position, first.ids, first.logprob, session.claim()))
-    seed = first.ids[0]
-    while True:
-        if reason := session.ending():
-            return reason
-        seed = yield from _round(session, seed)
+def linear_spec(session: Session, first: Picks) -> Generator[Step, Picks, None]:
+    """Decode from the pick `first` after the prompt, two passes a round (one at block length 1)."""
+    seed = begin(session, first)
+    while session.ended is None:
+        seed = yield from round_of(session, seed, session.request.block_length)
 
 
-def _round(session: Session, seed: int) -> Generator[Step, Tensor, int]:
-    """Draft, verify, output what holds; returns the next seed, which is output and not cached."""
-    drafted = yield from draft(session, seed)
+def begin(session: Session, first: Picks) -> int:
+    """Output the pick after the prompt; it is the first seed."""
+    session.take(first.ids)
+    session.alternatives((first,), 1)
+    run = RunDecoded(session.request.id, session.position, tuple(first.ids), tuple(first.logprob), session.claim())
+    session.emit(run)
+    return first.ids[0]
+
+
+def round_of(session: Session, seed: int, size: int) -> Generator[Step, Picks, int]:
+    """Draft `size` - 1 tokens, verify, output what holds; returns the next seed, which is output and not cached."""
+    drafted = yield from draft(session, seed, size)
     opened = opened_round(session, (seed, *drafted.ids), drafted)
     with session.interrupted(lambda: opened):
-        logits = yield clean(opened.draft)
-        picks = session.sampler.pick(logits, range(opened.start + 1, opened.start + 1 + len(opened.draft)))
+        picks = yield clean(opened.draft, allowed=session.allowed(drafted.ids))
     matched = leading_matches(drafted.ids, picks.ids)
-    emitted = session.clip(picks.ids[: matched + 1])
-    session.cache.commit(matched + 1)
+    kept = session.take(picks.ids[: matched + 1])
+    session.commit(kept)
+    session.alternatives((picks,), kept)
     session.emit(
         replace(
             opened,
-            verified=picks.ids,
+            verified=tuple(picks.ids),
             accepted=matched,
-            output=picks.ids[:emitted],
-            logprob=picks.logprob[:emitted],
+            output=tuple(picks.ids[:kept]),
+            logprob=tuple(picks.logprob[:kept]),
             forwards=session.claim(),
             complete=True,
         )
@@ -52,14 +55,12 @@ def _round(session: Session, seed: int) -> Generator[Step, Tensor, int]:
     return picks.ids[matched]
 
 
-def draft(session: Session, seed: int) -> Generator[Step, Tensor, Picks]:
+def draft(session: Session, seed: int, size: int) -> Generator[Step, Picks, Picks]:
     """One bidirectional pass over the seed and masks: picks for the positions after the seed, none at block length 1."""
-    masks = session.request.block_length - 1
-    if not masks:
-        return Picks((), ())
-    base = session.cache.committed
-    logits = yield noisy((seed, *[session.mask_id] * masks), Lora.ON)
-    return session.sampler.pick(logits[1:], range(base + 1, base + 1 + masks))
+    if size == 1:
+        return Picks([], [])
+    picks = yield noisy((seed, *(session.mask_id,) * (size - 1)), Lora.ON)
+    return picks.part(1)
 
 
 def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> SpecRound:
@@ -67,9 +68,9 @@ def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> S
     return SpecRound(
         generation=session.request.id,
         index=session.rounds,
-        start=session.cache.committed,
+        start=session.committed,
         draft=tokens,
-        draft_confidence=(1.0, *drafted.confidence),
+        draft_confidence=(1.0, *confidences(drafted.logprob)),
         verified=(),
         accepted=0,
         output=(),
@@ -79,7 +80,7 @@ def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> S
     )
 
 
-def leading_matches(drafted: tuple[int, ...], wanted: tuple[int, ...]) -> int:
+def leading_matches(drafted: Sequence[int], wanted: Sequence[int]) -> int:
     """How many leading drafts equal what the verifier wants at their positions."""
     for index, (left, right) in enumerate(zip(drafted, wanted, strict=False)):
         if left != right:

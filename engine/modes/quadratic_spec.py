@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
-from engine.events import FinishReason, RunDecoded
-from engine.modes.linear_spec import draft, leading_matches, opened_round
+from engine.modes.linear_spec import begin, draft, leading_matches, opened_round
 from engine.plan import Lora, Step, quadratic
 from engine.sampling import Picks
 from engine.session import Session
@@ -20,50 +17,50 @@ from engine.session import Session
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """A certain token (one causal pick) and the drafts after it."""
+    """A certain token (one causal pick, not yet output) and the drafts after it."""
 
     head: Picks
     drafted: Picks
 
 
-def quadratic_spec(session: Session, prior: Tensor) -> Generator[Step, Tensor, FinishReason]:
-    """Decode from the last prefill logits `prior` [1, V]: a start pass as in linear, then one pass a round."""
-    head = session.sampler.pick(prior, (session.position,))
-    if reason := session.ending(head.ids):
-        session.emit(RunDecoded(session.request.id, session.position, head.ids, head.logprob, session.claim()))
-        return reason
-    following = _Next(head, (yield from draft(session, head.ids[0])))
-    while True:
+def quadratic_spec(session: Session, first: Picks) -> Generator[Step, Picks, None]:
+    """Decode from the pick `first` after the prompt: a start pass as in linear, then one pass a round."""
+    if session.cut(first.ids)[1]:
+        begin(session, first)
+        return
+    following = _Next(first, (yield from draft(session, first.ids[0], session.request.block_length)))
+    while session.ended is None:
         following = yield from _round(session, following)
-        if reason := session.ending():
-            return reason
 
 
-def _round(session: Session, current: _Next) -> Generator[Step, Tensor, _Next]:
+def _round(session: Session, current: _Next) -> Generator[Step, Picks, _Next]:
     """One pass: output the drafts that hold, and the causal pick after them only if it ends the answer."""
-    opened = opened_round(session, current.head.ids + current.drafted.ids, current.drafted)
-    start, size = opened.start, len(opened.draft)
+    opened = opened_round(session, (*current.head.ids, *current.drafted.ids), current.drafted)
+    size = len(opened.draft)
     with session.interrupted(lambda: opened):
-        logits = yield quadratic(opened.draft, session.mask_id, Lora.ON)
-        picks = session.sampler.pick(logits[:size], range(start + 1, start + 1 + size))
-        accepted = 1 + leading_matches(current.drafted.ids, picks.ids)
-        masks = logits[size:].view(size, size - 1, -1)[accepted - 1] if size > 1 else logits[:0]
-        drafted = session.sampler.pick(masks, range(start + accepted + 1, start + accepted + size))
-    head = Picks(picks.ids[accepted - 1 : accepted], picks.logprob[accepted - 1 : accepted])
-    output = opened.draft[:accepted] + head.ids
-    output = output[: session.clip(output)]
-    if session.ending(output) is None:
-        output = opened.draft[:accepted]
-    session.cache.commit(accepted)
+        allowed = session.allowed(opened.draft)
+        picks = yield quadratic(opened.draft, session.mask_id, Lora.ON, None if allowed is None else allowed[1:])
+    accepted = 1 + leading_matches(current.drafted.ids, picks.ids[:size])
+    head = picks.part(accepted - 1, accepted)
+    kept = session.take(_output(session, (*opened.draft[:accepted], *head.ids)))
+    session.commit(min(accepted, kept))
+    session.alternatives((current.head, picks), kept)
     session.emit(
         replace(
             opened,
-            verified=picks.ids,
+            verified=tuple(picks.ids[:size]),
             accepted=accepted,
-            output=output,
-            logprob=(current.head.logprob + picks.logprob)[: len(output)],
+            output=(*opened.draft[:accepted], *head.ids)[:kept],
+            logprob=(*current.head.logprob, *picks.logprob)[:kept],
             forwards=session.claim(),
             complete=True,
         )
     )
-    return _Next(head, drafted)
+    masks = size + (accepted - 1) * (size - 1)
+    return _Next(head, picks.part(masks, masks + size - 1))
+
+
+def _output(session: Session, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading ones that are output now: the last only where the answer ends with it."""
+    count, reason = session.cut(tokens)
+    return tokens[:count] if reason else tokens[:-1]

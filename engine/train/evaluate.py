@@ -24,6 +24,7 @@ from engine.train.trainer import Recipe
 BLOCK_LENGTH = 16
 THRESHOLD = 0.9
 MAX_TOKENS = 160
+MODES = tuple(mode for mode in Mode if mode is not Mode.AUTO)
 _EXAM = 7_000_000  # seeds of exam questions, far from those of training examples
 
 
@@ -87,7 +88,7 @@ def answer(engine: Engine, model: LoadedModel, question: Task, mode: Mode, seed:
                 return Answer(model.tokenizer.decode(ids), event.tokens, event.forwards)
 
 
-def score(model: LoadedModel, questions: Sequence[Task], modes: Sequence[Mode] = tuple(Mode)) -> Iterator[Score]:
+def score(model: LoadedModel, questions: Sequence[Task], modes: Sequence[Mode] = MODES) -> Iterator[Score]:
     """One score per mode, `ar` first because the others are compared with it."""
     reference: list[str] = []
     for mode in sorted(modes, key=lambda mode: mode is not Mode.AR):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,20 +12,30 @@ from uuid import UUID, uuid4
 import torch
 from torch import Tensor
 
+from engine.cache import KVCache
 from engine.engine import Engine
 from engine.events import BlockDecoded, Event, Finished, FinishReason, RunDecoded, SpecRound
 from engine.forward import run
 from engine.model.checkpoint import LoadedModel
 from engine.model.network import Network
+from engine.model.weights import Weights
 from engine.modes import decode
+from engine.numeric import Strict
+from engine.pages import PagePool
 from engine.plan import Flag, Plan
 from engine.request import GenerationRequest, Mode, Sampling
+from engine.rules import RowRules
+from engine.sampling import sample
 from engine.session import Session
+from engine.stops import Stops
 from engine.tokenizer import Tokenizer
 from engine.train import vocabulary
 from tests.engine.small import small_network
 
 EXACT_MODES = (Mode.LINEAR_SPEC, Mode.QUADRATIC_SPEC)
+MODES = tuple(mode for mode in Mode if mode is not Mode.AUTO)
+"""The ways to decode; `auto` is a choice among them."""
+SAMPLING = tuple(field.name for field in fields(Sampling))
 
 
 @lru_cache(maxsize=1)
@@ -45,23 +56,23 @@ def model(seed: int = 0, vocab_size: int = 128, lora: bool = True, spread: float
 
 
 def asked(mode: Mode, prompt: Sequence[int] = (1, 5, 9), tokens: int = 24, **changes: Any) -> GenerationRequest:
-    """A request; `temperature`, `seed`, `block` and `stop` stand for longer names."""
+    """A request; `block`, `stop` and every field of `Sampling` may be given by name."""
     block = changes.pop("block", 8)
-    sampling = Sampling(changes.pop("temperature", 0.0), changes.pop("seed", 7), changes.pop("choice", 0))
-    fields: dict[str, Any] = {
+    sampling = {name: changes.pop(name) for name in SAMPLING if name in changes}
+    given: dict[str, Any] = {
         "id": uuid4(),
         "prompt": tuple(prompt),
         "mode": mode,
-        "modes_permitted": frozenset(Mode),
+        "modes_permitted": frozenset(MODES),
         "max_tokens": tokens,
-        "sampling": sampling,
+        "sampling": Sampling(**({"temperature": 0.0, "seed": 7} | sampling)),
         "block_length": block,
         "threshold": 0.9,
         "max_steps": block,
         "seed_first": True,
         "stop_ids": frozenset(changes.pop("stop", ())),
     }
-    return GenerationRequest(**(fields | changes))
+    return GenerationRequest(**(given | changes))
 
 
 def events_of(engine: Engine, *requests: GenerationRequest) -> dict[UUID, list[Event]]:
@@ -93,6 +104,25 @@ def finished(events: Sequence[Event]) -> Finished:
     return events[-1]
 
 
+def nameless(events: Sequence[Event]) -> list[str]:
+    """Events without the generation's id, for comparing two runs."""
+    return [repr(event).replace(str(event.generation), "") for event in events]
+
+
+def stepped(engine: Engine, request: GenerationRequest, steps: int) -> list[Event]:
+    """Submit and make `steps` steps."""
+    engine.submit(request)
+    return [event for _ in range(steps) for event in engine.step()]
+
+
+def drained(engine: Engine) -> list[Event]:
+    """Step until idle."""
+    found: list[Event] = []
+    while not engine.idle():
+        found += engine.step()
+    return found
+
+
 def play(
     given: LoadedModel,
     request: GenerationRequest,
@@ -100,31 +130,46 @@ def play(
     watch: Callable[[Session], None] = lambda session: None,
 ) -> tuple[list[Event], FinishReason]:
     """Drive a mode by hand: `rewrite` may change the logits of a pass, `watch` sees the session after it."""
-    session = Session(request, given.config)
+    pool = PagePool(given.config, pages=64, dtype=torch.float32)
+    session, weights, strict = begun(given, request, pool), Weights(given.network, torch.float32), Strict()
     passes = decode(session)
-    step = next(passes)
+    step = session.refill() or next(passes)
     while True:
-        plan = Plan.pack([(session.cache.committed, step)])
-        logits = rewrite(plan, run(given.network, plan, [session.cache]))
-        session.passed()
+        refilling = session.refill() is not None
+        session.cache.reserve(session.cache.filled + step.frame.clean)
+        plan = Plan.pack([(session.cache, step)], strict.row_multiple)
+        logits = rewrite(plan, run(weights, strict, plan, pool))
         try:
-            step = passes.send(logits)
-        except StopIteration as ended:
-            events = session.drain()
-            reason: FinishReason = ended.value
-            return [*events, session.finished(reason)], reason
+            if refilling:
+                session.refilled(step)
+                step = session.refill() or next(passes)
+            else:
+                session.passed()
+                step = passes.send(sample(logits, plan.picks, [session.ask(step)], given.config.mask_token_id)[0])
+        except StopIteration:
+            assert session.ended is not None
+            session.finish(session.ended)
+            return session.drain(), session.ended
         finally:
             watch(session)
+
+
+def begun(given: LoadedModel, request: GenerationRequest, pool: PagePool) -> Session:
+    """A session as the engine would open it, alone."""
+    vocab, tokens = given.config.vocab_size, given.tokenizer
+    think = (tokens.id_of("<think>"), tokens.id_of("</think>"))
+    stops = Stops(request.stop_ids, request.stop_strings, tokens.decode_bytes)
+    rules = RowRules(request, vocab, think)
+    return Session(request, KVCache(pool, b""), rules, stops, given.config.mask_token_id, lambda: 1)
 
 
 def drafter(choose: Callable[[int], int]) -> Callable[[Plan, Tensor], Tensor]:
     """A `rewrite` that makes every noisy row certain of `choose(absolute position)`."""
 
     def rewrite(plan: Plan, logits: Tensor) -> Tensor:
-        rows = plan.wanted()
-        changed = logits.clone()
-        for index, row in enumerate(rows.tolist()):
-            if int(plan.flags[row]) & Flag.NOISY:
+        changed, flags = logits.clone(), plan.field(2)
+        for index, row in enumerate(plan.wanted.tolist()):
+            if int(flags[row]) & Flag.NOISY:
                 changed[index] = torch.full_like(changed[index], -1e4)
                 changed[index, choose(int(plan.position[row]))] = 1e4
         return changed

@@ -13,7 +13,7 @@ from engine.plan import Flag, Plan
 from engine.request import Mode
 from engine.session import Session
 from tests.engine.harness import asked, decoded, drafter, finished, model, output, play
-from tests.engine.test_forward import prefilled
+from tests.engine.passes import Room
 
 PROMPT = (1, 5, 9)
 
@@ -62,11 +62,11 @@ def test_a_seeded_block_of_one_is_autoregression(temperature: float) -> None:
 def test_the_cache_is_that_of_a_causal_prefill(block: int, seed_first: bool) -> None:
     """After every pass the committed cache is, bit for bit, a causal prefill of prompt and blocks."""
 
+    room = Room()
+
     def watch(session: Session) -> None:
-        tokens = (*PROMPT, *session.output)
-        if session.cache.committed <= len(tokens):
-            whole = prefilled(tokens[: session.cache.committed])
-            assert torch.equal(session.cache.snapshot(), whole.snapshot())
+        whole = room.prefilled(session.tokens[: session.cache.filled])
+        assert torch.equal(session.cache.snapshot(), whole.snapshot())
 
     request = asked(Mode.DIFFUSION, PROMPT, tokens=20, block=block, seed_first=seed_first, threshold=0.2)
     play(model(), request, watch=watch)
@@ -139,7 +139,7 @@ def test_a_stop_id_behind_a_mask_does_not_end_the_block() -> None:
     """A stop id that was committed early waits for the masks before it."""
 
     def rewrite(plan: Plan, logits: Tensor) -> Tensor:
-        if not int(plan.flags[0]) & Flag.NOISY:
+        if not int(plan.field(2)[0]) & Flag.NOISY:
             return logits
         sure = torch.zeros_like(logits)
         sure[:, 50], sure[4, 42] = 3.0, 9.0

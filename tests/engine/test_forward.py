@@ -2,116 +2,116 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import torch
-from torch import Tensor
 
-from engine.cache import KVCache
-from engine.forward import numeric_fingerprint, run, settle_threads
-from engine.model.network import Network
-from engine.plan import Lora, Plan, Step, Want, clean, noisy, quadratic
+from engine.numeric import Arithmetic, Fast, Strict, numeric_fingerprint
+from engine.plan import Lora, clean, noisy, quadratic
 from tests.engine.harness import causal_attend, model
+from tests.engine.passes import PROMPT, Room
 
 NETWORK = model().network
-CONFIG = model().config
-PROMPT = tuple((7 * n) % 99 for n in range(300))
-
-
-def prefilled(tokens: tuple[int, ...], chunk: int = 128, network: Network = NETWORK) -> KVCache:
-    """A cache that holds `tokens`, written in passes of `chunk`."""
-    cache = KVCache(network.config)
-    for start in range(0, len(tokens), chunk):
-        part = tokens[start : start + chunk]
-        run(network, Plan.pack([(start, clean(part, Want.NONE))]), [cache])
-        cache.commit(len(part))
-    return cache
-
-
-def logits(step: Step, cache: KVCache, network: Network = NETWORK) -> Tensor:
-    """The step's logits on `cache`, alone in its plan."""
-    return run(network, Plan.pack([(cache.committed, step)]), [cache])
+JOBS = [
+    (PROMPT[:40], clean((9,))),
+    (PROMPT[3:290], noisy((8, *[100] * 7), Lora.ON)),
+    (PROMPT[:3], quadratic((1, 2, 3, 4, 5), 100, Lora.ON)),
+    (PROMPT[:130], noisy((100,) * 16, Lora.OFF)),
+    (PROMPT[5:70], clean((9,))),
+]
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 32, 100, 300])
 def test_prefill_does_not_feel_its_chunks(chunk: int) -> None:
     """Keys, values and the next logits are the same bits however the prompt is cut."""
-    settle_threads()
-    tokens = PROMPT[: 300 if chunk > 1 else 40]
-    whole, cut = prefilled(tokens), prefilled(tokens, chunk)
+    room, tokens = Room(), PROMPT[: 300 if chunk > 1 else 40]
+    whole, cut = room.prefilled(tokens), room.prefilled(tokens, chunk)
     assert torch.equal(whole.snapshot(), cut.snapshot())
-    assert torch.equal(logits(clean((5,)), whole), logits(clean((5,)), cut))
+    assert torch.equal(room.run((whole, clean((5,)))), room.run((cut, clean((5,)))))
 
 
 def test_one_row_equals_many() -> None:
     """Verifying a block gives each row the very bits that single steps give."""
-    cache, single = prefilled(PROMPT[:250]), prefilled(PROMPT[:250])
-    block = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8)
-    together = logits(clean(block), cache)
+    room, block = Room(), (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8)
+    cache, single = room.prefilled(PROMPT[:250]), room.prefilled(PROMPT[:250])
+    together = room.run((cache, clean(block)))
     for index, token in enumerate(block):
-        assert torch.equal(logits(clean((token,)), single)[0], together[index])
-        single.commit(1)
-    cache.commit(len(block))
+        assert torch.equal(room.run((single, clean((token,))))[0], together[index])
+        single.keep(1, (*PROMPT[:250], *block))
+    cache.keep(len(block), (*PROMPT[:250], *block))
     assert torch.equal(cache.snapshot(), single.snapshot())
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (1, 3, 0, 4, 2), (2, 0, 4)])
 def test_a_sequence_does_not_feel_its_neighbours(order: tuple[int, ...]) -> None:
     """Every row of a mixed plan, drafts included, gives the bits that it gives alone."""
-    jobs = [
-        (PROMPT[:40], clean((9,))),
-        (PROMPT[3:290], noisy((8, *[100] * 7), Lora.ON)),
-        (PROMPT[:3], quadratic((1, 2, 3, 4, 5), 100, Lora.ON)),
-        (PROMPT[:130], noisy((100,) * 16, Lora.OFF)),
-    ]
-    chosen = [jobs[index] for index in order]
-    caches = [prefilled(tokens) for tokens, _ in chosen]
-    steps = [(cache.committed, step) for cache, (_, step) in zip(caches, chosen, strict=True)]
-    mixed = run(NETWORK, Plan.pack(steps), caches)
-    alone = torch.cat([logits(step, prefilled(tokens)) for tokens, step in chosen])
-    assert torch.equal(mixed, alone)
+    room = Room()
+    chosen = [(room.prefilled(tokens), step) for tokens, step in map(JOBS.__getitem__, order)]
+    mixed = room.run(*chosen)
+    assert torch.equal(mixed, torch.cat([room.run(job) for job in chosen]))
 
 
-def test_noisy_rows_leave_the_cache_as_it_was() -> None:
-    """A denoise step changes no byte of the cache; a quadratic step touches the slots of its drafts alone."""
-    cache = prefilled(PROMPT[:60])
-    cache.reserve(256)
-    before = torch.cat(cache._chunks).clone()
-    logits(noisy((100,) * 16, Lora.ON), cache)
-    assert torch.equal(torch.cat(cache._chunks), before)
-    logits(quadratic((1, 2, 3), 100, Lora.ON), cache)
-    changed = (torch.cat(cache._chunks) != before).any(-1).flatten(0, -2).any(0)
-    assert changed.nonzero().flatten().tolist() == [60, 61, 62]
+@pytest.mark.parametrize("arithmetic", [Strict(), Fast(torch.float32)], ids=["strict", "fast"])
+def test_noisy_rows_leave_every_page_as_it_was(arithmetic: Arithmetic) -> None:
+    """A denoise step changes no byte of the pool; a quadratic step touches the slots of its drafts alone."""
+    room = Room(arithmetic=arithmetic)
+    cache, other = room.prefilled(PROMPT[:60]), room.prefilled(PROMPT[:33])
+    assert cache.reserve(256)
+
+    def digest() -> str:
+        return hashlib.sha256(room.pool.kv.numpy().tobytes()).hexdigest()
+
+    before, held = digest(), room.pool.kv.clone()
+    room.run((cache, noisy((100,) * 16, Lora.ON)), (other, noisy((100,) * 16, Lora.OFF)))
+    assert digest() == before
+    room.run((cache, quadratic((1, 2, 3), 100, Lora.ON)), (other, noisy((100,) * 5, Lora.OFF)))
+    changed = (room.pool.kv != held).flatten(3).any(-1).any(0).nonzero().tolist()
+    assert changed == [[cache.pages[1], 28], [cache.pages[1], 29], [cache.pages[1], 30]]
 
 
 def test_the_drafter_lora_changes_drafts_only() -> None:
     """Noisy logits differ with the LoRA on; causal rows of the same plan do not."""
-    cache = prefilled(PROMPT[:20])
-    on, off = (logits(noisy((5, 100, 100), lora), cache) for lora in (Lora.ON, Lora.OFF))
+    room = Room()
+    cache = room.prefilled(PROMPT[:20])
+    on, off = (room.run((cache, noisy((5, 100, 100), lora))) for lora in (Lora.ON, Lora.OFF))
     assert not torch.allclose(on, off)
-    on, off = (logits(quadratic((5, 6), 100, lora), cache) for lora in (Lora.ON, Lora.OFF))
+    on, off = (room.run((cache, quadratic((5, 6), 100, lora))) for lora in (Lora.ON, Lora.OFF))
     assert torch.equal(on[:2], off[:2]) and not torch.allclose(on[2:], off[2:])
 
 
-def test_a_pass_is_the_network() -> None:
-    """Tiles and chunks compute the network's plain forward, to rounding."""
+@pytest.mark.parametrize("arithmetic", [Strict(), Fast(torch.float32)], ids=["strict", "fast"])
+def test_a_pass_is_the_network(arithmetic: Arithmetic) -> None:
+    """Either policy computes the network's plain forward, to rounding."""
+    room = Room(arithmetic=arithmetic)
     tokens = torch.tensor(PROMPT[:290])
-
     plain = NETWORK.logits(NETWORK(tokens, torch.arange(290), causal_attend))
-    found = run(NETWORK, Plan.pack([(0, clean(PROMPT[:290]))]), [KVCache(CONFIG)])
+    found = room.run((room.prefilled(()), clean(PROMPT[:290])))
     torch.testing.assert_close(found, plain, rtol=1e-3, atol=1e-3)
 
 
+def test_fast_is_strict_to_rounding() -> None:
+    """Both policies give every row of a mixed plan the same logits, to rounding: they share one visibility rule."""
+    found = []
+    for arithmetic in (Strict(), Fast(torch.float32)):
+        room = Room(arithmetic=arithmetic)
+        found.append(room.run(*[(room.prefilled(tokens), step) for tokens, step in JOBS]))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
 def test_the_fingerprint_names_the_arithmetic() -> None:
-    """The fingerprint is stable and follows the thread count, which can change a sum."""
+    """The fingerprint is stable and follows policy, dtype and the thread count, any of which can change a sum."""
     threads = torch.get_num_threads()
+    strict = Strict()
     try:
         torch.set_num_threads(1)
-        one, again = numeric_fingerprint(), numeric_fingerprint()
+        one, again = numeric_fingerprint(strict), numeric_fingerprint(strict)
+        others = {numeric_fingerprint(Fast(dtype)) for dtype in (torch.float32, torch.bfloat16)}
         torch.set_num_threads(2)
-        assert one == again != numeric_fingerprint()
+        assert one == again != numeric_fingerprint(strict)
     finally:
         torch.set_num_threads(threads)
-    assert len(bytes.fromhex(one)) == 32
+    assert len(bytes.fromhex(one)) == 32 and len(others | {one}) == 3
 
 
 def test_strict_limits_threads() -> None:
@@ -119,7 +119,7 @@ def test_strict_limits_threads() -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(8)
-        settle_threads()
+        Strict()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from engine.events import Finished, FinishReason, SpecRound
 from engine.request import Mode
 from engine.session import Session
-from tests.engine.harness import EXACT_MODES, asked, decoded, drafter, finished, model, output, play
-from tests.engine.test_forward import prefilled
+from tests.engine.harness import EXACT_MODES, MODES, asked, decoded, drafter, finished, model, output, play
+from tests.engine.passes import Room
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
 
@@ -113,20 +114,19 @@ def test_a_drafter_that_is_sometimes_right(mode: Mode) -> None:
 @pytest.mark.parametrize("mode", [Mode.AR, *EXACT_MODES])
 def test_the_cache_is_that_of_a_causal_prefill(mode: Mode) -> None:
     """After every pass the committed cache is, bit for bit, a causal prefill of the tokens so far."""
-    truth = reference((1, 5, 9), 0.8)
-    lengths = set()
+    truth, room, lengths = reference((1, 5, 9), 0.8), Room(), set()
 
     def watch(session: Session) -> None:
-        committed = session.cache.committed
-        lengths.add(committed)
-        assert bool((session.cache.snapshot() == prefilled((1, 5, 9, *truth)[:committed]).snapshot()).all())
+        filled = session.cache.filled
+        lengths.add(filled)
+        assert torch.equal(session.cache.snapshot(), room.prefilled((1, 5, 9, *truth)[:filled]).snapshot())
 
     half = drafter(lambda p: truth[p - 3] if p % 4 else 1)
     play(model(), asked(mode, tokens=20, temperature=0.8, block=6), half, watch)
     assert len(lengths) > 4
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_literal_mask_id_is_an_ordinary_token(mode: Mode) -> None:
     """A prompt that holds the mask id is served in every mode, and the mask id is never output."""
     prompt = (100, 5, 100, 100)

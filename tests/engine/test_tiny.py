@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from engine.model.checkpoint import load
 from engine.request import Mode
 from engine.train.evaluate import exam, score
+from tests.engine.harness import MODES
 from tests.engine.small import TINY
 
 
@@ -24,7 +25,7 @@ def test_the_card_is_of_these_weights() -> None:
     """The card names the digest of the weights beside it, the command that made them and their scores in every mode."""
     card = (TINY / "README.md").read_text()
     assert load(TINY).weights_digest in card
-    assert "palimpsest train" in card and all(f"`{mode}`" in card for mode in Mode)
+    assert "palimpsest train" in card and all(f"`{mode}`" in card for mode in MODES)
 
 
 def test_it_can_draft() -> None:

@@ -8,6 +8,9 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.forward import run
 from engine.model.network import Network
+from engine.model.weights import Weights
+from engine.numeric import Strict
+from engine.pages import PagePool
 from engine.plan import Lora, Plan, clean, noisy
 from engine.train.objective import Masking, _attention, corrupt, joint_losses, visibility
 from tests.engine.small import small_network
@@ -73,13 +76,17 @@ def test_training_sees_what_decoding_computes() -> None:
     masked = torch.rand(16, generator=generator) < 0.6
     noisy_ids = torch.where(masked, network.config.mask_token_id, clean_ids)
     trained, _ = _dual(network, noisy_ids, clean_ids)
+    weights, strict = Weights(network, torch.float32), Strict()
     for start in range(0, 16, BLOCK):
-        cache = KVCache(network.config)
+        pool = PagePool(network.config, 4, torch.float32)
+        cache = KVCache(pool, b"")
+        assert cache.reserve(start + BLOCK)
         if start:
-            run(network, Plan.pack([(0, clean(clean_ids[:start].tolist()))]), [cache])
-            cache.commit(start)
+            before = clean_ids[:start].tolist()
+            run(weights, strict, Plan.pack([(cache, clean(before))], strict.row_multiple), pool)
+            cache.keep(start, before)
         step = noisy(noisy_ids[start : start + BLOCK].tolist(), Lora.OFF)
-        found = run(network, Plan.pack([(start, step)]), [cache])
+        found = run(weights, strict, Plan.pack([(cache, step)], strict.row_multiple), pool)
         assert torch.allclose(found, trained[start : start + BLOCK], atol=1e-4)
 
 

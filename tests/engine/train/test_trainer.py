@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from engine.model.checkpoint import digest, load
-from engine.request import Mode
+from engine.train.evaluate import MODES
 from engine.train.run import run
 from engine.train.trainer import Progress, Recipe, Stage, train
 
@@ -53,4 +53,4 @@ def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
     card = (tmp_path / "model" / "README.md").read_text()
     assert load(tmp_path / "model").weights_digest in card
     assert "--causal-steps 3 --joint-steps 2 --batch 2 --seed 1" in card
-    assert all(f"{mode} " in printed.getvalue() for mode in Mode)
+    assert all(f"{mode} " in printed.getvalue() for mode in MODES)

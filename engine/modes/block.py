@@ -1,0 +1,140 @@
+"""A diffusion block being denoised, with its whole story: every step, what was kept when, and the causal pass's opinion."""
+
+from __future__ import annotations
+
+from engine.events import BlockDecoded, DenoiseStep
+from engine.gates import BlockFacts, Ruling, recorded_mean, recorded_min
+from engine.request import Mode
+from engine.sampling import Picks, confidences
+from engine.session import Session
+
+
+class Block:
+    """One block from absolute position `session.committed` on; `prior` is the causal pick for its first token."""
+
+    def __init__(self, session: Session, prior: Picks) -> None:
+        size = session.request.block_length
+        self._session, self._start, self.prior = session, session.committed, prior
+        self.tokens = [session.mask_id] * size
+        self._masked = [True] * size
+        self._confidence = [0.0] * size
+        self._steps: list[DenoiseStep] = []
+        self._logprob: tuple[float, ...] = ()
+        self._agreement: tuple[bool, ...] = ()
+        self._attempt = self._revisions = self._earlier = 0
+        if session.request.seed_first:
+            self.tokens[0], self._masked[0], self._confidence[0] = prior.ids[0], False, 1.0
+        self._open(session.request.threshold, session.request.max_steps)
+
+    def _open(self, threshold: float | None, steps: int) -> None:
+        """Denoising begins, or begins again, over the positions that are masked now."""
+        self._threshold, self._most = threshold, steps
+        self._masks, self._done = sum(self._masked), 0
+
+    def unresolved(self) -> bool:
+        """Whether denoising must go on: some position is masked, and no stop id stands before the first masked one."""
+        if True not in self._masked:
+            return False
+        return self._session.request.stop_ids.isdisjoint(self.tokens[: self._masked.index(True)])
+
+    def denoise(self, picks: Picks) -> None:
+        """Keep the proposals of one step."""
+        found = confidences(picks.logprob)
+        confidence = tuple(value if masked else 0.0 for value, masked in zip(found, self._masked, strict=True))
+        proposal = tuple(new if masked else old for new, old, masked in zip(picks.ids, self.tokens, self._masked, strict=True))
+        committed = self._choose(confidence)
+        if self._done:
+            self._revisions += sum(new != old for new, old in zip(proposal, self._steps[-1].proposal, strict=True))
+        self._steps.append(DenoiseStep(tuple(self._masked), proposal, confidence, committed))
+        self._done += 1
+        for index, chosen in enumerate(committed):
+            if chosen:
+                self.tokens[index], self._masked[index] = proposal[index], False
+                self._confidence[index] = confidence[index]
+
+    def _choose(self, confidence: tuple[float, ...]) -> tuple[bool, ...]:
+        """The best masked positions, lowest first among equals: as many as are due and, by threshold, all that reach it."""
+        threshold = self._threshold
+        ranked = sorted((-value, index) for index, value in enumerate(confidence) if self._masked[index])
+        if self._done + 1 >= self._most:
+            due = len(ranked)
+        elif threshold is None:
+            due = self._masks // self._most + (self._done < self._masks % self._most)
+        else:
+            due = max(1, sum(-negative >= threshold for negative, _ in ranked))
+        chosen = {index for _, index in ranked[:due]}
+        return tuple(index in chosen for index in range(len(confidence)))
+
+    def fill(self) -> None:
+        """Positions behind a stop id that were never resolved repeat it; they are not output."""
+        if True not in self._masked:
+            return
+        stop = next(token for token in self.tokens if token in self._session.request.stop_ids)
+        self.tokens = [stop if masked else token for token, masked in zip(self.tokens, self._masked, strict=True)]
+
+    def score(self, picks: Picks) -> None:
+        """What the causal pass over the whole block thinks of each token."""
+        prior = self.prior
+        first = prior.logprob[0] if prior.ids[0] == self.tokens[0] else prior.last_logprob(self.tokens[0])
+        self._logprob = (first, *picks.scored[:-1])
+        wanted = (prior.ids[0], *picks.ids[:-1])
+        self._agreement = tuple(left == right for left, right in zip(wanted, self.tokens, strict=True))
+
+    def refine(self, ruling: Ruling) -> None:
+        """Mask again what would be output and was committed below the ruling's threshold, the least certain at any rate."""
+        kept, _ = self._session.cut(self.tokens)
+        least = min(self._confidence[:kept])
+        again = [
+            index < kept and (value < ruling.threshold or value == least < 1) for index, value in enumerate(self._confidence)
+        ]
+        self._masked = again
+        self.tokens = [self._session.mask_id if masked else token for token, masked in zip(self.tokens, again, strict=True)]
+        self._confidence = [0.0 if masked else value for value, masked in zip(self._confidence, again, strict=True)]
+        self._revisions += sum(again)
+        self._attempt += 1
+        self._earlier += len(self._steps)
+        self._steps = []
+        self._open(ruling.threshold, max(1, ruling.steps))
+
+    def facts(self) -> BlockFacts:
+        """The figures a gate may see: of the tokens that the answer would gain."""
+        kept, _ = self._session.cut(self.tokens)
+        logprob, confidence = self._logprob[:kept], self._confidence[:kept]
+        return BlockFacts(
+            index=self._session.blocks,
+            start=self._start,
+            mode=Mode.DIFFUSION.value,
+            tokens=kept,
+            attempt=self._attempt,
+            steps=self._earlier + len(self._steps),
+            revisions=self._revisions,
+            logprob_mean=recorded_mean(logprob),
+            logprob_min=recorded_min(logprob),
+            confidence_mean=recorded_mean(confidence),
+            confidence_min=recorded_min(confidence),
+            agreement=recorded_mean(self._agreement[:kept]),
+        )
+
+    def unfinished(self) -> BlockDecoded | None:
+        """What is known of a block that was cut short, if any step was made."""
+        return self._event((), (), 0, claimed=0) if self._steps else None
+
+    def event(self, emitted: int) -> BlockDecoded:
+        """The whole block, scored; `emitted` of its tokens are output, none of a block that the gate turned down."""
+        return self._event(self._logprob, self._agreement, emitted, self._session.claim())
+
+    def _event(self, logprob: tuple[float, ...], agreement: tuple[bool, ...], emitted: int, claimed: int) -> BlockDecoded:
+        return BlockDecoded(
+            generation=self._session.request.id,
+            index=self._session.blocks,
+            start=self._start,
+            seeded=self._session.request.seed_first,
+            steps=tuple(self._steps),
+            tokens=tuple(self.tokens),
+            commit_confidence=tuple(self._confidence),
+            verifier_logprob=logprob,
+            agreement=agreement,
+            emitted=emitted,
+            forwards=claimed,
+            complete=True,
+        )

@@ -1,0 +1,122 @@
+"""Numeric policies: how a pass multiplies, attends and rounds, and what to call it in a record.
+
+`strict`: float32, linears in tiles of 32 rows, attention in calls of 32 queries by 256 keys. A row's logits depend on its own
+sequence alone, never on its neighbours or on where it stands. Elementwise kernels of torch round differently in a vector's
+ragged tail; whole tiles on at most `STRICT_THREADS` threads never leave one.
+
+`fast`: bfloat16 where the processor has it, whatever matmul the library likes, one padded attention call per group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
+from torch import Tensor
+
+import kernels
+from engine.attend import GroupedAttention, TiledAttention
+from engine.model.weights import Attend, Products
+from engine.pages import PagePool
+from engine.plan import Plan
+from engine.request import Numeric
+from kernels.linear import TILE, tiled_linear
+from kernels.norm import paired_rms_norm, rms_norm_reference
+
+STRICT_THREADS = 2
+
+
+class Arithmetic(Products, Protocol):
+    """What a numeric policy decides; `row_multiple` rows are packed into a pass, or a multiple of it."""
+
+    numeric: Numeric
+    dtype: torch.dtype
+    row_multiple: int
+
+    def attention(self, plan: Plan, pool: PagePool) -> Attend:
+        """The visibility rule of one pass, ready to be asked layer by layer."""
+
+
+class Strict:
+    """Exact: same bits alone or in any company. Lowers torch's thread count, process-wide, to what it can vouch for."""
+
+    numeric = Numeric.STRICT
+    dtype = torch.float32
+    row_multiple = TILE
+
+    def __init__(self) -> None:
+        if torch.get_num_threads() > STRICT_THREADS:
+            torch.set_num_threads(STRICT_THREADS)
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """In tiles of 32 rows."""
+        return tiled_linear(x, weight)
+
+    def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        """By its definition."""
+        return rms_norm_reference(x, weight, eps)
+
+    def attention(self, plan: Plan, pool: PagePool) -> Attend:
+        """In calls of fixed shape."""
+        return TiledAttention(plan, pool)
+
+
+class Fast:
+    """Quick: bits may depend on the batch."""
+
+    numeric = Numeric.FAST
+    row_multiple = 1
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        """`dtype` None: bfloat16 if the processor multiplies it natively, else float32."""
+        self.dtype = dtype or (torch.bfloat16 if _has_bfloat16() else torch.float32)
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """As the library likes."""
+        return F.linear(x, weight)
+
+    def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        """By the library's LayerNorm."""
+        return paired_rms_norm(x, weight, eps)
+
+    def attention(self, plan: Plan, pool: PagePool) -> Attend:
+        """In one call per group."""
+        return GroupedAttention(plan, pool)
+
+
+def arithmetic(numeric: Numeric) -> Arithmetic:
+    """The policy of that name as this machine can do it."""
+    return Strict() if numeric is Numeric.STRICT else Fast()
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As records write it: `float32`, `bfloat16`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def numeric_fingerprint(chosen: Arithmetic) -> str:
+    """SHA-256 in hex over all that, beside weights and request, may change a token: equal fingerprints replay exactly."""
+    digest = hashlib.sha256()
+    facts = (
+        "cpu",
+        torch.__version__,
+        torch.get_num_threads(),
+        dtype_name(chosen.dtype),
+        chosen.numeric,
+        torch.backends.cpu.get_cpu_capability(),
+        version("llguidance"),
+    )
+    digest.update("\n".join(map(str, facts)).encode())
+    for folder in sorted(kernels.__path__):
+        for source in sorted(Path(folder).glob("*.py")):
+            digest.update(source.name.encode() + b"\0" + hashlib.sha256(source.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _has_bfloat16() -> bool:
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))

@@ -1,0 +1,150 @@
+"""Who runs in the next pass. There is no prefill phase and no decode phase: every generation just wants some rows next.
+
+First come, first served, by whole requests: the line waits while `running` generations run or pages are short. Among the
+running, whoever has waited longest for a pass comes first, until the pass has `rows` rows. If pages run out, the youngest gives
+its own back and stands at the head of the line; its tokens are kept, and its keys and values are computed again later. The
+oldest therefore always advances.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from engine.events import NoteKind
+from engine.modes import Passes
+from engine.pages import PAGE, PagePool
+from engine.plan import Step
+from engine.request import MAX_BLOCK
+from engine.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much one engine takes on: pages of cache, generations at once and in line, rows in a pass."""
+
+    pages: int = 4096
+    running: int = 64
+    waiting: int = 1024
+    rows: int = 1024
+
+    @property
+    def positions(self) -> int:
+        """The longest sequence that the cache can hold, its last block included."""
+        return self.pages * PAGE - MAX_BLOCK
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """A generation between two of its passes: it waits for the picks of `wanted`. `order` counts arrivals."""
+
+    session: Session
+    passes: Passes
+    wanted: Step
+    order: int
+
+    @property
+    def id(self) -> UUID:
+        """The generation's id."""
+        return self.session.request.id
+
+    def next(self) -> tuple[Step, bool]:
+        """The step that it needs next, and whether that only fills its cache."""
+        refill = self.session.refill()
+        return (self.wanted, False) if refill is None else (refill, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One generation's part of a pass."""
+
+    live: Live
+    step: Step
+    refill: bool
+
+
+class Scheduler:
+    """The running and the preempted generations of one engine; owned by its thread."""
+
+    def __init__(self, pool: PagePool, capacity: Capacity) -> None:
+        self._pool, self._capacity = pool, capacity
+        self._running: dict[UUID, Live] = {}
+        self._preempted: deque[Live] = deque()
+
+    def __iter__(self) -> Iterator[Live]:
+        """All generations that have begun."""
+        yield from (*self._running.values(), *self._preempted)
+
+    def has_room(self, prompt_tokens: int) -> bool:
+        """Whether a newcomer may begin now, behind those that were preempted."""
+        if self._preempted or len(self._running) >= self._capacity.running:
+            return False
+        return not self._running or self._spare() >= _pages(prompt_tokens)
+
+    def _spare(self) -> int:
+        """Pages that none of the running will need for the tokens it already knows, however little of them is cached yet."""
+        lacking = (_pages(len(live.session.tokens)) - len(live.session.cache.pages) for live in self._running.values())
+        return self._pool.available - sum(max(0, pages) for pages in lacking)
+
+    def begin(self, live: Live) -> None:
+        """A newcomer runs from now on."""
+        self._running[live.id] = live
+
+    def end(self, live: Live) -> None:
+        """It is over: its pages are free for others."""
+        self._running.pop(live.id, None)
+        if live in self._preempted:
+            self._preempted.remove(live)
+        live.session.cache.drop()
+
+    def turns(self) -> list[Turn]:
+        """The next pass. Those that take part go to the end of the queue."""
+        self._readmit()
+        turns: dict[UUID, Turn] = {}
+        rows = self._capacity.rows
+        for live in list(self._running.values()):
+            if live.id not in self._running:
+                continue
+            step, refill = live.next()
+            if turns and step.frame.size > rows:
+                continue
+            if self._reserve(live, step, turns):
+                turns[live.id] = Turn(live, step, refill)
+                rows -= step.frame.size
+        for key in turns:
+            self._running[key] = self._running.pop(key)
+        return list(turns.values())
+
+    def _readmit(self) -> None:
+        """Those that were preempted run again as soon as their pages can be had."""
+        while self._preempted and len(self._running) < self._capacity.running:
+            live = self._preempted[0]
+            if self._running and self._spare() < _pages(live.session.committed):
+                return
+            self._running[live.id] = self._preempted.popleft()
+            live.session.resume()
+
+    def _reserve(self, live: Live, step: Step, turns: dict[UUID, Turn]) -> bool:
+        """Get the pages for a step, from the youngest if need be; False when that is the generation itself."""
+        cache = live.session.cache
+        while not cache.reserve(cache.filled + step.frame.clean):
+            youngest = max(self._running.values(), key=lambda other: other.order)
+            turns.pop(youngest.id, None)
+            self._preempt(youngest)
+            if youngest is live:
+                return False
+        return True
+
+    def _preempt(self, live: Live) -> None:
+        del self._running[live.id]
+        live.session.note(NoteKind.PREEMPTED, f"pages ran out: {live.session.cache.filled} positions are given up")
+        live.session.cache.drop()
+        place = next((place for place, other in enumerate(self._preempted) if other.order > live.order), len(self._preempted))
+        self._preempted.insert(place, live)
+
+
+def _pages(tokens: int) -> int:
+    """Pages for so many positions and a block more."""
+    return -(-(tokens + MAX_BLOCK) // PAGE)

@@ -1,0 +1,45 @@
+"""Single passes by hand: a pool, weights and an arithmetic, without engine, scheduler or mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.cache import KVCache
+from engine.forward import run
+from engine.model.network import Network
+from engine.model.weights import Weights
+from engine.numeric import Arithmetic, Strict
+from engine.pages import PagePool
+from engine.plan import Plan, Step, Want, clean
+from tests.engine.harness import model
+
+PROMPT = tuple((7 * n) % 99 for n in range(300))
+
+
+class Room:
+    """Where passes over some sequences run, one after another."""
+
+    def __init__(self, network: Network | None = None, arithmetic: Arithmetic | None = None, pages: int = 64) -> None:
+        network = network or model().network
+        self.arithmetic = arithmetic or Strict()
+        self.weights = Weights(network, self.arithmetic.dtype)
+        self.pool = PagePool(network.config, pages, self.arithmetic.dtype)
+
+    def run(self, *steps: tuple[KVCache, Step]) -> Tensor:
+        """One pass; the logits of the wanted rows, in the order of the steps."""
+        for cache, step in steps:
+            assert cache.reserve(cache.filled + step.frame.clean)
+        with torch.inference_mode():
+            return run(self.weights, self.arithmetic, Plan.pack(steps, self.arithmetic.row_multiple), self.pool)
+
+    def prefilled(self, tokens: Sequence[int], chunk: int = 128) -> KVCache:
+        """A cache that holds `tokens`, written in passes of `chunk`."""
+        cache = KVCache(self.pool, b"")
+        for start in range(0, len(tokens), chunk):
+            part = tokens[start : start + chunk]
+            self.run((cache, clean(part, Want.NONE)))
+            cache.keep(len(part), tokens)
+        return cache
