@@ -33,6 +33,7 @@ class Kind(IntEnum):
     DELIVERY = 9
     REQUEST_CLOSE = 10
     REQUEST_ABANDONED = 11
+    ALTERNATIVES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,24 @@ class RequestOpen:
     instance: UUID = field(metadata=at(19, UUID16))
     """The gateway process that served the request."""
     dialect: str = field(metadata=at(20, TEXT))
+    top_p: float = field(metadata=at(21, FLOAT))
+    top_k: int = field(metadata=at(22, UINT))
+    min_p: float = field(metadata=at(23, FLOAT))
+    presence_penalty: float = field(metadata=at(24, FLOAT))
+    frequency_penalty: float = field(metadata=at(25, FLOAT))
+    repetition_penalty: float = field(metadata=at(26, FLOAT))
+    top_logprobs: int = field(metadata=at(27, UINT))
+    think_budget: int | None = field(metadata=at(28, forms.maybe(UINT)))
+    stop_strings: tuple[str, ...] = field(metadata=at(29, TEXTS))
+    stop_ids: tuple[int, ...] = field(metadata=at(30, IDS))
+    constraint_kind: str = field(metadata=at(31, TEXT))
+    """The language of `constraint_source`; empty when the answer is not constrained."""
+    constraint_source: str = field(metadata=at(32, TEXT))
+    gated: bool = field(metadata=at(33, BOOL))
+
+    def __post_init__(self) -> None:
+        if self.constraint_source and not self.constraint_kind:
+            raise InvalidRecord("a constraint has a source but names no language")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +211,17 @@ class DecodeRun:
 
 @dataclass(frozen=True, slots=True)
 class GateVerdict:
-    """Kind 7: the figures a quality gate saw for one block, and its verdict."""
+    """Kind 7: the figures a quality gate saw for one unit, and its verdict with the rule that gave it.
+
+    `block_index` counts the gated units of the request; `start` is the absolute position of the unit's first token.
+    """
 
     block_index: int = field(metadata=at(1, UINT))
     names: tuple[str, ...] = field(metadata=at(2, TEXTS))
     values: tuple[float, ...] = field(metadata=at(3, FLOATS))
     verdict: str = field(metadata=at(4, TEXT))
+    start: int = field(metadata=at(5, UINT))
+    rule: str = field(metadata=at(6, TEXT))
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values):
@@ -250,16 +274,33 @@ class RequestAbandoned:
     last_seq: int = field(metadata=at(2, UINT))
 
 
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """Kind 12: the likeliest tokens of consecutive output positions from `start` on, `width` per position, best first.
+
+    They are no output: the ids of the answer are in the records of kinds 4, 5 and 6.
+    """
+
+    start: int = field(metadata=at(1, UINT))
+    width: int = field(metadata=at(2, UINT))
+    ids: tuple[int, ...] = field(metadata=at(3, IDS))
+    logprob: tuple[float, ...] = field(metadata=at(4, FLOATS))
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or len(self.ids) % self.width or len(self.ids) != len(self.logprob):
+            raise InvalidRecord("alternatives have one id and one log-probability per position and rank")
+
+
 Body: TypeAlias = (
     RequestOpen | PromptBody | PolicyDecision | BlockTrace | SpecRounds | DecodeRun
-    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned
+    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives
 )  # fmt: skip
 
 BODIES: dict[Kind, type[Body]] = {
     Kind.REQUEST_OPEN: RequestOpen, Kind.PROMPT_BODY: PromptBody, Kind.POLICY_DECISION: PolicyDecision,
     Kind.BLOCK: BlockTrace, Kind.SPEC_ROUNDS: SpecRounds, Kind.DECODE_RUN: DecodeRun, Kind.GATE: GateVerdict,
     Kind.ENGINE_NOTE: EngineNote, Kind.DELIVERY: Delivery, Kind.REQUEST_CLOSE: RequestClose,
-    Kind.REQUEST_ABANDONED: RequestAbandoned,
+    Kind.REQUEST_ABANDONED: RequestAbandoned, Kind.ALTERNATIVES: Alternatives,
 }  # fmt: skip
 _KINDS = {body: kind for kind, body in BODIES.items()}
 

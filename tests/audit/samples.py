@@ -14,6 +14,7 @@ from audit.keys import KeyStore, Signer
 from audit.merkle import CompactRange
 from audit.records import (
     SCHEMA,
+    Alternatives,
     BlockTrace,
     Body,
     DecodeRun,
@@ -61,7 +62,9 @@ SAMPLES: dict[Kind, Body] = {
         numeric="strict", dtype="float32", fingerprint="ab12", mode="diffusion",
         modes_permitted=("ar", "diffusion"), block_length=4, threshold=0.9, max_steps=4, seed_first=True,
         temperature=0.0, seed=2**64 - 1, choice=0, max_tokens=16, prompt_tokens=3, instance=INSTANCE,
-        dialect="openai.chat",
+        dialect="openai.chat", top_p=0.5, top_k=40, min_p=0.0625, presence_penalty=-2.0, frequency_penalty=0.5,
+        repetition_penalty=1.25, top_logprobs=2, think_budget=None, stop_strings=("\n\n", "é"), stop_ids=(11, 70000),
+        constraint_kind="regex", constraint_source="(ab)*", gated=True,
     ),
     Kind.PROMPT_BODY: PromptBody(text='[{"content":"hé","role":"user"}]', ids=(1, 200, 11)),
     Kind.POLICY_DECISION: PolicyDecision(
@@ -71,7 +74,9 @@ SAMPLES: dict[Kind, Body] = {
     Kind.BLOCK: BLOCK,
     Kind.SPEC_ROUNDS: SpecRounds((ROUND,)),
     Kind.DECODE_RUN: DecodeRun(start=18, output=(11,), logprob=(-0.0625,), forwards=1),
-    Kind.GATE: GateVerdict(block_index=0, names=("commit", "agree"), values=(0.5, 0.75), verdict="accept"),
+    Kind.GATE: GateVerdict(
+        block_index=0, names=("commit", "agree"), values=(0.5, 0.75), verdict="hold", start=12, rule="gates.commit",
+    ),
     Kind.ENGINE_NOTE: EngineNote(note="prefilled", detail='{"passes":1,"tokens":3}'),
     Kind.DELIVERY: Delivery(5, hashlib.sha256(b"hello").digest(), "complete"),
     Kind.REQUEST_CLOSE: RequestClose(
@@ -79,6 +84,7 @@ SAMPLES: dict[Kind, Body] = {
         output_digest=hashlib.sha256(b"".join(i.to_bytes(4, "big") for i in OUTPUT)).digest(), records=10,
     ),
     Kind.REQUEST_ABANDONED: RequestAbandoned(found_by=INSTANCE, last_seq=41),
+    Kind.ALTERNATIVES: Alternatives(start=16, width=2, ids=(70000, 80, 80, 9), logprob=(-0.25, -1.5, -0.5, -2.0)),
 }  # fmt: skip
 WHOLE_REQUEST = tuple(SAMPLES[Kind(number)] for number in range(1, 11))
 

@@ -35,7 +35,7 @@ def test_kinds_only_grow() -> None:
     """Every kind ever published still has its number and name, and every kind of today is published."""
     published = {int(number): name for number, name in _vectors("kinds.json").items()}
     assert {int(kind): kind_name(kind) for kind in Kind} == published
-    assert list(published)[:11] == list(range(1, 12))
+    assert list(published)[:12] == list(range(1, 13))
 
 
 def test_keys_only_grow() -> None:
@@ -70,7 +70,7 @@ def test_mistyped_values_are_refused(kind: Kind) -> None:
             decode_body(kind, SCHEMA, cbor.encode({**entries, key: {7: 7}}))
 
 
-@pytest.mark.parametrize(("kind", "schema"), [(12, 1), (0, 1), (1, 2), (1, 0)])
+@pytest.mark.parametrize(("kind", "schema"), [(13, 1), (0, 1), (1, 2), (1, 0), (12, 2)])
 def test_unknown_kinds_and_schemas_are_refused(kind: int, schema: int) -> None:
     """A body of a kind or schema from the future is not guessed at."""
     with pytest.raises(MalformedData, match="newer verifier"):
@@ -86,19 +86,24 @@ def test_ids_in_the_wider_width_are_refused() -> None:
 
 def _wrong() -> list[tuple[Body, dict[str, Any]]]:
     opened, delivery, close = (SAMPLES[kind] for kind in (Kind.REQUEST_OPEN, Kind.DELIVERY, Kind.REQUEST_CLOSE))
+    gate, ranked = SAMPLES[Kind.GATE], SAMPLES[Kind.ALTERNATIVES]
     return [
         (opened, {"weights_digest": b"short"}), (opened, {"temperature": 0}), (opened, {"seed": 2**64}),
         (opened, {"seed_first": 1}), (opened, {"instance": "x"}), (opened, {"caller": b"bytes"}),
         (delivery, {"bytes_released": -1}), (close, {"tokens": True}), (close, {"output_digest": "00" * 32}),
         (BLOCK, {"verifier_logprob": (0.1, 0.1, 0.1, 0.1)}), (BLOCK, {"agreement": (1, 0, 0, 1)}),
         (BLOCK, {"tokens": (1, 2, 3, -4)}), (BLOCK, {"tokens": (1, 2, 3, 2**32)}),
+        (opened, {"top_p": 1}), (opened, {"think_budget": -1}), (opened, {"stop_ids": (-1,)}),
+        (opened, {"stop_strings": (b"stop",)}), (opened, {"gated": 1}), (opened, {"constraint_kind": ""}),
+        (gate, {"values": (0.5,)}), (gate, {"values": (0.5, 0.1)}), (gate, {"start": -1}),
+        (ranked, {"width": 0}), (ranked, {"width": 3}), (ranked, {"logprob": (-0.25, -1.5)}),
+        (ranked, {"logprob": (-0.1, -1.5, -0.5, -2.0)}),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", range(13))
-def test_values_out_of_range_are_not_written(case: int) -> None:
+@pytest.mark.parametrize(("body", "change"), _wrong(), ids=lambda part: None if isinstance(part, dict) else type(part).__name__)
+def test_values_out_of_range_are_not_written(body: Body, change: dict[str, Any]) -> None:
     """The author of a wrong value hears it before anything is recorded."""
-    body, change = _wrong()[case]
     with pytest.raises(InvalidRecord):
         encode_body(dataclasses.replace(body, **change))
 
@@ -113,6 +118,14 @@ def test_planes_of_a_block_have_its_length() -> None:
     assert decode_body(Kind.BLOCK, SCHEMA, encode_body(unfinished)) == unfinished
 
 
+@pytest.mark.parametrize("change", [{"think_budget": 0}, {"constraint_source": ""}, {"stop_strings": (), "stop_ids": ()}])
+def test_what_a_request_does_not_ask_for_is_told_apart_from_nothing(change: dict[str, Any]) -> None:
+    """No thinking at all is not the absence of a budget, and a constraint may have a language without a source."""
+    opened = dataclasses.replace(SAMPLES[Kind.REQUEST_OPEN], **change)
+    assert encode_body(opened) != encode_body(SAMPLES[Kind.REQUEST_OPEN])
+    assert decode_body(Kind.REQUEST_OPEN, SCHEMA, encode_body(opened)) == opened
+
+
 def test_records_are_immutable() -> None:
     """No field of a record can be assigned."""
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -124,7 +137,7 @@ def test_the_format_page_shows_the_golden_bytes() -> None:
     page = (Path(__file__).parents[2] / "audit" / "FORMAT.md").read_text()
     known = json.dumps([_vectors(name) for name in ("bodies.json", "header.json", "sealed.json")])
     shown = re.findall(r"^    ([0-9a-f]{30,})$", page, re.MULTILINE)
-    assert len(shown) == 7
+    assert len(shown) == 8
     assert all(f'"{each}"' in known for each in shown)
     note = _vectors("note.json")
     assert all(f"    {line}\n" in page for line in (note["vkey"], *note["note"].strip().split("\n")) if line)
