@@ -9,7 +9,7 @@ default outside its own range. Nothing is computed: thresholds are data, so they
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -28,12 +28,18 @@ Tokens = Annotated[int, Meta(ge=1, le=TOKENS_MOST)]
 
 
 class Mode(StrEnum):
-    """The four ways to decode that a document can permit."""
+    """The four ways to decode that a document can permit, and `AUTO`: whichever permitted causal one suits the load."""
 
     AR = "ar"
     DIFFUSION = "diffusion"
     LINEAR_SPEC = "linear_spec"
     QUADRATIC_SPEC = "quadratic_spec"
+    AUTO = "auto"
+
+
+CONCRETE: Final = tuple(mode for mode in Mode if mode is not Mode.AUTO)
+CAUSAL: Final = (Mode.LINEAR_SPEC, Mode.AR, Mode.QUADRATIC_SPEC)
+"""What `AUTO` chooses among, in the order in which a permitted one lends it its knobs."""
 
 
 def canonical_modes(modes: Iterable[Mode]) -> tuple[Mode, ...]:
@@ -149,7 +155,10 @@ class Knobs(Closed, frozen=True, kw_only=True):
 
 
 class Modes(Closed, frozen=True, kw_only=True):
-    """Which modes may run, which one runs unasked, and how each may be tuned."""
+    """Which modes may run, which one runs unasked, and how each may be tuned.
+
+    `auto` is never in `allowed` and has no table: it can be had wherever a causal mode is allowed, and runs nothing else.
+    """
 
     allowed: tuple[Mode, ...]
     default: Mode
@@ -163,17 +172,27 @@ class Modes(Closed, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if len(set(self.allowed)) != len(self.allowed):
             raise ValueError("allowed names a mode twice")
-        if self.default not in self.allowed:
-            raise ValueError(f"default {self.default.value!r} is not in allowed")
+        if Mode.AUTO in self.allowed:
+            raise ValueError("auto chooses among the allowed modes and is none itself; leave it out of allowed")
+        if self.default not in self.choices:
+            needed = "needs a causal mode in allowed" if self.default is Mode.AUTO else "is not in allowed"
+            raise ValueError(f"default {self.default.value!r} {needed}")
+
+    @property
+    def choices(self) -> tuple[Mode, ...]:
+        """What a request may be granted, in the order of `Mode`: the allowed modes, and `auto` if it has one to choose."""
+        automatic = () if set(CAUSAL).isdisjoint(self.allowed) else (Mode.AUTO,)
+        return canonical_modes((*self.allowed, *automatic))
 
     def knobs(self, mode: Mode) -> Knobs:
-        """The knobs of one mode."""
+        """The knobs of one mode; `auto`, where it is a choice, has those of the first allowed mode of CAUSAL."""
+        lender = next(each for each in CAUSAL if each in self.allowed) if mode is Mode.AUTO else mode
         return {
             Mode.AR: self.ar,
             Mode.DIFFUSION: self.diffusion,
             Mode.LINEAR_SPEC: self.linear_spec,
             Mode.QUADRATIC_SPEC: self.quadratic_spec,
-        }[mode]
+        }[lender]
 
 
 class Limits(Closed, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import Final
 
 from policies.document import (
     ANY_TENANT,
+    CONCRETE,
     TOKENS_MOST,
     BlockLengthKnob,
     Document,
@@ -72,7 +73,7 @@ class RequestFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Permission to run, with effective values; `modes_permitted` (in `Mode` order) binds the engine."""
+    """Permission to run, with effective values; `modes_permitted` (in `Mode` order, never `auto`) binds the engine."""
 
     mode: Mode
     modes_permitted: tuple[Mode, ...]
@@ -153,7 +154,7 @@ def _mode(document: Document, digest: PolicyDigest, facts: RequestFacts) -> tupl
     modes = document.modes
     if facts.requested_mode is None:
         return modes.default, "modes.default"
-    permitted = canonical_modes(modes.allowed) if modes.client_may_choose else (modes.default,)
+    permitted = modes.choices if modes.client_may_choose else (modes.default,)
     listed = ", ".join(mode.value for mode in permitted)
     try:
         asked = Mode(facts.requested_mode)
@@ -162,7 +163,7 @@ def _mode(document: Document, digest: PolicyDigest, facts: RequestFacts) -> tupl
         return Refusal(RefusalCode.MODE_UNKNOWN, reason, digest, ("modes",))
     if asked in permitted:
         return asked, "modes.requested"
-    rule = "modes.allowed" if asked not in modes.allowed else "modes.client_may_choose"
+    rule = "modes.allowed" if asked not in modes.choices else "modes.client_may_choose"
     if modes.on_disallowed is OnDisallowed.USE_DEFAULT:
         return modes.default, f"{rule}:default"
     reason = f"mode {asked.value!r} is not permitted for tenant {facts.tenant!r}; permitted: {listed}"
@@ -214,7 +215,7 @@ def _unrestricted(document: Document) -> Document:
         schema=document.schema,
         tenant=document.tenant,
         modes=Modes(
-            allowed=tuple(Mode),
+            allowed=CONCRETE,
             default=modes.default,
             ar=widen(modes.ar),
             diffusion=widen(modes.diffusion),

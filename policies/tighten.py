@@ -7,7 +7,7 @@ for a child that only narrows ranges, removes modes, lowers limits or holds text
 from collections.abc import Iterator
 from typing import Protocol
 
-from policies.document import ANY_TENANT, Document, Enforcement, Knobs, Limits, Mode, Modes, Release
+from policies.document import ANY_TENANT, CONCRETE, Document, Enforcement, Knobs, Limits, Modes, Release
 
 Loosening = tuple[str, str]
 
@@ -39,7 +39,7 @@ def _modes(parent: Modes, child: Modes) -> Iterator[Loosening]:
             yield "modes.allowed", f"the parent does not permit {mode.value!r}"
     if child.client_may_choose and not parent.client_may_choose:
         yield "modes.client_may_choose", "the parent lets no client choose"
-    for mode in Mode:
+    for mode in CONCRETE:
         for key, reason in _knobs(parent.knobs(mode), child.knobs(mode)):
             yield f"modes.{mode.value}.{key}", reason
 

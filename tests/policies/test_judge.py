@@ -1,5 +1,6 @@
 """Judging: modes, clamps, refusals, shadow, purity."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 import policies
 from policies import Decision, Mode, Policy, Refusal, RefusalCode, RequestFacts, decide
+from policies.document import CAUSAL, CONCRETE
 from tests.policies.facts import HEAD, PLAIN, STRICT, write
 
 BASELINE = policies.load(policies.BASELINE)
@@ -36,7 +38,7 @@ def test_a_silent_client_gets_the_defaults() -> None:
     decision = allowed(decide(BASELINE, PLAIN))
     assert decision == Decision(
         mode=Mode.LINEAR_SPEC,
-        modes_permitted=tuple(Mode),
+        modes_permitted=CONCRETE,
         block_length=16,
         threshold=None,
         max_steps=32,
@@ -50,9 +52,10 @@ def test_a_silent_client_gets_the_defaults() -> None:
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_permitted_mode_is_granted(mode: Mode) -> None:
-    """Each mode of the baseline runs when asked for."""
+    """Each mode of the baseline, and `auto`, runs when asked for; the engine is bound to the concrete ones."""
     decision = allowed(decide(BASELINE, replace(PLAIN, requested_mode=mode.value)))
     assert decision.mode is mode
+    assert decision.modes_permitted == CONCRETE
     assert decision.rules == ("modes.requested",)
 
 
@@ -67,7 +70,7 @@ def test_a_mode_that_is_not_permitted_is_refused(tmp_path: Path) -> None:
     assert "permitted: ar, linear_spec" in refusal.reason
 
 
-@pytest.mark.parametrize("mode", ["", "AR", "auto", "x" * 5000])
+@pytest.mark.parametrize("mode", ["", "AR", "AUTO", "x" * 5000])
 @pytest.mark.parametrize("more", ["", 'on_disallowed = "default"\n'])
 def test_an_unknown_mode_is_always_refused(tmp_path: Path, mode: str, more: str) -> None:
     """A name that is no mode is refused briefly, even where a disallowed one would be replaced."""
@@ -92,6 +95,71 @@ def test_a_client_that_may_not_choose_gets_only_the_default(tmp_path: Path) -> N
     refusal = refused(decide(policy, replace(PLAIN, requested_mode="ar")))
     assert refusal.rules == ("modes.client_may_choose",)
     assert allowed(decide(policy, replace(PLAIN, requested_mode="linear_spec"))).mode is Mode.LINEAR_SPEC
+
+
+def only(folder: Path, modes: Iterable[Mode], default: Mode, more: str = "") -> Policy:
+    """A policy that permits just `modes`."""
+    listed = ", ".join(f'"{mode.value}"' for mode in modes)
+    return policies.load(write(folder, "only", HEAD + f'[modes]\nallowed = [{listed}]\ndefault = "{default.value}"\n' + more))
+
+
+def test_auto_needs_a_causal_mode(tmp_path: Path) -> None:
+    """Where only `diffusion` is permitted `auto` is refused like any mode that is not, and not offered."""
+    policy = only(tmp_path, [Mode.DIFFUSION], Mode.DIFFUSION)
+    refusal = refused(decide(policy, replace(PLAIN, requested_mode="auto")))
+    assert (refusal.code, refusal.rules) == (RefusalCode.MODE_NOT_PERMITTED, ("modes.allowed",))
+    assert refusal.reason.endswith("permitted: diffusion")
+
+
+def test_auto_may_be_the_default(tmp_path: Path) -> None:
+    """A document's default may be `auto`: silent clients get it, and where clients may not choose they get nothing else."""
+    policy = only(tmp_path, [Mode.AR, Mode.DIFFUSION], Mode.AUTO, "client_may_choose = false\n")
+    silent = allowed(decide(policy, PLAIN))
+    assert (silent.mode, silent.modes_permitted) == (Mode.AUTO, (Mode.AR, Mode.DIFFUSION))
+    assert silent.rules == ("modes.default",)
+    assert allowed(decide(policy, replace(PLAIN, requested_mode="auto"))).mode is Mode.AUTO
+    refusal = refused(decide(policy, replace(PLAIN, requested_mode="ar")))
+    assert (refusal.rules, refusal.reason[-15:]) == (("modes.client_may_choose",), "permitted: auto")
+
+
+def test_auto_may_not_be_chosen_where_nothing_may(tmp_path: Path) -> None:
+    """With `client_may_choose = false` and another default, `auto` is refused, or replaced where the document says so."""
+    closed = "client_may_choose = false\n"
+    asked = replace(PLAIN, requested_mode="auto")
+    assert refused(decide(strict(tmp_path, closed), asked)).rules == ("modes.client_may_choose",)
+    replaced = allowed(decide(strict(tmp_path, closed + 'on_disallowed = "default"\n'), asked))
+    assert (replaced.mode, replaced.rules) == (Mode.LINEAR_SPEC, ("modes.client_may_choose:default",))
+
+
+LENGTHS = {Mode.AR: 3, Mode.DIFFUSION: 4, Mode.LINEAR_SPEC: 5, Mode.QUADRATIC_SPEC: 6}
+
+
+@pytest.mark.parametrize(
+    ("modes", "lender"),
+    [
+        (CONCRETE, Mode.LINEAR_SPEC),
+        ((Mode.QUADRATIC_SPEC, Mode.AR), Mode.AR),
+        ((Mode.DIFFUSION, Mode.AR), Mode.AR),
+        ((Mode.DIFFUSION, Mode.QUADRATIC_SPEC), Mode.QUADRATIC_SPEC),
+    ],
+)
+def test_auto_has_the_knobs_of_a_mode_that_it_may_run(tmp_path: Path, modes: tuple[Mode, ...], lender: Mode) -> None:
+    """Defaults and bounds of `auto` are those of linear_spec, else ar, else quadratic_spec, whichever is allowed."""
+    tables = "".join(f"[modes.{m.value}.block_length]\ndefault = {n}\nmost = {n}\n" for m, n in LENGTHS.items())
+    policy = only(tmp_path, modes, Mode.AUTO, tables)
+    assert lender in CAUSAL
+    assert allowed(decide(policy, PLAIN)).block_length == LENGTHS[lender]
+    clamped = allowed(decide(policy, replace(PLAIN, requested_mode="auto", block_length=32)))
+    assert (clamped.block_length, clamped.threshold) == (LENGTHS[lender], None)
+    assert clamped.rules == ("modes.requested", "clamp:block_length")
+
+
+def test_a_shadow_runs_auto_as_asked(tmp_path: Path) -> None:
+    """A document that would refuse `auto` only says so while it is a shadow, and the engine may use every mode."""
+    text = HEAD + 'enforcement = "shadow"\n[modes]\nallowed = ["diffusion"]\ndefault = "diffusion"\n'
+    decision = allowed(decide(policies.load(write(tmp_path, "shadow", text)), replace(PLAIN, requested_mode="auto")))
+    assert (decision.mode, decision.modes_permitted) == (Mode.AUTO, CONCRETE)
+    assert decision.rules == ("modes.requested", "shadow:modes.allowed")
 
 
 @given(

@@ -6,6 +6,7 @@ import pytest
 
 import policies
 from policies import Mode, PolicyError
+from policies.document import CONCRETE
 from policies.load import digest
 from tests.policies.facts import HEAD, STRICT, write
 
@@ -13,7 +14,7 @@ from tests.policies.facts import HEAD, STRICT, write
 def test_baseline_permits_all_four_modes_and_drafts_by_speculation() -> None:
     """The shipped baseline allows every mode, defaults to linear_spec at block 16, and streams."""
     document = policies.load(policies.BASELINE).document
-    assert set(document.modes.allowed) == set(Mode)
+    assert set(document.modes.allowed) == set(CONCRETE)
     assert document.modes.default is Mode.LINEAR_SPEC
     assert document.modes.linear_spec.block_length.default == 16
     assert document.modes.diffusion.threshold is not None
@@ -31,6 +32,9 @@ def test_baseline_permits_all_four_modes_and_drafts_by_speculation() -> None:
         (STRICT + "[modes.ar.block_length]\nchoices = [8, 32]\n", "modes.ar.block_length"),
         (HEAD + '[modes]\nallowed = ["ar"]\ndefault = "diffusion"\n', "modes"),
         (HEAD + '[modes]\nallowed = ["ar", "ar"]\ndefault = "ar"\n', "modes"),
+        (HEAD + '[modes]\nallowed = ["ar", "auto"]\ndefault = "ar"\n', "modes"),
+        (HEAD + '[modes]\nallowed = ["diffusion"]\ndefault = "auto"\n', "modes"),
+        (STRICT + "[modes.auto]\n", "modes"),
         (HEAD + '[modes]\nallowed = ["ar", "psychic"]\ndefault = "ar"\n', "modes.allowed[1]"),
         (HEAD + "[limits]\nmax_tokens = 8\n[modes]\nallowed = ['ar']\ndefault = 'ar'\n", "limits"),
         ('tenant = "acme"\n', "schema"),
@@ -65,7 +69,7 @@ def test_a_child_inherits_what_it_does_not_say(tmp_path: Path) -> None:
     assert document.modes.diffusion.threshold is not None
     assert document.modes.diffusion.threshold.least == 0.5
     assert document.modes.diffusion.threshold.default == 0.9
-    assert set(document.modes.allowed) == set(Mode)
+    assert set(document.modes.allowed) == set(CONCRETE)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,17 @@ def test_a_child_may_only_tighten(tmp_path: Path, above: str, below: str, key: s
     with pytest.raises(PolicyError, match="only tighten 'strict'") as caught:
         policies.load(write(tmp_path, "acme", head + 'inherit = "strict"\n' + below))
     assert caught.value.path == key
+
+
+def test_a_default_of_auto_is_inherited_and_may_be_taken_up(tmp_path: Path) -> None:
+    """A child may make `auto` its default and inherits one, but not once it has given up every causal mode."""
+    above = write(tmp_path, "strict", STRICT + "client_may_choose = false\n")
+    assert policies.load(above).document.modes.choices == (Mode.AR, Mode.LINEAR_SPEC, Mode.AUTO)
+    write(tmp_path, "middle", HEAD + 'inherit = "strict"\n[modes]\ndefault = "auto"\n')
+    kept = policies.load(write(tmp_path, "kept", HEAD + 'inherit = "middle"\n[modes]\nallowed = ["ar"]\n'))
+    assert (kept.document.modes.default, kept.document.modes.allowed) == (Mode.AUTO, (Mode.AR,))
+    with pytest.raises(PolicyError, match="needs a causal mode"):
+        policies.load(write(tmp_path, "last", HEAD + 'inherit = "middle"\n[modes]\nallowed = []\n'))
 
 
 def test_a_whole_release_is_not_loosened_by_a_grandchild(tmp_path: Path) -> None:
