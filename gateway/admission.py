@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -17,10 +18,10 @@ from uuid import UUID
 import policies
 from audit.records import PolicyDecision, PromptBody, RequestOpen
 from audit.writer import Entry
+from engine.engine import Engine
 from engine.errors import InvalidRequest
-from engine.forward import DTYPE, NUMERIC
 from engine.model.checkpoint import LoadedModel
-from engine.request import GenerationRequest, Mode, Sampling
+from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
 from engine.tokenizer import Message, Role
 from gateway.authenticate import Subject
 from gateway.dialects.request import ChatMessage, ChatRequest
@@ -29,6 +30,8 @@ from gateway.generation import Admitted, Log, append_when_room
 from gateway.release import ReleaseRule
 
 OPENAI_CHAT: Final = "openai.chat"
+_CHECKS: Final = ThreadPoolExecutor(2, "constraint")
+"""Constraints are compiled here, so that hostile ones, which take seconds, keep nobody else waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Bench:
 
     model: LoadedModel
     policy: policies.Policy
-    fingerprint: str
+    engine: Engine
     instance: UUID
 
 
@@ -45,12 +48,14 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
     """Judge and record one request. Raises GatewayError (to be recorded by `record_refusal`) or LogUnavailable."""
     if chat.model != bench.model.name:
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
+    _check_numeric(bench, chat)
     prompt = await asyncio.to_thread(_tokenise, bench.model, chat.messages)
-    room = _room(bench.model, prompt)
+    room = _room(bench.engine.longest, prompt)
     decision = policies.decide(bench.policy, _facts(subject, chat, len(prompt)))
     if isinstance(decision, policies.Refusal):
         raise Refused(decision.reason, status=decision.status, code=decision.code.value)
-    request = _generation_request(bench, chat, decision, request_id, prompt, room)
+    request = _generation_request(bench, subject.tenant, chat, decision, request_id, prompt, room)
+    await _check_constraint(bench, request)
     bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), _permission(decision))
     digest = bytes(decision.policy_digest)
     entries = [Entry(subject.tenant, request_id, subject.caller, digest, body) for body in bodies]
@@ -86,14 +91,36 @@ async def record_refusal(
     await append_when_room(log, [Entry(subject.tenant, request_id, subject.caller, digest, body)])
 
 
+def _check_numeric(bench: Bench, chat: ChatRequest) -> None:
+    """One process computes in one way; asking for the other is refused rather than ignored."""
+    served = bench.engine.numeric.value
+    if chat.knob.numeric not in (None, served):
+        raise BadRequest(
+            f"numeric {chat.knob.numeric!r} is not served here, this gateway computes {served!r}: leave it out",
+            code="unsupported_parameter",
+            param="palimpsest.numeric",
+        )
+
+
+async def _check_constraint(bench: Bench, request: GenerationRequest) -> None:
+    """A constraint that does not compile never reaches the engine."""
+    if request.constraint is None:
+        return
+    try:
+        await asyncio.get_running_loop().run_in_executor(_CHECKS, bench.engine.constrainer.check, request.constraint)
+    except InvalidRequest as error:
+        ours = request.constraint.kind in (ConstraintKind.REGEX, ConstraintKind.GRAMMAR)
+        param = f"palimpsest.{request.constraint.kind}" if ours else "response_format"
+        raise BadRequest(str(error), code="invalid_constraint", param=param) from error
+
+
 def _tokenise(model: LoadedModel, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
     turns = [Message(Role(message.role), message.content) for message in messages]
     return tuple(model.tokenizer.render_chat(turns))
 
 
-def _room(model: LoadedModel, prompt: Sequence[int]) -> int:
+def _room(context: int, prompt: Sequence[int]) -> int:
     """Tokens of the context that the prompt leaves for the answer."""
-    context = model.config.max_position_embeddings
     if len(prompt) >= context:
         raise BadRequest(
             f"the prompt has {len(prompt)} tokens and the model's context is {context}: shorten the messages",
@@ -121,7 +148,13 @@ def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int) -> policies.
 
 
 def _generation_request(
-    bench: Bench, chat: ChatRequest, decision: policies.Decision, request_id: UUID, prompt: tuple[int, ...], room: int
+    bench: Bench,
+    tenant: str,
+    chat: ChatRequest,
+    decision: policies.Decision,
+    request_id: UUID,
+    prompt: tuple[int, ...],
+    room: int,
 ) -> GenerationRequest:
     """Effective values: the policy's, with the answer cut to the context; a missing seed is 64 random bits."""
     try:
@@ -131,39 +164,71 @@ def _generation_request(
             mode=Mode(decision.mode.value),
             modes_permitted=frozenset(Mode(mode.value) for mode in decision.modes_permitted),
             max_tokens=min(decision.max_tokens, room),
-            sampling=Sampling(chat.temperature, secrets.randbits(64) if chat.seed is None else chat.seed),
+            sampling=_sampling(chat),
             block_length=decision.block_length,
             threshold=decision.threshold,
             max_steps=decision.max_steps,
             seed_first=decision.seed_first,
             stop_ids=frozenset({bench.model.config.eos_token_id}),
+            stop_strings=chat.stop,
+            top_logprobs=chat.top_logprobs or 0,
+            constraint=chat.constraint,
+            cache_salt=tenant,
         )
     except InvalidRequest as error:
         raise BadRequest(str(error)) from error
 
 
+def _sampling(chat: ChatRequest) -> Sampling:
+    asked = chat.sampling
+    return Sampling(
+        temperature=asked.temperature,
+        seed=secrets.randbits(64) if chat.seed is None else chat.seed,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        min_p=asked.min_p,
+        presence_penalty=asked.presence_penalty,
+        frequency_penalty=asked.frequency_penalty,
+        repetition_penalty=asked.repetition_penalty,
+    )
+
+
 def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:
+    sampling, constraint = request.sampling, request.constraint
     return RequestOpen(
         caller=subject.caller,
         workflow=chat.knob.workflow,
         model=chat.model,
         weights_digest=bytes.fromhex(bench.model.weights_digest),
-        numeric=NUMERIC,
-        dtype=DTYPE,
-        fingerprint=bench.fingerprint,
+        numeric=bench.engine.numeric.value,
+        dtype=bench.engine.dtype,
+        fingerprint=bench.engine.fingerprint,
         mode=request.mode.value,
         modes_permitted=tuple(sorted(mode.value for mode in request.modes_permitted)),
         block_length=request.block_length,
         threshold=None if request.threshold is None else float(request.threshold),
         max_steps=request.max_steps,
         seed_first=request.seed_first,
-        temperature=float(request.sampling.temperature),
-        seed=request.sampling.seed,
-        choice=request.sampling.choice,
+        temperature=float(sampling.temperature),
+        seed=sampling.seed,
+        choice=sampling.choice,
         max_tokens=request.max_tokens,
         prompt_tokens=len(request.prompt),
         instance=bench.instance,
         dialect=OPENAI_CHAT,
+        top_p=float(sampling.top_p),
+        top_k=sampling.top_k,
+        min_p=float(sampling.min_p),
+        presence_penalty=float(sampling.presence_penalty),
+        frequency_penalty=float(sampling.frequency_penalty),
+        repetition_penalty=float(sampling.repetition_penalty),
+        top_logprobs=request.top_logprobs,
+        think_budget=request.think_budget,
+        stop_strings=request.stop_strings,
+        stop_ids=tuple(sorted(request.stop_ids)),
+        constraint_kind="" if constraint is None else constraint.kind.value,
+        constraint_source="" if constraint is None else constraint.source,
+        gated=request.gate is not None,
     )
 
 

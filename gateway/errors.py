@@ -5,6 +5,8 @@ GatewayError
 ├── Unauthenticated      401  no key, an unknown key or a revoked one
 ├── Refused              4xx  the policy says no
 ├── UnknownModel         404
+├── Withheld             403  a gate held or blocked the answer
+├── Overloaded           429  too many generations wait or run; try again later
 └── Unavailable          503  the log, the database or the engine cannot serve; try again later
 """
 
@@ -77,6 +79,32 @@ class Refused(GatewayError):
 
     def headers(self) -> dict[str, str]:
         return {"x-should-retry": "false"}
+
+
+class Withheld(GatewayError):
+    """A quality gate did not let the answer go; its records say why."""
+
+    status = 403
+    kind = "invalid_request_error"
+    default_code = "answer_withheld"
+
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}
+
+
+class Overloaded(GatewayError):
+    """As many generations as this gateway takes on wait or run already; nothing was queued."""
+
+    status = 429
+    kind = "rate_limit_error"
+    default_code = "overloaded"
+
+    def __init__(self, message: str, *, retry_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": str(self.retry_seconds)}
 
 
 class Unavailable(GatewayError):

@@ -19,18 +19,24 @@ from opentelemetry import trace
 from audit.errors import AuditError, QueueFull
 from audit.records import Body, EngineNote
 from audit.writer import Entry, Range
-from engine.errors import InvalidRequest
-from engine.events import Event, Finished, FinishReason
+from engine.errors import Busy, InvalidRequest
+from engine.events import Event, Finished, FinishReason, Gated
+from engine.gates import Verdict
 from engine.request import GenerationRequest
-from gateway.dialects.openai_reply import Account
 from gateway.engine_thread import EngineDied, EngineThread, Feed
-from gateway.errors import EngineDown, GatewayError, LogDown
-from gateway.release import DurableIds, Outcome, Outlet, Release, ReleaseRule
-from gateway.testimony import Statement, Tally, attest, close, output_of
+from gateway.errors import EngineDown, GatewayError, LogDown, Withheld
+from gateway.pieces import Account
+from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
+from gateway.scores import Scorer
+from gateway.testimony import Statement, Tally, attest, close
 
 FLUSH_SECONDS: Final = 0.025
 QUEUE_RETRY_SECONDS: Final = 0.02
 COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
+WITHHOLDING: Final = frozenset({Verdict.HOLD, Verdict.BLOCK})
+"""Verdicts that keep an answer from its client."""
+MAY_WITHHOLD: Final = WITHHOLDING | {Verdict.REFINE}
+"""Verdicts that do, or may turn into one that does: a block refined too often is held."""
 _log = structlog.get_logger(__name__)
 _tracer = trace.get_tracer("palimpsest.gateway")
 
@@ -55,6 +61,12 @@ class Admitted:
     first_seq: int
     last_seq: int
 
+    @property
+    def rule(self) -> ReleaseRule:
+        """When text may leave. Nothing streams while a gate of the request may still rule against it."""
+        gate = self.request.gate
+        return self.release if gate is None or gate.verdicts.isdisjoint(MAY_WITHHOLD) else ReleaseRule.WHOLE
+
     def entry(self, body: Body) -> Entry:
         """One record of this request, ready to be appended."""
         return Entry(self.tenant, self.request.id, self.caller, self.policy_digest, body)
@@ -78,7 +90,10 @@ class Generation:
         self._engine = engine
         self._append_to_log = log
         self._orphan = orphan
-        self._release = Release(decode_bytes, admitted.release, self.outlet)
+        request = admitted.request
+        self._release = Release(admitted.rule, self.outlet, request.stop_strings)
+        self._scorer = Scorer(decode_bytes, len(request.prompt))
+        self._verdict: Verdict | None = None
         self._tally = Tally()
         self._records = admitted.records
         self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
@@ -113,7 +128,7 @@ class Generation:
             if self._left:
                 self._engine.abort(self.id)
             finished = await self._follow(feed)
-        except (EngineDied, EngineDown, InvalidRequest) as error:
+        except (EngineDied, EngineDown, InvalidRequest, Busy) as error:
             finished = await self._note_fault(error)
         await self._close(finished)
 
@@ -121,18 +136,26 @@ class Generation:
         """Steps 4, 5 and 6, until the engine says that it is done."""
         while True:
             events = await feed.take(FLUSH_SECONDS)
-            ids = await self._record(events)
-            self._release.durable(ids)
+            tokens = await self._record(events)
+            self._obey(events)
+            self._release.durable(tokens)
             for event in events:
                 if isinstance(event, Finished):
                     return event
 
-    async def _record(self, events: Sequence[Event]) -> DurableIds:
-        """Step 5: the ids come back only when the records that explain them are committed."""
+    def _obey(self, events: Sequence[Event]) -> None:
+        """A verdict against the answer closes the release before any text that came with it."""
+        against = [event.verdict for event in events if isinstance(event, Gated) and event.verdict in WITHHOLDING]
+        if against:
+            self._verdict = against[-1]
+            self._release.withhold()
+
+    async def _record(self, events: Sequence[Event]) -> DurableTokens:
+        """Step 5: the tokens come back only when the records that explain them are committed."""
         await self._append(attest(events))
         for event in events:
             self._tally.count(event)
-        return DurableIds(tuple(token for event in events for token in output_of(event)))
+        return DurableTokens(tuple(self._scorer.scores(events)))
 
     async def _note_fault(self, error: Exception) -> Finished:
         """The engine cannot go on with this request: say so in the log and count what it had done."""
@@ -147,7 +170,9 @@ class Generation:
             self._release.approve()
         delivery = Statement(self.id, self._release.delivery(outcome))
         await self._append([delivery, close(finished, self._records + 2)])
-        if finished.reason in COMPLETE:
+        if self._verdict is not None and finished.reason in (*COMPLETE, FinishReason.BLOCKED):
+            self._release.fail(_withheld(self._verdict))
+        elif finished.reason in COMPLETE:
             self._release.end(self._account(finished))
         else:
             self._release.fail(EngineDown(f"the generation ended early ({finished.reason.value}); try again"))
@@ -155,10 +180,11 @@ class Generation:
     def _outcome(self, finished: Finished) -> Outcome:
         if self._left:
             return Outcome.ABORTED
+        if self._verdict is not None:
+            return Outcome.WITHHELD
         if finished.reason in COMPLETE:
             return Outcome.COMPLETE
-        whole = self.admitted.release is ReleaseRule.WHOLE
-        return Outcome.WITHHELD if whole else Outcome.ABORTED
+        return Outcome.WITHHELD if self.admitted.rule is ReleaseRule.WHOLE else Outcome.ABORTED
 
     async def _append(self, statements: Sequence[Statement]) -> None:
         if not statements:
@@ -189,6 +215,12 @@ class Generation:
             last_seq=self._last_seq,
             reason=finished.reason.value,
         )
+
+
+def _withheld(verdict: Verdict) -> Withheld:
+    if verdict is Verdict.BLOCK:
+        return Withheld("a quality gate blocked this answer; its records say why", code="answer_blocked")
+    return Withheld("a quality gate held this answer for approval; its records say why", code="answer_held")
 
 
 async def append_when_room(log: Log, entries: Sequence[Entry], patience: float = 30.0) -> Range:

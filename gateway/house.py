@@ -21,6 +21,7 @@ from audit.keys import KeyStore
 from audit.writer import Writer, WriterConfig
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
+from engine.scheduler import Capacity
 from gateway.admission import Bench
 from gateway.database import Urls
 from gateway.engine_thread import EngineThread
@@ -29,6 +30,7 @@ from gateway.generation import Admitted, Generation
 from gateway.presence import Presence
 from gateway.reconcile import Reconciler
 from gateway.registry import Registry
+from gateway.seats import Seats
 from gateway.settings import Settings
 
 DRAIN_SECONDS: Final = 20.0
@@ -42,8 +44,9 @@ class House:
         self.instance: UUID = uuid7()
         self.started = int(time.time())
         keys = KeyStore(settings.keys)
-        engine = Engine(model)
-        self.bench = Bench(model, policy, engine.fingerprint, self.instance)
+        engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
+        self.bench = Bench(model, policy, engine, self.instance)
+        self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
         self.writer = Writer(_writer_config(settings, urls))
         self.engine = EngineThread(engine)
@@ -84,12 +87,12 @@ class House:
             raise EngineDown("this gateway is stopping or its engine has ended; try again later")
 
     def begin(self, admitted: Admitted) -> Generation:
-        """Steps 4 to 7 start in a task of their own, which outlives its client."""
+        """Steps 4 to 7 start in a task of their own, which outlives its client and gives back the request's seat."""
         decode = self.bench.model.tokenizer.decode_bytes
         generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan)
         task = asyncio.create_task(generation.run())
         self._generations[task] = generation
-        task.add_done_callback(lambda done: self._generations.pop(done, None))
+        task.add_done_callback(self._ended)
         return generation
 
     async def check(self) -> dict[str, bool]:
@@ -100,7 +103,11 @@ class House:
     def model_ids(self) -> list[str]:
         """The model, then the model with each mode that the policy permits."""
         name = self.bench.model.name
-        return [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.allowed)]
+        return [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.choices)]
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._generations.pop(task, None)
+        self.seats.leave()
 
     async def _finish_generations(self) -> None:
         if self._generations:

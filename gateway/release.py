@@ -1,9 +1,10 @@
 """The one place that writes model text to a client.
 
 It takes only ids that are durable in the log, so at any instant the text handed out is a prefix of the decoded ids of
-committed records. An incomplete UTF-8 sequence is kept back until its other bytes are durable. Under `whole` nothing leaves
-before the verdict; under `stream` each durable piece leaves at once. What was handed out is counted and hashed for the
-delivery record. Single-threaded: owned by the generation's task.
+committed records. Kept back until more is durable: an incomplete UTF-8 sequence, and whatever may be the head of a stop string;
+from a stop string on nothing is handed out. Under `whole` nothing leaves before the verdict; under `stream` each durable
+piece leaves at once. What was handed out is counted and hashed for the delivery record. Single-threaded: owned by the
+generation's task.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from __future__ import annotations
 import asyncio
 import codecs
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from typing import NewType
 
 from audit.records import Delivery
-from gateway.dialects.openai_reply import Account
 from gateway.errors import GatewayError
+from gateway.pieces import Account, Ended, Failed, Piece, Text, joined
+from gateway.scores import TokenScore
+from gateway.stop_text import StopText
 
-DurableIds = NewType("DurableIds", tuple[int, ...])
-"""Output ids whose records are committed; made only by `generation.py`, after its append has returned."""
+DurableTokens = NewType("DurableTokens", tuple[TokenScore, ...])
+"""Output tokens whose records are committed; made only by `generation.py`, after its append has returned."""
 
 
 class ReleaseRule(StrEnum):
@@ -37,30 +40,6 @@ class Outcome(StrEnum):
     COMPLETE = "complete"
     ABORTED = "aborted"
     WITHHELD = "withheld"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Model text that the client may have."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The answer is complete and so are its records."""
-
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The answer ends here, in error."""
-
-    error: GatewayError
-
-
-Piece = Text | Ended | Failed
 
 
 class Outlet:
@@ -83,30 +62,36 @@ class Outlet:
 
 
 class Release:
-    """Turns durable ids into released text, for one generation."""
+    """Turns durable tokens into released text, for one generation."""
 
-    def __init__(self, decode_bytes: Callable[[tuple[int, ...]], bytes], rule: ReleaseRule, outlet: Outlet) -> None:
-        self._decode_bytes = decode_bytes
-        self._rule = rule
-        self._outlet = outlet
+    def __init__(self, rule: ReleaseRule, outlet: Outlet, stop: Sequence[str] = ()) -> None:
+        self._rule, self._outlet = rule, outlet
+        self._stop = StopText(stop)
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held: list[str] = []
+        self._waiting: deque[tuple[int, TokenScore]] = deque()
+        self._seen = self._cleared = 0
+        self._held: list[Text] = []
         self._bytes = 0
         self._digest = hashlib.sha256()
         self._open = True
 
-    def durable(self, ids: DurableIds) -> None:
-        """Take ids that are committed and hand out what the rule lets go."""
-        text = self._utf8.decode(self._decode_bytes(ids))
-        if self._rule is ReleaseRule.STREAM:
-            self._hand_out(text)
-        else:
-            self._held.append(text)
+    def durable(self, tokens: DurableTokens) -> None:
+        """Take tokens that are committed and hand out what the rule lets go."""
+        for token in tokens:
+            self._seen += len(token.data)
+            if token.data:
+                self._waiting.append((self._seen, token))
+        self._pass_on(self._cleared_text(self._stop.clear(b"".join(token.data for token in tokens))))
 
     def approve(self) -> None:
-        """The verdict is in favour and no more ids will come: hand out everything kept back."""
-        held, self._held = "".join(self._held), []
-        self._hand_out(held + self._utf8.decode(b"", final=True))
+        """The verdict is in favour and no more tokens will come: hand out everything kept back."""
+        self._pass_on(self._cleared_text(self._stop.rest(), final=True))
+        held, self._held = self._held, []
+        self._hand_out(joined(held))
+
+    def withhold(self) -> None:
+        """The verdict is against it, or stands out: nothing further is handed out."""
+        self._open = False
 
     def client_left(self) -> None:
         """Nobody reads any more: nothing further is handed out, or counted as if it were."""
@@ -125,10 +110,26 @@ class Release:
         self._open = False
         self._outlet.put(Failed(error))
 
-    def _hand_out(self, text: str) -> None:
-        if not text or not self._open:
+    def _cleared_text(self, data: bytes, *, final: bool = False) -> Text:
+        """Bytes that may be read, as text, with the tokens that are complete by them."""
+        text = self._utf8.decode(data, final=final)
+        self._cleared += len(data)
+        readable = self._cleared - len(self._utf8.getstate()[0])
+        scores: list[TokenScore] = []
+        while self._waiting and self._waiting[0][0] <= readable:
+            scores.append(self._waiting.popleft()[1])
+        return Text(text, tuple(scores))
+
+    def _pass_on(self, piece: Text) -> None:
+        if self._rule is ReleaseRule.STREAM:
+            self._hand_out(piece)
+        else:
+            self._held.append(piece)
+
+    def _hand_out(self, piece: Text) -> None:
+        if not self._open or not (piece.text or piece.scores):
             return
-        data = text.encode("utf-8")
+        data = piece.text.encode("utf-8")
         self._bytes += len(data)
         self._digest.update(data)
-        self._outlet.put(Text(text))
+        self._outlet.put(piece)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NewType
 from urllib.parse import urlsplit
 
+from engine.request import Numeric
+
 DatabaseUrl = NewType("DatabaseUrl", str)
 """A libpq URI, `postgresql://user:password@host/database`; libpq reads it as it stands."""
 
@@ -38,7 +40,7 @@ class ExternalDatabase:
 class Settings:
     """One process's settings. Paths are absolute, times in seconds, `queue_bytes` in bytes.
 
-    `database` is None when the embedded PostgreSQL is to serve.
+    `database` is None when the embedded PostgreSQL is to serve; `max_generations` may wait or run at once.
     """
 
     home: Path
@@ -48,6 +50,8 @@ class Settings:
     port: int
     origin: str
     checkpoint: Path
+    numeric: Numeric
+    max_generations: int
     audit_stall_seconds: float
     queue_records: int
     queue_bytes: int
@@ -65,6 +69,8 @@ class Settings:
             port=_whole(given, "PORT", 8017, least=0, most=65535),
             origin=_origin(given.get("ORIGIN") or "palimpsest.local"),
             checkpoint=_path(given, "CHECKPOINT", _TINY),
+            numeric=_numeric(given),
+            max_generations=_whole(given, "MAX_GENERATIONS", 512, least=1),
             audit_stall_seconds=_seconds(given, "AUDIT_STALL_SECONDS", 5.0),
             queue_records=_whole(given, "AUDIT_QUEUE_RECORDS", 8192, least=1),
             queue_bytes=_whole(given, "AUDIT_QUEUE_BYTES", 64 * 1024 * 1024, least=1),
@@ -97,6 +103,13 @@ def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
     if not 0.0 < seconds < 3600.0:
         raise SettingsError(f"{_PREFIX}{name}={text!r}: give a number of seconds above 0 and below 3600")
     return seconds
+
+
+def _numeric(given: Mapping[str, str]) -> Numeric:
+    text = given.get("NUMERIC") or Numeric.STRICT.value
+    if text not in list(Numeric):
+        raise SettingsError(f"{_PREFIX}NUMERIC={text!r}: give one of {', '.join(Numeric)}")
+    return Numeric(text)
 
 
 def _origin(text: str) -> str:

@@ -1,8 +1,12 @@
 """From what the engine says to what the log keeps: every field of every event reaches a record.
 
 Pure translation, the only place where both vocabularies are known. Consecutive causal tokens share one record (at most
-32), consecutive speculation rounds too (at most 16 rounds or 32 tokens), a diffusion block is a record of its own.
-`Finished` becomes the close of the request, which also declares how many records the request has.
+32), consecutive speculation rounds too (at most 16 rounds or 32 tokens), a diffusion block is a record of its own. `Finished`
+becomes the close of the request, which also declares how many records the request has.
+
+The engine tells alternatives right before the tokens that they belong to, which would cut both into small records. So in each
+stretch of causal events the alternatives are recorded first, at most 32 positions together, then the tokens: alternatives
+still stand before their tokens. Any other event ends the stretch, so a verdict follows what it judged and nothing it did not.
 """
 
 from __future__ import annotations
@@ -11,12 +15,26 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain, groupby
 from typing import Any, Final
 from uuid import UUID
 
-from audit.records import BlockTrace, Body, DecodeRun, EngineNote, RequestClose, SpecRounds, SpecRoundTrace
+from audit.records import Alternatives as AlternativesRecord
+from audit.records import BlockTrace, Body, DecodeRun, EngineNote, GateVerdict, RequestClose, SpecRounds, SpecRoundTrace
 from audit.trace import encode_steps
-from engine.events import Admitted, BlockDecoded, Event, Finished, FinishReason, Noted, Prefilled, RunDecoded, SpecRound
+from engine.events import (
+    Admitted,
+    Alternatives,
+    BlockDecoded,
+    Event,
+    Finished,
+    FinishReason,
+    Gated,
+    Noted,
+    Prefilled,
+    RunDecoded,
+    SpecRound,
+)
 
 TOKENS_PER_RECORD: Final = 32
 ROUNDS_PER_RECORD: Final = 16
@@ -80,7 +98,7 @@ def output_of(event: Event) -> tuple[int, ...]:
 
 
 def attest(events: Iterable[Event]) -> list[Statement]:
-    """Statements for all events but `Finished`, in order, neighbours of one kind coalesced."""
+    """Statements for all events but `Finished`: in order but for alternatives, neighbours of one kind coalesced."""
     return [_statement(group) for group in _groups(events)]
 
 
@@ -100,9 +118,19 @@ def close(finished: Finished, records: int) -> Statement:
     return Statement(finished.generation, body)
 
 
+def _stretch(event: Event) -> tuple[UUID, bool]:
+    """What neighbours have in common if their alternatives may be told before their tokens."""
+    return event.generation, isinstance(event, Alternatives | RunDecoded | SpecRound)
+
+
+def _alternatives_first(events: Iterable[Event]) -> Iterator[Event]:
+    stretches = (list(members) for _, members in groupby(events, key=_stretch))
+    return chain.from_iterable(sorted(members, key=lambda event: not isinstance(event, Alternatives)) for members in stretches)
+
+
 def _groups(events: Iterable[Event]) -> Iterator[list[Event]]:
     group: list[Event] = []
-    for event in events:
+    for event in _alternatives_first(events):
         if isinstance(event, Finished):
             continue
         if group and not _joins(group, event):
@@ -116,16 +144,22 @@ def _groups(events: Iterable[Event]) -> Iterator[list[Event]]:
 def _joins(group: Sequence[Event], event: Event) -> bool:
     """Whether the record of `group` may also hold `event`."""
     last = group[-1]
-    if last.generation != event.generation:
+    if last.generation != event.generation or sum(map(_positions, (*group, event))) > TOKENS_PER_RECORD:
         return False
-    tokens = sum(len(output_of(member)) for member in group) + len(output_of(event))
     match last, event:
-        case RunDecoded(), RunDecoded():
-            return last.start + len(last.output) == event.start and tokens <= TOKENS_PER_RECORD
-        case SpecRound(), SpecRound():
-            return len(group) < ROUNDS_PER_RECORD and tokens <= TOKENS_PER_RECORD
+        case (RunDecoded(), RunDecoded()):
+            return last.start + _positions(last) == event.start
+        case (Alternatives(), Alternatives()):
+            return last.width == event.width and last.start + _positions(last) == event.start
+        case (SpecRound(), SpecRound()):
+            return len(group) < ROUNDS_PER_RECORD
         case _:
             return False
+
+
+def _positions(event: Event) -> int:
+    """Of how many output positions an event tells."""
+    return len(event.ids) // event.width if isinstance(event, Alternatives) else len(output_of(event))
 
 
 def _statement(group: Sequence[Event]) -> Statement:
@@ -135,8 +169,12 @@ def _statement(group: Sequence[Event]) -> Statement:
             body: Body = _run([event for event in group if isinstance(event, RunDecoded)])
         case SpecRound():
             body = SpecRounds(tuple(_round(event) for event in group if isinstance(event, SpecRound)))
+        case Alternatives():
+            body = _alternatives([event for event in group if isinstance(event, Alternatives)])
         case BlockDecoded():
             body = _block(first)
+        case Gated():
+            body = GateVerdict(first.block, first.names, first.values, first.verdict.value, first.start, first.rule)
         case Admitted():
             body = EngineNote("admitted", _detail(first))
         case Prefilled():
@@ -146,6 +184,15 @@ def _statement(group: Sequence[Event]) -> Statement:
         case Finished():
             body = close(first, 0).body
     return Statement(first.generation, body)
+
+
+def _alternatives(events: Sequence[Alternatives]) -> AlternativesRecord:
+    return AlternativesRecord(
+        start=events[0].start,
+        width=events[0].width,
+        ids=tuple(token for event in events for token in event.ids),
+        logprob=tuple(value for event in events for value in event.logprob),
+    )
 
 
 def _run(events: Sequence[RunDecoded]) -> DecodeRun:

@@ -11,6 +11,7 @@ import rich_click as click
 
 from gateway.cli.administration import keys, tenants
 from gateway.cli.audit import audit
+from gateway.cli.bench import bench
 from gateway.cli.demo import demo
 from gateway.cli.policy import policy
 from gateway.cli.serve import serve
@@ -31,7 +32,7 @@ def palimpsest() -> None:
     """An audited gateway for a tri-mode language model: nothing is answered that was not recorded, and anyone may check."""
 
 
-for command in (serve, demo, tenants, keys, audit, policy, train):
+for command in (serve, demo, tenants, keys, audit, policy, bench, train):
     palimpsest.add_command(command)
 
 

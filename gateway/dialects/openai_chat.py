@@ -7,12 +7,12 @@ a misspelt knob must not pass in silence. Null always means "not given".
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Final
 
 import msgspec
 
+from gateway.dialects.openai_answer import AnswerFields, constraint, sampling, stop_strings, top_logprobs
 from gateway.dialects.request import ChatMessage, ChatRequest, ComputeKnob, Delivery
 from gateway.errors import BadRequest
 
@@ -37,10 +37,6 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _ResponseFormat(msgspec.Struct):
-    type: str
-
-
 class _Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
     mode: str | None = None
     block_length: int | None = None
@@ -48,32 +44,26 @@ class _Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
     max_steps: int | None = None
     seed_first: bool | None = None
     numeric: str | None = None
+    regex: str | None = None
+    grammar: str | None = None
     workflow: str | None = None
     risk: str | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(AnswerFields):
     model: str
     messages: list[_Message]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    temperature: float | None = None
     seed: int | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     palimpsest: _Palimpsest | None = None
     n: int | None = None
-    top_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    stop: str | list[str] | None = None
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     tool_choice: Any = None
-    response_format: _ResponseFormat | None = None
     modalities: list[str] | None = None
 
 
@@ -89,16 +79,20 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
     """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
     fields = _parse(body)
     _refuse_unserved(fields)
+    own = fields.palimpsest or _Palimpsest()
     model, _, suffix = fields.model.partition(":")
     return ChatRequest(
         model=model,
         messages=_messages(fields.messages),
         messages_json=bytes(_verbatim.decode(body).messages).decode(),
-        temperature=_temperature(fields.temperature),
+        sampling=sampling(fields),
         seed=_seed(fields.seed),
         max_tokens=_max_tokens(fields),
         delivery=_delivery(fields),
-        knob=_knob(fields.palimpsest or _Palimpsest(), suffix or None, mode_header or None),
+        knob=_knob(own, suffix or None, mode_header or None),
+        stop=stop_strings(fields),
+        top_logprobs=top_logprobs(fields),
+        constraint=constraint(fields, own.regex, own.grammar),
     )
 
 
@@ -152,14 +146,6 @@ def _text(part: _Part, path: str) -> str:
     return part.text
 
 
-def _temperature(asked: float | None) -> float:
-    if asked is None:
-        return 1.0
-    if not math.isfinite(asked) or not 0.0 <= asked <= 2.0:
-        raise BadRequest("temperature must lie between 0 and 2", code="out_of_range", param="temperature")
-    return asked
-
-
 def _seed(asked: int | None) -> int | None:
     """Negative seeds, which OpenAI's schema permits, are read as two's complement; the record shows the effective one."""
     if asked is None:
@@ -196,8 +182,6 @@ def _knob(given: _Palimpsest, suffix: str | None, header: str | None) -> Compute
             code="conflict",
             param="palimpsest.mode",
         )
-    if given.numeric not in (None, "strict"):
-        raise _unsupported("palimpsest.numeric", "only 'strict' numerics are served")
     for name in ("block_length", "max_steps"):
         value: int | None = getattr(given, name)
         if value is not None and value < 1:
@@ -210,6 +194,7 @@ def _knob(given: _Palimpsest, suffix: str | None, header: str | None) -> Compute
         threshold=given.threshold,
         max_steps=given.max_steps,
         seed_first=given.seed_first,
+        numeric=given.numeric,
         workflow=given.workflow or "",
         risk=given.risk or "",
     )
@@ -219,17 +204,10 @@ def _refuse_unserved(fields: _Body) -> None:
     """A parameter that asks for nothing (its neutral value) passes; one that would change the answer is refused."""
     asked = {
         "n": fields.n not in (None, 1),
-        "top_p": fields.top_p not in (None, 1.0),
-        "presence_penalty": fields.presence_penalty not in (None, 0.0),
-        "frequency_penalty": fields.frequency_penalty not in (None, 0.0),
         "logit_bias": bool(fields.logit_bias),
-        "logprobs": bool(fields.logprobs),
-        "top_logprobs": bool(fields.top_logprobs),
-        "stop": bool(fields.stop),
         "tools": bool(fields.tools),
         "functions": bool(fields.functions),
         "tool_choice": fields.tool_choice not in (None, "none", "auto"),
-        "response_format": fields.response_format is not None and fields.response_format.type != "text",
         "modalities": fields.modalities not in (None, ["text"]),
     }
     for name, wanted in asked.items():

@@ -6,6 +6,7 @@ one chunk with the error document, and then the stream just ends: no `[DONE]`, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -13,54 +14,11 @@ from uuid import UUID
 import msgspec
 
 from gateway.errors import GatewayError
+from gateway.pieces import Account, Text
+from gateway.scores import TokenScore
 
 DONE: Final = b"data: [DONE]\n\n"
 FINISH: Final = {"stop": "stop", "length": "length"}
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What a finished generation tells its client about itself; the records say the same and more.
-
-    `first_seq` and `last_seq` are the lowest and highest sequence number of this request's records in the tenant's log.
-    """
-
-    generation: UUID
-    mode: str
-    policy_digest: str
-    block_length: int
-    seed: int
-    prompt_tokens: int
-    completion_tokens: int
-    forwards: int
-    records: int
-    first_seq: int
-    last_seq: int
-    reason: str
-
-    def extension(self) -> dict[str, Any]:
-        """The `palimpsest` object. Tokens per forward of one generation = its tokens / its forwards (0 if none)."""
-        return {
-            "generation_id": str(self.generation),
-            "mode": self.mode,
-            "policy": self.policy_digest,
-            "block_length": self.block_length,
-            "seed": self.seed,
-            "forwards": self.forwards,
-            "tokens_per_forward": self.completion_tokens / self.forwards if self.forwards else 0.0,
-            "records": self.records,
-            "first_seq": self.first_seq,
-            "last_seq": self.last_seq,
-        }
-
-    def usage(self) -> dict[str, int]:
-        """OpenAI's usage object."""
-        total = self.prompt_tokens + self.completion_tokens
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": total,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +29,14 @@ class Envelope:
     model: str
     created: int
     wants_usage: bool
+    wants_logprobs: bool = False
 
-    def document(self, text: str, account: Account) -> bytes:
+    def document(self, answer: Text, account: Account) -> bytes:
         """The whole answer of a request without `stream`."""
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": text, "refusal": None},
-            "logprobs": None,
+            "message": {"role": "assistant", "content": answer.text, "refusal": None},
+            "logprobs": self._logprobs(answer.scores),
             "finish_reason": FINISH.get(account.reason, "stop"),
         }
         body = self._head("chat.completion") | {
@@ -91,9 +50,9 @@ class Envelope:
         """The first chunk: the role, no text."""
         return self._chunk({"role": "assistant", "content": ""}, None, {})
 
-    def delta(self, text: str) -> bytes:
+    def delta(self, piece: Text) -> bytes:
         """One piece of released text."""
-        return self._chunk({"content": text}, None, {})
+        return self._chunk({"content": piece.text}, None, {}, piece.scores)
 
     def closing(self, account: Account) -> bytes:
         """Finish reason with the `palimpsest` object, usage if it was asked for, and the end of the stream."""
@@ -116,12 +75,29 @@ class Envelope:
             "system_fingerprint": None,
         }
 
-    def _chunk(self, delta: dict[str, str], finish: str | None, more: dict[str, Any]) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def _chunk(
+        self, delta: dict[str, str], finish: str | None, more: dict[str, Any], scores: Sequence[TokenScore] = ()
+    ) -> bytes:
+        logprobs = self._logprobs(scores) if scores else None
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         body = self._head("chat.completion.chunk") | {"choices": [choice]} | more
         if self.wants_usage:
             body["usage"] = None
         return _event(body)
+
+    def _logprobs(self, scores: Sequence[TokenScore]) -> dict[str, Any] | None:
+        if not self.wants_logprobs:
+            return None
+        content = [
+            _weighed(score.data, score.logprob) | {"top_logprobs": [_weighed(*other) for other in score.top]}
+            for score in scores
+        ]
+        return {"content": content, "refusal": None}
+
+
+def _weighed(data: bytes, logprob: float) -> dict[str, Any]:
+    """One token in OpenAI's words; bytes that are not whole UTF-8 read as U+FFFD in `token` and are exact in `bytes`."""
+    return {"token": data.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(data)}
 
 
 def _event(document: dict[str, Any]) -> bytes:

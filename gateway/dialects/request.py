@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.request import Constraint
+
 
 class Delivery(StrEnum):
     """How the client wants the answer: as one document or as server-sent events."""
@@ -34,8 +36,22 @@ class ComputeKnob:
     threshold: float | None = None
     max_steps: int | None = None
     seed_first: bool | None = None
+    numeric: str | None = None
     workflow: str = ""
     risk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSampling:
+    """How tokens are to be picked, but for the seed; the defaults leave the model's distribution as it is."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +59,17 @@ class ChatRequest:
     """A chat request in the gateway's own words.
 
     `seed` is in 0..2**64-1 or None for "draw one"; `max_tokens` None means "as many as policy and context permit";
-    `messages_json` is the messages array exactly as received, for the record.
+    `messages_json` is the messages array exactly as received, for the record; `top_logprobs` None means no log-probabilities.
     """
 
     model: str
     messages: tuple[ChatMessage, ...]
     messages_json: str
-    temperature: float
+    sampling: AskedSampling
     seed: int | None
     max_tokens: int | None
     delivery: Delivery
     knob: ComputeKnob
+    stop: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+    constraint: Constraint | None = None

@@ -24,7 +24,7 @@ from gateway.errors import EngineDown, GatewayError, Refused, Unavailable
 from gateway.generation import Admitted, Generation
 from gateway.house import House
 from gateway.http.identity import request_id
-from gateway.release import Ended, Text
+from gateway.pieces import Ended, Text, joined
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
 MODE_HEADER: Final = "x-palimpsest-mode"
@@ -38,7 +38,7 @@ async def chat_completions(request: Request[Any, Any, Any], house: House) -> Res
     chat, admitted = await _admit(request, house, subject)
     generation = house.begin(admitted)
     usage = chat.delivery is Delivery.STREAM_WITH_USAGE
-    envelope = Envelope(generation.id, admitted.model, int(time.time()), usage)
+    envelope = Envelope(generation.id, admitted.model, int(time.time()), usage, chat.top_logprobs is not None)
     headers = _headers(admitted)
     if chat.delivery is Delivery.WHOLE:
         body = await _collect(request, generation, envelope)
@@ -53,7 +53,8 @@ async def _admit(request: Request[Any, Any, Any], house: House, subject: Subject
     try:
         house.require_open()
         chat = decode(await _body(request), request.headers.get(MODE_HEADER))
-        return chat, await admit(house.bench, house.writer, subject, chat, own)
+        with house.seats.held():
+            return chat, await admit(house.bench, house.writer, subject, chat, own)
     except Unavailable:
         raise
     except AuditError:
@@ -79,7 +80,7 @@ async def _events(generation: Generation, envelope: Envelope) -> AsyncIterator[b
         yield envelope.opening()
         async for piece in generation.outlet.pieces():
             if isinstance(piece, Text):
-                yield envelope.delta(piece.text)
+                yield envelope.delta(piece)
             elif isinstance(piece, Ended):
                 yield envelope.closing(piece.account)
             else:
@@ -104,12 +105,12 @@ async def _collect(request: Request[Any, Any, Any], generation: Generation, enve
 
 
 async def _whole(generation: Generation, envelope: Envelope) -> bytes:
-    texts: list[str] = []
+    pieces: list[Text] = []
     async for piece in generation.outlet.pieces():
         if isinstance(piece, Text):
-            texts.append(piece.text)
+            pieces.append(piece)
         elif isinstance(piece, Ended):
-            return envelope.document("".join(texts), piece.account)
+            return envelope.document(joined(pieces), piece.account)
         else:
             raise piece.error
     raise EngineDown("the answer ended without an end")

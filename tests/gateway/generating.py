@@ -19,7 +19,8 @@ from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest
 from gateway.engine_thread import EngineThread, Stepper
 from gateway.generation import Admitted, Generation, Log
-from gateway.release import Piece, ReleaseRule, Text
+from gateway.pieces import Piece, Text
+from gateway.release import ReleaseRule
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import loaded, model, tokenizer
 from tests.engine.small import small_network

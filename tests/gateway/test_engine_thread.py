@@ -13,7 +13,7 @@ from engine.request import Mode
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD
-from tests.engine.harness import asked, decoded, model, output
+from tests.engine.harness import MODES, asked, decoded, model, output
 from tests.gateway.watched import Watched, started, untaken
 from tests.waiting import until
 
@@ -41,7 +41,7 @@ async def everything(feed: Feed) -> list[Event]:
 
 async def test_every_event_reaches_its_own_feed_in_order() -> None:
     """Generations of all modes at once: each feed gives what that generation says when it runs alone."""
-    requests = [asked(mode, (1, 5, 9 + index), 20 + index) for index, mode in enumerate([*Mode, *Mode])]
+    requests = [asked(mode, (1, 5, 9 + index), 20 + index) for index, mode in enumerate([*MODES, *MODES])]
     async with started(Engine(model())) as thread:
         feeds = [thread.submit(request) for request in requests]
         found = await asyncio.gather(*map(followed, feeds))
@@ -90,7 +90,7 @@ async def test_abort_ends_a_feed_with_its_last_events() -> None:
 
 async def test_a_step_that_raises_ends_every_feed() -> None:
     """What was said before still comes, then EngineDied; new requests meet EngineDown."""
-    requests, watched = [asked(mode, tokens=60) for mode in Mode], Watched(breaks_at=5)
+    requests, watched = [asked(mode, tokens=60) for mode in MODES], Watched(breaks_at=5)
     watched.engine.pause()
     async with started(watched) as thread:
         feeds = [thread.submit(request) for request in requests]

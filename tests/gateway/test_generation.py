@@ -17,7 +17,8 @@ from engine.events import FinishReason
 from engine.request import Mode
 from gateway.errors import EngineDown, LogDown
 from gateway.generation import append_when_room
-from gateway.release import Ended, Failed, ReleaseRule, Text
+from gateway.pieces import Ended, Failed, Text
+from gateway.release import ReleaseRule
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import asked, decoded, finished, output, tokenizer
 from tests.gateway.generating import Failing, Held, closes, damaged, generating, speaking, text_of
@@ -74,7 +75,9 @@ async def test_whole_hands_out_nothing_before_the_end(log: TenantLog) -> None:
         bodies = log.bodies(request.id)
         assert len(moments) >= 9 and set(moments) == {""}
         run.text()
-        assert run.pieces[0] == Text(tokenizer().decode(output_ids(bodies))) and isinstance(run.last(), Ended)
+        piece = run.pieces[0]
+        assert isinstance(piece, Text) and piece.text == tokenizer().decode(output_ids(bodies))
+        assert isinstance(run.last(), Ended)
         assert ending(bodies)[0].outcome == "complete" and len(run.pieces) == 2
 
 

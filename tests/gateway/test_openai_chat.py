@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.request import Constraint, ConstraintKind
 from gateway.dialects.openai_chat import decode
-from gateway.dialects.request import ChatMessage, ComputeKnob, Delivery
+from gateway.dialects.request import AskedSampling, ChatMessage, ComputeKnob, Delivery
 from gateway.errors import BadRequest
 
 HELLO: dict[str, Any] = {"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "hello"}]}
@@ -31,14 +32,16 @@ def test_the_least_request_gets_openai_defaults() -> None:
     chat = decode(body())
     assert chat.model == "palimpsest-tiny"
     assert chat.messages == (ChatMessage("user", "hello"),)
-    assert (chat.temperature, chat.seed, chat.max_tokens, chat.delivery) == (1.0, None, None, Delivery.WHOLE)
+    assert chat.sampling == AskedSampling()
+    assert (chat.seed, chat.max_tokens, chat.delivery) == (None, None, Delivery.WHOLE)
+    assert (chat.stop, chat.top_logprobs, chat.constraint) == ((), None, None)
     assert chat.knob == ComputeKnob()
 
 
 def test_unknown_fields_are_ignored_and_null_means_absent() -> None:
     """Fields that the dialect does not know pass, and null is as good as nothing."""
     chat = decode(body(store=False, metadata={"a": "b"}, temperature=None, stream=None, tools=None, palimpsest=None))
-    assert chat.temperature == 1.0
+    assert chat.sampling.temperature == 1.0
 
 
 def test_messages_are_kept_exactly_as_received() -> None:
@@ -74,6 +77,21 @@ def test_content_parts_are_joined_and_developer_is_system() -> None:
         ({"palimpsest": {"block_length": "8"}}, "palimpsest.block_length"),
         ({"palimpsest": {"treshold": 0.5}}, "palimpsest.treshold"),
         ({"temperature": 2.5}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"top_k": -2}, "top_k"),
+        ({"min_p": 2}, "min_p"),
+        ({"presence_penalty": -2.1}, "presence_penalty"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"stop": ["y" * 257]}, "stop"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
+        ({"response_format": {"type": "json_object"}, "palimpsest": {"regex": "a"}}, "response_format"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"seed": 1 << 64}, "seed"),
         ({"palimpsest": {"max_steps": 0}}, "palimpsest.max_steps"),
@@ -95,18 +113,10 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
 @pytest.mark.parametrize(
     ("field", "asked", "neutral"),
     [
-        ("top_p", 0.9, 1),
         ("n", 2, 1),
-        ("presence_penalty", 0.5, 0),
-        ("frequency_penalty", -1, 0.0),
         ("logit_bias", {"5": 1}, {}),
-        ("logprobs", True, False),
-        ("top_logprobs", 3, 0),
-        ("stop", ["x"], []),
-        ("stop", "x", None),
         ("tools", [{"type": "function"}], []),
         ("tool_choice", "required", "auto"),
-        ("response_format", {"type": "json_object"}, {"type": "text"}),
         ("modalities", ["audio"], ["text"]),
     ],
 )
@@ -117,6 +127,32 @@ def test_what_is_not_served_is_refused_unless_neutral(field: str, asked: Any, ne
     decode(body(**{field: neutral}))
 
 
+def test_sampling_is_read_field_by_field() -> None:
+    """Every sampling field reaches the request, and other servers' -1 for top_k means off."""
+    given = AskedSampling(0.5, 0.9, 40, 0.05, 0.5, -1.0, 1.5)
+    fields = {name: getattr(given, name) for name in AskedSampling.__slots__}
+    assert decode(body(**fields)).sampling == given
+    assert decode(body(top_k=-1)).sampling.top_k == 0
+
+
+def test_stops_and_log_probabilities_are_read() -> None:
+    """A stop string may come alone or in a list; log-probabilities may come without alternatives."""
+    assert decode(body(stop="x")).stop == ("x",)
+    assert decode(body(stop=["x", "y"])).stop == ("x", "y")
+    assert decode(body(logprobs=True)).top_logprobs == 0
+    assert decode(body(logprobs=True, top_logprobs=5)).top_logprobs == 5
+
+
+def test_a_constraint_keeps_its_source() -> None:
+    """Schema, regex and grammar reach the request as they were sent."""
+    schema = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}}}
+    assert decode(body(response_format=schema)).constraint == Constraint(ConstraintKind.JSON_SCHEMA, '{"type": "object"}')
+    assert decode(body(response_format={"type": "json_object"})).constraint == Constraint(ConstraintKind.JSON_OBJECT)
+    assert decode(body(response_format={"type": "text"})).constraint is None
+    assert decode(body(palimpsest={"regex": "a+"})).constraint == Constraint(ConstraintKind.REGEX, "a+")
+    assert decode(body(palimpsest={"grammar": "start: /a/"})).constraint == Constraint(ConstraintKind.GRAMMAR, "start: /a/")
+
+
 def test_mode_may_come_three_ways_but_only_once() -> None:
     """Suffix, header and body choose the mode alike; two different choices are a conflict."""
     assert decode(body(model="palimpsest-tiny:ar")).knob.mode == "ar"
@@ -125,12 +161,6 @@ def test_mode_may_come_three_ways_but_only_once() -> None:
     assert decode(body(palimpsest={"mode": "ar"}), "ar").knob.mode == "ar"
     assert refusal(body(model="palimpsest-tiny:ar", palimpsest={"mode": "diffusion"})).code == "conflict"
     assert refusal(body(palimpsest={"mode": "ar"}), "diffusion").code == "conflict"
-
-
-def test_only_strict_numerics_are_served() -> None:
-    """Asking for the numerics that are served passes; asking for others is refused."""
-    decode(body(palimpsest={"numeric": "strict"}))
-    assert refusal(body(palimpsest={"numeric": "fast"})).param == "palimpsest.numeric"
 
 
 def test_negative_seeds_are_twos_complement() -> None:
@@ -165,6 +195,6 @@ def test_any_bytes_are_a_request_or_a_400(raw: bytes) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=4))
 def test_any_value_in_any_field_is_a_request_or_a_400(value: Any) -> None:
     """No JSON value in any known field can do worse than earn a BadRequest."""
-    for field in ("model", "messages", "temperature", "seed", "stop", "palimpsest", "tool_choice", "stream_options"):
+    for field in ("model", "messages", "temperature", "top_k", "stop", "palimpsest", "response_format", "stream_options"):
         refusal = refusal_of(body(**{field: value}))
         assert refusal is None or refusal.status == 400

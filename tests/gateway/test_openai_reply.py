@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from gateway.dialects.openai_reply import DONE, Account, Envelope
+from gateway.dialects.openai_reply import DONE, Envelope
 from gateway.errors import LogDown
+from gateway.pieces import Account, Text
+from gateway.scores import TokenScore
 
 GENERATION = UUID("01936f5e-0000-7000-8000-000000000001")
 ACCOUNT = Account(
@@ -38,7 +40,7 @@ def chunks(data: bytes) -> list[dict[str, Any]]:
 
 def test_a_document_has_text_usage_and_account() -> None:
     """A whole answer carries the text, the usage and the palimpsest object with its figures as numbers."""
-    document = json.loads(envelope(usage=False).document("hi", ACCOUNT))
+    document = json.loads(envelope(usage=False).document(Text("hi"), ACCOUNT))
     assert document["choices"][0]["message"]["content"] == "hi"
     assert document["choices"][0]["finish_reason"] == "stop"
     assert document["usage"] == {"prompt_tokens": 10, "completion_tokens": 30, "total_tokens": 40}
@@ -50,7 +52,7 @@ def test_a_document_has_text_usage_and_account() -> None:
 def test_a_stream_is_lf_data_lines_ending_in_done() -> None:
     """Chunks are one data line and a blank line each, and the last is [DONE]."""
     shape = envelope(usage=False)
-    data = shape.opening() + shape.delta("a\nb") + shape.closing(ACCOUNT)
+    data = shape.opening() + shape.delta(Text("a\nb")) + shape.closing(ACCOUNT)
     assert b"\r" not in data
     assert data.endswith(DONE)
     opening, delta, last = chunks(data)
@@ -80,3 +82,19 @@ def test_a_failure_is_an_error_chunk_without_done() -> None:
 def test_no_forwards_is_zero_tokens_per_forward() -> None:
     """An answer that took no forward divides by nothing."""
     assert replace(ACCOUNT, forwards=0).extension()["tokens_per_forward"] == 0.0
+
+
+SCORED = Text("hé", (TokenScore(b"h", -0.5, ((b"h", -0.5), (b"H", -1.5))), TokenScore("é".encode()[:1], -0.25)))
+
+
+def test_log_probabilities_have_openais_shape() -> None:
+    """Each token is told with its text, log-probability and exact bytes, and so are its alternatives; only when asked for."""
+    shape = Envelope(GENERATION, "palimpsest-tiny", 1_700_000_000, False, wants_logprobs=True)
+    whole = json.loads(shape.document(SCORED, ACCOUNT))["choices"][0]["logprobs"]
+    (delta,) = chunks(shape.delta(SCORED))
+    assert delta["choices"][0]["logprobs"] == whole
+    first, second = whole["content"]
+    assert (first["token"], first["logprob"], first["bytes"]) == ("h", -0.5, [104])
+    assert first["top_logprobs"][1] == {"token": "H", "logprob": -1.5, "bytes": [72]}
+    assert (second["token"], second["bytes"], second["top_logprobs"]) == ("\ufffd", [0xC3], [])
+    assert json.loads(envelope(usage=False).document(SCORED, ACCOUNT))["choices"][0]["logprobs"] is None

@@ -7,14 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import LogDown
-from gateway.release import DurableIds, Failed, Outcome, Outlet, Release, ReleaseRule, Text
+from gateway.pieces import Failed, Text
+from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
+from gateway.scores import TokenScore
 
 POEM = "naïve — 日本語 🙂 end".encode()
 
 
-def of_bytes(ids: tuple[int, ...]) -> bytes:
-    """A vocabulary whose ids are the bytes; 256 is special and stands for nothing."""
-    return bytes(token for token in ids if token < 256)
+def tokens(data: bytes, size: int = 1) -> DurableTokens:
+    """Tokens of `size` bytes each."""
+    parts = [data[place : place + size] for place in range(0, len(data), size)]
+    return DurableTokens(tuple(TokenScore(part, -0.5 * index) for index, part in enumerate(parts)))
+
+
+SPECIAL = TokenScore(b"", -1.0)
+"""A token that stands for no text."""
 
 
 def drain(outlet: Outlet) -> list[str]:
@@ -27,10 +34,10 @@ def drain(outlet: Outlet) -> list[str]:
     return texts
 
 
-def release(rule: ReleaseRule) -> tuple[Release, Outlet]:
+def release(rule: ReleaseRule, *stop: str) -> tuple[Release, Outlet]:
     """A release and its outlet."""
     outlet = Outlet()
-    return Release(of_bytes, rule, outlet), outlet
+    return Release(rule, outlet, stop), outlet
 
 
 @given(st.binary(max_size=60), st.lists(st.integers(1, 5), max_size=30))
@@ -40,7 +47,7 @@ def test_deltas_are_always_a_prefix_of_the_decoded_ids(data: bytes, sizes: list[
     whole = data.decode("utf-8", "replace")
     out, place = "", 0
     for size in [*sizes, len(data)]:
-        made.durable(DurableIds(tuple(data[place : place + size])))
+        made.durable(tokens(data[place : place + size], 3))
         place += size
         out += "".join(drain(outlet))
         assert whole.startswith(out)
@@ -51,9 +58,9 @@ def test_deltas_are_always_a_prefix_of_the_decoded_ids(data: bytes, sizes: list[
 def test_incomplete_utf8_is_kept_back() -> None:
     """The first three bytes of an emoji are not handed out before its fourth."""
     made, outlet = release(ReleaseRule.STREAM)
-    made.durable(DurableIds(tuple("🙂".encode()[:3])))
+    made.durable(tokens("🙂".encode()[:3]))
     assert drain(outlet) == []
-    made.durable(DurableIds((*"🙂".encode()[3:], 256)))
+    made.durable(DurableTokens((*tokens("🙂".encode()[3:]), SPECIAL)))
     assert drain(outlet) == ["🙂"]
 
 
@@ -61,7 +68,7 @@ def test_whole_hands_out_nothing_before_the_verdict() -> None:
     """Under `whole` durable text waits for approval and then leaves in one piece."""
     made, outlet = release(ReleaseRule.WHOLE)
     for byte in POEM:
-        made.durable(DurableIds((byte,)))
+        made.durable(tokens(bytes((byte,))))
     assert drain(outlet) == []
     made.approve()
     assert drain(outlet) == [POEM.decode()]
@@ -70,7 +77,7 @@ def test_whole_hands_out_nothing_before_the_verdict() -> None:
 def test_the_delivery_counts_and_hashes_what_left() -> None:
     """Bytes and hash of the delivery record are those of the UTF-8 that was handed out."""
     made, outlet = release(ReleaseRule.STREAM)
-    made.durable(DurableIds(tuple(POEM)))
+    made.durable(tokens(POEM))
     made.approve()
     text = "".join(drain(outlet)).encode()
     delivery = made.delivery(Outcome.COMPLETE)
@@ -81,9 +88,9 @@ def test_the_delivery_counts_and_hashes_what_left() -> None:
 def test_nothing_leaves_after_the_client_left() -> None:
     """Text that became durable after the client left is neither handed out nor counted."""
     made, outlet = release(ReleaseRule.STREAM)
-    made.durable(DurableIds(tuple(b"ab")))
+    made.durable(tokens(b"ab"))
     made.client_left()
-    made.durable(DurableIds(tuple(b"cd")))
+    made.durable(tokens(b"cd"))
     made.approve()
     assert "".join(drain(outlet)) == "ab"
     assert made.delivery(Outcome.ABORTED).bytes_released == 2
@@ -92,7 +99,7 @@ def test_nothing_leaves_after_the_client_left() -> None:
 def test_withheld_text_is_not_counted() -> None:
     """A `whole` answer that is never approved has released nothing."""
     made, _ = release(ReleaseRule.WHOLE)
-    made.durable(DurableIds(tuple(POEM)))
+    made.durable(tokens(POEM))
     assert made.delivery(Outcome.WITHHELD).bytes_released == 0
 
 
@@ -101,11 +108,56 @@ def test_a_failure_is_the_last_piece() -> None:
 
     async def collect() -> list[object]:
         made, outlet = release(ReleaseRule.STREAM)
-        made.durable(DurableIds(tuple(b"ab")))
+        made.durable(tokens(b"ab"))
         made.fail(LogDown("down"))
-        made.durable(DurableIds(tuple(b"cd")))
+        made.durable(tokens(b"cd"))
         return [piece async for piece in outlet.pieces()]
 
     text, failed = asyncio.run(collect())
-    assert text == Text("ab")
+    assert isinstance(text, Text) and text.text == "ab"
     assert isinstance(failed, Failed)
+
+
+def test_scores_leave_with_the_text_of_their_tokens() -> None:
+    """A token's score is handed out once all its bytes are cleared, in order, and a token without text has none."""
+    made, outlet = release(ReleaseRule.STREAM, "stop")
+    made.durable(DurableTokens((TokenScore(b"a s", -1.0), SPECIAL, TokenScore(b"t", -2.0))))
+    made.durable(DurableTokens((TokenScore(b"ep", -3.0),)))
+    made.approve()
+    pieces = [outlet._pieces.get_nowait() for _ in range(outlet._pieces.qsize())]
+    texts = [(piece.text, [score.logprob for score in piece.scores]) for piece in pieces if isinstance(piece, Text)]
+    assert texts == [("a ", []), ("step", [-1.0, -2.0, -3.0])]
+
+
+@given(st.text("abc", max_size=20), st.lists(st.text("abc", min_size=1, max_size=4), max_size=3), st.integers(1, 4))
+def test_text_ends_before_the_first_stop_string(text: str, stops: list[str], size: int) -> None:
+    """Whatever the cut into tokens, the text handed out is the answer up to its first stop string, never more at any time."""
+    made, outlet = release(ReleaseRule.STREAM, *stops)
+    wanted = text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))]
+    out = ""
+    for token in tokens(text.encode(), size):
+        made.durable(DurableTokens((token,)))
+        out += "".join(drain(outlet))
+        assert wanted.startswith(out)
+    made.approve()
+    assert out + "".join(drain(outlet)) == wanted
+
+
+def test_a_token_that_a_stop_string_cuts_has_no_score() -> None:
+    """A token of which a part is withheld tells nothing about itself."""
+    made, outlet = release(ReleaseRule.WHOLE, "no")
+    made.durable(DurableTokens((TokenScore(b"yes", -1.0), TokenScore(b" no", -2.0))))
+    made.approve()
+    piece = outlet._pieces.get_nowait()
+    assert isinstance(piece, Text) and piece.text == "yes "
+    assert [score.data for score in piece.scores] == [b"yes"]
+
+
+def test_nothing_leaves_once_withheld() -> None:
+    """After a verdict against the answer no text leaves, not even at the end."""
+    made, outlet = release(ReleaseRule.STREAM)
+    made.durable(tokens(b"ab"))
+    made.withhold()
+    made.durable(tokens(b"cd"))
+    made.approve()
+    assert "".join(drain(outlet)) == "ab"

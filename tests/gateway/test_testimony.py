@@ -7,35 +7,47 @@ from uuid import UUID
 
 import pytest
 
-from audit.records import BlockTrace, DecodeRun, EngineNote, RequestClose, SpecRounds, encode_body
+from audit.records import BlockTrace, DecodeRun, EngineNote, GateVerdict, RequestClose, SpecRounds, encode_body
 from engine.events import (
     Admitted,
+    Alternatives,
     BlockDecoded,
     DenoiseStep,
     Event,
     Finished,
     FinishReason,
+    Gated,
     Noted,
     NoteKind,
     Prefilled,
     RunDecoded,
     SpecRound,
 )
+from engine.gates import Verdict
 from engine.request import Mode
 from gateway.testimony import ROUNDS_PER_RECORD, TOKENS_PER_RECORD, Statement, Tally, attest, close, output_of
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 STEP = DenoiseStep((True, True), (5, 6), (0.5, 0.25), (True, False))
-ADMITTED = Admitted(ONE, Mode.DIFFUSION, 16, 0.9, 32, True, 0.0, 7, 0, 10, 64, "strict", "ff", "float32")
+ADMITTED = Admitted(
+    generation=ONE, mode=Mode.DIFFUSION, block_length=16, threshold=0.9, max_steps=32, seed_first=True, temperature=0.0,
+    seed=7, choice=0, top_p=0.5, top_k=40, min_p=0.0, presence_penalty=0.5, frequency_penalty=-0.5, repetition_penalty=1.0,
+    top_logprobs=2, think_budget=None, stop_ids=(11,), stop_strings=("\n",), constraint=("regex", "a*"), gated=True,
+    modes_permitted=("ar", "diffusion"), prompt_tokens=10, max_tokens=64, numeric="strict", fingerprint="ff", dtype="float32",
+)  # fmt: skip
 BLOCK = BlockDecoded(ONE, 0, 10, False, (STEP,), (5, 6), (0.5, 0.25), (-0.5, -1.0), (True, False), 2, 3, True)
 ROUND = SpecRound(ONE, 0, 10, (5, 6), (1.0, 0.5), (6, 7), 1, (6, 7), (-0.5, -0.25), 2, True)
 RUN = RunDecoded(ONE, 10, (5,), (-0.5,), 1)
+RANKED = Alternatives(ONE, 10, 2, (5, 6, 7, 8), (-0.5, -1.0, -0.25, -2.0))
+GATED = Gated(ONE, 0, 10, ("tokens", "agreement"), (2.0, 0.5), Verdict.HOLD, "gates.agreement")
 EVENTS: tuple[Event, ...] = (
     ADMITTED,
-    Prefilled(ONE, 10, 1),
+    Prefilled(ONE, 10, 8, 1),
     BLOCK,
     ROUND,
     RUN,
+    RANKED,
+    GATED,
     Noted(ONE, NoteKind.ABORTED, "left"),
     Finished(ONE, FinishReason.STOP, 10, 5, 1, 1, 1, 6, "ab" * 32),
 )
@@ -46,6 +58,9 @@ SAMPLES: dict[str, Any] = {
     "generation": OTHER,
     "output_digest": "cd" * 32,
     "emitted": 1,
+    "width": 1,
+    "think_budget": 0,
+    "verdict": Verdict.BLOCK,
 }
 
 
@@ -141,6 +156,23 @@ def test_kinds_keep_their_order() -> None:
     """A run, then rounds, then a note stay three records in that order."""
     made = bodies(attest([RUN, ROUND, ROUND, Noted(ONE, NoteKind.ROLLBACK, "")]))
     assert [type(body) for body in made] == [DecodeRun, SpecRounds, EngineNote]
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_verdict_is_recorded_after_what_it_judged(verdict: Verdict) -> None:
+    """A verdict is a record of its own between the tokens before and after it, whatever it says."""
+    ruled = replace(GATED, verdict=verdict)
+    before, gate, after = bodies(attest([RUN, ruled, replace(RUN, start=11)]))
+    assert gate == GateVerdict(0, ("tokens", "agreement"), (2.0, 0.5), verdict.value, 10, "gates.agreement")
+    assert (before.start, after.start) == (10, 11)
+
+
+@pytest.mark.parametrize("reason", list(FinishReason))
+def test_every_reason_closes(reason: FinishReason) -> None:
+    """The close names the engine's reason, `blocked` like all others."""
+    body = close(Tally().finished(ONE, 10, reason), 1).body
+    assert isinstance(body, RequestClose)
+    assert body.reason == reason.value
 
 
 def test_a_block_is_a_record_of_its_own() -> None:

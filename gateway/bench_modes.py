@@ -1,0 +1,186 @@
+"""`palimpsest bench modes` as it runs: the model, the prompts, the race with its progress, and the result."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from engine.engine import Engine
+from engine.model.checkpoint import LoadedModel, load
+from engine.numeric import STRICT_THREADS, Arithmetic, Fast, Strict, dtype_name
+from engine.request import Numeric
+from engine.scheduler import Capacity
+from engine.tokenizer import Message, Role
+from engine.train.execution import Outcome, judge
+from engine.train.grammar import Split, Task, task
+from gateway.bench_lanes import Answer, BenchError, Course, Lane, Prompt, Run, lanes, race
+from gateway.bench_table import DEFINITIONS, Measured, Standings, row, tables
+
+FIRST_QUESTION: Final = 6_000_000
+PROMPT_FILE_BYTES: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for. `dtype` None is what the numeric policy likes best; `prompts` None are the built-in questions.
+
+    `threads` and `load_average` are only recorded here: the first is settled before torch is loaded, the second was judged.
+    """
+
+    checkpoint: Path
+    numeric: Numeric
+    dtype: str | None
+    threads: int
+    repeats: int
+    rows: Sequence[str]
+    concurrency: Sequence[int]
+    block: int
+    max_tokens: int
+    questions: int
+    prompts: Path | None
+    load_average: float
+    busy: bool
+
+
+def run(wish: Wish, console: Console) -> dict[str, Any]:
+    """The whole benchmark, with progress and tables on `console`; returns the JSON.
+
+    Raises CheckpointError, InvalidRequest or BenchError when it cannot be run as it was asked for.
+    """
+    model = load(wish.checkpoint)
+    tasks = [] if wish.prompts else questions(wish.questions)
+    texts = read_prompts(wish.prompts, wish.questions) if wish.prompts else [each.prompt for each in tasks]
+    running = max(*wish.concurrency, Capacity().running)
+    engine = Engine(model, arithmetic_of(wish.numeric, wish.dtype, wish.threads), Capacity(running=running))
+    prompts = [_as_chat(model, text) for text in texts]
+    course = Course(engine, prompts, wish.max_tokens, model.config.eos_token_id)
+    runs = _race(course, lanes(wish.rows, wish.concurrency, wish.block), wish.repeats, console)
+    standings = Standings([Measured(lane, own) for lane, own in runs.items()])
+    passed = _judged(model, tasks) if tasks else None
+    rows = [row(standings, measured, passed) for measured in standings.measured]
+    for table in tables(rows):
+        console.print(table)
+    return _document(wish, engine, model, prompts, rows)
+
+
+def _race(course: Course, entered: Sequence[Lane], repeats: int, console: Console) -> dict[Lane, list[Run]]:
+    columns = (
+        TextColumn("{task.description:<36}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    # Drawn between runs only: a thread that draws would take its share of the clock.
+    with Progress(*columns, console=console, auto_refresh=False) as progress:
+        bar = progress.add_task("", total=len(entered) * (repeats + 1), completed=-1)
+        told = race(course, entered, repeats, lambda what: progress.update(bar, advance=1, description=what, refresh=True))
+        progress.update(bar, advance=1, description="done", refresh=True)
+    return told
+
+
+def _judged(model: LoadedModel, tasks: Sequence[Task]) -> Callable[[Answer], bool]:
+    """Whether an answer's code passes the hidden cases of its question; equal answers are run once."""
+    known: dict[tuple[int, str], bool] = {}
+
+    def passed(answer: Answer) -> bool:
+        key = (answer.place, model.tokenizer.decode(answer.ids))
+        if key not in known:
+            known[key] = judge(key[1], tasks[answer.place]).outcome is Outcome.PASSED
+        return known[key]
+
+    return passed
+
+
+def _document(
+    wish: Wish, engine: Engine, model: LoadedModel, prompts: Sequence[Prompt], rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "device": "cpu",
+        "cpu": _cpu(),
+        "dtype": engine.dtype,
+        "numeric": engine.numeric.value,
+        "threads": wish.threads,
+        "model": model.name,
+        "weights_digest": model.weights_digest,
+        "fingerprint": engine.fingerprint,
+        "torch": version("torch"),
+        "palimpsest": version("palimpsest"),
+        "load_at_start": round(wish.load_average, 2),
+        "busy": wish.busy,
+        "repeats": wish.repeats,
+        "prompts": len(prompts),
+        "prompt_tokens": sum(map(len, prompts)),
+        "max_tokens": wish.max_tokens,
+        "definitions": DEFINITIONS,
+        "rows": list(rows),
+    }
+
+
+def _cpu() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def arithmetic_of(numeric: Numeric, dtype: str | None, threads: int) -> Arithmetic:
+    """The numeric policy in `bf16`, `fp32` or, for None, what it likes best here. Raises BenchError if it cannot be had."""
+    if numeric is Numeric.STRICT:
+        if dtype == "bf16":
+            raise BenchError("strict numerics are float32 by definition: leave --dtype out, or say --numeric fast")
+        if threads > STRICT_THREADS:
+            raise BenchError(f"strict numerics run on {STRICT_THREADS} threads at most: say --threads {STRICT_THREADS}")
+        return Strict()
+    chosen = Fast(Strict.dtype if dtype == "fp32" else None)
+    if dtype == "bf16" and dtype_name(chosen.dtype) != "bfloat16":
+        raise BenchError("this processor does not multiply bfloat16 natively: say --dtype fp32")
+    return chosen
+
+
+def questions(count: int) -> list[Task]:
+    """Held-out questions of the shipped checkpoint's task."""
+    return [task(FIRST_QUESTION + place, Split.HELD_OUT) for place in range(count)]
+
+
+def read_prompts(path: Path, most: int) -> list[str]:
+    """The first `most` prompts of a UTF-8 file: its lines, in a `.jsonl` file the JSON string of each; blank ones are skipped.
+
+    Raises BenchError when the file is no such thing, holds none, or is larger than 16 MiB.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(PROMPT_FILE_BYTES + 1)
+    if len(content) > PROMPT_FILE_BYTES:
+        raise BenchError(f"{path} is larger than {PROMPT_FILE_BYTES >> 20} MiB: leave the prompts that matter")
+    try:
+        found = list(islice(_prompts(content.decode("utf-8"), path.suffix == ".jsonl"), most))
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path} cannot be read: one prompt a line in UTF-8, in a .jsonl file as a JSON string") from error
+    if not found:
+        raise BenchError(f"{path} holds no prompt: write one a line")
+    return found
+
+
+def _prompts(content: str, quoted: bool) -> Iterator[str]:
+    for line in content.split("\n"):
+        text = json.loads(line) if quoted and line.strip() else line
+        if not isinstance(text, str):
+            raise ValueError("not a string")
+        if text.strip():
+            yield text.strip()
+
+
+def _as_chat(model: LoadedModel, text: str) -> Prompt:
+    """The ids of a conversation in which the user has just said `text`."""
+    return tuple(model.tokenizer.render_chat([Message(Role.USER, text)]))

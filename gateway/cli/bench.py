@@ -1,0 +1,128 @@
+"""`palimpsest bench`: the economics on the user's own hardware and prompts."""
+
+# ruff: noqa: PLC0415 - heavy imports wait until a command needs them, and the threads are counted before torch is there
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+ROWS = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto", "mixed")
+CONCURRENCY_MOST = 1024
+IDLE = 0.5
+"""A one-minute load average above this is a machine at work: its figures would be someone else's."""
+
+
+def refusal(load_average: float, busy: bool) -> str | None:
+    """Why the figures would mean nothing, or None."""
+    if busy or load_average <= IDLE:
+        return None
+    return f"the load average is {load_average:.2f}, above {IDLE}: wait for an idle machine, or say --busy and have it recorded"
+
+
+def count_threads(threads: int) -> None:
+    """Have torch compute in exactly so many threads. It asks once, when it is first imported, so this must come before.
+
+    Raises ClickException when it is there already.
+    """
+    if "torch" in sys.modules:
+        raise click.ClickException("torch is loaded and has counted its threads: run the benchmark in a process of its own")
+    os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), MKL_DYNAMIC="FALSE")
+
+
+def counts(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    """Whole numbers between commas, in order and without doubles. Raises BadParameter for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 and 1 <= int(part) <= CONCURRENCY_MOST for part in parts):
+        message = f"{text!r}: give whole numbers from 1 to {CONCURRENCY_MOST}, such as 1,16"
+        raise click.BadParameter(message, ctx=context, param=parameter)
+    return tuple(sorted(set(map(int, parts))))
+
+
+@click.group()
+def bench() -> None:
+    """Measure what a decision costs, on this machine and with your own prompts."""
+
+
+@bench.command(
+    epilog="Examples:\n\n  palimpsest bench modes\n\n  palimpsest bench modes --mode ar --mode linear_spec --block 32\n\n"
+    "  palimpsest bench modes --prompts questions.txt --concurrency 1,4,16 --json modes.json\n\n"
+    "  palimpsest bench modes --numeric strict --repeats 1 --questions 4 --busy"
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file.")
+@click.option("--numeric", default="fast", type=click.Choice(["fast", "strict"]), show_default=True, help="Numeric policy.")
+@click.option("--dtype", type=click.Choice(["bf16", "fp32"]), help="Default: bf16 if fast and the processor has it, else fp32.")
+@click.option("--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in.")
+@click.option("--repeats", default=5, type=click.IntRange(1, 100), show_default=True, help="Runs of each row, in turn.")
+@click.option("--questions", default=32, type=click.IntRange(1, 10_000), show_default=True, help="At most so many prompts.")
+@click.option(
+    "--concurrency",
+    default="1,16",
+    callback=counts,
+    metavar="N,N",
+    show_default=True,
+    help="How many answers are under way at once.",
+)
+@click.option("--block", default=16, type=click.IntRange(1, 32), show_default=True, help="Block length; quadratic: at most 8.")
+@click.option("--mode", "rows", multiple=True, type=click.Choice(ROWS), help="Only these rows. Default: all.")
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Your own prompts instead of the built-in questions: one a line, in a .jsonl file as a JSON string.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The model's folder. Default: PALIMPSEST_CHECKPOINT, else the tiny one.",
+)
+@click.option("--max-tokens", default=96, type=click.IntRange(1, 1 << 20), show_default=True, help="Longest answer.")
+@click.option("--busy", is_flag=True, help="Measure on a loaded machine too, and say so in the JSON.")
+def modes(
+    json_file: Path | None,
+    numeric: str,
+    threads: int,
+    rows: tuple[str, ...],
+    checkpoint: Path | None,
+    busy: bool,
+    **others: Any,
+) -> None:
+    """Ask the same prompts in every mode, one at a time and many at once, and print what each mode buys.
+
+    The engine runs in this process, without gateway and database. Rows take turns, so that a drifting machine hits all of
+    them; figures are medians. `mixed` has all four modes in one batch.
+    """
+    load_average = os.getloadavg()[0]
+    if why := refusal(load_average, busy):
+        raise click.ClickException(why)
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder of {json_file} does not exist: make it first", param_hint="--json")
+    count_threads(threads)
+
+    from rich.console import Console
+
+    from engine.errors import EngineError
+    from engine.request import Numeric
+    from gateway.bench_lanes import BenchError
+    from gateway.bench_modes import Wish, run
+    from gateway.settings import Settings
+
+    asked = Wish(
+        checkpoint=checkpoint or Settings.read(os.environ).checkpoint,
+        numeric=Numeric(numeric),
+        threads=threads,
+        rows=[row for row in ROWS if row in (rows or ROWS)],
+        load_average=load_average,
+        busy=busy,
+        **others,
+    )
+    try:
+        result = run(asked, Console())
+    except (BenchError, EngineError) as error:
+        raise click.ClickException(str(error)) from error
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,87 @@
+"""What travels from a generation to its client: released text, then one end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from gateway.errors import GatewayError
+from gateway.scores import TokenScore
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Model text that the client may have, and the scores of the tokens that are complete with it."""
+
+    text: str
+    scores: tuple[TokenScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a finished generation tells its client about itself; the records say the same and more.
+
+    `first_seq` and `last_seq` are the lowest and highest sequence number of this request's records in the tenant's log.
+    """
+
+    generation: UUID
+    mode: str
+    policy_digest: str
+    block_length: int
+    seed: int
+    prompt_tokens: int
+    completion_tokens: int
+    forwards: int
+    records: int
+    first_seq: int
+    last_seq: int
+    reason: str
+
+    def extension(self) -> dict[str, Any]:
+        """The `palimpsest` object. Tokens per forward of one generation = its tokens / its forwards (0 if none)."""
+        return {
+            "generation_id": str(self.generation),
+            "mode": self.mode,
+            "policy": self.policy_digest,
+            "block_length": self.block_length,
+            "seed": self.seed,
+            "forwards": self.forwards,
+            "tokens_per_forward": self.completion_tokens / self.forwards if self.forwards else 0.0,
+            "records": self.records,
+            "first_seq": self.first_seq,
+            "last_seq": self.last_seq,
+        }
+
+    def usage(self) -> dict[str, int]:
+        """OpenAI's usage object."""
+        total = self.prompt_tokens + self.completion_tokens
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": total,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer is complete and so are its records."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer ends here, in error."""
+
+    error: GatewayError
+
+
+Piece = Text | Ended | Failed
+
+
+def joined(pieces: Iterable[Text]) -> Text:
+    """Neighbouring pieces as one."""
+    parts = list(pieces)
+    return Text("".join(part.text for part in parts), tuple(score for part in parts for score in part.scores))

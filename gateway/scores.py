@@ -1,0 +1,50 @@
+"""Log-probabilities on their way to a client: what one output token weighed, and which others were likely in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from engine.events import Alternatives, BlockDecoded, Event, RunDecoded, SpecRound
+
+Decode = Callable[[tuple[int, ...]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """One output token: its bytes, its raw log-probability at temperature 1, and the likeliest tokens, best first."""
+
+    data: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+class Scorer:
+    """Follows the events of one generation and scores its output ids one by one."""
+
+    def __init__(self, decode_bytes: Decode, start: int) -> None:
+        """`start` is the absolute position of the first output token."""
+        self._decode, self._position = decode_bytes, start
+        self._top: dict[int, tuple[tuple[bytes, float], ...]] = {}
+
+    def scores(self, events: Iterable[Event]) -> list[TokenScore]:
+        """One score per output id of `events`, in order."""
+        found: list[TokenScore] = []
+        for event in events:
+            if isinstance(event, Alternatives):
+                self._remember(event)
+            elif isinstance(event, BlockDecoded | SpecRound | RunDecoded):
+                logprobs = event.verifier_logprob if isinstance(event, BlockDecoded) else event.logprob
+                told = zip(event.output, logprobs[: len(event.output)], strict=True)
+                found += [self._score(token, value) for token, value in told]
+        return found
+
+    def _score(self, token: int, logprob: float) -> TokenScore:
+        score = TokenScore(self._decode((token,)), logprob, self._top.pop(self._position, ()))
+        self._position += 1
+        return score
+
+    def _remember(self, event: Alternatives) -> None:
+        pairs = [(self._decode((token,)), value) for token, value in zip(event.ids, event.logprob, strict=True)]
+        for place in range(len(pairs) // event.width):
+            self._top[event.start + place] = tuple(pairs[place * event.width : (place + 1) * event.width])
