@@ -15,7 +15,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve check train install clean
+.PHONY: help demo test serve check bench exact soak train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,15 @@ check: $(STAMP) ## lint, format, types, and the arrows between the rooms
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+bench: $(STAMP) ## what each mode buys on this machine, which must be idle (ARGS=--busy overrides)
+	$(BIN)/palimpsest bench modes $(ARGS)
+
+exact: $(STAMP) ## strict numerics: a request alone against the same in a crowd, and the causal modes against each other
+	$(BIN)/python -m tests.bench.exact $(ARGS)
+
+soak: $(STAMP) ## 500 requests at once, then ten minutes of random load while memory is watched
+	$(BIN)/python -m tests.bench.soak $(ARGS)
 
 train: $(STAMP) ## train the tiny checkpoint anew (three quarters of an hour on two cores)
 	$(BIN)/palimpsest train $(ARGS)
