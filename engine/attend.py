@@ -43,12 +43,14 @@ class GroupedAttention:
     def __init__(self, plan: Plan, pool: PagePool) -> None:
         self._write, self._queries = _Writer(plan, pool), pool.config.num_attention_heads
         self._groups = [_Padded(plan, group, pool) for group in plan.groups]
+        self._padding = len(plan.token) - plan.groups[-1].rows.stop
 
     def __call__(self, layer: int, rotated: Tensor) -> Tensor:
         self._write(layer, rotated[:, self._queries :])
-        if len(self._groups) == 1:
-            return self._groups[0].attend(layer, rotated)
-        return torch.cat([group.attend(layer, rotated[group.rows]) for group in self._groups])
+        parts = [group.attend(layer, rotated[group.rows]) for group in self._groups]
+        if self._padding:
+            parts.append(rotated.new_zeros(self._padding, parts[0].shape[1]))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class _Padded:

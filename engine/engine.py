@@ -178,7 +178,7 @@ class Engine:
     def _pass(self, turns: Sequence[Turn]) -> list[tuple[Turn, Picks | None]]:
         """Run the network for `turns` and pick for those that want logits."""
         ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
-        plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._arithmetic.row_multiple)
+        plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._arithmetic.padded)
         logits = run(self._weights, self._arithmetic, plan, self._pool)
         asking = [turn for turn in ordered if len(turn.step.frame.wanted)]
         asks = [turn.live.session.ask(turn.step) for turn in asking]

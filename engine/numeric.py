@@ -24,18 +24,21 @@ from engine.model.weights import Attend, Products
 from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
-from kernels.linear import TILE, tiled_linear
+from kernels.linear import padded_rows, tiled_linear
 from kernels.norm import paired_rms_norm, rms_norm_reference
 
 STRICT_THREADS = 2
+FREE_ROWS, ROW_STEP = 32, 16
 
 
 class Arithmetic(Products, Protocol):
-    """What a numeric policy decides; `row_multiple` rows are packed into a pass, or a multiple of it."""
+    """What a numeric policy decides."""
 
     numeric: Numeric
     dtype: torch.dtype
-    row_multiple: int
+
+    def padded(self, rows: int) -> int:
+        """How many rows a pass has that needs `rows`."""
 
     def attention(self, plan: Plan, pool: PagePool) -> Attend:
         """The visibility rule of one pass, ready to be asked layer by layer."""
@@ -46,7 +49,6 @@ class Strict:
 
     numeric = Numeric.STRICT
     dtype = torch.float32
-    row_multiple = TILE
 
     def __init__(self) -> None:
         if torch.get_num_threads() > STRICT_THREADS:
@@ -60,6 +62,10 @@ class Strict:
         """By its definition."""
         return rms_norm_reference(x, weight, eps)
 
+    def padded(self, rows: int) -> int:
+        """Whole tiles."""
+        return padded_rows(rows)
+
     def attention(self, plan: Plan, pool: PagePool) -> Attend:
         """In calls of fixed shape."""
         return TiledAttention(plan, pool)
@@ -69,7 +75,6 @@ class Fast:
     """Quick: bits may depend on the batch."""
 
     numeric = Numeric.FAST
-    row_multiple = 1
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         """`dtype` None: bfloat16 if the processor multiplies it natively, else float32."""
@@ -82,6 +87,10 @@ class Fast:
     def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         """By the library's LayerNorm."""
         return paired_rms_norm(x, weight, eps)
+
+    def padded(self, rows: int) -> int:
+        """Few rows as they are, more in steps: the library compiles a bfloat16 product anew for every row count it meets."""
+        return rows if rows <= FREE_ROWS else -(-rows // ROW_STEP) * ROW_STEP
 
     def attention(self, plan: Plan, pool: PagePool) -> Attend:
         """In one call per group."""

@@ -10,7 +10,7 @@ Whatever depends on a step's shape alone is a `Frame`, made once. Sequences with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from functools import lru_cache
@@ -195,16 +195,16 @@ class Plan:
     """Page table of each sequence, [S, pages], filled up with the scratch page."""
 
     @classmethod
-    def pack(cls, steps: Sequence[tuple[KVCache, Step]], multiple: int = 1) -> Plan:
-        """Pack one step per sequence, the steps of one frame next to each other; rows are padded to a `multiple`.
+    def pack(cls, steps: Sequence[tuple[KVCache, Step]], padded: Callable[[int], int] = int) -> Plan:
+        """Pack one step per sequence, the steps of one frame next to each other.
 
-        A row's place in the page table is that of its position above what the cache has filled.
+        `padded` says how many rows to make of how many. A row's place in the page table is that of its position.
         """
         groups = _groups([step.frame for _, step in steps])
         tables = _tables([cache for cache, _ in steps])
         filled = np.array([cache.filled for cache, _ in steps])[:, None]
         rows = groups[-1].rows.stop
-        token, position, limit, slot = np.zeros((4, -(-rows // multiple) * multiple), dtype=np.int64)
+        token, position, limit, slot = np.zeros((4, padded(rows)), dtype=np.int64)
         token[:rows] = [token for _, step in steps for token in step.tokens]
         slot.fill(NO_SLOT)
         wanted: list[Ints] = []

@@ -48,7 +48,6 @@ BLOCKS = (8, 16, 32)
 TEMPERATURES = (0.0, 0.7, 1.0)
 TOP_P = 0.9
 PERMITTED = frozenset(Mode) - {Mode.AUTO}
-SYSTEM = "You write small Python functions. Answer with one fenced block of code and nothing else, in plain style."
 
 SCHEMA = Constraint(
     ConstraintKind.JSON_SCHEMA,
@@ -88,16 +87,19 @@ def question(place: int) -> str:
     return " ".join(words)
 
 
-def varied(given: LoadedModel, number: int, most: int = 96) -> GenerationRequest:
-    """Request `number` of an endless mixed load: the number decides everything but the id; four ask each question."""
+def varied(given: LoadedModel, number: int, most: int = 160) -> GenerationRequest:
+    """Request `number` of an endless mixed load: the number decides everything but the id; four ask each question.
+
+    Every second one has no stop id and goes on to its `max_tokens`, at most `most`, beyond what the model was trained on.
+    """
     random = Random(number)
-    prompt = given.tokenizer.render_chat([Message(Role.SYSTEM, SYSTEM), Message(Role.USER, question(number // 4))])
+    prompt = given.tokenizer.render_chat([Message(Role.USER, question(number // 4))])
     request = asked(
         random.choice(list(Mode)),
         prompt,
         random.randint(most // 4, most),
         block=random.choice(BLOCKS),
-        stop=(given.config.eos_token_id,),
+        stop=(given.config.eos_token_id,) if random.random() < 0.5 else (),
         modes_permitted=PERMITTED,
         threshold=random.choice((None, 0.7, 0.9, 0.99)),
         seed_first=random.random() < 0.5,

@@ -137,7 +137,7 @@ def play(
     while True:
         refilling = session.refill() is not None
         session.cache.reserve(session.cache.filled + step.frame.clean)
-        plan = Plan.pack([(session.cache, step)], strict.row_multiple)
+        plan = Plan.pack([(session.cache, step)], strict.padded)
         logits = rewrite(plan, run(weights, strict, plan, pool))
         try:
             if refilling:

@@ -33,7 +33,7 @@ class Room:
         for cache, step in steps:
             assert cache.reserve(cache.filled + step.frame.clean)
         with torch.inference_mode():
-            return run(self.weights, self.arithmetic, Plan.pack(steps, self.arithmetic.row_multiple), self.pool)
+            return run(self.weights, self.arithmetic, Plan.pack(steps, self.arithmetic.padded), self.pool)
 
     def prefilled(self, tokens: Sequence[int], chunk: int = 128) -> KVCache:
         """A cache that holds `tokens`, written in passes of `chunk`."""

@@ -60,7 +60,7 @@ def test_accept_and_hold_change_nothing_in_the_text(verdict: Verdict) -> None:
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 def test_refine_masks_again_what_was_unsure(threshold: float) -> None:
-    """The block is said without output; what lies below the threshold, the least sure at any rate, is masked and judged anew."""
+    """The block is said without output; what lies below the threshold, the least sure anyway, is masked and judged anew."""
     events = told(ask(Mode.DIFFUSION, once(Verdict.REFINE, 1, threshold=threshold, steps=6)))
     first, ruling, again, second = events[2:6]
     assert isinstance(first, BlockDecoded) and isinstance(again, BlockDecoded) and isinstance(ruling, Gated)
@@ -118,7 +118,7 @@ def test_block_ends_the_answer(mode: Mode) -> None:
 @pytest.mark.parametrize("mode", [*CAUSAL_MODES, Mode.AUTO])
 @pytest.mark.parametrize("verdict", [Verdict.ACCEPT, Verdict.HOLD])
 def test_causal_text_is_judged_in_units(mode: Mode, verdict: Verdict) -> None:
-    """A unit ends with the run or round that makes it 32 tokens, the last one with the answer; units join without gap and the text is that of `ar`."""
+    """A unit ends with the run or round that makes it 32 tokens, the last one with the answer; units join without a gap."""
     events = ask(mode, always(verdict), tokens=100)
     assert output(events) == output(ask(Mode.AR, None, tokens=100))
     gated = [event for event in events if isinstance(event, Gated)]

@@ -42,7 +42,8 @@ def packed(jobs: list[tuple[int, Step]], multiple: int = 1) -> tuple[Plan, PageP
     pool = PagePool(CONFIG, 120, torch.float32)
     pool.kv.normal_(generator=torch.Generator().manual_seed(len(jobs)))
     caches = [scattered(pool, filled, step.frame.clean) for filled, step in jobs]
-    return Plan.pack([(cache, step) for cache, (_, step) in zip(caches, jobs, strict=True)], multiple), pool, caches
+    steps = [(cache, step) for cache, (_, step) in zip(caches, jobs, strict=True)]
+    return Plan.pack(steps, lambda rows: -(-rows // multiple) * multiple), pool, caches
 
 
 def seen(step: Step) -> NDArray[np.bool_]:
@@ -88,7 +89,7 @@ def test_limits_and_neighbours_are_the_rule(jobs: list[tuple[int, Step]]) -> Non
         start += frame.size
 
 
-@pytest.mark.parametrize(("attention", "multiple"), [(GroupedAttention, 1), (TiledAttention, TILE)])
+@pytest.mark.parametrize(("attention", "multiple"), [(GroupedAttention, 1), (GroupedAttention, 16), (TiledAttention, TILE)])
 @settings(max_examples=25, deadline=None)
 @given(jobs=JOBS)
 def test_attention_obeys_the_rule(

@@ -83,10 +83,10 @@ def test_training_sees_what_decoding_computes() -> None:
         assert cache.reserve(start + BLOCK)
         if start:
             before = clean_ids[:start].tolist()
-            run(weights, strict, Plan.pack([(cache, clean(before))], strict.row_multiple), pool)
+            run(weights, strict, Plan.pack([(cache, clean(before))], strict.padded), pool)
             cache.keep(start, before)
         step = noisy(noisy_ids[start : start + BLOCK].tolist(), Lora.OFF)
-        found = run(weights, strict, Plan.pack([(cache, step)], strict.row_multiple), pool)
+        found = run(weights, strict, Plan.pack([(cache, step)], strict.padded), pool)
         assert torch.allclose(found, trained[start : start + BLOCK], atol=1e-4)
 
 
