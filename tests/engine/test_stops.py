@@ -9,7 +9,9 @@ from engine.stops import Stops
 from tests.engine.harness import tokenizer
 
 LETTERS = [tokenizer().encode(letter) for letter in ("a", "b", "é")]
-IDS = st.lists(st.sampled_from([*LETTERS, *LETTERS[:2], [3], [7]]), max_size=40).map(lambda parts: [token for part in parts for token in part])
+IDS = st.lists(st.sampled_from([*LETTERS, *LETTERS[:2], [3], [7]]), max_size=40).map(
+    lambda parts: [token for part in parts for token in part]
+)
 STRINGS = st.lists(st.text("abé", min_size=2, max_size=5), max_size=3)
 
 
