@@ -106,7 +106,7 @@ def _document(
 ) -> dict[str, Any]:
     return {
         "device": "cpu",
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "dtype": engine.dtype,
         "numeric": engine.numeric.value,
         "threads": wish.threads,
@@ -126,7 +126,7 @@ def _document(
     }
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
     """The processor's name, where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -87,7 +87,7 @@ def question(place: int) -> str:
     return " ".join(words)
 
 
-def varied(given: LoadedModel, number: int, most: int = 160) -> GenerationRequest:
+def varied(given: LoadedModel, number: int, most: int = 320) -> GenerationRequest:
     """Request `number` of an endless mixed load: the number decides everything but the id; four ask each question.
 
     Every second one has no stop id and goes on to its `max_tokens`, at most `most`, beyond what the model was trained on.

@@ -12,7 +12,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,6 +34,7 @@ from engine.numeric import Fast
 from engine.request import Mode
 from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
+from gateway.bench_modes import cpu_name
 from gateway.cli.bench import refusal
 from tests.engine.harness import asked
 from tests.engine.llama import llama
@@ -283,7 +283,7 @@ def report(rows: list[dict[str, Any]], threads: int, dtypes: Sequence[str], load
     """The whole result with the circumstances that it depends on."""
     return {
         "device": "cpu",
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "dtype": list(dtypes),
         "threads": threads,
@@ -295,14 +295,6 @@ def report(rows: list[dict[str, Any]], threads: int, dtypes: Sequence[str], load
         "max_tokens": MAX_TOKENS,
         "rows": rows,
     }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
