@@ -2,11 +2,12 @@
 
     python -m tests.bench.exact [--json FILE] [--requests 200] [--prompts 200] [--threads 2]
 
-First, requests of every mode, block length, temperature and gate share one engine whose page pool is too small for them, so
-that they preempt one another and find one another's prefixes; then each runs alone in an engine of its own, and the tokens are
-compared. Second, the three causal modes answer the same prompts, sampled and not, free and under a JSON schema, and the texts
-are compared. Every second question has its words shuffled: the model is unsure of these, so drafts fail and samples differ from
-the greedy text. Exit status 0 if nothing differs that should not, and nothing failed.
+First, requests of every mode, block length, temperature and gate share one engine; then they share one whose page pool is too
+small for them, so that they preempt one another; then each runs alone in an engine of its own, and the tokens are compared.
+
+Second, the three causal modes answer the same prompts, sampled and not, free and under a JSON schema, and the texts are
+compared. Every second question has its words shuffled: the model is unsure of these, so drafts fail and samples differ from the
+greedy text. Exit status 0 if nothing differs that should not, and nothing failed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.engine import Engine
-from engine.events import BlockDecoded, Event, Finished, FinishReason, Gated, Noted, NoteKind, Prefilled, RunDecoded, SpecRound
+from engine.events import (
+    Admitted,
+    BlockDecoded,
+    Event,
+    Finished,
+    FinishReason,
+    Gated,
+    Noted,
+    NoteKind,
+    Prefilled,
+    RunDecoded,
+    SpecRound,
+)
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
 from engine.model.checkpoint import LoadedModel, load
 from engine.numeric import Strict
@@ -40,10 +53,10 @@ from engine.train.grammar import Split, task
 from tests.engine.harness import asked
 from tests.engine.small import TINY
 
-SMALL = Capacity(pages=96, running=32, waiting=4096, rows=512)
-"""Room for about half of the 32 generations that may run: the others are preempted."""
-
 ROOMY = Capacity(waiting=4096)
+SMALL = Capacity(pages=32, running=32, waiting=4096, rows=512)
+"""Answers of some hundred tokens soon outgrow these 1,024 positions together: the youngest are preempted."""
+
 BLOCKS = (8, 16, 32)
 TEMPERATURES = (0.0, 0.7, 1.0)
 TOP_P = 0.9
@@ -116,12 +129,15 @@ class Heard:
     reasons: Counter[FinishReason] = field(default_factory=Counter)
     notes: Counter[NoteKind] = field(default_factory=Counter)
     verdicts: Counter[Verdict] = field(default_factory=Counter)
+    modes: Counter[Mode] = field(default_factory=Counter)
     prefix_hits: int = 0
     cached_tokens: int = 0
 
     def read(self, event: Event) -> None:
         """Take one event in."""
         match event:
+            case Admitted():
+                self.modes[event.mode] += 1
             case BlockDecoded() | SpecRound() | RunDecoded():
                 self.ids.setdefault(event.generation, []).extend(event.output)
             case Finished():
@@ -167,26 +183,34 @@ class Ticker:
         return lambda: self.progress.advance(bar)
 
 
-def mixed_against_alone(given: LoadedModel, count: int, ticker: Ticker) -> dict[str, Any]:
-    """The first law: every request's tokens are the same in a crowded engine as alone in a fresh one."""
+def mixed_against_alone(given: LoadedModel, count: int, ticker: Ticker) -> list[dict[str, Any]]:
+    """The first law, in a large and in a small engine: every request's tokens are the same in a crowd as alone."""
     requests = [varied(given, number) for number in range(count)]
-    together = hear(Engine(given, Strict(), SMALL), requests, ticker.start("mixed, in one small engine", count))
+    crowds = {
+        name: hear(Engine(given, Strict(), capacity), requests, ticker.start(f"mixed, in one {name} engine", count))
+        for name, capacity in {"roomy": ROOMY, "small": SMALL}.items()
+    }
     tick = ticker.start("each alone, in a fresh engine", count)
     alone: dict[UUID, list[int]] = {}
     for request in requests:
         alone |= hear(Engine(given, Strict(), ROOMY), [request], tick).ids
-    apart = [differences(together.ids.get(request.id, []), alone[request.id]) for request in requests]
+    return [_compared(name, crowd, alone) for name, crowd in crowds.items()]
+
+
+def _compared(name: str, crowd: Heard, alone: dict[UUID, list[int]]) -> dict[str, Any]:
+    apart = [differences(crowd.ids.get(generation, []), ids) for generation, ids in alone.items()]
     return {
-        "requests": count,
+        "engine": name,
+        "requests": len(alone),
         "tokens": sum(map(len, alone.values())),
         "differing_tokens": sum(apart),
         "differing_requests": sum(map(bool, apart)),
-        "preemptions": together.notes[NoteKind.PREEMPTED],
-        "prefix_hits": together.prefix_hits,
-        "prefix_tokens": together.cached_tokens,
-        "verdicts": {verdict.value: together.verdicts[verdict] for verdict in Verdict},
-        "modes": dict(Counter(request.mode.value for request in requests)),
-        "reasons": _named(together.reasons),
+        "preemptions": crowd.notes[NoteKind.PREEMPTED],
+        "prefix_hits": crowd.prefix_hits,
+        "prefix_tokens": crowd.cached_tokens,
+        "verdicts": {verdict.value: crowd.verdicts[verdict] for verdict in Verdict},
+        "modes": {mode.value: crowd.modes[mode] for mode in Mode},
+        "reasons": _named(crowd.reasons),
     }
 
 
@@ -250,7 +274,7 @@ def measure(given: LoadedModel, requests: int, prompts: int, ticker: Ticker) -> 
         for constraint in (None, SCHEMA)
         for temperature in TEMPERATURES
     ]
-    everything = [mixed, *modes]
+    everything = [*mixed, *modes]
     same = all(each["differing_tokens"] == 0 for each in everything) and all(each["differing_texts"] == 0 for each in modes)
     failed = any(FinishReason.FAULT.value in each["reasons"] for each in everything)
     return {

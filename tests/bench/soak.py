@@ -50,7 +50,7 @@ ABORT_CHANCE = 0.02
 
 DRAIN_SECONDS = 20.0
 WARM_UP = 0.2
-PAGES = 64
+PAGES = 32
 
 
 @dataclass(slots=True)
