@@ -12,14 +12,15 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from uuid import UUID
 
 import torch
 
 from engine.cache import KVCache
-from engine.constrain import Constrainer
-from engine.errors import Busy, InvalidRequest, NumericFault
+from engine.constrain import Constrainer, Matcher
+from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
 from engine.forward import run
 from engine.model.checkpoint import LoadedModel
@@ -35,6 +36,14 @@ from engine.scheduler import Capacity, Live, Scheduler, Turn
 from engine.session import Session
 from engine.stops import Stops
 from engine.tokenizer import THINK_END, THINK_START
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arrival:
+    """A request in the line, with its constraint compiled, so that the owner's thread never has to."""
+
+    request: GenerationRequest
+    matcher: Matcher | None
 
 
 class Engine:
@@ -59,7 +68,7 @@ class Engine:
         self._think = (model.tokenizer.id_of(THINK_START), model.tokenizer.id_of(THINK_END))
         self._arrivals = count()
         self._changed = threading.Condition()
-        self._waiting: deque[GenerationRequest] = deque()
+        self._waiting: deque[_Arrival] = deque()
         self._aborts: set[UUID] = set()
         self._known: set[UUID] = set()
         self._paused = False
@@ -69,14 +78,14 @@ class Engine:
 
     def submit(self, request: GenerationRequest) -> None:
         """Queue a generation. Raises InvalidRequest when this model can never run it or its id is in use, Busy when full."""
-        self._check(request)
+        arrival = _Arrival(request, self._check(request))
         with self._changed:
             if request.id in self._known:
                 raise InvalidRequest(f"generation {request.id} is already running: use a fresh id")
             if len(self._waiting) >= self._capacity.waiting:
                 raise Busy(f"{len(self._waiting)} generations are waiting already: try again later")
             self._known.add(request.id)
-            self._waiting.append(request)
+            self._waiting.append(arrival)
             self._changed.notify_all()
 
     def abort(self, generation: UUID) -> None:
@@ -129,25 +138,24 @@ class Engine:
     def _end_aborted(self, events: list[Event]) -> None:
         with self._changed:
             aborts, self._aborts = self._aborts, set()
-            early = [request for request in self._waiting if request.id in aborts]
-            for request in early:
-                self._waiting.remove(request)
-        for request in early:
-            self._begin(request, events)
+            early = [arrival for arrival in self._waiting if arrival.request.id in aborts]
+            for arrival in early:
+                self._waiting.remove(arrival)
+        for arrival in early:
+            self._begin(arrival, events)
         for live in list(self._scheduler):
             if live.id in aborts:
                 self._end(live, FinishReason.ABORTED, "the caller ended the generation")
 
     def _admit(self, events: list[Event]) -> None:
-        while self._waiting and self._scheduler.has_room(len(self._waiting[0].prompt)):
+        while self._waiting and self._scheduler.has_room(len(self._waiting[0].request.prompt)):
             with self._changed:
-                request = self._waiting.popleft()
-            self._begin(request, events)
+                arrival = self._waiting.popleft()
+            self._begin(arrival, events)
 
-    def _begin(self, request: GenerationRequest, events: list[Event]) -> None:
-        model, config = self._model, self._model.config
+    def _begin(self, arrival: _Arrival, events: list[Event]) -> None:
+        request, model, config = arrival.request, self._model, self._model.config
         salt = prefix_salt(request.cache_salt, model.weights_digest, self.fingerprint)
-        constraint = request.constraint
         session = Session(
             request,
             KVCache(self._pool, salt),
@@ -155,7 +163,7 @@ class Engine:
             Stops(request.stop_ids, request.stop_strings, model.tokenizer.decode_bytes),
             config.mask_token_id,
             lambda: self.load,
-            None if constraint is None else self.constrainer.matcher(constraint),
+            arrival.matcher,
         )
         passes = decode(session)
         events.append(self._admitted(request))
@@ -272,8 +280,8 @@ class Engine:
             dtype=self.dtype,
         )
 
-    def _check(self, request: GenerationRequest) -> None:
-        """Refuse what the model's context, the cache or the vocabulary cannot hold."""
+    def _check(self, request: GenerationRequest) -> Matcher | None:
+        """Refuse what context, cache or vocabulary cannot hold; the constraint, ready to be followed, if there is one."""
         config = self._model.config
         wanted = len(request.prompt) + request.max_tokens
         if wanted > self.longest:
@@ -285,5 +293,11 @@ class Engine:
             strays = [token for token in ids if not 0 <= token < config.vocab_size]
             if strays:
                 raise InvalidRequest(f"{name} holds token id {strays[0]}, outside the vocabulary of {config.vocab_size}")
-        if request.constraint is not None:
-            self.constrainer.check(request.constraint)
+        if request.constraint is None:
+            return None
+        matcher = self.constrainer.matcher(request.constraint)
+        try:
+            matcher.allowed()
+        except ConstraintBroken as error:
+            raise InvalidRequest(f"the constraint permits no answer in this vocabulary: {error}") from error
+        return matcher

@@ -65,7 +65,7 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
     course = Course(engine, prompts, wish.max_tokens, model.config.eos_token_id)
     runs = _race(course, lanes(wish.rows, wish.concurrency, wish.block), wish.repeats, console)
     standings = Standings([Measured(lane, own) for lane, own in runs.items()])
-    passed = _judged(model, tasks) if tasks else None
+    passed = judged(model, tasks) if tasks else None
     rows = [row(standings, measured, passed) for measured in standings.measured]
     for table in tables(rows):
         console.print(table)
@@ -88,7 +88,7 @@ def _race(course: Course, entered: Sequence[Lane], repeats: int, console: Consol
     return told
 
 
-def _judged(model: LoadedModel, tasks: Sequence[Task]) -> Callable[[Answer], bool]:
+def judged(model: LoadedModel, tasks: Sequence[Task]) -> Callable[[Answer], bool]:
     """Whether an answer's code passes the hidden cases of its question; equal answers are run once."""
     known: dict[tuple[int, str], bool] = {}
 

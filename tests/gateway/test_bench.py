@@ -20,9 +20,10 @@ from rich.console import Console
 
 from engine.engine import Engine
 from engine.events import Event, Prefilled
+from engine.model.checkpoint import load
 from engine.request import Mode, Numeric
 from gateway.bench_lanes import MIXED, MIXED_MODES, Answer, BenchError, Course, Lane, Run, lanes, race
-from gateway.bench_modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, read_prompts, run
+from gateway.bench_modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, questions, read_prompts, run
 from gateway.bench_table import Measured, Standings, percentile, row, tables
 from gateway.cli import palimpsest
 from gateway.cli.bench import ROWS, refusal
@@ -41,8 +42,8 @@ LEAST = {
 def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """What a small run of the command printed, and its JSON."""
     file = tmp_path_factory.mktemp("bench") / "modes.json"
-    small = ["--questions", "2", "--repeats", "1", "--concurrency", "1,2", "--threads", "1", "--numeric", "strict", "--busy"]
-    command = [sys.executable, "-m", "gateway", "bench", "modes", *small, "--json", str(file)]
+    small = ["--questions", "2", "--repeats", "1", "--concurrency", "1,2", "--max-tokens", "24", "--threads", "1", "--busy"]
+    command = [sys.executable, "-m", "gateway", "bench", "modes", *small, "--numeric", "strict", "--json", str(file)]
     done = subprocess.run(command, cwd=ROOT, env=environ(COLUMNS="80"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(file.read_text(encoding="utf-8"))
@@ -255,6 +256,15 @@ def wish(**changes: Any) -> Wish:
         "concurrency": (2,), "block": 16, "max_tokens": 8, "questions": 2, "prompts": None, "load_average": 0.0, "busy": True,
     }  # fmt: skip
     return Wish(**(fields | changes))
+
+
+def test_an_answer_is_judged_by_running_it() -> None:
+    """The grammar's own answer to a question passes its hidden cases; another question's answer, or none, does not."""
+    trained, tasks = load(TINY), questions(2)
+    passed = judged(trained, tasks)
+    right, other = (trained.tokenizer.encode(each.answer) for each in tasks)
+    verdicts = [passed(answer(0, Mode.AR, ids, 1, 2, 1, 1)) for ids in (right, other, [])]
+    assert verdicts == [True, False, False]
 
 
 def test_own_prompts(tmp_path: Path) -> None:
