@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, Protocol
+from uuid import uuid4
 
 import torch
 import transformers
@@ -77,11 +78,9 @@ class Ours:
         self._engine, self._stop, self._max_tokens = engine, stop, max_tokens
 
     def run(self, prompts: Sequence[Prompt], concurrency: int) -> Timing:
-        only = frozenset({Mode.AR})
-        requests = [
-            asked(Mode.AR, prompt, self._max_tokens, block=BLOCK, stop=(self._stop,), modes_permitted=only)
-            for prompt in prompts
-        ]
+        # Salts of its own, since transformers keeps nothing of one run for the next either.
+        common = {"block": BLOCK, "stop": (self._stop,), "modes_permitted": frozenset({Mode.AR}), "cache_salt": uuid4().hex}
+        requests = [asked(Mode.AR, prompt, self._max_tokens, **common) for prompt in prompts]
         waiting = iter(requests)
         tokens = running = 0
         started = perf_counter()
