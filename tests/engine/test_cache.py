@@ -63,8 +63,9 @@ def test_reserving_too_much_changes_nothing() -> None:
     """When the pool has too few pages, the cache and the pool stay as they were."""
     pages = pool(2)
     cache = KVCache(pages, SALT)
-    assert cache.reserve(PAGE) and not cache.reserve(3 * PAGE)
+    assert cache.reserve(PAGE) and not cache.reserve(4 * PAGE) and not cache.reserve(3 * PAGE)
     assert len(cache.pages) == 1 and pages.available == 1
+    pages.check([cache.pages])
     assert cache.reserve(2 * PAGE) and pages.available == 0
 
 

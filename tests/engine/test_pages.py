@@ -44,15 +44,6 @@ def test_neighbours_are_preferred() -> None:
     assert cache.pages == [4, 5, 6]
 
 
-def test_too_few_pages_change_nothing() -> None:
-    """A reservation that cannot be met takes nothing."""
-    pages = pool(2)
-    cache = KVCache(pages, b"")
-    assert cache.reserve(PAGE) and not cache.reserve(4 * PAGE)
-    assert len(cache.pages) == 1 and pages.available == 1
-    pages.check([cache.pages])
-
-
 def test_a_known_prefix_is_taken_up() -> None:
     """Whole pages of a committed beginning are shared, with a reference each, and nothing beyond the first difference."""
     pages = pool()
@@ -110,7 +101,7 @@ def test_the_longest_unused_goes_first() -> None:
     assert [page for _ in range(4) for page in pages.take(1) or ()] == list(gone)
 
 
-def test_rollback_is_one_integer() -> None:
+def test_others_find_only_what_is_filled() -> None:
     """Rows above `filled` are no part of the cache, and only full pages of what is filled are known to others."""
     pages = pool()
     cache = KVCache(pages, b"")
