@@ -197,7 +197,7 @@ class Engine:
     def _advance(self, turn: Turn, picks: Picks | None) -> None:
         """Give one generation its part of the pass. Whatever it raises is its own fault."""
         live = turn.live
-        if turn.refill or picks is None:
+        if picks is None:
             live.session.refilled(turn.step)
             return
         live.session.passed()

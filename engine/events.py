@@ -224,4 +224,5 @@ class Finished:
 
 
 Output = BlockDecoded | SpecRound | RunDecoded
+"""The events that add ids to the answer; each has them as `.output`."""
 Event = Admitted | Prefilled | Output | Alternatives | Gated | Noted | Finished

@@ -21,10 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.plan import Ints
 from engine.request import Sampling
 from kernels.noise import gumbel
-
-Ints = NDArray[np.int64]
 
 
 def sampling_key(sampling: Sampling) -> int:

@@ -50,10 +50,9 @@ class Live:
         """The generation's id."""
         return self.session.request.id
 
-    def next(self) -> tuple[Step, bool]:
-        """The step that it needs next, and whether that only fills its cache."""
-        refill = self.session.refill()
-        return (self.wanted, False) if refill is None else (refill, True)
+    def next(self) -> Step:
+        """The step that it needs next: the mode's own once the cache is filled, and till then one that wants no logits."""
+        return self.session.refill() or self.wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,6 @@ class Turn:
 
     live: Live
     step: Step
-    refill: bool
 
 
 class Scheduler:
@@ -107,11 +105,11 @@ class Scheduler:
         for live in list(self._running.values()):
             if live.id not in self._running:
                 continue
-            step, refill = live.next()
+            step = live.next()
             if turns and step.frame.size > rows:
                 continue
             if self._reserve(live, step, turns):
-                turns[live.id] = Turn(live, step, refill)
+                turns[live.id] = Turn(live, step)
                 rows -= step.frame.size
         for key in turns:
             self._running[key] = self._running.pop(key)

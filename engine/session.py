@@ -27,6 +27,7 @@ from engine.events import (
     Gated,
     Noted,
     NoteKind,
+    Output,
     Prefilled,
     RunDecoded,
     SpecRound,
@@ -91,11 +92,6 @@ class Session:
     def position(self) -> int:
         """Absolute position of the next output token that no event has told."""
         return self.prompt_tokens + self._said
-
-    @property
-    def output(self) -> list[int]:
-        """The decided answer."""
-        return self.tokens[self.prompt_tokens :]
 
     # -- passes ---------------------------------------------------------------------------------------------------------
 
@@ -180,7 +176,7 @@ class Session:
                 self.rounds += 1
             case _:
                 pass
-        if isinstance(event, BlockDecoded | SpecRound | RunDecoded):
+        if isinstance(event, Output):
             self._forwards += event.forwards
             self._said += len(event.output)
         if isinstance(event, SpecRound | RunDecoded) and self.request.gate is not None:

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 from uuid import UUID
 
@@ -180,17 +180,9 @@ def _generation_request(
 
 
 def _sampling(chat: ChatRequest) -> Sampling:
-    asked = chat.sampling
-    return Sampling(
-        temperature=asked.temperature,
-        seed=secrets.randbits(64) if chat.seed is None else chat.seed,
-        top_p=asked.top_p,
-        top_k=asked.top_k,
-        min_p=asked.min_p,
-        presence_penalty=asked.presence_penalty,
-        frequency_penalty=asked.frequency_penalty,
-        repetition_penalty=asked.repetition_penalty,
-    )
+    """What was asked for; a missing seed is 64 random bits."""
+    seed = secrets.randbits(64) if chat.seed is None else chat.seed
+    return Sampling(seed=seed, **asdict(chat.sampling))
 
 
 def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from engine.engine import Engine
-from engine.events import BlockDecoded, Event, Finished, FinishReason, RunDecoded, SpecRound
+from engine.events import Event, Finished, FinishReason, Output
 from engine.request import CAUSAL_MODES, GenerationRequest, Mode, Sampling
 
 MIXED: Final = "mixed"
@@ -58,7 +58,7 @@ class Answer:
 
     def read(self, event: Event, now: float) -> None:
         """Take note of an event. Raises BenchError when the answer ended by anything but its stop or its length."""
-        if isinstance(event, BlockDecoded | SpecRound | RunDecoded) and event.output:
+        if isinstance(event, Output) and event.output:
             if not self.ids:
                 self.first, self.told_first = now, len(event.output)
             self.ids += event.output

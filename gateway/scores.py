@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from engine.events import Alternatives, BlockDecoded, Event, RunDecoded, SpecRound
+from engine.events import Alternatives, BlockDecoded, Event, Output
 
 Decode = Callable[[tuple[int, ...]], bytes]
 
@@ -33,7 +33,7 @@ class Scorer:
         for event in events:
             if isinstance(event, Alternatives):
                 self._remember(event)
-            elif isinstance(event, BlockDecoded | SpecRound | RunDecoded):
+            elif isinstance(event, Output):
                 logprobs = event.verifier_logprob if isinstance(event, BlockDecoded) else event.logprob
                 told = zip(event.output, logprobs[: len(event.output)], strict=True)
                 found += [self._score(token, value) for token, value in told]

@@ -31,6 +31,7 @@ from engine.events import (
     FinishReason,
     Gated,
     Noted,
+    Output,
     Prefilled,
     RunDecoded,
     SpecRound,
@@ -94,7 +95,7 @@ class Tally:
 
 def output_of(event: Event) -> tuple[int, ...]:
     """The ids that an event adds to the answer."""
-    return event.output if isinstance(event, BlockDecoded | SpecRound | RunDecoded) else ()
+    return event.output if isinstance(event, Output) else ()
 
 
 def attest(events: Iterable[Event]) -> list[Statement]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from engine.engine import Engine
-from engine.events import BlockDecoded, Finished, RunDecoded, SpecRound
+from engine.events import Finished, Output
 from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest, Mode, Sampling
 from engine.tokenizer import Message, Role
@@ -82,7 +82,7 @@ def answer(engine: Engine, model: LoadedModel, question: Task, mode: Mode, seed:
     ids: list[int] = []
     while True:
         for event in engine.step():
-            if isinstance(event, BlockDecoded | SpecRound | RunDecoded):
+            if isinstance(event, Output):
                 ids += event.output
             elif isinstance(event, Finished):
                 return Answer(model.tokenizer.decode(ids), event.tokens, event.forwards)

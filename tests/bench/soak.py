@@ -35,7 +35,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from engine.engine import Engine
 from engine.errors import Busy
-from engine.events import BlockDecoded, Event, Finished, FinishReason, Noted, NoteKind, Prefilled, RunDecoded, SpecRound
+from engine.events import Event, Finished, FinishReason, Noted, NoteKind, Output, Prefilled
 from engine.model.checkpoint import LoadedModel, load
 from engine.numeric import Arithmetic, Fast, Strict
 from engine.request import GenerationRequest
@@ -113,7 +113,7 @@ def crowd(given: LoadedModel, arithmetic: Arithmetic, size: int, progress: Progr
         tally.steps += 1
         for event in events:
             tally.read(event)
-            if isinstance(event, BlockDecoded | SpecRound | RunDecoded) and event.output:
+            if isinstance(event, Output) and event.output:
                 waits.setdefault(event.generation, now - asked[event.generation])
         progress.update(bar, completed=tally.reasons.total())
     tally.admitted = size

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.cache import KVCache
 from engine.engine import Engine
-from engine.events import BlockDecoded, Event, Finished, FinishReason, RunDecoded, SpecRound
+from engine.events import Event, Finished, FinishReason, Output
 from engine.forward import run
 from engine.model.checkpoint import LoadedModel
 from engine.model.network import Network
@@ -93,9 +93,7 @@ def decoded(given: LoadedModel, request: GenerationRequest) -> list[Event]:
 
 def output(events: Iterable[Event]) -> tuple[int, ...]:
     """The answer, rebuilt from the events alone."""
-    return tuple(
-        token for event in events if isinstance(event, BlockDecoded | SpecRound | RunDecoded) for token in event.output
-    )
+    return tuple(token for event in events if isinstance(event, Output) for token in event.output)
 
 
 def finished(events: Sequence[Event]) -> Finished:

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from engine.events import Admitted, BlockDecoded, Prefilled, RunDecoded, SpecRound
+from engine.events import Admitted, BlockDecoded, Output, Prefilled, RunDecoded, SpecRound
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
 from engine.request import Mode
 from tests.engine.harness import MODES, asked, decoded, finished, model, output, play
@@ -29,7 +29,7 @@ def test_the_events_tell_everything(mode: Mode, tokens: int) -> None:
     events = decoded(model(), request)
     admitted, prefilled, closing = events[0], events[1], finished(events)
     text = output(events)
-    told = [event for event in events if isinstance(event, BlockDecoded | SpecRound | RunDecoded)]
+    told = [event for event in events if isinstance(event, Output)]
     assert isinstance(admitted, Admitted) and (admitted.mode, admitted.seed, admitted.numeric) == (mode, 7, "strict")
     assert prefilled == Prefilled(request.id, tokens=3, cached=0, passes=1)
     assert len(events) == 3 + len(told)
