@@ -22,9 +22,7 @@ from engine.cache import KVCache
 from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
-from engine.forward import run
 from engine.model.checkpoint import LoadedModel
-from engine.model.weights import Weights
 from engine.modes import decode
 from engine.numeric import Arithmetic, arithmetic, dtype_name, numeric_fingerprint
 from engine.pages import PagePool, prefix_salt
@@ -59,10 +57,10 @@ class Engine:
         self._arithmetic = arithmetic(numeric) if isinstance(numeric, Numeric) else numeric
         self._model, self._capacity = model, capacity or Capacity()
         self.numeric, self.dtype = self._arithmetic.numeric, dtype_name(self._arithmetic.dtype)
-        self.fingerprint = numeric_fingerprint(self._arithmetic)
+        self._forward = self._arithmetic.prepare(model.network)
+        self.fingerprint = numeric_fingerprint(self._arithmetic, self._forward.kernels)
         self.longest = min(model.config.max_position_embeddings, self._capacity.positions)
         self.constrainer = Constrainer(model.tokenizer, model.config.vocab_size)
-        self._weights = Weights(model.network, self._arithmetic.dtype)
         self._pool = PagePool(model.config, self._capacity.pages, self._arithmetic.dtype)
         self._scheduler = Scheduler(self._pool, self._capacity)
         self._think = (model.tokenizer.id_of(THINK_START), model.tokenizer.id_of(THINK_END))
@@ -186,8 +184,8 @@ class Engine:
     def _pass(self, turns: Sequence[Turn]) -> list[tuple[Turn, Picks | None]]:
         """Run the network for `turns` and pick for those that want logits."""
         ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
-        plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._arithmetic.padded)
-        logits = run(self._weights, self._arithmetic, plan, self._pool)
+        plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._forward.padded)
+        logits = self._forward(plan, self._pool)
         asking = [turn for turn in ordered if len(turn.step.frame.wanted)]
         asks = [turn.live.session.ask(turn.step) for turn in asking]
         picks = sample(logits, plan.picks, asks, self._model.config.mask_token_id) if asks else []

@@ -4,7 +4,8 @@
 sequence alone, never on its neighbours or on where it stands. Elementwise kernels of torch round differently in a vector's
 ragged tail; whole tiles on at most `STRICT_THREADS` threads never leave one.
 
-`fast`: bfloat16 where the processor has it, whatever matmul the library likes, one padded attention call per group.
+`fast`: bfloat16 where the processor has it: then one compiled call per pass where there is a compiler too (`engine/native.py`),
+else whatever matmul the library likes and one padded attention call per group.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from torch import Tensor
 
 import kernels
 from engine.attend import GroupedAttention, TiledAttention
-from engine.model.weights import Attend, Products
+from engine.forward import Forward, LibraryPass
+from engine.model.network import Network
+from engine.model.weights import Attend
+from engine.native import CompiledPass
 from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
@@ -31,17 +35,14 @@ STRICT_THREADS = 2
 FREE_ROWS, ROW_STEP = 32, 16
 
 
-class Arithmetic(Products, Protocol):
+class Arithmetic(Protocol):
     """What a numeric policy decides."""
 
     numeric: Numeric
     dtype: torch.dtype
 
-    def padded(self, rows: int) -> int:
-        """How many rows a pass has that needs `rows`."""
-
-    def attention(self, plan: Plan, pool: PagePool) -> Attend:
-        """The visibility rule of one pass, ready to be asked layer by layer."""
+    def prepare(self, network: Network) -> Forward:
+        """The network, ready to run under this policy."""
 
 
 class Strict:
@@ -70,6 +71,10 @@ class Strict:
         """In calls of fixed shape."""
         return TiledAttention(plan, pool)
 
+    def prepare(self, network: Network) -> Forward:
+        """By the library, in fixed shapes."""
+        return LibraryPass(network, self)
+
 
 class Fast:
     """Quick: bits may depend on the batch."""
@@ -96,6 +101,12 @@ class Fast:
         """In one call per group."""
         return GroupedAttention(plan, pool)
 
+    def prepare(self, network: Network) -> Forward:
+        """Compiled where that is possible, else by the library."""
+        if self.dtype is torch.bfloat16 and CompiledPass.usable(network.config):
+            return CompiledPass(network)
+        return LibraryPass(network, self)
+
 
 def arithmetic(numeric: Numeric) -> Arithmetic:
     """The policy of that name as this machine can do it."""
@@ -107,8 +118,11 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def numeric_fingerprint(chosen: Arithmetic) -> str:
-    """SHA-256 in hex over all that, beside weights and request, may change a token: equal fingerprints replay exactly."""
+def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
+    """SHA-256 in hex over all that, beside weights and request, may change a token: equal fingerprints replay exactly.
+
+    `made_with` is the `kernels` of the pass that runs.
+    """
     digest = hashlib.sha256()
     facts = (
         "cpu",
@@ -116,12 +130,13 @@ def numeric_fingerprint(chosen: Arithmetic) -> str:
         torch.get_num_threads(),
         dtype_name(chosen.dtype),
         chosen.numeric,
+        made_with,
         torch.backends.cpu.get_cpu_capability(),
         version("llguidance"),
     )
     digest.update("\n".join(map(str, facts)).encode())
     for folder in sorted(kernels.__path__):
-        for source in sorted(Path(folder).glob("*.py")):
+        for source in sorted(Path(folder).rglob("*.py")):
             digest.update(source.name.encode() + b"\0" + hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -110,13 +111,10 @@ class PagePool:
 
     def check(self, owned: Sequence[Sequence[int]] = ()) -> None:
         """Every page has exactly one state, and as many references as tables in `owned` name it. Raises PageFault."""
-        expected = [0] * (self.size + 1)
-        for table in owned:
-            for page in table:
-                expected[page] += 1
-        held = {page for page, owners in enumerate(expected) if owners}
+        held = Counter(chain.from_iterable(owned))
+        counted = sum(self._owners) == held.total() and all(self._owners[page] == count for page, count in held.items())
         apart = len(self._free) + len(self._unused) + len(held) == self.size
-        if not apart or expected != self._owners or not held.isdisjoint(self._free.keys() | self._unused.keys()):
+        if not counted or not apart or any(page in self._free or page in self._unused for page in held):
             raise PageFault("the page pool lost count: restart the engine and report this with its log")
         if set(self._known.values()) != self._content.keys():
             raise PageFault("the prefix index names pages it does not know: restart the engine and report this")

@@ -71,7 +71,7 @@ class Picks:
     scored: list[float] = field(default_factory=list)
     top_ids: list[list[int]] = field(default_factory=list)
     top_logprob: list[list[float]] = field(default_factory=list)
-    last: Tensor | None = None
+    last: NDArray[np.float32] | None = None
 
     def part(self, start: int, end: int | None = None) -> Picks:
         """The picks of the rows from `start` to `end`."""
@@ -95,16 +95,16 @@ def sample(logits: Tensor, positions: Ints, asks: Sequence[Ask], mask_id: int) -
 
     `logits` are overwritten. Rows that are not finite give arbitrary ids and a log-probability that is not finite.
     """
-    logprobs = torch.log_softmax(logits, dim=-1)
-    logits[:, mask_id] = -math.inf
+    logprobs, scores = torch.log_softmax(logits, dim=-1).numpy(), logits.numpy()
+    scores[:, mask_id] = -math.inf
     start = 0
     for ask in asks:
         if ask.rules is not None:
             shape(logits[start : start + ask.rows], ask.rules)
         start += ask.rows
     _heat(logits, positions, asks)
-    ids = logits.argmax(dim=-1)
-    chosen = logprobs.gather(1, ids[:, None]).flatten()
+    ids = scores.argmax(axis=-1)  # numpy's is many times quicker than torch's
+    chosen = logprobs[np.arange(len(ids)), ids]
     return _split(asks, ids.tolist(), chosen.tolist(), logprobs)
 
 
@@ -121,20 +121,18 @@ def _heat(scores: Tensor, positions: Ints, asks: Sequence[Ask]) -> None:
     scores[rows] = scores[rows] / torch.from_numpy(temperature[warm])[:, None] + noise
 
 
-def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logprobs: Tensor) -> list[Picks]:
+def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logprobs: NDArray[np.float32]) -> list[Picks]:
     """Hand each ask its rows."""
     found: list[Picks] = []
     start = 0
     for ask in asks:
         end = start + ask.rows
         own = logprobs[start:end]
-        scored: list[float] = []
-        if ask.targets:
-            scored = own.gather(1, torch.tensor(ask.targets, dtype=torch.int64)[:, None]).flatten().tolist()
+        scored: list[float] = own[np.arange(ask.rows), ask.targets].tolist() if ask.targets else []
         top_ids: list[list[int]] = []
         top_logprob: list[list[float]] = []
         if ask.top:
-            values, where = own.topk(ask.top, dim=-1)
+            values, where = torch.from_numpy(own).topk(ask.top, dim=-1)
             top_ids, top_logprob = where.tolist(), values.tolist()
         found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, own[-1]))
         start = end

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.forward import run
 from engine.model.network import Network
-from engine.model.weights import Weights
 from engine.numeric import Arithmetic, Strict
 from engine.pages import PagePool
 from engine.plan import Plan, Step, Want, clean
@@ -25,7 +23,7 @@ class Room:
     def __init__(self, network: Network | None = None, arithmetic: Arithmetic | None = None, pages: int = 64) -> None:
         network = network or model().network
         self.arithmetic = arithmetic or Strict()
-        self.weights = Weights(network, self.arithmetic.dtype)
+        self.forward = self.arithmetic.prepare(network)
         self.pool = PagePool(network.config, pages, self.arithmetic.dtype)
 
     def run(self, *steps: tuple[KVCache, Step]) -> Tensor:
@@ -33,7 +31,7 @@ class Room:
         for cache, step in steps:
             assert cache.reserve(cache.filled + step.frame.clean)
         with torch.inference_mode():
-            return run(self.weights, self.arithmetic, Plan.pack(steps, self.arithmetic.padded), self.pool)
+            return self.forward(Plan.pack(steps, self.forward.padded), self.pool)
 
     def prefilled(self, tokens: Sequence[int], chunk: int = 128) -> KVCache:
         """A cache that holds `tokens`, written in passes of `chunk`."""

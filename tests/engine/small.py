@@ -36,7 +36,12 @@ def small_config(vocab_size: int = 128, layers: int = 2) -> ModelConfig:
 
 def small_network(seed: int = 0, vocab_size: int = 128, layers: int = 2, lora: bool = True, spread: float = 8.0) -> Network:
     """Random weights spread wide enough that argmaxes vary; `lora` also fills the drafter's second factor."""
-    network = initialise(small_config(vocab_size, layers), seed, lora_rank=4)
+    return random_network(small_config(vocab_size, layers), seed, lora, spread)
+
+
+def random_network(config: ModelConfig, seed: int = 0, lora: bool = True, spread: float = 8.0) -> Network:
+    """The same for any shape."""
+    network = initialise(config, seed, lora_rank=4)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for name, parameter in network.named_parameters():

@@ -1,0 +1,104 @@
+"""The compiled pass over a plan: the whole network in one call (`kernels/cpu`), bfloat16 products with float32 sums.
+
+A row's bits depend on its own sequence alone, so here, as under `strict`, company changes nothing; a test asks for it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.model.network import LORA_SCALE, Layer, Network
+from engine.model.rope import query_scale, rotation
+from engine.pages import PagePool
+from engine.plan import Flag, Plan
+from kernels.cpu import forward as compiled
+
+_CHUNK = 1024
+
+
+class CompiledPass:
+    """A network's weights as the compiled pass wants them."""
+
+    def __init__(self, network: Network) -> None:
+        """Raises ValueError where it is not `usable`."""
+        self._network = network
+        self._forward = compiled.Forward(
+            _shape(network.config),
+            network.embed_tokens.weight,
+            [_layer(layer) for layer in network.layers if isinstance(layer, Layer)],
+            network.norm.weight,
+            network.diffusion_head.weight,
+        )
+        self.kernels = f"compiled {self._forward.digest}"
+        self._known = 0
+
+    @staticmethod
+    def usable(config: ModelConfig) -> bool:
+        """Whether processor, compiler and sizes allow it."""
+        return compiled.Forward.usable(_shape(config))
+
+    def padded(self, rows: int) -> int:
+        """As they are."""
+        return rows
+
+    def __call__(self, plan: Plan, pool: PagePool) -> Tensor:
+        """Logits float32 [W, V] of the wanted rows, in row order."""
+        # What torch would refuse by itself; compiled code reads whatever lies there.
+        if plan.token.view(np.uint64).max() >= self._network.config.vocab_size:
+            raise IndexError("a token id is not in the vocabulary")
+        furthest = int(plan.position.max())
+        if furthest >= self._known:
+            self._tell(furthest + 1)
+        gate = None if not plan.lora else torch.from_numpy((plan.field(2) & Flag.LORA) != 0).float()
+        groups = [
+            (group.start, group.count, group.frame.size, group.frame.clean, group.frame.group_size, group.sequence)
+            for group in plan.groups
+        ]
+        rows = compiled.Rows(
+            token=torch.from_numpy(plan.token),
+            position=torch.from_numpy(plan.position),
+            limit=torch.from_numpy(plan.limit),
+            slot=torch.from_numpy(plan.slot),
+            wanted=torch.from_numpy(plan.wanted),
+            tables=torch.from_numpy(plan.tables),
+            groups=torch.tensor(groups),
+            gate=gate,
+        )
+        return self._forward(rows, pool.kv)
+
+    def _tell(self, count: int) -> None:
+        """Rotations of the first `count` positions, rounded up."""
+        self._known = -(-count // _CHUNK) * _CHUNK
+        positions = torch.arange(self._known)
+        cosines, sines = (part[:, 0, : part.shape[-1] // 2] for part in rotation(self._network.frequencies, positions))
+        self._forward.positions(cosines, sines, query_scale(self._network.config.rope, positions))
+
+
+def _layer(layer: Layer) -> compiled.Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    lora = (attention.lora_a, attention.lora_b * LORA_SCALE)
+    return compiled.Layer(
+        input_norm=layer.input_layernorm.weight,
+        qkv=torch.cat((attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)),
+        out=attention.o_proj.weight,
+        lora=lora if bool(lora[1].any()) else None,
+        post_norm=layer.post_attention_layernorm.weight,
+        gate=mlp.gate_proj.weight,
+        up=mlp.up_proj.weight,
+        down=mlp.down_proj.weight,
+    )
+
+
+def _shape(config: ModelConfig) -> compiled.Shape:
+    return compiled.Shape(
+        config.hidden_size,
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        config.head_dim,
+        config.intermediate_size,
+        config.vocab_size,
+        config.rms_norm_eps,
+    )

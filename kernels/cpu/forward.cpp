@@ -1,0 +1,269 @@
+// One pass of the network over packed rows of any number of sequences, in one call.
+//
+// Rows are cut into tiles of at most kTile, and a thread owns whole tiles: everything but attention is a row's own affair, so
+// threads meet once per layer, when all keys and values of the pass are in place. The structures mirror forward.py.
+#include <algorithm>
+
+#include "attention.h"
+
+namespace palimpsest {
+
+struct Layer {
+    const float *input_norm, *post_norm;
+    const half *qkv, *out, *lora_down, *lora_up, *gate_up, *down;
+};
+
+struct Network {
+    int64_t hidden, queries, keys, head, inner, rank, vocabulary, layers;
+    float eps;
+    const half* embedding;  // [V, H]
+    const float* norm;
+    const float* vocabulary_weight;
+    const float* turns;  // [positions, D]: cosines, then sines, of half a head
+    const float* scales; // [positions]: of queries, softmax's own included
+    const Layer* layer;
+
+    int64_t pair() const { return 2 * keys * head; }
+};
+
+// Neighbouring sequences of one shape, as plan.py packs them.
+struct Group {
+    int64_t start, count, size, clean, group_size, sequence;
+};
+
+struct Pass {
+    int64_t rows, wanted_rows, groups, table_width, page_stride, layer_stride, threads;
+    const int64_t *token, *position, *limit, *slot, *wanted, *tables;
+    const Group* group;
+    const float* gate;  // [rows], or null
+    half* pages;        // [layers, pages], each as attention.h has it
+    float* logits;      // [W, V]
+};
+
+// What outlives a phase of a pass, per row.
+struct Room {
+    float* x;                   // [rows, H]
+    half *query, *fresh[2];     // [rows, Hq D]; keys, then values, [rows, 2 Hk D], for even and odd layers
+    static size_t bytes(const Network& net, int64_t rows) {
+        return (size_t)rows * (4 * net.hidden + 2 * net.queries * net.head + 4 * net.pair()) + 256;
+    }
+    Room(const Network& net, int64_t rows, void* memory) {
+        x = (float*)memory;
+        query = (half*)(x + rows * net.hidden);
+        fresh[0] = query + rows * net.queries * net.head;
+        fresh[1] = fresh[0] + rows * net.pair();
+    }
+};
+
+// Buffers of one tile; sizes are bounded by forward.py.
+constexpr int64_t kMostWidth = 1 << 15;
+struct Desk {
+    half narrow[kTile * kMostWidth];
+    float wide[kTile * kMostWidth];
+    half beside[2 * kMostHead * kKeys];  // 32 noisy rows of one head, as a page of one head would have them
+    Mix mix[kTile * 16];
+};
+
+struct Run {
+    const Network& net;
+    const Pass& pass;
+    Room room;
+
+    static auto keep(float* to, int64_t width) {
+        return [to, width](int m, int64_t n, __m512 a, __m512 b) {
+            _mm512_storeu_ps(to + m * width + n, a);
+            _mm512_storeu_ps(to + m * width + n + kLanes, b);
+        };
+    }
+
+    auto add_to_rows(int64_t first) const {
+        float* x = room.x + first * net.hidden;
+        return [x, width = net.hidden](int m, int64_t n, __m512 a, __m512 b) {
+            float* to = x + m * width + n;
+            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), a));
+            _mm512_storeu_ps(to + kLanes, _mm512_add_ps(_mm512_loadu_ps(to + kLanes), b));
+        };
+    }
+
+    void embed(int64_t row) const {
+        const half* from = net.embedding + pass.token[row] * net.hidden;
+        for (int64_t i = 0; i < net.hidden; i += kLanes) _mm512_storeu_ps(room.x + row * net.hidden + i, widen(from + i));
+    }
+
+    void normed(half* to, const float* weight, int64_t first, int64_t rows) const {
+        for (int64_t m = 0; m < rows; ++m)
+            rms_norm(to + m * net.hidden, room.x + (first + m) * net.hidden, weight, net.hidden, net.eps);
+    }
+
+    // Rotate-half of one head, times `scale`.
+    void turn(half* to, const float* from, int64_t position, float scale) const {
+        const int64_t middle = net.head / 2;
+        const float* cosine = net.turns + position * net.head;
+        const __m512 by = _mm512_set1_ps(scale);
+        for (int64_t d = 0; d < middle; d += kLanes) {
+            const __m512 a = _mm512_loadu_ps(from + d), b = _mm512_loadu_ps(from + middle + d);
+            const __m512 c = _mm512_loadu_ps(cosine + d), s = _mm512_loadu_ps(cosine + middle + d);
+            narrow(to + d, _mm512_mul_ps(by, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s))));
+            narrow(to + middle + d, _mm512_mul_ps(by, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s))));
+        }
+    }
+
+    // Queries, keys and values of a tile; clean rows' keys and values go to their pages.
+    void project(const Layer& layer, int64_t index, int64_t first, int64_t rows, Desk& desk) const {
+        const int64_t size = net.head, heads = net.queries + 2 * net.keys, width = heads * size;
+        normed(desk.narrow, layer.input_norm, first, rows);
+        product<Bfloat16>(rows, desk.narrow, net.hidden, layer.qkv, net.hidden, width, keep(desk.wide, width));
+        for (int64_t m = 0; m < rows; ++m) {
+            const int64_t row = first + m, position = pass.position[row];
+            const float* from = desk.wide + m * width;
+            half *query = room.query + row * net.queries * size, *fresh = room.fresh[index % 2] + row * net.pair();
+            for (int64_t h = 0; h < net.queries; ++h) turn(query + h * size, from + h * size, position, net.scales[position]);
+            from += net.queries * size;
+            for (int64_t h = 0; h < net.keys; ++h) turn(fresh + h * size, from + h * size, position, 1.0f);
+            for (int64_t d = net.keys * size; d < net.pair(); d += kLanes) narrow(fresh + d, _mm512_loadu_ps(from + d));
+            if (pass.slot[row] < 0) continue;
+            half* page = pass.pages + index * pass.layer_stride + pass.slot[row] / kKeys * pass.page_stride;
+            for (int64_t h = 0; h < net.keys; ++h)
+                Keys(page, net.keys, h, size).put(pass.slot[row] % kKeys, fresh + h * size, fresh + (net.keys + h) * size, size);
+        }
+    }
+
+    // What comes after a tile's keys and values are known everywhere: attention, its projection, the feed-forward.
+    void mix(const Layer& layer, int64_t index, int64_t first, int64_t rows, Desk& desk) const {
+        const int64_t width = net.queries * net.head;
+        for (int64_t row = first; row < first + rows;) row += attend(index, row, first, first + rows, desk);
+        product<Bfloat16>(rows, desk.narrow, width, layer.out, width, net.hidden, add_to_rows(first));
+        if (pass.gate && layer.lora_down) draft(layer, first, rows, desk);
+        normed(desk.narrow, layer.post_norm, first, rows);
+        half* opened = (half*)desk.wide;
+        product<Bfloat16>(rows, desk.narrow, net.hidden, layer.gate_up, net.hidden, 2 * net.inner,
+                          [&](int m, int64_t n, __m512 gate, __m512 up) {
+                              narrow(opened + m * net.inner + n / 2, _mm512_mul_ps(silu(gate), up));
+                          });
+        product<Bfloat16>(rows, opened, net.inner, layer.down, net.inner, net.hidden, add_to_rows(first));
+    }
+
+    // The drafter LoRA: its inner values are set to zero for rows that run without.
+    void draft(const Layer& layer, int64_t first, int64_t rows, Desk& desk) const {
+        const int64_t width = net.queries * net.head;
+        half* low = (half*)desk.wide;
+        product<Bfloat16>(rows, desk.narrow, width, layer.lora_down, width, net.rank, [&](int m, int64_t n, __m512 a, __m512 b) {
+            const __m512 gate = _mm512_set1_ps(pass.gate[first + m]);
+            narrow(low + m * net.rank + n, _mm512_mul_ps(a, gate));
+            narrow(low + m * net.rank + n + kLanes, _mm512_mul_ps(b, gate));
+        });
+        product<Bfloat16>(rows, low, net.rank, layer.lora_up, net.rank, net.hidden, add_to_rows(first));
+    }
+
+    // Attention of the rows from `row` on that see the same pages and the same noisy rows; their number. Rows that pad the
+    // pass belong to no group and see nothing.
+    int64_t attend(int64_t index, int64_t row, int64_t first, int64_t end, Desk& desk) const {
+        const int64_t width = net.queries * net.head, size = net.head;
+        half* to = desk.narrow + (row - first) * width;
+        const Group* group = find(row);
+        if (!group) {
+            std::memset(to, 0, (size_t)width * sizeof *to);
+            return 1;
+        }
+        const int64_t inside = (row - group->start) % group->size, sequence = (row - group->start) / group->size;
+        const int64_t start = row - inside;
+        int64_t stop = start + group->clean, near = 0, near_count = 0;
+        if (inside >= group->clean) {
+            near = stop + (inside - group->clean) / group->group_size * group->group_size;
+            near_count = group->group_size;
+            stop = near + near_count;
+        }
+        const int64_t count = std::min(stop, end) - row;
+        const int64_t folds = net.queries / net.keys, queries = count * folds;
+        const int64_t* table = pass.tables + (group->sequence + sequence) * pass.table_width;
+        const int64_t furthest = *std::max_element(pass.limit + row, pass.limit + row + count);
+        half* pages = pass.pages + index * pass.layer_stride;
+        for (int64_t head = 0; head < net.keys; ++head) {
+            gather(desk.mix, row, head, queries, folds);
+            for (int64_t key = 0; key < furthest; key += kKeys) {
+                see_all(desk, Keys(pages + table[key / kKeys] * pass.page_stride, net.keys, head, size), queries, key, size);
+            }
+            for (int64_t i = 0; i < queries; ++i) desk.mix[i / kTile].limit[i % kTile] = near_count;
+            for (int64_t key = 0; key < near_count; key += kKeys) {
+                const int64_t known = std::min(kKeys, near_count - key);
+                const Keys keys(desk.beside, 1, 0, size);
+                // A hidden key has weight zero, but zero times a number of an earlier, broken pass may not be.
+                if (known < kKeys) std::memset(desk.beside, 0, (size_t)(2 * size * kKeys) * sizeof *desk.beside);
+                for (int64_t t = 0; t < known; ++t) {
+                    const half* from = room.fresh[index % 2] + (near + key + t) * net.pair() + head * size;
+                    keys.put(t, from, from + net.keys * size, size);
+                }
+                see_all(desk, keys, queries, key, size);
+            }
+            for (int64_t i = 0; i < queries; ++i) {
+                const Mix& mix = desk.mix[i / kTile];
+                const __m512 mass = _mm512_set1_ps(1.0f / mix.mass[i % kTile]);
+                half* row_to = to + i / folds * width + (head * folds + i % folds) * size;
+                for (int64_t d = 0; d < size; d += kLanes) narrow(row_to + d, _mm512_mul_ps(_mm512_loadu_ps(mix.sum[i % kTile] + d), mass));
+            }
+        }
+        return count;
+    }
+
+    static void see_all(Desk& desk, const Keys& keys, int64_t queries, int64_t first, int64_t size) {
+        for (int64_t i = 0; i < queries; i += kTile) see(desk.mix[i / kTile], keys, first, size);
+    }
+
+    // Fresh states for the queries of one key head.
+    void gather(Mix* mixes, int64_t row, int64_t head, int64_t queries, int64_t folds) const {
+        const int64_t size = net.head;
+        for (int64_t i = 0; i < queries; ++i) {
+            Mix& mix = mixes[i / kTile];
+            const int64_t at = i % kTile, own = row + i / folds;
+            mix.count = std::min<int64_t>(kTile, queries - i / kTile * kTile);
+            mix.limit[at] = pass.limit[own];
+            mix.peak[at] = kNothing;
+            mix.mass[at] = 0.0f;
+            std::memset(mix.sum[at], 0, (size_t)size * sizeof(float));
+            std::memcpy(mix.query[at], room.query + (own * net.queries + head * folds + i % folds) * size, (size_t)size * sizeof(half));
+        }
+    }
+
+    const Group* find(int64_t row) const {
+        for (const Group* group = pass.group; group < pass.group + pass.groups; ++group)
+            if (row < group->start + group->count * group->size) return group;
+        return nullptr;
+    }
+
+    // Logits of the wanted rows among [first, end).
+    void speak(int64_t first, int64_t end, Desk& desk) const {
+        const int64_t *stop = pass.wanted + pass.wanted_rows, *from = std::lower_bound(pass.wanted, stop, first);
+        const int64_t count = std::lower_bound(from, stop, end) - from;
+        if (!count) return;
+        for (int64_t m = 0; m < count; ++m)
+            rms_norm(desk.wide + m * net.hidden, room.x + from[m] * net.hidden, net.norm, net.hidden, net.eps);
+        product<Float32>(count, desk.wide, net.hidden, net.vocabulary_weight, net.hidden, net.vocabulary,
+                         keep(pass.logits + (from - pass.wanted) * net.vocabulary, net.vocabulary));
+    }
+};
+
+}  // namespace palimpsest
+
+extern "C" size_t palimpsest_room(const palimpsest::Network* net, int64_t rows) { return palimpsest::Room::bytes(*net, rows); }
+
+extern "C" void palimpsest_forward(const palimpsest::Network* net, const palimpsest::Pass* pass, void* memory) {
+    using namespace palimpsest;
+    const Run run{*net, *pass, Room(*net, pass->rows, memory)};
+    const auto shares = [](int64_t all, int64_t parts) { return (all + parts - 1) / parts; };
+    const int64_t each = shares(pass->rows, pass->threads * kTile);  // tiles of a thread
+    const int64_t tile = shares(pass->rows, pass->threads * each), tiles = shares(pass->rows, tile);
+#pragma omp parallel num_threads(std::min(pass->threads, tiles))
+    {
+        static thread_local Desk desk;
+#define EACH_TILE                    \
+    _Pragma("omp for schedule(static, 1) nowait") for (int64_t t = 0; t < tiles; ++t)
+        EACH_TILE for (int64_t row = t * tile; row < std::min(pass->rows, (t + 1) * tile); ++row) run.embed(row);
+        for (int64_t index = 0; index < net->layers; ++index) {
+            const Layer& layer = net->layer[index];
+            EACH_TILE run.project(layer, index, t * tile, std::min(tile, pass->rows - t * tile), desk);
+#pragma omp barrier
+            EACH_TILE run.mix(layer, index, t * tile, std::min(tile, pass->rows - t * tile), desk);
+        }
+        EACH_TILE run.speak(t * tile, std::min(pass->rows, (t + 1) * tile), desk);
+    }
+}

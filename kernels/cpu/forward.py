@@ -1,0 +1,181 @@
+"""One pass of the whole network in one call, in bfloat16 on a CPU: what `engine.model.weights` defines, compiled.
+
+A product's sum runs over its inputs in order and in float32, whatever the number of rows, and a row attends in steps of 32 keys
+cut by absolute position; so here, too, the bits of a row depend on its own sequence alone.
+Legend: R rows, W wanted rows, H hidden, D head size, Hq query heads, Hk key heads, I inner, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from kernels.cpu.build import library
+
+COLUMNS = 32
+MOST_HEAD, MOST_FOLDS, MOST_WIDTH = 256, 16, 1 << 15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """One layer: norms [H], qkv [(Hq + 2 Hk) D, H], out [H, Hq D], LoRA [r, Hq D] and [H, r], gate, up [I, H], down [H, I]."""
+
+    input_norm: Tensor
+    qkv: Tensor
+    out: Tensor
+    lora: tuple[Tensor, Tensor] | None
+    post_norm: Tensor
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a network."""
+
+    hidden: int
+    queries: int
+    keys: int
+    head: int
+    inner: int
+    vocabulary: int
+    eps: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether the compiled pass has room for it."""
+        widest = max(self.hidden, self.inner, (self.queries + 2 * self.keys) * self.head)
+        whole = all(width % COLUMNS == 0 for width in (self.hidden, self.inner, self.vocabulary, self.head))
+        folds, odd = divmod(self.queries, self.keys)
+        return whole and not odd and widest <= MOST_WIDTH and self.head <= MOST_HEAD and folds <= MOST_FOLDS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Packed rows, int64 [R] each, contiguous.
+
+    `groups` [G, 6] are start, count, size, clean rows, group size and first table of neighbouring sequences of one shape,
+    `tables` [S, pages] their pages; `gate` float32 [R] is 1 for rows that run with the LoRA and 0 for the others, or None.
+    """
+
+    token: Tensor
+    position: Tensor
+    limit: Tensor
+    slot: Tensor
+    wanted: Tensor
+    tables: Tensor
+    groups: Tensor
+    gate: Tensor | None
+
+
+class Forward:
+    """The compiled pass of one network. Owned by one thread; `usable` says whether there can be one here."""
+
+    def __init__(self, shape: Shape, embedding: Tensor, layers: Sequence[Layer], norm: Tensor, head: Tensor) -> None:
+        found = library()
+        if found is None or not shape.fits:
+            raise ValueError("this network has no compiled pass here: ask `usable` first")
+        self._library, self._shape, self.digest = found.calls, shape, found.digest
+        self._library.palimpsest_room.restype = ctypes.c_size_t
+        self._kept = [_half(embedding), _single(norm), _packed(_single(head), 1)]
+        rank = next((layer.lora[0].shape[0] for layer in layers if layer.lora), 0)
+        self._layers = (_Layer * len(layers))(*(self._layer(layer) for layer in layers))
+        sizes = (shape.hidden, shape.queries, shape.keys, shape.head, shape.inner, -(-rank // COLUMNS) * COLUMNS)
+        ends = (tensor.data_ptr() for tensor in self._kept[:3])
+        self._network = _Network(*sizes, shape.vocabulary, len(layers), shape.eps, *ends, None, None, self._layers)
+        self._room = torch.empty(0, dtype=torch.uint8)
+        self._turns = self._scales = torch.empty(0)
+
+    @staticmethod
+    def usable(shape: Shape) -> bool:
+        """Whether processor, compiler and sizes allow it."""
+        return shape.fits and library() is not None
+
+    def positions(self, cosines: Tensor, sines: Tensor, scales: Tensor) -> None:
+        """Rotations of positions 0, 1, ... : cosines and sines [P, D / 2], and what queries are multiplied by, [P]."""
+        self._turns = _single(torch.cat((cosines, sines), dim=1))
+        self._scales = _single(scales * (math.log2(math.e) / math.sqrt(self._shape.head)))
+        self._network.turns, self._network.scales = self._turns.data_ptr(), self._scales.data_ptr()
+
+    def __call__(self, rows: Rows, pages: Tensor) -> Tensor:
+        """Logits float32 [W, V]; `pages` bfloat16 [layers, pages, 32, 2, Hk, D] gets the keys and values of rows with a slot.
+
+        `positions` must have been told as many as the rows need.
+        """
+        count, wanted = len(rows.token), len(rows.wanted)
+        logits = torch.empty(wanted, self._shape.vocabulary)
+        need = self._library.palimpsest_room(ctypes.byref(self._network), ctypes.c_int64(count))
+        if self._room.numel() < need:
+            self._room = torch.empty(need, dtype=torch.uint8)
+        fields = (rows.token, rows.position, rows.limit, rows.slot, rows.wanted, rows.tables, rows.groups)
+        given = _Pass(
+            *(count, wanted, len(rows.groups), rows.tables.shape[1], pages.stride(1), pages.stride(0), torch.get_num_threads()),
+            *(field.data_ptr() for field in fields),
+            None if rows.gate is None else rows.gate.data_ptr(),
+            pages.data_ptr(),
+            logits.data_ptr(),
+        )
+        self._library.palimpsest_forward(
+            ctypes.byref(self._network), ctypes.byref(given), ctypes.c_void_p(self._room.data_ptr())
+        )
+        return logits
+
+    def _layer(self, layer: Layer) -> _Layer:
+        blocks = (-1, COLUMNS // 2, self._shape.hidden)
+        opened = torch.stack((layer.gate.view(blocks), layer.up.view(blocks)), dim=1).flatten(0, 2)
+        down, up = layer.lora or (None, None)
+        products = (layer.qkv, layer.out, down, up, opened, layer.down)
+        weights = [None if weight is None else _packed(_half(weight), 2) for weight in products]
+        norms = [_single(layer.input_norm), _single(layer.post_norm)]
+        self._kept += [tensor for tensor in (*weights, *norms) if tensor is not None]
+        return _Layer(*(None if tensor is None else tensor.data_ptr() for tensor in (*norms, *weights)))
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.bfloat16).contiguous()
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float32).contiguous()
+
+
+def _packed(weight: Tensor, step: int) -> Tensor:
+    """[N, K] as product.h reads it, [N / 32, K / step, 2, 16, step]; what is missing of whole blocks is zero."""
+    rows, inner = weight.shape
+    padded = torch.nn.functional.pad(weight, (0, -inner % COLUMNS, 0, -rows % COLUMNS))
+    return padded.view(-1, 2, 16, padded.shape[1] // step, step).permute(0, 3, 1, 2, 4).contiguous()
+
+
+class _Layer(ctypes.Structure):
+    _fields_: ClassVar = [
+        (name, ctypes.c_void_p) for name in ("input_norm", "post_norm", "qkv", "out", "lora_down", "lora_up", "gate_up", "down")
+    ]
+
+
+class _Network(ctypes.Structure):
+    _fields_: ClassVar = [
+        *((name, ctypes.c_int64) for name in ("hidden", "queries", "keys", "head", "inner", "rank", "vocabulary", "layers")),
+        ("eps", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("embedding", "norm", "vocabulary_weight", "turns", "scales")),
+        ("layer", ctypes.POINTER(_Layer)),
+    ]
+
+
+class _Pass(ctypes.Structure):
+    _fields_: ClassVar = [
+        *(
+            (name, ctypes.c_int64)
+            for name in ("rows", "wanted_rows", "groups", "table_width", "page_stride", "layer_stride", "threads")
+        ),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("token", "position", "limit", "slot", "wanted", "tables", "group", "gate", "pages", "logits")
+        ),
+    ]

@@ -1,0 +1,177 @@
+"""Laws of the compiled pass: it is the network, and company changes no bit.
+
+Where processor or compiler are missing the laws speak of nothing, and `fast` must then run by the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.engine import Engine
+from engine.forward import LibraryPass
+from engine.model.network import Network
+from engine.native import CompiledPass
+from engine.numeric import Fast
+from engine.plan import Lora, clean, noisy, quadratic
+from engine.request import Mode
+from tests.engine.harness import EXACT_MODES, asked, events_of, loaded, nameless, output
+from tests.engine.passes import PROMPT, Room
+from tests.engine.small import random_network, small_config
+
+JOBS = [
+    (PROMPT[:40], clean((9,))),
+    (PROMPT[3:290], noisy((8, *[100] * 7), Lora.ON)),
+    (PROMPT[:3], quadratic((1, 2, 3, 4, 5), 100, Lora.ON)),
+    (PROMPT[:130], noisy((100,) * 16, Lora.OFF)),
+    (PROMPT[5:70], clean((9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3))),
+    (PROMPT[:64], noisy((100,) * 32, Lora.ON)),
+    ((), clean(PROMPT[:33])),
+]
+
+
+def shape(**changes: Any) -> ModelConfig:
+    """A network whose sizes the compiled pass takes."""
+    return replace(small_config(), **({"hidden_size": 64, "intermediate_size": 96, "head_dim": 32} | changes))
+
+
+NETWORK = random_network(shape(), spread=4.0)
+HERE = CompiledPass.usable(NETWORK.config)
+
+
+def room(network: Network = NETWORK) -> Room:
+    """Where compiled passes run."""
+    found = Room(network, Fast(), pages=128)
+    assert isinstance(found.forward, CompiledPass if HERE else LibraryPass)
+    return found
+
+
+def rounded(network: Network) -> Network:
+    """The network with weights that bfloat16 can hold, so that only activations differ."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 2 and "diffusion_head" not in name and "lora_b" not in name:
+                parameter.copy_(parameter.to(torch.bfloat16))
+    return network
+
+
+def logits(where: Room, order: Sequence[int]) -> Tensor:
+    """One pass over some of the jobs."""
+    return where.run(*[(where.prefilled(tokens), step) for tokens, step in map(JOBS.__getitem__, order)])
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(0, 99),
+    st.sampled_from([(32, 1, 1), (64, 4, 2), (96, 6, 2), (128, 5, 1), (64, 3, 3)]),
+    st.sampled_from([32, 64, 128]),
+    st.sampled_from([32, 96, 160]),
+    st.sampled_from([128, 160]),
+)
+def test_it_is_the_network(seed: int, sizes: tuple[int, int, int], head: int, inner: int, vocabulary: int) -> None:
+    """Logits of every kind of row are those of the plain network up to what bfloat16 activations round away."""
+    hidden, queries, keys = sizes
+    config = shape(
+        hidden_size=hidden,
+        num_attention_heads=queries,
+        num_key_value_heads=keys,
+        head_dim=head,
+        intermediate_size=inner,
+        vocab_size=vocabulary,
+    )
+    network = rounded(random_network(config, seed, spread=2.0))
+    found, wanted = logits(room(network), range(len(JOBS))), logits(Room(network, Fast(torch.float32)), range(len(JOBS)))
+    error = (found - wanted).norm(dim=1) / wanted.norm(dim=1)
+    assert error.median() < 0.02 and error.max() < 0.1
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5, 6), (6, 5, 4, 3, 2, 1, 0), (1, 3, 0, 4, 2), (2, 0, 6, 4)])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_company_changes_no_bit(order: tuple[int, ...], threads: int) -> None:
+    """Every row of a mixed plan gives the bits that it gives alone, on any number of threads."""
+    where, before = room(), torch.get_num_threads()
+    alone = torch.cat([logits(where, [job]) for job in order])
+    try:
+        torch.set_num_threads(threads)
+        mixed = logits(where, order)
+    finally:
+        torch.set_num_threads(before)
+    assert not HERE or torch.equal(mixed, alone)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 32, 100, 300])
+def test_prefill_does_not_feel_its_chunks(chunk: int) -> None:
+    """Keys, values and the next logits are the same bits however the prompt is cut."""
+    where, tokens = room(), PROMPT[: 300 if chunk > 1 else 40]
+    whole, cut = where.prefilled(tokens), where.prefilled(tokens, chunk)
+    assert not HERE or torch.equal(where.pool.kv[:, whole.pages], where.pool.kv[:, cut.pages])
+    assert not HERE or torch.equal(where.run((whole, clean((5,)))), where.run((cut, clean((5,)))))
+
+
+def test_one_row_equals_many() -> None:
+    """Verifying a block gives each row the very bits that single steps give, also across the end of a page."""
+    where, block = room(), (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8)
+    cache, single = where.prefilled(PROMPT[:250]), where.prefilled(PROMPT[:250])
+    together = where.run((cache, clean(block)))
+    for index, token in enumerate(block):
+        assert not HERE or torch.equal(where.run((single, clean((token,))))[0], together[index])
+        single.keep(1, (*PROMPT[:250], *block))
+
+
+def test_noisy_rows_leave_every_page_as_it_was() -> None:
+    """A denoise step changes no byte of the pool."""
+    where = room()
+    cache, other = where.prefilled(PROMPT[:60]), where.prefilled(PROMPT[:33])
+    before = where.pool.kv.clone()
+    where.run((cache, noisy((100,) * 16, Lora.ON)), (other, noisy((100,) * 16, Lora.OFF)))
+    assert torch.equal(where.pool.kv, before)
+
+
+def test_positions_beyond_the_first_rotations() -> None:
+    """A sequence that grows past the positions told so far gives the bits of one that was told of them at once."""
+    config = replace(shape(), max_position_embeddings=4096, rope=replace(shape().rope, original_max_position=512))
+    network = random_network(config, spread=4.0)
+    near, far = room(network), room(network)
+    tokens = [(7 * n) % 99 for n in range(1100)]
+    near.run((near.prefilled(PROMPT[:3]), clean((1,))))
+    assert torch.equal(near.run((near.prefilled(tokens), clean((5,)))), far.run((far.prefilled(tokens), clean((5,)))))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_causal_modes_say_the_same(temperature: float) -> None:
+    """Under `fast`, too, speculation is lossless where the pass is compiled, alone and together."""
+    given_model = loaded(NETWORK)
+    requests = [asked(mode, PROMPT[:37], 40, temperature=temperature, top_p=0.9) for mode in (Mode.AR, *EXACT_MODES)]
+    together = events_of(Engine(given_model, Fast()), *requests)
+    texts = {output(together[request.id]) for request in requests}
+    assert not HERE or len(texts) == 1
+    for request in requests:
+        again = events_of(Engine(given_model, Fast()), request)[request.id]
+        assert not HERE or nameless(again) == nameless(together[request.id])
+
+
+@pytest.mark.parametrize("token", [-1, NETWORK.config.vocab_size, 1 << 40])
+def test_compiled_code_reads_no_embedding_that_is_not_there(token: int) -> None:
+    """An id outside the vocabulary is an error, as it is for torch."""
+    where = room()
+    with pytest.raises(IndexError):
+        where.run((where.prefilled(()), clean((token,))))
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": 48}, {"head_dim": 16}, {"intermediate_size": 80}, {"vocab_size": 130}])
+def test_other_sizes_run_by_the_library(change: dict[str, int]) -> None:
+    """What the compiled pass has no room for is decoded by torch, under another fingerprint."""
+    network = random_network(shape(**change))
+    assert isinstance(Fast().prepare(network), LibraryPass)
+    with pytest.raises(ValueError, match="usable"):
+        CompiledPass(network)
+    fits, other = Engine(loaded(NETWORK), Fast()), Engine(loaded(network), Fast())
+    assert (fits.fingerprint == other.fingerprint) is not HERE
