@@ -64,7 +64,7 @@ class CompiledPass:
             slot=torch.from_numpy(plan.slot),
             wanted=torch.from_numpy(plan.wanted),
             tables=torch.from_numpy(plan.tables),
-            groups=torch.tensor(groups),
+            groups=torch.from_numpy(np.array(groups)),
             gate=gate,
         )
         return self._forward(rows, pool.kv)

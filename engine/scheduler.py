@@ -68,7 +68,7 @@ class Scheduler:
 
     def __init__(self, pool: PagePool, capacity: Capacity) -> None:
         self._pool, self._capacity = pool, capacity
-        self._running: dict[UUID, Live] = {}
+        self._running: dict[int, Live] = {}  # by order of arrival; whoever waited longest for a pass comes first
         self._preempted: deque[Live] = deque()
 
     def __iter__(self) -> Iterator[Live]:
@@ -88,11 +88,11 @@ class Scheduler:
 
     def begin(self, live: Live) -> None:
         """A newcomer runs from now on."""
-        self._running[live.id] = live
+        self._running[live.order] = live
 
     def end(self, live: Live) -> None:
         """It is over: its pages are free for others."""
-        self._running.pop(live.id, None)
+        self._running.pop(live.order, None)
         if live in self._preempted:
             self._preempted.remove(live)
         live.session.cache.drop()
@@ -100,19 +100,20 @@ class Scheduler:
     def turns(self) -> list[Turn]:
         """The next pass. Those that take part go to the end of the queue."""
         self._readmit()
-        turns: dict[UUID, Turn] = {}
+        turns: dict[int, Turn] = {}
         rows = self._capacity.rows
         for live in list(self._running.values()):
-            if live.id not in self._running:
+            if live.order not in self._running:
                 continue
             step = live.next()
             if turns and step.frame.size > rows:
                 continue
             if self._reserve(live, step, turns):
-                turns[live.id] = Turn(live, step)
+                turns[live.order] = Turn(live, step)
                 rows -= step.frame.size
-        for key in turns:
-            self._running[key] = self._running.pop(key)
+        if len(turns) < len(self._running):
+            for order in turns:
+                self._running[order] = self._running.pop(order)
         return list(turns.values())
 
     def _readmit(self) -> None:
@@ -121,22 +122,22 @@ class Scheduler:
             live = self._preempted[0]
             if self._running and self._spare() < _pages(live.session.committed):
                 return
-            self._running[live.id] = self._preempted.popleft()
+            self._running[live.order] = self._preempted.popleft()
             live.session.resume()
 
-    def _reserve(self, live: Live, step: Step, turns: dict[UUID, Turn]) -> bool:
+    def _reserve(self, live: Live, step: Step, turns: dict[int, Turn]) -> bool:
         """Get the pages for a step, from the youngest if need be; False when that is the generation itself."""
         cache = live.session.cache
         while not cache.reserve(cache.filled + step.frame.clean):
             youngest = max(self._running.values(), key=lambda other: other.order)
-            turns.pop(youngest.id, None)
+            turns.pop(youngest.order, None)
             self._preempt(youngest)
             if youngest is live:
                 return False
         return True
 
     def _preempt(self, live: Live) -> None:
-        del self._running[live.id]
+        del self._running[live.order]
         live.session.note(NoteKind.PREEMPTED, f"pages ran out: {live.session.cache.filled} positions are given up")
         live.session.cache.drop()
         place = next((place for place, other in enumerate(self._preempted) if other.order > live.order), len(self._preempted))
