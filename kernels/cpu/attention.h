@@ -44,8 +44,8 @@ inline void see(Mix& mix, const Keys& from, int64_t first, int64_t size) {
         const uint32_t mask = (uint32_t)((1ull << seen) - 1);
         const __mmask16 low = (__mmask16)mask, high = (__mmask16)(mask >> kLanes);
         const __m512 hidden = _mm512_set1_ps(kNothing);
-        const float top = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_mask_mov_ps(hidden, low, a), _mm512_mask_mov_ps(hidden, high, b)));
-        const float peak = std::max(top, mix.peak[i]);
+        const __m512 higher = _mm512_max_ps(_mm512_mask_mov_ps(hidden, low, a), _mm512_mask_mov_ps(hidden, high, b));
+        const float peak = std::max(_mm512_reduce_max_ps(higher), mix.peak[i]);
         const __m512 shift = _mm512_set1_ps(peak);
         a = _mm512_maskz_mov_ps(low, power_of_two(_mm512_sub_ps(a, shift)));
         b = _mm512_maskz_mov_ps(high, power_of_two(_mm512_sub_ps(b, shift)));

@@ -2,6 +2,8 @@
 //
 // Rows are cut into tiles of at most kTile, and a thread owns whole tiles: everything but attention is a row's own affair, so
 // threads meet once per layer, when all keys and values of the pass are in place. The structures mirror forward.py.
+#include <omp.h>
+
 #include <algorithm>
 
 #include "attention.h"
@@ -85,9 +87,11 @@ struct Run {
         };
     }
 
-    void embed(int64_t row) const {
-        const half* from = net.embedding + pass.token[row] * net.hidden;
-        for (int64_t i = 0; i < net.hidden; i += kLanes) _mm512_storeu_ps(room.x + row * net.hidden + i, widen(from + i));
+    void embed(int64_t first, int64_t rows) const {
+        for (int64_t row = first; row < first + rows; ++row) {
+            const half* from = net.embedding + pass.token[row] * net.hidden;
+            for (int64_t i = 0; i < net.hidden; i += kLanes) _mm512_storeu_ps(room.x + row * net.hidden + i, widen(from + i));
+        }
     }
 
     void normed(half* to, const float* weight, int64_t first, int64_t rows) const {
@@ -122,9 +126,9 @@ struct Run {
             for (int64_t h = 0; h < net.keys; ++h) turn(fresh + h * size, from + h * size, position, 1.0f);
             for (int64_t d = net.keys * size; d < net.pair(); d += kLanes) narrow(fresh + d, _mm512_loadu_ps(from + d));
             if (pass.slot[row] < 0) continue;
-            half* page = pass.pages + index * pass.layer_stride + pass.slot[row] / kKeys * pass.page_stride;
+            half* own = page(index, pass.slot[row] / kKeys);
             for (int64_t h = 0; h < net.keys; ++h)
-                Keys(page, net.keys, h, size).put(pass.slot[row] % kKeys, fresh + h * size, fresh + (net.keys + h) * size, size);
+                Keys(own, net.keys, h, size).put(pass.slot[row] % kKeys, fresh + h * size, fresh + (net.keys + h) * size, size);
         }
     }
 
@@ -147,71 +151,81 @@ struct Run {
     void draft(const Layer& layer, int64_t first, int64_t rows, Desk& desk) const {
         const int64_t width = net.queries * net.head;
         half* low = (half*)desk.wide;
-        product<Bfloat16>(rows, desk.narrow, width, layer.lora_down, width, net.rank, [&](int m, int64_t n, __m512 a, __m512 b) {
-            const __m512 gate = _mm512_set1_ps(pass.gate[first + m]);
-            narrow(low + m * net.rank + n, _mm512_mul_ps(a, gate));
-            narrow(low + m * net.rank + n + kLanes, _mm512_mul_ps(b, gate));
-        });
+        product<Bfloat16>(rows, desk.narrow, width, layer.lora_down, width, net.rank,
+                          [&](int m, int64_t n, __m512 a, __m512 b) {
+                              const __m512 gate = _mm512_set1_ps(pass.gate[first + m]);
+                              narrow(low + m * net.rank + n, _mm512_mul_ps(a, gate));
+                              narrow(low + m * net.rank + n + kLanes, _mm512_mul_ps(b, gate));
+                          });
         product<Bfloat16>(rows, low, net.rank, layer.lora_up, net.rank, net.hidden, add_to_rows(first));
     }
 
-    // Attention of the rows from `row` on that see the same pages and the same noisy rows; their number. Rows that pad the
-    // pass belong to no group and see nothing.
-    int64_t attend(int64_t index, int64_t row, int64_t first, int64_t end, Desk& desk) const {
-        const int64_t width = net.queries * net.head, size = net.head;
-        half* to = desk.narrow + (row - first) * width;
-        const Group* group = find(row);
-        if (!group) {
-            std::memset(to, 0, (size_t)width * sizeof *to);
-            return 1;
-        }
+    // The rows from `row` on, up to `end` at most, that see the same pages and the same noisy rows.
+    struct Scope {
+        int64_t count, near, near_count;
+        const int64_t* table;  // null for rows that pad the pass: they see nothing
+    };
+
+    Scope scope(int64_t row, int64_t end) const {
+        const Group *group = pass.group, *none = group + pass.groups;
+        while (group < none && row >= group->start + group->count * group->size) ++group;
+        if (group == none) return {1, 0, 0, nullptr};
         const int64_t inside = (row - group->start) % group->size, sequence = (row - group->start) / group->size;
-        const int64_t start = row - inside;
-        int64_t stop = start + group->clean, near = 0, near_count = 0;
-        if (inside >= group->clean) {
-            near = stop + (inside - group->clean) / group->group_size * group->group_size;
-            near_count = group->group_size;
-            stop = near + near_count;
-        }
-        const int64_t count = std::min(stop, end) - row;
-        const int64_t folds = net.queries / net.keys, queries = count * folds;
+        const int64_t clean_end = row - inside + group->clean;
         const int64_t* table = pass.tables + (group->sequence + sequence) * pass.table_width;
-        const int64_t furthest = *std::max_element(pass.limit + row, pass.limit + row + count);
-        half* pages = pass.pages + index * pass.layer_stride;
-        for (int64_t head = 0; head < net.keys; ++head) {
-            gather(desk.mix, row, head, queries, folds);
-            for (int64_t key = 0; key < furthest; key += kKeys) {
-                see_all(desk, Keys(pages + table[key / kKeys] * pass.page_stride, net.keys, head, size), queries, key, size);
-            }
-            for (int64_t i = 0; i < queries; ++i) desk.mix[i / kTile].limit[i % kTile] = near_count;
-            for (int64_t key = 0; key < near_count; key += kKeys) {
-                const int64_t known = std::min(kKeys, near_count - key);
-                const Keys keys(desk.beside, 1, 0, size);
-                // A hidden key has weight zero, but zero times a number of an earlier, broken pass may not be.
-                if (known < kKeys) std::memset(desk.beside, 0, (size_t)(2 * size * kKeys) * sizeof *desk.beside);
-                for (int64_t t = 0; t < known; ++t) {
-                    const half* from = room.fresh[index % 2] + (near + key + t) * net.pair() + head * size;
-                    keys.put(t, from, from + net.keys * size, size);
-                }
-                see_all(desk, keys, queries, key, size);
-            }
-            for (int64_t i = 0; i < queries; ++i) {
-                const Mix& mix = desk.mix[i / kTile];
-                const __m512 mass = _mm512_set1_ps(1.0f / mix.mass[i % kTile]);
-                half* row_to = to + i / folds * width + (head * folds + i % folds) * size;
-                for (int64_t d = 0; d < size; d += kLanes) narrow(row_to + d, _mm512_mul_ps(_mm512_loadu_ps(mix.sum[i % kTile] + d), mass));
-            }
-        }
-        return count;
+        if (inside < group->clean) return {std::min(clean_end, end) - row, 0, 0, table};
+        const int64_t near = clean_end + (inside - group->clean) / group->group_size * group->group_size;
+        return {std::min(near + group->group_size, end) - row, near, group->group_size, table};
     }
 
-    static void see_all(Desk& desk, const Keys& keys, int64_t queries, int64_t first, int64_t size) {
-        for (int64_t i = 0; i < queries; i += kTile) see(desk.mix[i / kTile], keys, first, size);
+    // Attention of the rows of one scope, as bfloat16 [rows, Hq D] where the tile's `first` row begins the desk; their number.
+    int64_t attend(int64_t index, int64_t row, int64_t first, int64_t end, Desk& desk) const {
+        const Scope scope = this->scope(row, end);
+        half* to = desk.narrow + (row - first) * net.queries * net.head;
+        if (!scope.table) {
+            std::memset(to, 0, (size_t)(net.queries * net.head) * sizeof *to);
+            return 1;
+        }
+        const int64_t size = net.head, queries = scope.count * (net.queries / net.keys);
+        const int64_t furthest = *std::max_element(pass.limit + row, pass.limit + row + scope.count);
+        for (int64_t head = 0; head < net.keys; ++head) {
+            gather(desk.mix, row, head, queries);
+            for (int64_t key = 0; key < furthest; key += kKeys)
+                see_all(desk, Keys(page(index, scope.table[key / kKeys]), net.keys, head, size), queries, key);
+            for (int64_t i = 0; i < queries; ++i) desk.mix[i / kTile].limit[i % kTile] = scope.near_count;
+            for (int64_t key = 0; key < scope.near_count; key += kKeys) {
+                const int64_t count = std::min(kKeys, scope.near_count - key);
+                see_all(desk, beside(index, head, scope.near + key, count, desk), queries, key);
+            }
+            settle(to, desk.mix, head, queries);
+        }
+        return scope.count;
+    }
+
+    half* page(int64_t index, int64_t number) const {
+        return pass.pages + index * pass.layer_stride + number * pass.page_stride;
+    }
+
+    // Noisy rows' keys and values of one head, laid out like a page.
+    Keys beside(int64_t index, int64_t head, int64_t row, int64_t count, Desk& desk) const {
+        const int64_t size = net.head;
+        const Keys keys(desk.beside, 1, 0, size);
+        // A hidden key has weight zero, but zero times a number of an earlier, broken pass may not be zero.
+        if (count < kKeys) std::memset(desk.beside, 0, (size_t)(2 * size * kKeys) * sizeof *desk.beside);
+        for (int64_t t = 0; t < count; ++t) {
+            const half* from = room.fresh[index % 2] + (row + t) * net.pair() + head * size;
+            keys.put(t, from, from + net.keys * size, size);
+        }
+        return keys;
+    }
+
+    void see_all(Desk& desk, const Keys& keys, int64_t queries, int64_t first) const {
+        for (int64_t i = 0; i < queries; i += kTile) see(desk.mix[i / kTile], keys, first, net.head);
     }
 
     // Fresh states for the queries of one key head.
-    void gather(Mix* mixes, int64_t row, int64_t head, int64_t queries, int64_t folds) const {
-        const int64_t size = net.head;
+    void gather(Mix* mixes, int64_t row, int64_t head, int64_t queries) const {
+        const int64_t size = net.head, folds = net.queries / net.keys;
         for (int64_t i = 0; i < queries; ++i) {
             Mix& mix = mixes[i / kTile];
             const int64_t at = i % kTile, own = row + i / folds;
@@ -220,20 +234,27 @@ struct Run {
             mix.peak[at] = kNothing;
             mix.mass[at] = 0.0f;
             std::memset(mix.sum[at], 0, (size_t)size * sizeof(float));
-            std::memcpy(mix.query[at], room.query + (own * net.queries + head * folds + i % folds) * size, (size_t)size * sizeof(half));
+            const half* query = room.query + (own * net.queries + head * folds + i % folds) * size;
+            std::memcpy(mix.query[at], query, (size_t)size * sizeof *query);
         }
     }
 
-    const Group* find(int64_t row) const {
-        for (const Group* group = pass.group; group < pass.group + pass.groups; ++group)
-            if (row < group->start + group->count * group->size) return group;
-        return nullptr;
+    // What the queries of one key head have seen, each in its place of its row.
+    void settle(half* to, const Mix* mixes, int64_t head, int64_t queries) const {
+        const int64_t size = net.head, folds = net.queries / net.keys;
+        for (int64_t i = 0; i < queries; ++i) {
+            const Mix& mix = mixes[i / kTile];
+            const __m512 share = _mm512_set1_ps(1.0f / mix.mass[i % kTile]);
+            half* own = to + ((i / folds) * net.queries + head * folds + i % folds) * size;
+            for (int64_t d = 0; d < size; d += kLanes)
+                narrow(own + d, _mm512_mul_ps(_mm512_loadu_ps(mix.sum[i % kTile] + d), share));
+        }
     }
 
-    // Logits of the wanted rows among [first, end).
-    void speak(int64_t first, int64_t end, Desk& desk) const {
+    // Logits of the tile's wanted rows.
+    void speak(int64_t first, int64_t rows, Desk& desk) const {
         const int64_t *stop = pass.wanted + pass.wanted_rows, *from = std::lower_bound(pass.wanted, stop, first);
-        const int64_t count = std::lower_bound(from, stop, end) - from;
+        const int64_t count = std::lower_bound(from, stop, first + rows) - from;
         if (!count) return;
         for (int64_t m = 0; m < count; ++m)
             rms_norm(desk.wide + m * net.hidden, room.x + from[m] * net.hidden, net.norm, net.hidden, net.eps);
@@ -255,15 +276,16 @@ extern "C" void palimpsest_forward(const palimpsest::Network* net, const palimps
 #pragma omp parallel num_threads(std::min(pass->threads, tiles))
     {
         static thread_local Desk desk;
-#define EACH_TILE                    \
-    _Pragma("omp for schedule(static, 1) nowait") for (int64_t t = 0; t < tiles; ++t)
-        EACH_TILE for (int64_t row = t * tile; row < std::min(pass->rows, (t + 1) * tile); ++row) run.embed(row);
+        const auto own_tiles = [&](auto&& work) {
+            for (int64_t t = omp_get_thread_num(); t < tiles; t += omp_get_num_threads())
+                work(t * tile, std::min(tile, pass->rows - t * tile));
+        };
+        own_tiles([&](int64_t first, int64_t rows) { run.embed(first, rows); });
         for (int64_t index = 0; index < net->layers; ++index) {
-            const Layer& layer = net->layer[index];
-            EACH_TILE run.project(layer, index, t * tile, std::min(tile, pass->rows - t * tile), desk);
+            own_tiles([&](int64_t first, int64_t rows) { run.project(net->layer[index], index, first, rows, desk); });
 #pragma omp barrier
-            EACH_TILE run.mix(layer, index, t * tile, std::min(tile, pass->rows - t * tile), desk);
+            own_tiles([&](int64_t first, int64_t rows) { run.mix(net->layer[index], index, first, rows, desk); });
         }
-        EACH_TILE run.speak(t * tile, std::min(pass->rows, (t + 1) * tile), desk);
+        own_tiles([&](int64_t first, int64_t rows) { run.speak(first, rows, desk); });
     }
 }
