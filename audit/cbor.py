@@ -1,6 +1,6 @@
 """Deterministic CBOR (RFC 8949, 4.2.1) with one spelling per value; the decoder refuses all others.
 
-The vocabulary is closed: integers of 64 bits, byte and text strings, arrays, maps with integer keys, false,
+The vocabulary is closed: integers of 64 bits, byte and text strings, arrays, maps with integer keys from 0, false,
 true, null, floats in their shortest exact form, and big-endian RFC 8746 typed arrays of uint8, uint16,
 uint32, float32. Nothing else encodes or decodes: no NaN, no indefinite length, no other tag, no duplicate or
 unsorted key.
@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
+
+import cbor2
 
 from audit.errors import InvalidRecord, MalformedData
 
@@ -34,6 +36,7 @@ class Element(IntEnum):
 
 
 _CODES = {Element.UINT8: "B", Element.UINT16: "H", Element.UINT32: "I", Element.FLOAT32: "f"}
+_WIDTHS = {element: array.array(code).itemsize for element, code in _CODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Typed:
     @property
     def width(self) -> int:
         """Bytes per element."""
-        return array.array(_CODES[self.element]).itemsize
+        return _WIDTHS[self.element]
 
     def __len__(self) -> int:
         return len(self.data) // self.width
@@ -82,96 +85,57 @@ class Typed:
         return unpacked.tolist()
 
 
+_PLAIN = frozenset({bytes, str, bool, type(None), Typed})
+
 Value: TypeAlias = "bool | int | float | bytes | str | Typed | Sequence[Value] | Mapping[int, Value] | None"
 
 
 def _same_floats(packed: array.array[float], numbers: Sequence[float]) -> bool:
-    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(packed, numbers, strict=True))
+    """Whether packing lost nothing; the slow look is for NaN alone, which equals nothing."""
+    return packed.tolist() == list(numbers) or all(
+        a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(packed, numbers, strict=True)
+    )
 
 
 def encode(value: Value) -> bytes:
     """The one byte string of a value; raises InvalidRecord outside the vocabulary or over MAX_BYTES."""
-    out = bytearray()
-    _write(out, value, 0)
-    if len(out) > MAX_BYTES:
-        raise InvalidRecord(f"{len(out)} bytes of CBOR; split the record, at most {MAX_BYTES} are written")
-    return bytes(out)
-
-
-def _head(out: bytearray, major: int, number: int) -> None:
-    if number < 24:
-        out.append(major << 5 | number)
-    elif number < 1 << 8:
-        out += struct.pack(">BB", major << 5 | 24, number)
-    elif number < 1 << 16:
-        out += struct.pack(">BH", major << 5 | 25, number)
-    elif number < 1 << 32:
-        out += struct.pack(">BI", major << 5 | 26, number)
-    elif number < _INTEGER_LIMIT:
-        out += struct.pack(">BQ", major << 5 | 27, number)
-    else:
-        raise InvalidRecord(f"the integer {number} needs more than 64 bits")
-
-
-def _write(out: bytearray, value: Value, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise InvalidRecord(f"values nest deeper than {MAX_DEPTH}")
-    if value is None or isinstance(value, bool):
-        out.append(0xF6 if value is None else 0xF5 if value else 0xF4)
-    elif isinstance(value, int):
-        _head(out, *((0, value) if value >= 0 else (1, -1 - value)))
-    elif isinstance(value, float):
-        out += _shortest_float(value)
-    elif isinstance(value, bytes):
-        _head(out, 2, len(value))
-        out += value
-    elif isinstance(value, str):
-        _write_text(out, value)
-    elif isinstance(value, Typed):
-        _head(out, 6, value.element)
-        _write(out, value.data, depth + 1)
-    elif isinstance(value, Mapping):
-        _write_map(out, value, depth)
-    elif isinstance(value, Sequence):
-        _head(out, 4, len(value))
-        for item in value:
-            _write(out, item, depth + 1)
-    else:
-        raise InvalidRecord(f"{type(value).__name__} has no place in a record")
-
-
-def _write_text(out: bytearray, text: str) -> None:
+    _check(value, 0)
     try:
-        raw = text.encode("utf-8")
+        # Sorts by length of the key first; for keys from 0 on that is the order of their bytes.
+        out = cbor2.dumps(value, canonical=True, default=_write_typed)
     except UnicodeEncodeError as error:
         raise InvalidRecord("text holds a lone surrogate; repair it before it is recorded") from error
-    _head(out, 3, len(raw))
-    out += raw
+    if len(out) > MAX_BYTES:
+        raise InvalidRecord(f"{len(out)} bytes of CBOR; split the record, at most {MAX_BYTES} are written")
+    return out
 
 
-def _write_map(out: bytearray, entries: Mapping[int, Value], depth: int) -> None:
-    ordered = []
-    for key, value in entries.items():
-        if isinstance(key, bool) or not isinstance(key, int):
-            raise InvalidRecord("map keys are integers")
-        ordered.append((encode(key), value))
-    _head(out, 5, len(ordered))
-    for raw, value in sorted(ordered, key=lambda entry: entry[0]):
-        out += raw
-        _write(out, value, depth + 1)
-
-
-def _shortest_float(value: float) -> bytes:
-    if math.isnan(value):
+def _check(value: Value, depth: int) -> None:
+    """Raise InvalidRecord for what the library would write and we never do."""
+    if depth > MAX_DEPTH:
+        raise InvalidRecord(f"values nest deeper than {MAX_DEPTH}")
+    kind = type(value)
+    if kind in _PLAIN:
+        return
+    if kind is dict:
+        for key, item in value.items():  # type: ignore[union-attr]
+            if type(key) is not int or not 0 <= key < _INTEGER_LIMIT:
+                raise InvalidRecord("map keys are integers from 0 below 2^64")
+            _check(item, depth + 1)
+    elif kind is list or kind is tuple:
+        for item in value:  # type: ignore[union-attr]
+            _check(item, depth + 1)
+    elif isinstance(value, int):
+        if not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+            raise InvalidRecord(f"the integer {value} needs more than 64 bits")
+    elif not isinstance(value, float):
+        raise InvalidRecord(f"{kind.__name__} has no place in a record")
+    elif math.isnan(value):
         raise InvalidRecord("NaN is not recorded; note the fault instead")
-    for code, initial in (("e", 0xF9), ("f", 0xFA)):
-        try:
-            raw = struct.pack(">" + code, value)
-        except OverflowError:
-            continue
-        if struct.unpack(">" + code, raw)[0] == value:
-            return bytes([initial]) + raw
-    return b"\xfb" + struct.pack(">d", value)
+
+
+def _write_typed(encoder: cbor2.CBOREncoder, value: Typed) -> None:
+    encoder.encode(cbor2.CBORTag(value.element, value.data))
 
 
 def decode(data: bytes, limit: int = MAX_BYTES) -> Value:
@@ -253,8 +217,8 @@ class _Reader:
             start = self.at
             key = self.item(depth + 1)
             raw = self.data[start : self.at]
-            if isinstance(key, bool) or not isinstance(key, int):
-                raise MalformedData("a map key is not an integer")
+            if type(key) is not int or key < 0:
+                raise MalformedData("a map key is not an integer from 0 on")
             if raw <= previous:
                 raise MalformedData("map keys are duplicate or out of order")
             previous = raw
@@ -281,6 +245,6 @@ class _Reader:
         value: float = struct.unpack(code, self.take(size))[0]
         if math.isnan(value):
             raise MalformedData("NaN is refused")
-        if _shortest_float(value) != self.data[start : self.at]:
+        if cbor2.dumps(value, canonical=True) != self.data[start : self.at]:
             raise MalformedData("a float is not in its shortest form")
         return value

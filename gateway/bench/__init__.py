@@ -1,0 +1,1 @@
+"""`palimpsest bench`: what it measures, how it races, what it prints."""
