@@ -20,7 +20,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from engine.request import Mode
-from gateway.bench_lanes import Answer, Lane, Run
+from gateway.bench.lanes import Answer, Lane, Run
 from gateway.demo_table import FORWARDS
 
 DEFINITIONS: Final = {

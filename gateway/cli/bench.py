@@ -107,8 +107,8 @@ def modes(
 
     from engine.errors import EngineError
     from engine.request import Numeric
-    from gateway.bench_lanes import BenchError
-    from gateway.bench_modes import Wish, run
+    from gateway.bench.lanes import BenchError
+    from gateway.bench.modes import Wish, run
     from gateway.settings import Settings
 
     asked = Wish(

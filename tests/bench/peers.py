@@ -35,7 +35,7 @@ from engine.numeric import Fast
 from engine.request import Mode
 from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
-from gateway.bench_modes import cpu_name
+from gateway.bench.modes import cpu_name
 from gateway.cli.bench import refusal
 from tests.engine.harness import asked
 from tests.engine.llama import llama

@@ -22,9 +22,9 @@ from engine.engine import Engine
 from engine.events import Event, Prefilled
 from engine.model.checkpoint import load
 from engine.request import Mode, Numeric
-from gateway.bench_lanes import MIXED, MIXED_MODES, Answer, BenchError, Course, Lane, Run, lanes, race
-from gateway.bench_modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, questions, read_prompts, run
-from gateway.bench_table import Measured, Standings, percentile, row, tables
+from gateway.bench.lanes import MIXED, MIXED_MODES, Answer, BenchError, Course, Lane, Run, lanes, race
+from gateway.bench.modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, questions, read_prompts, run
+from gateway.bench.table import Measured, Standings, percentile, row, tables
 from gateway.cli import palimpsest
 from gateway.cli.bench import ROWS, refusal
 from tests.engine.harness import loaded, model
