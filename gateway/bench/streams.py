@@ -1,7 +1,8 @@
 """Streams of block records that no model made: what the log alone can take.
 
 Each stream appends one record, waits until it is durable, and appends the next, as a generation does. A record is a diffusion
-block of 32 tokens with every proposal of 8 denoising steps, its ids drawn as words are (Zipf).
+block of 32 tokens with every proposal of 8 denoising steps, its ids drawn as words are (Zipf); at each step a tenth of the
+proposals that are still open change, many times what the tiny checkpoint's do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.records import BlockTrace
 from audit.trace import Step, encode_steps
@@ -21,6 +23,7 @@ from audit.writer import Entry, Writer
 
 WIDTH: Final = 32
 STEPS: Final = 8
+REVISED: Final = 0.1
 _VARIETY = 64
 _VOCABULARY = 131_072
 
@@ -72,10 +75,9 @@ def sample_blocks() -> tuple[BlockTrace, ...]:
 
 
 def _block(random: np.random.Generator, index: int) -> BlockTrace:
-    masked, tokens = np.ones(WIDTH, dtype=np.bool_), np.zeros(WIDTH, dtype=np.int64)
+    masked, proposal = np.ones(WIDTH, dtype=np.bool_), _words(random)
     steps = []
     for step in range(STEPS):
-        proposal = np.where(masked, random.zipf(1.2, WIDTH) % _VOCABULARY, tokens)
         confidence = np.where(masked, random.random(WIDTH), 0.0)
         left = np.flatnonzero(masked)
         chosen = left if step == STEPS - 1 else left[: WIDTH // STEPS]
@@ -83,14 +85,15 @@ def _block(random: np.random.Generator, index: int) -> BlockTrace:
         steps.append(
             Step(tuple(masked.tolist()), tuple(proposal.tolist()), tuple(confidence.tolist()), tuple(committed.tolist()))
         )
-        tokens, masked = np.where(committed, proposal, tokens), masked & ~committed
-    figures = tuple(np.float32(random.random(WIDTH)).tolist())
+        masked &= ~committed
+        proposal = np.where(masked & (random.random(WIDTH) < REVISED), _words(random), proposal)
+    figures: tuple[float, ...] = tuple(random.random(WIDTH, dtype=np.float32).tolist())
     return BlockTrace(
         index=index,
         start=index * WIDTH,
         seeded=False,
         steps=encode_steps(steps),
-        tokens=tuple(tokens.tolist()),
+        tokens=tuple(proposal.tolist()),
         commit_confidence=figures,
         verifier_logprob=tuple(-figure for figure in figures),
         agreement=(True,) * WIDTH,
@@ -98,3 +101,8 @@ def _block(random: np.random.Generator, index: int) -> BlockTrace:
         forwards=STEPS + 1,
         complete=True,
     )
+
+
+def _words(random: np.random.Generator) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = random.zipf(1.2, WIDTH) % _VOCABULARY
+    return found

@@ -126,3 +126,49 @@ def modes(
         raise click.ClickException(str(error)) from error
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+@bench.command(
+    epilog="Examples:\n\n  palimpsest bench audit\n\n  PALIMPSEST_NUMERIC=fast palimpsest bench audit --mode linear_spec\n\n"
+    "  PALIMPSEST_DATABASE_URL=... palimpsest bench audit --here --json audit.json"
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file.")
+@click.option("--mode", default="diffusion", type=click.Choice(ROWS[:4]), show_default=True, help="How answers are decoded.")
+@click.option("--block", default=16, type=click.IntRange(1, 32), show_default=True, help="Block length; quadratic: at most 8.")
+@click.option("--max-tokens", default=96, type=click.IntRange(1, 1 << 20), show_default=True, help="Longest answer.")
+@click.option("--questions", default=128, type=click.IntRange(1, 10_000), show_default=True, help="Answers of each run.")
+@click.option("--concurrency", default=16, type=click.IntRange(1, 512), show_default=True, help="Answers under way at once.")
+@click.option("--streams", default=64, type=click.IntRange(1, 4096), show_default=True, help="Synthetic streams of records.")
+@click.option("--seconds", default=5.0, type=click.FloatRange(0.1, 600), show_default=True, help="Length of a synthetic run.")
+@click.option("--repeats", default=5, type=click.IntRange(1, 100), show_default=True, help="Runs of everything, in turn.")
+@click.option("--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in.")
+@click.option("--here", is_flag=True, help="Use the configured database and keys; its log keeps the benchmark's records.")
+@click.option("--busy", is_flag=True, help="Measure on a loaded machine too, and say so in the JSON.")
+def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others: Any) -> None:
+    """What the log costs: the engine with and without it, and how many records a second it takes by itself.
+
+    The engine computes as PALIMPSEST_NUMERIC says (strict unless set), as the gateway would.
+    """
+    load_average = os.getloadavg()[0]
+    if why := refusal(load_average, busy):
+        raise click.ClickException(why)
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder of {json_file} does not exist: make it first", param_hint="--json")
+    count_threads(threads)
+
+    from rich.console import Console
+
+    from audit.errors import AuditError
+    from engine.errors import EngineError
+    from engine.request import Mode
+    from gateway.bench.audit import AuditWish, run
+    from gateway.bench.lanes import BenchError
+    from gateway.settings import Settings
+
+    asked = AuditWish(mode=Mode(mode), threads=threads, load_average=load_average, busy=busy, **others)
+    try:
+        result = run(asked, Settings.read(os.environ), Console())
+    except (AuditError, BenchError, EngineError) as error:
+        raise click.ClickException(str(error)) from error
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -44,7 +44,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, An
     file = tmp_path_factory.mktemp("bench") / "modes.json"
     small = ["--questions", "2", "--repeats", "1", "--concurrency", "1,2", "--max-tokens", "24", "--threads", "1", "--busy"]
     command = [sys.executable, "-m", "gateway", "bench", "modes", *small, "--numeric", "strict", "--json", str(file)]
-    done = subprocess.run(command, cwd=ROOT, env=environ(COLUMNS="80"), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environ() | {"COLUMNS": "80"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(file.read_text(encoding="utf-8"))
 

@@ -1,0 +1,240 @@
+"""`palimpsest bench audit` as it runs: the engine alone and with the full log in turn, then what the log alone can take.
+
+The database is a throwaway embedded PostgreSQL with every durability on, unless the configured one is asked for; its log
+then keeps the benchmark's tenants for ever, as it keeps everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import policies
+from engine.engine import Engine
+from engine.model.checkpoint import LoadedModel, load
+from engine.request import Mode
+from engine.tokenizer import Message, Role
+from gateway.bench.lanes import Course, Lane, Run
+from gateway.bench.logged import Asked, Cpu, Recorded, ask_all
+from gateway.bench.modes import cpu_name, questions
+from gateway.bench.streams import WIDTH, Flow, flow
+from gateway.bench.table import percentile
+from gateway.database import Urls, open_database
+from gateway.house import House
+from gateway.postgres import postmaster_pid
+from gateway.postgres_place import find_place
+from gateway.settings import DatabaseUrl, Settings
+
+DEFINITIONS: Final = {
+    "throughput_ratio_on_off": "tokens per second with admission, log and release around the engine / of the engine alone",
+    "records_per_second": "durable block records of 32 tokens and 8 steps that the synthetic streams got per second",
+    "commit_ms": "what one such record waited from append to durable",
+    "cpu_us_per_block": "processor microseconds of database and gateway, its engine thread apart, per block of output tokens",
+    "bytes_per_million_tokens": "growth of the log's tables and indexes, per million tokens of the synthetic blocks",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditWish:
+    """What was asked for; `seconds` is how long each synthetic run lasts, `here` uses the configured database."""
+
+    mode: Mode
+    block: int
+    max_tokens: int
+    questions: int
+    concurrency: int
+    streams: int
+    seconds: float
+    repeats: int
+    threads: int
+    here: bool
+    load_average: float
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The engine alone, and right after it the same with the log."""
+
+    alone: Run
+    logged: Recorded
+
+    @property
+    def ratio(self) -> float:
+        """Tokens per second with the log over those without."""
+        return (self.logged.tokens / self.logged.seconds) / (self.alone.tokens / self.alone.seconds)
+
+    def cpu_us_per_block(self, block: int) -> tuple[float, float]:
+        """Of gateway and of database, in microseconds."""
+        blocks = sum(-(-account.completion_tokens // block) for account in self.logged.accounts)
+        return 1e6 * self.logged.gateway_cpu / blocks, 1e6 * self.logged.postgres_cpu / blocks
+
+
+def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]:
+    """The whole benchmark, with progress and a table on `console`; returns the JSON.
+
+    Raises what database, engine and log raise when they cannot run, and BenchError when an answer fails.
+    """
+    torch.set_num_threads(wish.threads)
+    model = load(settings.checkpoint)
+    with _place(settings, wish.here) as used, open_database(used, console.print) as urls:
+        columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, auto_refresh=False) as progress:
+            bar = progress.add_task("", total=2 * wish.repeats + 2, completed=-1)
+            bench = _Bench(
+                wish, used, urls, model, lambda what: progress.update(bar, advance=1, description=what, refresh=True)
+            )
+            result = asyncio.run(bench.run())
+    console.print(_table(result))
+    return result
+
+
+@contextmanager
+def _place(settings: Settings, here: bool) -> Iterator[Settings]:
+    """The settings as they are, or with a home and a database that vanish afterwards."""
+    if here:
+        yield settings
+        return
+    with tempfile.TemporaryDirectory(prefix="palimpsest-bench-") as folder:
+        home = Path(folder)
+        try:
+            yield replace(settings, home=home, keys=home / "keys", database=None)
+        finally:
+            place = find_place(home)
+            if not place.folder.is_relative_to(home):  # as root the data lie where another account can reach them
+                shutil.rmtree(place.folder, ignore_errors=True)
+
+
+class _Bench:
+    def __init__(
+        self, wish: AuditWish, settings: Settings, urls: Urls, model: LoadedModel, tell: Callable[[str], None]
+    ) -> None:
+        self._wish, self._settings, self._urls, self._tell = wish, settings, urls, tell
+        self._model = model
+        self._house = House(settings, urls, model, policies.load(policies.BASELINE))
+        self._prompts = [each.prompt for each in questions(wish.questions)]
+        self._asked = Asked(wish.mode, wish.block, wish.max_tokens)
+        postmaster = postmaster_pid(find_place(settings.home)) if settings.database is None else None
+        self._cpu = Cpu("engine", postmaster)
+        self._engine = Engine(model, settings.numeric)
+
+    async def run(self) -> dict[str, Any]:
+        await self._house.start()
+        try:
+            self._tell("warm-up")
+            await self._pair()
+            pairs = []
+            for turn in range(self._wish.repeats):
+                self._tell(f"{turn + 1} of {self._wish.repeats}: engine, then with log")
+                pairs.append(await self._pair())
+            return self._document(pairs, *await self._flows())
+        finally:
+            await self._house.stop()
+
+    async def _pair(self) -> Pair:
+        wish = self._wish
+        ids = [tuple(self._model.tokenizer.render_chat([Message(Role.USER, text)])) for text in self._prompts]
+        course = Course(self._engine, ids, wish.max_tokens, self._model.config.eos_token_id)
+        lane = Lane(wish.mode.value, (wish.mode,), wish.concurrency, wish.block)
+        alone = await asyncio.to_thread(course.run, lane)
+        # A tenant of its own, so that no prompt is found in the cache, as in the engine's own run.
+        tenant = f"bench-{uuid4().hex[:12]}"
+        logged = await ask_all(self._house, tenant, self._prompts, self._asked, wish.concurrency, self._cpu)
+        return Pair(alone, logged)
+
+    async def _flows(self) -> tuple[list[Flow], float]:
+        """The synthetic streams, and the bytes by which the log grew per record."""
+        tenant, wish = f"bench-{uuid4().hex[:12]}", self._wish
+        self._tell("streams: warm-up")
+        await flow(self._house.writer, tenant, wish.streams, min(1.0, wish.seconds))
+        flows, before = [], await asyncio.to_thread(log_bytes, self._urls.reader)
+        for turn in range(wish.repeats):
+            self._tell(f"streams: {turn + 1} of {wish.repeats}")
+            flows.append(await flow(self._house.writer, tenant, wish.streams, wish.seconds))
+        grown = await asyncio.to_thread(log_bytes, self._urls.reader) - before
+        self._tell("done")
+        return flows, grown / sum(found.records for found in flows)
+
+    def _document(self, pairs: Sequence[Pair], flows: Sequence[Flow], record_bytes: float) -> dict[str, Any]:
+        wish = self._wish
+        costs = [pair.cpu_us_per_block(wish.block) for pair in pairs]
+        waits = [wait for found in flows for wait in found.waits]
+        return {
+            "device": "cpu",
+            "cpu": cpu_name(),
+            "processors": os.cpu_count(),
+            "numeric": self._engine.numeric.value,
+            "dtype": self._engine.dtype,
+            "threads": wish.threads,
+            "torch": torch.__version__,
+            "model": self._model.name,
+            "mode": wish.mode.value,
+            "block_length": wish.block,
+            "concurrency": wish.concurrency,
+            "streams": wish.streams,
+            "load_at_start": round(wish.load_average, 2),
+            "busy": wish.busy,
+            "engine_tokens_per_second": spread(pair.alone.tokens / pair.alone.seconds for pair in pairs),
+            "logged_tokens_per_second": spread(pair.logged.tokens / pair.logged.seconds for pair in pairs),
+            "throughput_ratio_on_off": round(median(pair.ratio for pair in pairs), 3),
+            "throughput_ratio_spread": [round(bound(pair.ratio for pair in pairs), 3) for bound in (min, max)],
+            "cpu_us_per_block": round(median(map(sum, costs)), 1),
+            "cpu_us_per_block_gateway": round(median(gateway for gateway, _ in costs), 1),
+            "cpu_us_per_block_database": round(median(database for _, database in costs), 1),
+            "records_per_second": round(median(found.rate for found in flows), 1),
+            "records_per_second_spread": [round(bound(found.rate for found in flows), 1) for bound in (min, max)],
+            "commit_ms_p50": round(1e3 * percentile(waits, 50), 2),
+            "commit_ms_p99": round(1e3 * percentile(waits, 99), 2),
+            "bytes_per_million_tokens": round(1e6 * record_bytes / WIDTH),
+            "definitions": DEFINITIONS,
+        }
+
+
+def spread(rates: Iterator[float]) -> list[float]:
+    """Median, least and most."""
+    found = sorted(rates)
+    return [round(median(found), 1), round(found[0], 1), round(found[-1], 1)]
+
+
+def log_bytes(reader_url: DatabaseUrl) -> int:
+    """Bytes of all tables of the log, with their indexes."""
+    query = """
+        SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'audit' AND c.relkind IN ('r', 'm')
+    """
+    with psycopg.connect(reader_url) as connection:
+        row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _table(result: dict[str, Any]) -> Table:
+    table = Table("figure", "value", title=f"the log's price: {result['mode']}, {result['numeric']}, {result['dtype']}")
+    lines = {
+        "engine alone, tokens/s (min, max)": "{0[engine_tokens_per_second]}",
+        "with log, tokens/s (min, max)": "{0[logged_tokens_per_second]}",
+        "with / without": "{0[throughput_ratio_on_off]} {0[throughput_ratio_spread]}",
+        "CPU us per block (gateway + database)": (
+            "{0[cpu_us_per_block]} ({0[cpu_us_per_block_gateway]} + {0[cpu_us_per_block_database]})"
+        ),
+        "synthetic records/s": "{0[records_per_second]} {0[records_per_second_spread]}",
+        "commit ms, p50 / p99": "{0[commit_ms_p50]} / {0[commit_ms_p99]}",
+        "MB per million tokens": f"{result['bytes_per_million_tokens'] / 1e6:.1f}",
+    }
+    for name, form in lines.items():
+        table.add_row(name, form.format(result))
+    return table

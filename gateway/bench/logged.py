@@ -1,0 +1,126 @@
+"""The same answers with the whole gateway around the engine, HTTP apart: admission, engine thread, log and release.
+
+Beside it, what that costs in processor time, counted for this process and for the embedded PostgreSQL's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from audit.header import uuid7
+from engine.request import Mode
+from gateway.admission import admit
+from gateway.authenticate import Subject
+from gateway.bench.lanes import BenchError
+from gateway.dialects.request import AskedSampling, ChatMessage, ChatRequest, ComputeKnob, Delivery
+from gateway.house import House
+from gateway.pieces import Account, Ended, Failed
+
+CALLER: Final = "bench"
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for in each request."""
+
+    mode: Mode
+    block: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """All prompts once through the gateway: wall seconds, processor seconds of both processes, and what the answers say."""
+
+    seconds: float
+    gateway_cpu: float
+    postgres_cpu: float
+    accounts: tuple[Account, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Output tokens, stop ids included."""
+        return sum(account.completion_tokens for account in self.accounts)
+
+
+async def ask_all(house: House, tenant: str, prompts: Sequence[str], asked: Asked, concurrency: int, cpu: Cpu) -> Recorded:
+    """Ask every prompt, at most `concurrency` at once. Raises BenchError when an answer ends in an error."""
+    seats = asyncio.Semaphore(concurrency)
+
+    async def ask(prompt: str) -> Account:
+        async with seats:
+            chat = _chat(house.bench.model.name, prompt, asked)
+            with house.seats.held():
+                admitted = await admit(house.bench, house.writer, Subject(tenant, CALLER), chat, uuid7())
+            generation = house.begin(admitted)
+            async for piece in generation.outlet.pieces():
+                if isinstance(piece, Ended):
+                    return piece.account
+                if isinstance(piece, Failed):
+                    raise BenchError(f"an answer ended in an error: {piece.error.message}")
+        raise BenchError("an answer ended without an end")
+
+    before, started = cpu.seconds(), perf_counter()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ask(prompt)) for prompt in prompts]
+    seconds, after = perf_counter() - started, cpu.seconds()
+    return Recorded(seconds, after[0] - before[0], after[1] - before[1], tuple(task.result() for task in tasks))
+
+
+def _chat(model: str, prompt: str, asked: Asked) -> ChatRequest:
+    return ChatRequest(
+        model=model,
+        messages=(ChatMessage("user", prompt),),
+        messages_json="[]",
+        sampling=AskedSampling(temperature=0.0),
+        seed=0,
+        max_tokens=asked.max_tokens,
+        delivery=Delivery.STREAM,
+        knob=ComputeKnob(mode=asked.mode.value, block_length=asked.block),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Reads processor time of what surrounds the engine.
+
+    In this process: of all Python threads but the engine's, so that the network and torch's waiting threads do not count.
+    Of PostgreSQL: of the postmaster (None: not ours to see) and its sessions.
+    """
+
+    engine_thread: str
+    postmaster: int | None
+
+    def seconds(self) -> tuple[float, float]:
+        """So far: gateway, database."""
+        own = [thread.native_id for thread in threading.enumerate() if thread.name != self.engine_thread]
+        gateway = sum(sum(_fields(Path(f"/proc/self/task/{thread}/stat"))[11:13]) for thread in own)
+        if self.postmaster is None:
+            return gateway / _TICKS, 0.0
+        stats = Path("/proc").glob("[0-9]*/stat")
+        return gateway / _TICKS, sum(_session_ticks(stat, self.postmaster) for stat in stats) / _TICKS
+
+
+def _session_ticks(stat: Path, postmaster: int) -> int:
+    """Ticks of the postmaster (with its ended sessions) or of one of its sessions; 0 for any other process."""
+    fields = _fields(stat)
+    if int(stat.parent.name) == postmaster:
+        return sum(fields[11:15])
+    return sum(fields[11:13]) if fields[1] == postmaster else 0
+
+
+def _fields(stat: Path) -> list[int]:
+    """The numbers of a stat file from the state on (there 0); zeros for a process or thread that has just ended."""
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return [0] * 20
+    return [0, *map(int, fields[1:20])]
