@@ -1,4 +1,4 @@
-"""`python -m audit verify`: the offline verifier as a command; see `--help`."""
+"""`python -m audit`: the offline verifier of bundles and of single proofs, and the witness; see `--help`."""
 
 import argparse
 import sys
@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from audit.errors import AuditError
-from audit.verify import Report, verify
+from audit.errors import AuditError, MalformedData, NoteInvalid, ProofInvalid
+from audit.header import MAX_HEADER_BYTES
+from audit.note import decode_vkey
+from audit.proof import MAX_PROOF_BYTES, Proven, check_proof
+from audit.quorum import Quorum
+from audit.verify import Report, Verdict, verify
+from audit.witness import Witness
+from audit.witness_server import WitnessServer
 
 USAGE, INTERNAL = 64, 70
 MAX_CHECKPOINT_FILE = 65_536
@@ -22,6 +28,14 @@ examples:
 Take the key and the origin from the log's operator by another way than the bundle. A checkpoint that you kept
 is the only thing that shows a log whose newest records were cut off.
 """
+WITNESS_EPILOG = """\
+example:
+  python -m audit witness --folder state --name witness.example/w1 --log 'palimpsest.local/acme+1a2b3c4d+AQ...'
+
+Run it where the log's operators cannot write. It speaks plain HTTP: put it on a private network or behind a TLS proxy.
+What it prints at the start are its keys; whoever requires its signature needs one of them. The folder holds those keys
+and what it has seen: back it up, and never let it go back in time.
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,23 +45,53 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m audit", description="Verify exports of an audit log, offline.")
+    parser = _Parser(prog="python -m audit", description="Verify an audit log offline, or witness one.")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser(
-        "verify",
-        help="verify an export bundle",
-        description="Verify an export bundle offline and say what was not checked.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    about = "Verify an export bundle offline and say what was not checked."
+    _add_verify(commands.add_parser(
+        "verify", help="verify an export bundle", description=about, epilog=EPILOG, formatter_class=form,
+    ))  # fmt: skip
+    about = "Check a .tlog-proof against its record's header; exit status as for verify."
+    _add_check(commands.add_parser("check", help="check the proof of one record", description=about))
+    about = "Serve C2SP tlog-witness until interrupted."
+    _add_witness(commands.add_parser(
+        "witness", help="cosign the checkpoints of logs", description=about, epilog=WITNESS_EPILOG, formatter_class=form,
+    ))  # fmt: skip
+    return parser
+
+
+def _add_verify(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", metavar="DIR", type=Path, help="the bundle folder")
-    command.add_argument("--vkey", action="append", required=True, help="verifier key name+hash+key; repeatable")
-    command.add_argument("--origin", required=True, metavar="NAME", help="the log's name, such as example.org/tenant")
+    _add_log(command)
     command.add_argument(
         "--checkpoint", action="append", default=[], type=Path, metavar="FILE",
         help="a checkpoint of this log that you kept; may be repeated",
     )  # fmt: skip
-    return parser
+    command.set_defaults(run=_verify)
+
+
+def _add_check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("proof", metavar="PROOF", type=Path, help="the proof, a file .tlog-proof")
+    command.add_argument("--header", required=True, type=Path, metavar="FILE", help="the record's header bytes")
+    _add_log(command)
+    command.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness's key; repeatable")
+    command.add_argument("--quorum", type=int, metavar="K", help="witnesses that must have signed; default all given")
+    command.set_defaults(run=_check)
+
+
+def _add_witness(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--folder", required=True, type=Path, metavar="DIR", help="keys and state, kept here")
+    command.add_argument("--name", required=True, help="the witness's name, such as witness.example/w1")
+    command.add_argument("--log", action="append", required=True, metavar="VKEY", help="a log's key; repeatable")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; default %(default)s")
+    command.add_argument("--port", type=int, default=7380, help="port to listen on, 0 for any; default %(default)s")
+    command.set_defaults(run=_witness)
+
+
+def _add_log(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--vkey", action="append", required=True, help="verifier key name+hash+key; repeatable")
+    command.add_argument("--origin", required=True, metavar="NAME", help="the log's name, such as example.org/tenant")
 
 
 def render(report: Report) -> str:
@@ -69,28 +113,75 @@ def render(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _read_checkpoint(path: Path) -> str:
+def render_proof(proven: Proven) -> str:
+    """What a proof has shown, as text for a person."""
+    header, tree = proven.header, proven.checkpoint
+    seen = [f"  seen by {signature.key.name} at {signature.seconds} (POSIX time)" for signature in proven.witnesses]
+    return "\n".join((
+        f"VERIFIED  record {header.seq} of log {tree.origin}",
+        f"  id {header.record}, kind {header.kind}, recorded at {header.ts} (microseconds)",
+        f"  under a signed tree of {tree.size} records, root {tree.root.hex()}",
+        *(seen or ["  seen by no witness that was asked for"]),
+        "not checked:",
+        "  the record's body, and all other records",
+    ))  # fmt: skip
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """At most one byte more than a form permits, so that too long a file is refused by whoever parses it."""
     with path.open("rb") as file:
-        return file.read(MAX_CHECKPOINT_FILE + 1).decode("utf-8")
+        return file.read(limit + 1)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    if not parsed.folder.is_dir():
+        print(f"{parsed.folder} is not a folder; name the folder that the export wrote", file=sys.stderr)
+        return USAGE
+    held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
+    report = verify(parsed.folder, parsed.vkey, parsed.origin, held)
+    print(render(report))
+    return int(report.verdict)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    keys = [decode_vkey(text) for text in parsed.vkey]
+    named = tuple(decode_vkey(text) for text in parsed.witness)
+    required = len({key.name for key in named}) if parsed.quorum is None else parsed.quorum
+    witnesses = Quorum(required, named) if named or parsed.quorum is not None else None
+    text, header = _read(parsed.proof, MAX_PROOF_BYTES), _read(parsed.header, MAX_HEADER_BYTES)
+    try:
+        print(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses)))
+    except (NoteInvalid, ProofInvalid) as error:
+        print(f"TAMPERED: {error}")
+        return int(Verdict.TAMPERED)
+    except (MalformedData, UnicodeDecodeError) as error:
+        print(f"MALFORMED: {error}")
+        return int(Verdict.MALFORMED)
+    return int(Verdict.VERIFIED)
+
+
+def _witness(parsed: argparse.Namespace) -> int:
+    witness = Witness(parsed.folder, parsed.name, [decode_vkey(text) for text in parsed.log])
+    with WitnessServer((parsed.host, parsed.port), witness) as server:
+        print(*witness.vkeys, f"listening on {parsed.host} port {server.server_port}", sep="\n", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("stopped")
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parsed = _parser().parse_args(arguments)
-    if not parsed.folder.is_dir():
-        print(f"{parsed.folder} is not a folder; name the folder that the export wrote", file=sys.stderr)
-        return USAGE
     try:
-        held = [_read_checkpoint(path) for path in parsed.checkpoint]
-        report = verify(parsed.folder, parsed.vkey, parsed.origin, held)
-    except (AuditError, OSError, UnicodeDecodeError) as error:
-        print(f"cannot verify: {error}", file=sys.stderr)
+        return int(parsed.run(parsed))
+    except (AuditError, OSError, UnicodeDecodeError, OverflowError) as error:
+        print(f"cannot {parsed.command}: {error}", file=sys.stderr)
         return USAGE
     except Exception as error:  # noqa: BLE001 - whatever broke, the exit status must not read as a verdict
         print(f"internal fault, nothing was verified: {type(error).__name__}: {error}", file=sys.stderr)
         return INTERNAL
-    print(render(report))
-    return int(report.verdict)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """RFC 6962 Merkle trees over leaf hashes: growing, roots, proofs and their verification.
 
-Pure functions over bytes; nothing here knows what a leaf means. Proof order and shapes are those of RFC 6962
-2.1.1 and 2.1.2, verification follows RFC 9162 2.1.3.2 and 2.1.4.2. The verification functions raise
-ProofInvalid and never return a verdict that a caller could forget to look at.
+Pure functions over bytes; nothing here knows what a leaf means. The shape of a proof is one thing (which leaves lie
+under each of its hashes), where the hashes come from another: whole lists here, tiles in `tiles.py`. Proof order and
+shapes are those of RFC 6962 2.1.1 and 2.1.2, verification follows RFC 9162 2.1.3.2 and 2.1.4.2. The verification
+functions raise ProofInvalid and never return a verdict that a caller could forget to look at.
 """
 
 from __future__ import annotations
@@ -84,40 +85,59 @@ def _check_hashes(hashes: Iterable[bytes]) -> None:
         raise ProofInvalid(f"a hash in a tree or proof has {HASH_BYTES} bytes")
 
 
+def inclusion_ranges(index: int, size: int) -> tuple[range, ...]:
+    """The leaves under each hash of the audit path of `index` in a tree of `size`, in the order of the path.
+
+    Raises ProofInvalid for a leaf outside the tree.
+    """
+    if not 0 <= index < size:
+        raise ProofInvalid(f"leaf {index} is not in a tree of {size}")
+    path, start, stop = list[range](), 0, size
+    while stop - start > 1:
+        middle = start + _split(stop - start)
+        if index < middle:
+            path.append(range(middle, stop))
+            stop = middle
+        else:
+            path.append(range(start, middle))
+            start = middle
+    return tuple(reversed(path))
+
+
+def consistency_ranges(old_size: int, size: int) -> tuple[range, ...]:
+    """The leaves under each hash of the proof that a tree of `size` extends its first `old_size` leaves.
+
+    Empty when all or nothing is old; raises ProofInvalid for an old tree that is larger.
+    """
+    if not 0 <= old_size <= size:
+        raise ProofInvalid(f"a tree of {old_size} is no prefix of a tree of {size}")
+    if old_size in (0, size):
+        return ()
+    path, start, stop = list[range](), 0, size
+    while stop != old_size:
+        middle = start + _split(stop - start)
+        if old_size <= middle:
+            path.append(range(middle, stop))
+            stop = middle
+        else:
+            path.append(range(start, middle))
+            start = middle
+    # Where the walk ends at the left edge the old tree is one perfect subtree, and the verifier has its root (flag b).
+    return tuple(reversed(path if start == 0 else [*path, range(start, stop)]))
+
+
 def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """The audit path of leaf `index` in the tree of all `leaves`; raises ProofInvalid outside it."""
-    if not 0 <= index < len(leaves):
-        raise ProofInvalid(f"leaf {index} is not in a tree of {len(leaves)}")
-    if len(leaves) == 1:
-        return ()
-    middle = _split(len(leaves))
-    if index < middle:
-        return (*inclusion_proof(leaves[:middle], index), tree_root(leaves[middle:]))
-    return (*inclusion_proof(leaves[middle:], index - middle), tree_root(leaves[:middle]))
+    return tuple(tree_root(leaves[part.start : part.stop]) for part in inclusion_ranges(index, len(leaves)))
 
 
 def consistency_proof(leaves: Sequence[bytes], old_size: int) -> tuple[bytes, ...]:
     """That the tree of the first `old_size` leaves is a prefix of the whole; empty when all or nothing."""
-    if not 0 <= old_size <= len(leaves):
-        raise ProofInvalid(f"a tree of {old_size} is no prefix of a tree of {len(leaves)}")
-    if old_size in (0, len(leaves)):
-        return ()
-    proof = _subproof(leaves, old_size)
-    # The verifier knows the old root already when the old tree is one perfect subtree (RFC 6962, flag b).
-    return proof[1:] if old_size & (old_size - 1) == 0 else proof
-
-
-def _subproof(leaves: Sequence[bytes], old: int) -> tuple[bytes, ...]:
-    if old == len(leaves):
-        return (tree_root(leaves),)
-    middle = _split(len(leaves))
-    if old <= middle:
-        return (*_subproof(leaves[:middle], old), tree_root(leaves[middle:]))
-    return (*_subproof(leaves[middle:], old - middle), tree_root(leaves[:middle]))
+    return tuple(tree_root(leaves[part.start : part.stop]) for part in consistency_ranges(old_size, len(leaves)))
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

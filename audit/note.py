@@ -1,7 +1,8 @@
-"""C2SP signed notes, verifier keys and tlog checkpoints, to the letter, for Ed25519.
+"""C2SP signed notes, verifier keys and tlog checkpoints, to the letter.
 
-A checkpoint is three lines (origin, decimal size, base64 root) and no extension lines. The key that verifies
-is always given by the caller, never read from what is being verified.
+A checkpoint of ours is three lines (origin, decimal size, base64 root) and no extension lines. The key that verifies
+is always given by the caller, never read from what is being verified. A log signs with Ed25519 (type 0x01) and may
+sign with ML-DSA-44 beside it, which is by tlog-cosignature a cosignature of type 0x06 under the log's own name.
 """
 
 from __future__ import annotations
@@ -12,21 +13,46 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NewType
+from enum import Enum, IntEnum
+from typing import NewType, TypeAlias
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
+from audit import cosign
 from audit.errors import NoteInvalid
 
 VerifiedNote = NewType("VerifiedNote", str)
 """The text of a note of which at least one given key has a valid signature; only `open_note` makes one."""
 
+SigningKey: TypeAlias = Ed25519PrivateKey | MLDSA44PrivateKey
+
 MAX_NOTE_BYTES = 65_536
 MAX_SIGNATURES = 16
-_ED25519 = b"\x01"
 _DASH = "\u2014"
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+class Scheme(IntEnum):
+    """The type byte of a key: part of its id, so one key under two schemes has two ids."""
+
+    ED25519 = 0x01
+    """Ed25519 over the note text (signed-note)."""
+    COSIGNATURE = 0x04
+    """Ed25519 over time and note text (tlog-cosignature, cosignature/v1)."""
+    ML_DSA_44 = 0x06
+    """ML-DSA-44 over time, log and tree (tlog-cosignature)."""
+
+
+class Demand(Enum):
+    """How many of the keys that a caller gives must have signed."""
+
+    ANY = "any"
+    EVERY = "every"
+
+
+_PUBLIC_BYTES = {Scheme.ED25519: 32, Scheme.COSIGNATURE: 32, Scheme.ML_DSA_44: 1312}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +70,39 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A public key with the name it signs under."""
+    """A public key with the name it signs under and the scheme it signs by."""
 
     name: str
-    key_id: bytes
+    scheme: Scheme
     public: bytes
+
+    @property
+    def key_id(self) -> bytes:
+        """First four bytes of SHA-256(name || newline || type byte || public key)."""
+        return hashlib.sha256(self.name.encode() + b"\n" + bytes((self.scheme,)) + self.public).digest()[:4]
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.key_id.hex()}+{encode_base64(bytes((self.scheme,)) + self.public)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature that was verified; `seconds` is the POSIX time it states, 0 if none."""
+
+    key: VerifierKey
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitNote:
+    """A note taken apart and nothing believed: its text and per signature line a name and the decoded bytes."""
+
+    text: str
+    stamps: tuple[tuple[str, bytes], ...]
+
+    def raw(self) -> str:
+        """The note put together again."""
+        return f"{self.text}\n" + "".join(f"{_DASH} {name} {encode_base64(stamp)}\n" for name, stamp in self.stamps)
 
 
 def check_name(name: str) -> None:
@@ -57,109 +111,178 @@ def check_name(name: str) -> None:
         raise NoteInvalid(f"{name!r} cannot name a log: use printable text without spaces or '+'")
 
 
-def key_hash(name: str, public: bytes) -> bytes:
-    """First four bytes of SHA-256(name || newline || algorithm || public key)."""
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
-
-
-def encode_vkey(name: str, public: bytes) -> str:
+def encode_vkey(name: str, public: bytes, scheme: Scheme = Scheme.ED25519) -> str:
     """`name+hash+key`, the form in which a verifier key is printed and pinned."""
     check_name(name)
-    return f"{name}+{key_hash(name, public).hex()}+{base64.b64encode(_ED25519 + public).decode('ascii')}"
+    return str(VerifierKey(name, scheme, public))
 
 
 def decode_vkey(text: str) -> VerifierKey:
-    """Parse a verifier key; raises NoteInvalid when it is not an Ed25519 key that matches its own hash."""
+    """Parse a verifier key; raises NoteInvalid when it is of no known type or does not match its own hash."""
     parts = text.strip().split("+", 2)
     if len(parts) != 3:
         raise NoteInvalid("a verifier key reads name+hash+key; copy it whole, as the log printed it")
     name, digest, encoded = parts
     check_name(name)
-    key = _base64(encoded, "the verifier key")
-    if len(key) != 33 or key[:1] != _ED25519:
-        raise NoteInvalid("only Ed25519 verifier keys are supported")
-    if digest != key_hash(name, key[1:]).hex():
+    raw = decode_base64(encoded, "the verifier key")
+    if not raw or raw[0] not in set(Scheme) or len(raw) - 1 != _PUBLIC_BYTES[Scheme(raw[0])]:
+        raise NoteInvalid("a verifier key is Ed25519, an Ed25519 cosignature key or ML-DSA-44")
+    key = VerifierKey(name, Scheme(raw[0]), raw[1:])
+    if digest != key.key_id.hex():
         raise NoteInvalid("the verifier key does not match its own hash; copy it again")
-    return VerifierKey(name, key_hash(name, key[1:]), key[1:])
+    return key
 
 
 def sign_note(text: str, name: str, key: Ed25519PrivateKey) -> str:
     """The note of a text, which must end in a newline, with one signature line."""
-    check_name(name)
     if not text.endswith("\n"):
         raise NoteInvalid("the text of a note ends in a newline")
-    stamp = key_hash(name, key.public_key().public_bytes_raw()) + key.sign(text.encode())
-    return f"{text}\n{_DASH} {name} {base64.b64encode(stamp).decode('ascii')}\n"
+    return f"{text}\n{_line(text, name, Scheme.ED25519, key, 0)}"
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> str:
-    """The signed note of a checkpoint; the key signs under the log's origin."""
-    return sign_note(checkpoint.text(), checkpoint.origin, key)
+def sign_checkpoint(checkpoint: Checkpoint, *keys: SigningKey) -> str:
+    """The signed note of a checkpoint, one line per key; all keys sign under the log's origin.
 
-
-def open_note(raw: str, keys: Sequence[VerifierKey]) -> VerifiedNote:
-    """The text of a note signed by at least one of `keys`.
-
-    Signatures of strangers are ignored; a wrong signature under a known name and hash, or any other shape
-    than the specification's, raises NoteInvalid.
+    An ML-DSA-44 line states the time 0: a log says what its tree is, not what it has seen. Such a line differs
+    each time it is made, the text never does.
     """
+    text = checkpoint.text()
+    if not keys:
+        raise NoteInvalid("a checkpoint needs a key to sign it")
+    lines = (_line(text, checkpoint.origin, _log_scheme(key), key, 0) for key in keys)
+    return f"{text}\n{''.join(lines)}"
+
+
+def cosignature_line(text: str, name: str, key: SigningKey, seconds: int) -> str:
+    """A witness's signature line over a checkpoint's text, seen at `seconds` (POSIX time)."""
+    scheme = Scheme.ML_DSA_44 if isinstance(key, MLDSA44PrivateKey) else Scheme.COSIGNATURE
+    return _line(text, name, scheme, key, seconds)
+
+
+def _log_scheme(key: SigningKey) -> Scheme:
+    return Scheme.ML_DSA_44 if isinstance(key, MLDSA44PrivateKey) else Scheme.ED25519
+
+
+def _line(text: str, name: str, scheme: Scheme, key: SigningKey, seconds: int) -> str:
+    check_name(name)
+    public = VerifierKey(name, scheme, key.public_key().public_bytes_raw())
+    signature = key.sign(_message(text, public, seconds))
+    time = b"" if scheme is Scheme.ED25519 else seconds.to_bytes(8, "big")
+    return f"{_DASH} {name} {encode_base64(public.key_id + time + signature)}\n"
+
+
+def _message(text: str, key: VerifierKey, seconds: int) -> bytes:
+    if key.scheme is Scheme.ED25519:
+        return text.encode()
+    if key.scheme is Scheme.COSIGNATURE:
+        return cosign.timed_text(text, seconds)
+    tree = parse_checkpoint(text)
+    if tree.text() != text:
+        raise NoteInvalid("an ML-DSA-44 signature does not cover extension lines, and this checkpoint has some")
+    return cosign.timed_tree(key.name, seconds, tree.origin, tree.size, tree.root)
+
+
+def split_note(raw: str) -> SplitNote:
+    """Take a note apart without verifying anything; raises NoteInvalid for another shape than the specification's."""
     if len(raw.encode("utf-8", "surrogatepass")) > MAX_NOTE_BYTES or any(_forbidden(char) for char in raw):
         raise NoteInvalid("a note is at most 64 KiB of text without control characters")
     text, separator, block = raw.rpartition("\n\n")
     if not separator or not text or not block.endswith("\n"):
         raise NoteInvalid("a note is text, an empty line and signature lines")
-    text += "\n"
     lines = block[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise NoteInvalid(f"a note carries at most {MAX_SIGNATURES} signatures")
-    signers = [_check_line(line, text, keys) for line in lines]
-    known = [signer for signer in signers if signer is not None]
-    if not known or len(set(known)) != len(known):
-        raise NoteInvalid("the note is not signed, once, by a key that was given")
-    return VerifiedNote(text)
+    return SplitNote(text + "\n", tuple(map(_stamp, lines)))
+
+
+def verify_note(note: SplitNote, keys: Sequence[VerifierKey]) -> tuple[Signature, ...]:
+    """The signatures of `keys` on a note, in its order; those of strangers are ignored.
+
+    Raises NoteInvalid when a line under a given name and id is wrong, or when a key signed more than once.
+    """
+    known = {(key.name, key.key_id): key for key in keys}
+    found = [_verify(note.text, known[name, stamp[:4]], stamp[4:])
+             for name, stamp in note.stamps if (name, stamp[:4]) in known]  # fmt: skip
+    if len({signature.key for signature in found}) != len(found):
+        raise NoteInvalid("a key signed this note more than once")
+    return tuple(found)
+
+
+def open_note(raw: str, keys: Sequence[VerifierKey], demand: Demand = Demand.ANY) -> VerifiedNote:
+    """The text of a note that any, or every one, of `keys` has signed; raises NoteInvalid."""
+    note = split_note(raw)
+    signers = {signature.key for signature in verify_note(note, keys)}
+    if not signers:
+        raise NoteInvalid("the note is not signed by a key that was given")
+    if demand is Demand.EVERY and signers != set(keys):
+        missing = ", ".join(f"{key.name} ({key.scheme.name})" for key in keys if key not in signers)
+        raise NoteInvalid(f"the note lacks the signature of {missing}")
+    return VerifiedNote(note.text)
 
 
 def _forbidden(char: str) -> bool:
     return (char < " " and char != "\n") or char == "\x7f" or "\ud800" <= char <= "\udfff"
 
 
-def _check_line(line: str, text: str, keys: Sequence[VerifierKey]) -> VerifierKey | None:
+def _stamp(line: str) -> tuple[str, bytes]:
     parts = line.split(" ")
     if len(parts) != 3 or parts[0] != _DASH:
         raise NoteInvalid("a signature line is a dash, a name and base64")
     check_name(parts[1])
-    stamp = _base64(parts[2], "a signature")
+    stamp = decode_base64(parts[2], "a signature")
     if len(stamp) < 5:
         raise NoteInvalid("a signature is too short")
-    for key in keys:
-        if (key.name, key.key_id) == (parts[1], stamp[:4]):
-            try:
-                Ed25519PublicKey.from_public_bytes(key.public).verify(stamp[4:], text.encode())
-            except (InvalidSignature, ValueError) as error:
-                raise NoteInvalid(f"the signature of {key.name} is wrong") from error
-            return key
-    return None
+    return parts[1], stamp
 
 
-def open_checkpoint(raw: str, keys: Sequence[VerifierKey], origin: str) -> Checkpoint:
-    """The checkpoint in a note signed by one of `keys` for exactly this `origin`; raises NoteInvalid."""
-    lines = open_note(raw, keys).split("\n")
-    if len(lines) != 4:
+def _verify(text: str, key: VerifierKey, stamp: bytes) -> Signature:
+    seconds = 0
+    if key.scheme is not Scheme.ED25519:
+        seconds, stamp = int.from_bytes(stamp[:8], "big"), stamp[8:]
+    message = _message(text, key, seconds)
+    kind = MLDSA44PublicKey if key.scheme is Scheme.ML_DSA_44 else Ed25519PublicKey
+    try:
+        kind.from_public_bytes(key.public).verify(stamp, message)
+    except (InvalidSignature, ValueError) as error:
+        raise NoteInvalid(f"the signature of {key.name} is wrong") from error
+    except UnsupportedAlgorithm as error:
+        raise NoteInvalid(f"this build of cryptography cannot check the ML-DSA-44 signature of {key.name}") from error
+    return Signature(key, seconds)
+
+
+def open_checkpoint(raw: str, keys: Sequence[VerifierKey], origin: str, demand: Demand = Demand.ANY) -> Checkpoint:
+    """The checkpoint in a note signed, for exactly this `origin`, by any or every one of `keys`; raises NoteInvalid."""
+    text = open_note(raw, keys, demand)
+    found = parse_checkpoint(text)
+    if found.text() != text:
         raise NoteInvalid("a checkpoint has an origin, a size and a root, and no further lines")
-    name, size, root, _ = lines
-    if name != origin:
-        raise NoteInvalid(f"the checkpoint is of the log {name!r}, not of {origin!r}")
-    digest = _base64(root, "a root")
-    if not _SIZE.fullmatch(size) or len(digest) != 32:
+    if found.origin != origin:
+        raise NoteInvalid(f"the checkpoint is of the log {found.origin!r}, not of {origin!r}")
+    return found
+
+
+def parse_checkpoint(text: str) -> Checkpoint:
+    """The first three lines of a checkpoint's text, unverified; further lines must not be empty. Raises NoteInvalid."""
+    lines = text.split("\n")
+    if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
+        raise NoteInvalid("a checkpoint is a text of an origin, a size and a root, one a line")
+    digest = decode_base64(lines[2], "a root")
+    if not _SIZE.fullmatch(lines[1]) or len(digest) != 32 or int(lines[1]) >> 63:
         raise NoteInvalid("the size or root of a checkpoint is not in its one form")
-    return Checkpoint(name, int(size), digest)
+    return Checkpoint(lines[0], int(lines[1]), digest)
 
 
-def _base64(text: str, what: str) -> bytes:
+def encode_base64(raw: bytes) -> str:
+    """Standard base64, padded, on one line."""
+    return base64.b64encode(raw).decode("ascii")
+
+
+def decode_base64(text: str, what: str) -> bytes:
+    """The bytes of standard base64 in its one form; raises NoteInvalid naming `what`."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise NoteInvalid(f"{what} is not base64") from error
-    if base64.b64encode(raw).decode("ascii") != text:
+    if encode_base64(raw) != text:
         raise NoteInvalid(f"{what} is not in the one base64 form")
     return raw

@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 from uuid import uuid4
 
 import psycopg
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -90,7 +90,6 @@ def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]
 
     Raises what database, engine and log raise when they cannot run, and BenchError when an answer fails.
     """
-    torch.set_num_threads(wish.threads)
     model = load(settings.checkpoint)
     with _place(settings, wish.here) as used, open_database(used, console.print) as urls:
         columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -181,7 +180,7 @@ class _Bench:
             "numeric": self._engine.numeric.value,
             "dtype": self._engine.dtype,
             "threads": wish.threads,
-            "torch": torch.__version__,
+            "torch": version("torch"),
             "model": self._model.name,
             "mode": wish.mode.value,
             "block_length": wish.block,

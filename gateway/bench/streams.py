@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
+from struct import pack, unpack
 from time import perf_counter
 from typing import Final
 from uuid import UUID, uuid4
-
-import numpy as np
-from numpy.typing import NDArray
 
 from audit.records import BlockTrace
 from audit.trace import Step, encode_steps
@@ -26,6 +25,7 @@ STEPS: Final = 8
 REVISED: Final = 0.1
 _VARIETY = 64
 _VOCABULARY = 131_072
+_SKEW = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,6 @@ class Flow:
     def rate(self) -> float:
         """Durable records per second."""
         return self.records / self.seconds
-
-    def wait(self, share: float) -> float:
-        """The wait in seconds that `share` of the records did not exceed."""
-        return float(np.quantile(np.array(self.waits), share))
 
 
 async def flow(writer: Writer, tenant: str, streams: int, seconds: float) -> Flow:
@@ -70,30 +66,30 @@ async def flow(writer: Writer, tenant: str, streams: int, seconds: float) -> Flo
 
 def sample_blocks() -> tuple[BlockTrace, ...]:
     """Different blocks of one shape, the same in every run."""
-    random = np.random.default_rng(7)
+    random = Random(7)  # noqa: S311 - sample data, no secret
     return tuple(_block(random, index) for index in range(_VARIETY))
 
 
-def _block(random: np.random.Generator, index: int) -> BlockTrace:
-    masked, proposal = np.ones(WIDTH, dtype=np.bool_), _words(random)
+def _block(random: Random, index: int) -> BlockTrace:
+    masked, proposal = [True] * WIDTH, [_word(random) for _ in range(WIDTH)]
     steps = []
     for step in range(STEPS):
-        confidence = np.where(masked, random.random(WIDTH), 0.0)
-        left = np.flatnonzero(masked)
-        chosen = left if step == STEPS - 1 else left[: WIDTH // STEPS]
-        committed = np.isin(np.arange(WIDTH), chosen)
-        steps.append(
-            Step(tuple(masked.tolist()), tuple(proposal.tolist()), tuple(confidence.tolist()), tuple(committed.tolist()))
-        )
-        masked &= ~committed
-        proposal = np.where(masked & (random.random(WIDTH) < REVISED), _words(random), proposal)
-    figures: tuple[float, ...] = tuple(random.random(WIDTH, dtype=np.float32).tolist())
+        confidence = tuple(random.random() if open_ else 0.0 for open_ in masked)
+        due = WIDTH if step == STEPS - 1 else (step + 1) * WIDTH // STEPS
+        committed = tuple(open_ and place < due for place, open_ in enumerate(masked))
+        steps.append(Step(tuple(masked), tuple(proposal), confidence, committed))
+        masked = [open_ and not done for open_, done in zip(masked, committed, strict=True)]
+        proposal = [
+            _word(random) if open_ and random.random() < REVISED else token
+            for open_, token in zip(masked, proposal, strict=True)
+        ]
+    figures = unpack(f"{WIDTH}f", pack(f"{WIDTH}f", *(random.random() for _ in range(WIDTH))))
     return BlockTrace(
         index=index,
         start=index * WIDTH,
         seeded=False,
         steps=encode_steps(steps),
-        tokens=tuple(proposal.tolist()),
+        tokens=tuple(proposal),
         commit_confidence=figures,
         verifier_logprob=tuple(-figure for figure in figures),
         agreement=(True,) * WIDTH,
@@ -103,6 +99,5 @@ def _block(random: np.random.Generator, index: int) -> BlockTrace:
     )
 
 
-def _words(random: np.random.Generator) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = random.zipf(1.2, WIDTH) % _VOCABULARY
-    return found
+def _word(random: Random) -> int:
+    return int(random.paretovariate(_SKEW)) % _VOCABULARY

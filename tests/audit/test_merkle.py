@@ -74,6 +74,39 @@ def test_compact_range_equals_the_definition() -> None:
             tree.append(LEAVES[size])
 
 
+def _path(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """PATH of RFC 6962 2.1.1, word for word."""
+    if len(leaves) == 1:
+        return []
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    if index < split:
+        return [*_path(index, leaves[:split]), _naive(leaves[split:])]
+    return [*_path(index - split, leaves[split:]), _naive(leaves[:split])]
+
+
+def _subproof(old: int, leaves: Sequence[bytes], *, known: bool) -> list[bytes]:
+    """SUBPROOF of RFC 6962 2.1.2, word for word."""
+    if old == len(leaves):
+        return [] if known else [_naive(leaves)]
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    if old <= split:
+        return [*_subproof(old, leaves[:split], known=known), _naive(leaves[split:])]
+    return [*_subproof(old - split, leaves[split:], known=False), _naive(leaves[:split])]
+
+
+def test_proofs_are_those_of_the_definition() -> None:
+    """Every inclusion and consistency proof up to 40 leaves has exactly the hashes that RFC 6962 defines, in order."""
+    for size in range(1, 41):
+        leaves = LEAVES[:size]
+        for index in range(size):
+            assert list(inclusion_proof(leaves, index)) == _path(index, leaves)
+            assert list(consistency_proof(leaves, index + 1)) == _subproof(index + 1, leaves, known=True)
+
+
 def test_every_inclusion_proof_verifies() -> None:
     """Every leaf of every tree up to 64 leaves is proved, and at no other index."""
     for size in range(1, LIMIT + 1):

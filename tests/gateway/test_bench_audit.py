@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from audit.header import decode_header
-from audit.records import BlockTrace, Kind
+from audit.records import Kind
 from audit.store import read_tenant
 from audit.trace import decode_steps
 from gateway.bench.audit import DEFINITIONS
@@ -73,7 +73,7 @@ async def test_streams_wait_for_their_records(database: Database, tmp_path: Path
         headers = [decode_header(stored.header) for stored in reader.records()]
     assert len(headers) == found.records == len(found.waits) > 3
     assert {header.kind for header in headers} == {Kind.BLOCK} and len({header.request for header in headers}) == 3
-    assert 0 < found.wait(0.5) <= found.wait(0.99) < 10 and isinstance(sample_blocks()[0], BlockTrace)
+    assert all(0 < wait < 10 for wait in found.waits)
 
 
 def burn(seconds: float) -> None:
