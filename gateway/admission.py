@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Final
 from uuid import UUID
@@ -23,15 +22,15 @@ from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
 from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
 from engine.tokenizer import Message, Role
+from gateway.appending import Log, append_when_room
 from gateway.authenticate import Subject
+from gateway.compiling import beside_the_loop
 from gateway.dialects.request import ChatMessage, ChatRequest
 from gateway.errors import BadRequest, GatewayError, Refused, UnknownModel
-from gateway.generation import Admitted, Log, append_when_room
+from gateway.generation import Admitted
 from gateway.release import ReleaseRule
 
 OPENAI_CHAT: Final = "openai.chat"
-_CHECKS: Final = ThreadPoolExecutor(2, "constraint")
-"""Constraints are compiled here, so that hostile ones, which take seconds, keep nobody else waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ async def _check_constraint(bench: Bench, request: GenerationRequest) -> None:
     if request.constraint is None:
         return
     try:
-        await asyncio.get_running_loop().run_in_executor(_CHECKS, bench.engine.constrainer.check, request.constraint)
+        await beside_the_loop(bench.engine.constrainer.check, request.constraint)
     except InvalidRequest as error:
         ours = request.constraint.kind in (ConstraintKind.REGEX, ConstraintKind.GRAMMAR)
         param = f"palimpsest.{request.constraint.kind}" if ours else "response_format"

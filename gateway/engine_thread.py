@@ -19,6 +19,7 @@ import structlog
 
 from engine.events import BlockDecoded, Event, Finished
 from engine.request import GenerationRequest
+from gateway.compiling import beside_the_loop
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD, output_of
 
@@ -158,16 +159,19 @@ class EngineThread:
         if self._loop is not None:
             await asyncio.to_thread(self._thread.join)
 
-    def submit(self, request: GenerationRequest) -> Feed:
-        """Queue a generation and follow it. Raises EngineDown, or the engine's InvalidRequest."""
+    async def submit(self, request: GenerationRequest) -> Feed:
+        """Queue a generation and follow it. Raises EngineDown, or the engine's InvalidRequest or Busy."""
         if not self.alive:
             raise EngineDown("the engine has stopped; try again later or ask the operator to restart the gateway")
         feed = Feed(self._window)
         self._feeds[request.id] = feed
         try:
-            self._engine.submit(request)
+            if request.constraint is None:
+                self._engine.submit(request)
+            else:  # the engine may have forgotten it, and then compiles it anew
+                await beside_the_loop(self._engine.submit, request)
         except BaseException:
-            del self._feeds[request.id]
+            self.unfollow(request.id)
             raise
         return feed
 

@@ -12,13 +12,21 @@ GatewayError
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+ECHO_MOST: Final = 500
+"""Characters of a message or a parameter that are told and recorded: most of what is quoted in them came from the client."""
+RETRY_LATER: Final = {"retry-after": "2"}
+"""What every 503 says; a constant, because nobody can know when a part that is down comes back."""
 
 
 class GatewayError(Exception):
     """A refusal or failure that a client is told about.
 
-    `message` says what a person should do; it never carries keys, prompts or model text.
+    `message` says what a person should do; it never carries keys, prompts or model text. Both it and `param` may quote what
+    the client sent, so they are cut to `ECHO_MOST` characters here, before anybody hears of them.
     """
 
     status = 500
@@ -26,10 +34,10 @@ class GatewayError(Exception):
     default_code: str | None = None
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = _cut(message)
+        super().__init__(self.message)
         self.code = code if code is not None else self.default_code
-        self.param = param
+        self.param = None if param is None else _cut(param)
 
     def headers(self) -> dict[str, str]:
         """Response headers beyond the usual ones."""
@@ -114,7 +122,7 @@ class Unavailable(GatewayError):
     default_code = "unavailable"
 
     def headers(self) -> dict[str, str]:
-        return {"retry-after": "2"}
+        return RETRY_LATER
 
 
 class LogDown(Unavailable):
@@ -127,6 +135,10 @@ class EngineDown(Unavailable):
     """The engine thread has ended or the process is shutting down."""
 
     default_code = "engine_unavailable"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= ECHO_MOST else f"{text[:ECHO_MOST]}..."
 
 
 def error_body(message: str, *, kind: str, param: str | None, code: str | None) -> bytes:

@@ -10,28 +10,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
 from opentelemetry import trace
 
-from audit.errors import AuditError, QueueFull
+from audit.errors import AuditError
 from audit.records import Body, EngineNote
-from audit.writer import Entry, Range
+from audit.writer import Entry
 from engine.errors import Busy, InvalidRequest
 from engine.events import Event, Finished, FinishReason, Gated
 from engine.gates import Verdict
 from engine.request import GenerationRequest
+from gateway.appending import Log, append_when_room
 from gateway.engine_thread import EngineDied, EngineThread, Feed
-from gateway.errors import EngineDown, GatewayError, LogDown, Withheld
+from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
 from gateway.pieces import Account
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import Scorer
+from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
 
 FLUSH_SECONDS: Final = 0.025
-QUEUE_RETRY_SECONDS: Final = 0.02
 COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
 WITHHOLDING: Final = frozenset({Verdict.HOLD, Verdict.BLOCK})
 """Verdicts that keep an answer from its client."""
@@ -39,12 +40,6 @@ MAY_WITHHOLD: Final = WITHHOLDING | {Verdict.REFINE}
 """Verdicts that do, or may turn into one that does: a block refined too often is held."""
 _log = structlog.get_logger(__name__)
 _tracer = trace.get_tracer("palimpsest.gateway")
-
-
-class Log(Protocol):
-    """What a generation needs of `audit.writer.Writer`."""
-
-    async def append(self, entries: Sequence[Entry]) -> Range: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +88,17 @@ class Generation:
         request = admitted.request
         self._release = Release(admitted.rule, self.outlet, request.stop_strings)
         self._scorer = Scorer(decode_bytes, len(request.prompt))
+        self._begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._turned_away: GatewayError | None = None
         self._verdict: Verdict | None = None
         self._tally = Tally()
         self._records = admitted.records
         self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
         self._left = False
+
+    async def begun(self) -> bool:
+        """True once the engine has taken the request; False if that never happens, and then the outlet says why."""
+        return await asyncio.shield(self._begun)
 
     def leave(self) -> None:
         """The client is gone: stop the engine work; the records still come to their end."""
@@ -121,15 +122,23 @@ class Generation:
                 self._give_up(EngineDown("the gateway failed while serving this request; its id is in the headers"))
             finally:
                 self._engine.unfollow(self.id)
+                if not self._begun.done():
+                    self._begun.set_result(False)
 
     async def _serve(self) -> None:
+        """The request is open in the log, so it is closed there whatever the engine says to it."""
         try:
-            feed = self._engine.submit(self.admitted.request)
+            feed = await self._engine.submit(self.admitted.request)
+            self._begun.set_result(True)
             if self._left:
                 self._engine.abort(self.id)
             finished = await self._follow(feed)
-        except (EngineDied, EngineDown, InvalidRequest, Busy) as error:
-            finished = await self._note_fault(error)
+        except (InvalidRequest, Busy) as error:
+            self._turned_away = _turned_away(error)
+            finished = await self._note_end("refused", f"{type(error).__name__}: {self._turned_away.message}")
+        except (EngineDied, EngineDown) as error:
+            _log.error("generation.fault", generation=str(self.id), error=type(error).__name__)
+            finished = await self._note_end("fault", type(error).__name__)
         await self._close(finished)
 
     async def _follow(self, feed: Feed) -> Finished:
@@ -157,10 +166,9 @@ class Generation:
             self._tally.count(event)
         return DurableTokens(tuple(self._scorer.scores(events)))
 
-    async def _note_fault(self, error: Exception) -> Finished:
-        """The engine cannot go on with this request: say so in the log and count what it had done."""
-        _log.error("generation.fault", generation=str(self.id), error=type(error).__name__)
-        await self._append([Statement(self.id, EngineNote("fault", type(error).__name__))])
+    async def _note_end(self, note: str, detail: str) -> Finished:
+        """The engine does not take this request or cannot go on with it: say so in the log and count what it had done."""
+        await self._append([Statement(self.id, EngineNote(note, detail))])
         return self._tally.finished(self.id, len(self.admitted.request.prompt), FinishReason.FAULT)
 
     async def _close(self, finished: Finished) -> None:
@@ -175,7 +183,8 @@ class Generation:
         elif finished.reason in COMPLETE:
             self._release.end(self._account(finished))
         else:
-            self._release.fail(EngineDown(f"the generation ended early ({finished.reason.value}); try again"))
+            early = EngineDown(f"the generation ended early ({finished.reason.value}); try again")
+            self._release.fail(self._turned_away or early)
 
     def _outcome(self, finished: Finished) -> Outcome:
         if self._left:
@@ -217,22 +226,14 @@ class Generation:
         )
 
 
+def _turned_away(error: InvalidRequest | Busy) -> GatewayError:
+    """What the engine would not even begin, in a client's words."""
+    if isinstance(error, Busy):
+        return Overloaded(str(error), retry_seconds=UNKNOWN_SECONDS)
+    return BadRequest(str(error))
+
+
 def _withheld(verdict: Verdict) -> Withheld:
     if verdict is Verdict.BLOCK:
         return Withheld("a quality gate blocked this answer; its records say why", code="answer_blocked")
     return Withheld("a quality gate held this answer for approval; its records say why", code="answer_held")
-
-
-async def append_when_room(log: Log, entries: Sequence[Entry], patience: float = 30.0) -> Range:
-    """Append, waiting while the log's queue is full; events then pile up before the engine, which stops stepping.
-
-    Raises LogUnavailable when the log cannot commit, QueueFull when there is no room for `patience` seconds.
-    """
-    deadline = asyncio.get_running_loop().time() + patience
-    while True:
-        try:
-            return await log.append(entries)
-        except QueueFull:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(QUEUE_RETRY_SECONDS)

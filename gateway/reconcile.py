@@ -21,7 +21,7 @@ from audit.keys import KeyStore
 from audit.records import RequestAbandoned, RequestOpen
 from audit.store import Reader, Unfinished, read_tenant
 from audit.writer import Entry
-from gateway.generation import Log
+from gateway.appending import Log
 from gateway.presence import Presence
 from gateway.recorded import bodies_of
 from gateway.settings import DatabaseUrl

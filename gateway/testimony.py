@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain, groupby
 from typing import Any, Final
 from uuid import UUID
@@ -238,5 +238,5 @@ def _block(event: BlockDecoded) -> BlockTrace:
 
 def _detail(event: Admitted | Prefilled) -> str:
     """The event's own fields as JSON with sorted keys; the generation is the request of the record."""
-    fields = {name: value for name, value in asdict(event).items() if name != "generation"}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    told = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "generation"}
+    return json.dumps(told, sort_keys=True, separators=(",", ":"))

@@ -120,7 +120,7 @@ def _response_format(asked: _ResponseFormat | None) -> list[Constraint]:
         case _ResponseFormat(type="json_object"):
             return [Constraint(ConstraintKind.JSON_OBJECT)]
         case _ResponseFormat(type="json_schema", json_schema=_Schema(schema=schema)) if bytes(schema) not in (b"", b"null"):
-            return [Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode("utf-8", "replace"))]
+            return [Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())]
         case _ResponseFormat(type="json_schema"):
             raise BadRequest(
                 "response_format.json_schema.schema is missing: send the schema",

@@ -18,7 +18,9 @@ from gateway.errors import BadRequest
 
 ROLES: Final = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 SEEDS: Final = 1 << 64
-_PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+LABEL_MOST: Final = 500
+"""Characters of a name that goes on record as it came."""
+_PLACE: Final = " - at `$"
 _KEY = re.compile(r"`(?P<key>[^`]+)`")
 
 
@@ -77,14 +79,15 @@ _verbatim = msgspec.json.Decoder(_Verbatim)
 
 def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
     """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
-    fields = _parse(body)
+    text = _text_of(body)
+    fields = _parse(text)
     _refuse_unserved(fields)
     own = fields.palimpsest or _Palimpsest()
     model, _, suffix = fields.model.partition(":")
     return ChatRequest(
         model=model,
         messages=_messages(fields.messages),
-        messages_json=bytes(_verbatim.decode(body).messages).decode(),
+        messages_json=bytes(_verbatim.decode(text).messages).decode(),
         sampling=sampling(fields),
         seed=_seed(fields.seed),
         max_tokens=_max_tokens(fields),
@@ -96,22 +99,33 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
     )
 
 
-def _parse(body: bytes) -> _Body:
+def _text_of(body: bytes) -> str:
+    """The body as text; the parser does not look into the fields that it skips, so this comes before it."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: {error.reason} at byte {error.start}", code="invalid_json") from error
+
+
+def _parse(body: str) -> _Body:
     try:
         return _bodies.decode(body)
     except msgspec.ValidationError as error:
-        text = str(error)
-        place = _PLACE.search(text)
-        path = place["path"] if place else ""
-        message = _PLACE.sub("", text)
+        message, path = _placed(str(error))
         named = _KEY.search(message) if " field " in message else None
         param = ".".join(filter(None, (path, named["key"] if named else ""))) or None
         where = f" at {path!r}" if path else ""
         raise BadRequest(f"{message}{where}", code="invalid_type", param=param) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
     except RecursionError as error:
         raise BadRequest("the body is nested too deeply", code="invalid_json") from error
+
+
+def _placed(error: str) -> tuple[str, str]:
+    """What is wrong and where; the place stands last, whatever the client's own words before it look like."""
+    message, found, place = error.rpartition(_PLACE)
+    return (message, place.removesuffix("`").removeprefix(".")) if found else (error, "")
 
 
 def _messages(messages: list[_Message]) -> tuple[ChatMessage, ...]:
@@ -195,9 +209,16 @@ def _knob(given: _Palimpsest, suffix: str | None, header: str | None) -> Compute
         max_steps=given.max_steps,
         seed_first=given.seed_first,
         numeric=given.numeric,
-        workflow=given.workflow or "",
-        risk=given.risk or "",
+        workflow=_label("workflow", given.workflow),
+        risk=_label("risk", given.risk),
     )
+
+
+def _label(name: str, given: str | None) -> str:
+    if given is not None and len(given) > LABEL_MOST:
+        message = f"{name} may have at most {LABEL_MOST} characters"
+        raise BadRequest(message, code="out_of_range", param=f"palimpsest.{name}")
+    return given or ""
 
 
 def _refuse_unserved(fields: _Body) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from litestar import Request, Response, post
+from litestar.di import NamedDependency
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response import Stream
 
@@ -32,7 +33,7 @@ STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 @post("/v1/chat/completions", status_code=200, request_max_body_size=BODY_LIMIT)
-async def chat_completions(request: Request[Any, Any, Any], house: House) -> Response[Any]:
+async def chat_completions(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[Any]:
     """Answer a chat request, as a document or as server-sent events."""
     subject = await authenticate(house.registry, request.headers)
     chat, admitted = await _admit(request, house, subject)
@@ -40,7 +41,8 @@ async def chat_completions(request: Request[Any, Any, Any], house: House) -> Res
     usage = chat.delivery is Delivery.STREAM_WITH_USAGE
     envelope = Envelope(generation.id, admitted.model, int(time.time()), usage, chat.top_logprobs is not None)
     headers = _headers(admitted)
-    if chat.delivery is Delivery.WHOLE:
+    # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
+    if not await generation.begun() or chat.delivery is Delivery.WHOLE:
         body = await _collect(request, generation, envelope)
         return Response(body, media_type="application/json", headers=headers)
     events = _events(generation, envelope)

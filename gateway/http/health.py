@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
+from litestar.di import NamedDependency
 
+from gateway.errors import RETRY_LATER
 from gateway.house import House
 
 
@@ -17,12 +19,13 @@ def live() -> Response[bytes]:
 
 
 @get("/health/ready")
-async def ready(house: House) -> Response[bytes]:
-    """200 if log, keys and engine can serve; 503 with the parts that cannot."""
+async def ready(house: NamedDependency[House]) -> Response[bytes]:
+    """200 if log, keys and engine can serve; 503 with the parts that cannot, and when to ask again."""
     parts = await house.check()
     good = all(parts.values())
     body: dict[str, Any] = {
         "status": "ok" if good else "unavailable",
         "parts": {name: "ok" if up else "down" for name, up in parts.items()},
     }
-    return Response(msgspec.json.encode(body), status_code=200 if good else 503, media_type="application/json")
+    status, headers = (200, {}) if good else (503, RETRY_LATER)
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json", headers=headers)

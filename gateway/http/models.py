@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from gateway.authenticate import authenticate
 from gateway.errors import UnknownModel
@@ -16,7 +18,7 @@ from gateway.house import House
 
 
 @get("/v1/models")
-async def list_models(request: Request[Any, Any, Any], house: House) -> Response[bytes]:
+async def list_models(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """All model ids that this key may ask for."""
     await authenticate(house.registry, request.headers)
     data = [_line(house, name) for name in house.model_ids()]
@@ -25,7 +27,9 @@ async def list_models(request: Request[Any, Any, Any], house: House) -> Response
 
 
 @get("/v1/models/{model_id:str}")
-async def show_model(request: Request[Any, Any, Any], house: House, model_id: str) -> Response[bytes]:
+async def show_model(
+    request: Request[Any, Any, Any], house: NamedDependency[House], model_id: FromPath[str]
+) -> Response[bytes]:
     """One model id."""
     await authenticate(house.registry, request.headers)
     if model_id not in house.model_ids():

@@ -17,8 +17,9 @@ from audit.writer import Entry, Range, Writer
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest
+from gateway.appending import Log
 from gateway.engine_thread import EngineThread, Stepper
-from gateway.generation import Admitted, Generation, Log
+from gateway.generation import Admitted, Generation
 from gateway.pieces import Piece, Text
 from gateway.release import ReleaseRule
 from tests.audit.writer_samples import TENANT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -94,9 +94,29 @@ def end_lock_sessions(database: Database) -> None:
 def _open(request: GenerationRequest, instance: UUID) -> RequestOpen:
     sample = SAMPLES[Kind.REQUEST_OPEN]
     assert isinstance(sample, RequestOpen)
-    mode = request.mode.value
-    prompt_tokens = len(request.prompt)
-    return replace(sample, caller=CALLER, mode=mode, modes_permitted=(mode,), prompt_tokens=prompt_tokens, instance=instance)
+    constraint = request.constraint
+    return replace(
+        sample,
+        caller=CALLER,
+        numeric="strict",
+        mode=request.mode.value,
+        modes_permitted=tuple(sorted(mode.value for mode in request.modes_permitted)),
+        block_length=request.block_length,
+        threshold=request.threshold,
+        max_steps=request.max_steps,
+        seed_first=request.seed_first,
+        max_tokens=request.max_tokens,
+        prompt_tokens=len(request.prompt),
+        instance=instance,
+        top_logprobs=request.top_logprobs,
+        think_budget=request.think_budget,
+        stop_strings=request.stop_strings,
+        stop_ids=tuple(sorted(request.stop_ids)),
+        constraint_kind="" if constraint is None else constraint.kind.value,
+        constraint_source="" if constraint is None else constraint.source,
+        gated=request.gate is not None,
+        **asdict(request.sampling),
+    )
 
 
 def _permission(request: GenerationRequest, release: str) -> PolicyDecision:

@@ -15,6 +15,7 @@ from tests.gateway.served import Served
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 MODEL = "palimpsest-tiny"
+TURN = b'{"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "x"'
 
 WRONG: list[tuple[str, Any, int, str, str | None]] = [
     ("unknown model", {"model": "gpt-9", "messages": HELLO}, 404, "model_not_found", "model"),
@@ -34,6 +35,12 @@ WRONG: list[tuple[str, Any, int, str, str | None]] = [
     ("text for a body", b"hello", 400, "invalid_json", None),
     ("an empty body", b"", 400, "invalid_json", None),
     ("bytes that are no UTF-8", b'{"model": "\xff"}', 400, "invalid_json", None),
+    ("a bad byte in a field of a message that nobody reads", TURN + b', "name": "\xff"}]}', 400, "invalid_json", None),
+    ("a bad byte in a field that nobody knows", TURN + b'}], "metadata": {"a": "\xc3("}}', 400, "invalid_json", None),
+    ("a bad byte in a schema",
+     TURN + b'}], "response_format": {"type": "json_schema", "json_schema": {"schema": {"a": "\xe9"}}}}', 400,
+     "invalid_json", None),
+    ("a bad byte in a grammar", TURN + b'}], "palimpsest": {"grammar": "start: \x80"}}', 400, "invalid_json", None),
     ("a lone surrogate", b'{"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "\\ud800"}]}', 400,
      "invalid_json", None),
     ("a body nested without end", b'{"tools": ' + b"[" * 200_000, 400, "invalid_json", None),
@@ -53,6 +60,8 @@ WRONG: list[tuple[str, Any, int, str, str | None]] = [
      "invalid_constraint", "palimpsest.regex"),
     ("a misspelt knob", {"model": MODEL, "messages": HELLO, "palimpsest": {"treshold": 1}}, 400, "invalid_type",
      "palimpsest.treshold"),
+    ("a workflow without end", {"model": MODEL, "messages": HELLO, "palimpsest": {"workflow": "w" * 1_000_000}}, 400,
+     "out_of_range", "palimpsest.workflow"),
     ("a prompt over the context", {"model": MODEL, "messages": [{"role": "user", "content": "word " * 3000}]}, 400,
      "context_length_exceeded", "messages"),
 ]  # fmt: skip
@@ -68,6 +77,32 @@ def test_a_wrong_request_is_told_what_is_wrong(served: Served, body: Any, status
     (record,) = served.log.bodies(UUID(answer.headers["x-request-id"]))
     assert isinstance(record, PolicyDecision)
     assert (record.outcome, record.status) == ("refuse", status) and record.reason.startswith(code)
+
+
+ENDLESS = "x" * 4_000_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": ENDLESS, "messages": HELLO},
+        {"model": f"{MODEL}:{ENDLESS}", "messages": HELLO, "palimpsest": {"mode": "ar"}},
+        {"model": MODEL, "messages": [{"role": ENDLESS, "content": "x"}]},
+        {"model": MODEL, "messages": HELLO, "response_format": {"type": ENDLESS}},
+        {"model": MODEL, "messages": HELLO, "palimpsest": {ENDLESS: 1}},
+        {"model": MODEL, "messages": HELLO, "palimpsest": {"numeric": ENDLESS}},
+        {"model": MODEL, "messages": HELLO, "palimpsest": {" - at `$\n" * 400_000: 1}},
+    ],
+    ids=["model", "mode", "role", "format", "knob", "numeric", "place"],
+)
+def test_a_refusal_does_not_echo_without_end(served: Served, body: Any) -> None:
+    """However much a client sends, its error and the record of it quote some five hundred characters of it at most."""
+    answer = served.post(body)
+    assert 400 <= answer.status_code < 500
+    error = answer.json()["error"]
+    assert 10 < len(error["message"]) <= 503 and len(error["param"] or "") <= 503
+    (record,) = served.log.bodies(UUID(answer.headers["x-request-id"]))
+    assert isinstance(record, PolicyDecision) and len(record.reason) < 600 and error["message"] in record.reason
 
 
 def test_contradicting_modes_are_refused(served: Served) -> None:

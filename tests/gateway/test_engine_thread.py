@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.events import BlockDecoded, Event, Finished, FinishReason
-from engine.request import Mode
+from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD
 from tests.engine.harness import MODES, asked, decoded, model, output
+from tests.gateway.generating import speaking
 from tests.gateway.watched import Watched, started, untaken
 from tests.waiting import until
 
@@ -43,7 +45,7 @@ async def test_every_event_reaches_its_own_feed_in_order() -> None:
     """Generations of all modes at once: each feed gives what that generation says when it runs alone."""
     requests = [asked(mode, (1, 5, 9 + index), 20 + index) for index, mode in enumerate([*MODES, *MODES])]
     async with started(Engine(model())) as thread:
-        feeds = [thread.submit(request) for request in requests]
+        feeds = [await thread.submit(request) for request in requests]
         found = await asyncio.gather(*map(followed, feeds))
     assert found == [decoded(model(), request) for request in requests]
 
@@ -54,7 +56,7 @@ async def test_it_stops_stepping_while_the_window_is_full() -> None:
     request = asked(Mode.LINEAR_SPEC, tokens=40, block=2)
     async with started(watched, capacity) as thread:
         watched.before_step = lambda: waiting.append(untaken(thread))
-        feed, events, fillings = thread.submit(request), list[Event](), 0
+        feed, events, fillings = await thread.submit(request), list[Event](), 0
         while not events or not isinstance(events[-1], Finished):
             await until(lambda: untaken(thread) >= capacity or watched.engine.idle())
             fillings += untaken(thread) >= capacity
@@ -68,9 +70,9 @@ async def test_unfollow_frees_the_window() -> None:
     stalled, other = asked(Mode.AR, tokens=400), asked(Mode.DIFFUSION, tokens=60, block=4)
     engine = Engine(model())
     async with started(engine, capacity=6) as thread:
-        thread.submit(stalled)
+        await thread.submit(stalled)
         await until(lambda: untaken(thread) >= 6)
-        feed = thread.submit(other)
+        feed = await thread.submit(other)
         thread.unfollow(stalled.id)
         thread.unfollow(stalled.id)
         assert await followed(feed) == decoded(model(), other)
@@ -81,7 +83,7 @@ async def test_abort_ends_a_feed_with_its_last_events() -> None:
     """An aborted generation still says its end."""
     async with started(Engine(model()), capacity=6) as thread:
         request = asked(Mode.AR, tokens=400)
-        feed = thread.submit(request)
+        feed = await thread.submit(request)
         await until(lambda: untaken(thread) >= 6)
         thread.abort(request.id)
         closing = (await followed(feed))[-1]
@@ -93,12 +95,12 @@ async def test_a_step_that_raises_ends_every_feed() -> None:
     requests, watched = [asked(mode, tokens=60) for mode in MODES], Watched(breaks_at=5)
     watched.engine.pause()
     async with started(watched) as thread:
-        feeds = [thread.submit(request) for request in requests]
+        feeds = [await thread.submit(request) for request in requests]
         watched.engine.resume()
         found = await asyncio.gather(*map(everything, feeds))
         assert not thread.alive
         with pytest.raises(EngineDown, match="restart the gateway"):
-            thread.submit(asked(Mode.AR))
+            await thread.submit(asked(Mode.AR))
     assert any(found)
     for request, events in zip(requests, found, strict=True):
         assert events == decoded(model(), request)[: len(events)]
@@ -107,13 +109,13 @@ async def test_a_step_that_raises_ends_every_feed() -> None:
 async def test_stop_ends_followed_feeds() -> None:
     """stop() ends the thread, also one that waits for room, and whoever follows gets EngineDied."""
     async with started(Engine(model()), capacity=6) as thread:
-        feed = thread.submit(asked(Mode.AR, tokens=400))
+        feed = await thread.submit(asked(Mode.AR, tokens=400))
         await until(lambda: untaken(thread) >= 6)
         taker = asyncio.create_task(everything(feed))
         await thread.stop()
         assert await taker
         with pytest.raises(EngineDown):
-            thread.submit(asked(Mode.AR))
+            await thread.submit(asked(Mode.AR))
 
 
 async def test_stop_before_start_does_nothing() -> None:
@@ -121,7 +123,7 @@ async def test_stop_before_start_does_nothing() -> None:
     thread = EngineThread(Engine(model()))
     assert not thread.alive
     with pytest.raises(EngineDown):
-        thread.submit(asked(Mode.AR))
+        await thread.submit(asked(Mode.AR))
     await thread.stop()
 
 
@@ -130,16 +132,60 @@ async def test_a_refused_request_is_not_followed() -> None:
     request = asked(Mode.AR)
     async with started(Engine(model())) as thread:
         with pytest.raises(InvalidRequest):
-            thread.submit(asked(Mode.AR, tokens=10**6))
+            await thread.submit(asked(Mode.AR, tokens=10**6))
         assert thread.alive and thread._feeds == {}
-        assert await followed(thread.submit(request)) == decoded(model(), request)
+        assert await followed(await thread.submit(request)) == decoded(model(), request)
+
+
+class SlowToTake(Watched):
+    """Takes a request only once it is let, if that comes within `patience` seconds, and keeps who brought it."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__(speaking())
+        self.let, self.was_let, self.patience = threading.Event(), False, patience
+        self.brought_by: threading.Thread | None = None
+
+    def submit(self, request: GenerationRequest) -> None:
+        """As the engine that has to compile the constraint anew, which takes a while."""
+        self.brought_by = threading.current_thread()
+        self.was_let = self.let.wait(self.patience)
+        super().submit(request)
+
+
+async def test_the_loop_runs_on_while_a_constraint_is_compiled() -> None:
+    """A constrained request is taken beside the loop, which can do other work until then; what comes of it is the same."""
+    request = asked(Mode.AR, constraint=Constraint(ConstraintKind.REGEX, "[a-z]{4}"))
+    slow = SlowToTake(patience=20)
+    async with started(slow) as thread:
+        taking = asyncio.create_task(thread.submit(request))
+        await until(lambda: slow.brought_by is not None)
+        slow.let.set()
+        assert await followed(await taking) == decoded(speaking(), request)
+    assert slow.was_let
+
+
+async def test_a_bad_constraint_is_told_to_who_asked() -> None:
+    """The engine's refusal comes back from beside the loop, and no feed is left behind."""
+    request = asked(Mode.AR, constraint=Constraint(ConstraintKind.REGEX, "(a"))
+    async with started(Engine(model())) as thread:
+        with pytest.raises(InvalidRequest, match="regex constraint"):
+            await thread.submit(request)
+        assert thread.alive and thread._feeds == {}
+
+
+async def test_a_plain_request_pays_no_thread() -> None:
+    """Without a constraint there is nothing slow to do, and the request is handed over on the loop itself."""
+    slow = SlowToTake(patience=0)
+    async with started(slow) as thread:
+        await followed(await thread.submit(asked(Mode.AR)))
+    assert slow.brought_by is threading.current_thread()
 
 
 @pytest.mark.parametrize("mode", [Mode.AR, Mode.LINEAR_SPEC])
 async def test_take_waits_for_a_record_worth_writing(mode: Mode) -> None:
     """With time to linger each batch holds a record's worth of tokens, but the last; the end is not waited for."""
     async with started(Engine(model())) as thread:
-        feed, sizes = thread.submit(asked(mode, tokens=100)), list[int]()
+        feed, sizes = await thread.submit(asked(mode, tokens=100)), list[int]()
         closing: Event | None = None
         while not isinstance(closing, Finished):
             events = await feed.take(PATIENT)
@@ -151,6 +197,6 @@ async def test_take_waits_for_a_record_worth_writing(mode: Mode) -> None:
 async def test_a_block_is_taken_at_once() -> None:
     """A diffusion block is a record of its own and never waits for more."""
     async with started(Engine(model()), capacity=3) as thread:
-        feed = thread.submit(asked(Mode.DIFFUSION, tokens=16, block=4))
+        feed = await thread.submit(asked(Mode.DIFFUSION, tokens=16, block=4))
         events = await followed(feed, PATIENT)
     assert sum(isinstance(event, BlockDecoded) for event in events) == 4

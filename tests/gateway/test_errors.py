@@ -25,6 +25,16 @@ def test_errors_have_openai_shape(error: GatewayError, status: int, kind: str, c
     assert json.loads(error.body()) == expected
 
 
+@pytest.mark.parametrize("length", [499, 500, 501, 20_000_000])
+def test_what_is_quoted_has_an_end(length: int) -> None:
+    """Message and parameter are told whole up to 500 characters and cut, visibly, beyond."""
+    text = "\u00e9" * length
+    told = text if length <= 500 else "\u00e9" * 500 + "..."
+    error = BadRequest(text, param=text)
+    assert (error.message, error.param, str(error)) == (told, told, told)
+    assert json.loads(error.body())["error"]["message"] == told
+
+
 def test_headers_tell_clients_what_to_do() -> None:
     """A refusal forbids retries, an outage says when to try again, a missing key asks for one."""
     assert Refused("m", status=400).headers() == {"x-should-retry": "false"}

@@ -15,8 +15,9 @@ from audit.writer import Entry
 from engine.engine import Engine
 from engine.events import FinishReason
 from engine.request import Mode
-from gateway.errors import EngineDown, LogDown
-from gateway.generation import append_when_room
+from engine.scheduler import Capacity
+from gateway.appending import append_when_room
+from gateway.errors import BadRequest, EngineDown, LogDown, Overloaded
 from gateway.pieces import Ended, Failed, Text
 from gateway.release import ReleaseRule
 from tests.audit.writer_samples import TENANT
@@ -203,14 +204,45 @@ async def test_a_fault_in_the_middle_still_verifies(log: TenantLog, tmp_path: Pa
 
 
 async def test_what_the_engine_refuses_is_recorded(log: TenantLog, tmp_path: Path) -> None:
-    """A request that was admitted and that the engine cannot take is noted as a fault and closed without tokens."""
+    """A request that was admitted and that the engine will not take is the client's error, noted and closed without tokens."""
     request = asked(Mode.AR, (1, 200, 300), 10**6)
     async with log.writing() as writer:
         async with generating(request, writer) as run:
+            assert not await run.generation.begun()
             await run.task
-        bodies = log.bodies(request.id)
+        bodies, last = log.bodies(request.id), run.last()
         delivery, close = ending(bodies)
-        assert bodies[3:-2] == [EngineNote("fault", "InvalidRequest")]
+        assert isinstance(last, Failed) and isinstance(last.error, BadRequest)
+        assert bodies[3:-2] == [EngineNote("refused", f"InvalidRequest: {last.error.message}")]
         assert (delivery.outcome, close.reason, close.tokens) == ("aborted", "fault", 0)
-        assert isinstance(run.last(), Failed)
+    assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+async def test_an_engine_that_is_full_is_recorded(log: TenantLog, tmp_path: Path) -> None:
+    """A request that finds the line full is told to come again, and its records say that it never ran."""
+    request, engine = asked(Mode.AR, (1, 200, 300)), Engine(speaking(), capacity=Capacity(waiting=1))
+    engine.pause()
+    engine.submit(asked(Mode.AR, (1, 200, 300)))
+    async with log.writing() as writer:
+        async with generating(request, writer, engine=engine) as run:
+            assert not await run.generation.begun()
+            await run.task
+        bodies, last = log.bodies(request.id), run.last()
+        assert isinstance(last, Failed) and isinstance(last.error, Overloaded) and last.error.retry_seconds >= 1
+        assert notes(bodies) == ["refused"] and ending(bodies)[1].tokens == 0
+        assert run.orphans == []
+    assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+async def test_an_engine_that_has_ended_never_begins(log: TenantLog, tmp_path: Path) -> None:
+    """Nobody is told that an answer begins when the engine ended before it could; the request is closed all the same."""
+    request = asked(Mode.AR, (1, 200, 300))
+    async with log.writing() as writer:
+        async with generating(request, writer) as run:
+            await run.engine.stop()
+            assert not await run.generation.begun()
+            await run.task
+        last = run.last()
+        assert isinstance(last, Failed) and isinstance(last.error, EngineDown)
+        assert ending(log.bodies(request.id))[1].reason == "fault"
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED

@@ -52,6 +52,38 @@ def test_messages_are_kept_exactly_as_received() -> None:
     assert chat.messages[0].content == "é <SPECIAL_100>"
 
 
+BROKEN = (b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", "é".encode())
+MARKS = bytes(range(32)) + b'"\\'
+
+
+@given(st.one_of(st.binary(max_size=4).map(lambda data: data.translate(None, MARKS)), st.sampled_from(BROKEN)))
+def test_only_utf8_is_read(data: bytes) -> None:
+    """Wherever bytes stand, in fields that are read, kept or skipped, a body is taken as UTF-8 or refused, never mended."""
+    places = (
+        b'{"model":"m","messages":[{"role":"user","content":"%s"}]}',
+        b'{"model":"m","messages":[{"role":"user","content":"x","name":"%s"}]}',
+        b'{"model":"m","messages":[{"role":"user","content":"x"}],"unknown":["%s"]}',
+        b'{"response_format":{"type":"json_schema","json_schema":{"schema":"%s"}},"messages":[{"role":"user","content":"x"}],"model":"m"}',
+    )
+    for place in places:
+        try:
+            text = (place % data).decode()
+        except UnicodeDecodeError:
+            assert refusal(place % data).code == "invalid_json"
+        else:
+            chat = decode(place % data)
+            assert chat.messages_json in text
+            assert chat.constraint is None or chat.constraint.source in text
+
+
+@pytest.mark.parametrize("name", ["workflow", "risk"])
+def test_a_label_on_record_has_an_end(name: str) -> None:
+    """What is recorded as it came, and read by policies, may have 500 characters and no more."""
+    assert getattr(decode(body(palimpsest={name: "é" * 500})).knob, name) == "é" * 500
+    found = refusal(body(palimpsest={name: "é" * 501}))
+    assert (found.code, found.param) == ("out_of_range", f"palimpsest.{name}")
+
+
 def test_content_parts_are_joined_and_developer_is_system() -> None:
     """Text parts are one text, and a developer turn is a system turn."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]

@@ -19,7 +19,7 @@ from audit.verify import Verdict
 from audit.writer import Entry, Writer
 from engine.events import FinishReason
 from engine.request import Mode
-from gateway.generation import Log
+from gateway.appending import Log
 from gateway.presence import Presence
 from gateway.reconcile import Reconciler
 from gateway.settings import DatabaseUrl

@@ -1,0 +1,74 @@
+"""A whole gateway inside the test's own loop: the real house and its HTTP application over a real log, under any policy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+import policies
+from audit.records import Body
+from engine.model import checkpoint
+from engine.model.checkpoint import LoadedModel
+from gateway.app import create_app
+from gateway.database import Urls
+from gateway.house import House
+from gateway.settings import DatabaseUrl, Settings
+from tests.audit.writer_samples import TENANT
+from tests.engine.small import TINY
+from tests.gateway.tenant_log import TenantLog
+from tests.postgres_fixtures import Database
+
+CHAT = "/v1/chat/completions"
+
+
+@lru_cache(maxsize=1)
+def tiny() -> LoadedModel:
+    """The trained checkpoint; tests must not write to it."""
+    return checkpoint.load(TINY)
+
+
+@dataclass(frozen=True, slots=True)
+class Housed:
+    """A running house, a client that holds a key of its tenant `acme`, and the tenant's log."""
+
+    house: House
+    client: httpx.AsyncClient
+    log: TenantLog
+
+    async def ask(self, question: str = "hello", key: str | None = None, **more: Any) -> httpx.Response:
+        """One chat request, with another key than the client's if one is given."""
+        name = self.house.bench.model.name
+        body = {"model": name, "messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 8}
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        return await self.client.post(CHAT, json=body | more, headers=headers)
+
+    def records(self, answer: httpx.Response) -> list[Body]:
+        """The records of the request that was answered so."""
+        return self.log.bodies(UUID(answer.headers["x-request-id"]))
+
+
+@asynccontextmanager
+async def housed(
+    database: Database, home: Path, policy: policies.Policy | None = None, model: LoadedModel | None = None, **settings: str
+) -> AsyncIterator[Housed]:
+    """A house that has started and is drained afterwards; policy and model are the shipped ones unless others are given."""
+    urls = Urls(DatabaseUrl(database.app_url), DatabaseUrl(database.reader_url))
+    given = Settings.read({f"PALIMPSEST_{name.upper()}": text for name, text in (settings | {"home": str(home)}).items()})
+    house = House(given, urls, model or tiny(), policy or policies.load(policies.BASELINE))
+    try:
+        await house.start()
+        house.registry.create_tenant(TENANT)
+        headers = {"authorization": f"Bearer {house.registry.create_key(TENANT, 'test').text}"}
+        application: Any = create_app(house)
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://housed", headers=headers) as client:
+            yield Housed(house, client, TenantLog(database, given.keys, given.origin))
+    finally:
+        await house.stop()
