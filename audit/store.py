@@ -147,10 +147,15 @@ class Reader:
         self._connection = connection
         self._tenant = tenant
 
-    def leaves(self, first_seq: int = 0) -> Iterator[Leaf]:
-        """Leaf hashes in order from `first_seq`."""
-        for seq, ts, leaf in self._stream(_LEAVES, (self._tenant, first_seq)):
+    def leaves(self, first_seq: int = 0, stop_seq: int = 2**62) -> Iterator[Leaf]:
+        """Leaf hashes in order from `first_seq` up to, and not with, `stop_seq`."""
+        for seq, ts, leaf in self._stream(_LEAVES, (self._tenant, first_seq, stop_seq)):
             yield Leaf(seq, ts, LeafHash(leaf))
+
+    def headers(self, first_seq: int, stop_seq: int) -> Iterator[bytes]:
+        """Stored header bytes in order from `first_seq` up to, and not with, `stop_seq`."""
+        for (raw,) in self._stream(_HEADERS, (self._tenant, first_seq, stop_seq)):
+            yield raw
 
     def records(self, first_seq: int = 0, last_seq: int = 2**62) -> Iterator[StoredRecord]:
         """Stored headers and sealed bodies in order; a body that is no longer there is None."""
@@ -166,6 +171,11 @@ class Reader:
         """How many records the tenant's log has: one more than the last seq."""
         row = self._connection.execute(_SIZE, (self._tenant,)).fetchone()
         return row[0] if row is not None else 0
+
+    def newest_checkpoint(self) -> str | None:
+        """The signed note of the largest tree, or None before the first."""
+        row = self._connection.execute(_NEWEST_CHECKPOINT, (self._tenant,)).fetchone()
+        return row[0] if row is not None else None
 
     def checkpoints(self) -> Iterator[str]:
         """Every signed note, smallest tree first."""
@@ -261,7 +271,8 @@ SELECT first_seq, n, next_seq, last_ts FROM audit.append(
 """
 _RECORD_CHECKPOINT = "SELECT audit.record_checkpoint(%s, %s::bigint, %b, %s)"
 _SET_TENANT = "SELECT set_config('gov.tenant', %s, true)"
-_LEAVES = "SELECT seq, ts, leaf FROM audit.header WHERE tenant = %s AND seq >= %s ORDER BY seq"
+_LEAVES = "SELECT seq, ts, leaf FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
+_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
 _RECORDS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.seq BETWEEN %s AND %s ORDER BY h.seq
@@ -271,6 +282,7 @@ SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, s
 WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
 """
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
+_NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
 _UNFINISHED = """
 SELECT o.request, (SELECT max(l.seq) FROM audit.header l WHERE l.tenant = o.tenant AND l.request = o.request)

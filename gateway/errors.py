@@ -75,6 +75,14 @@ class UnknownModel(GatewayError):
     default_code = "model_not_found"
 
 
+class NotHere(GatewayError):
+    """What was asked for does not exist, or not for this key; the two are not told apart."""
+
+    status = 404
+    kind = "invalid_request_error"
+    default_code = "not_found"
+
+
 class Refused(GatewayError):
     """The policy does not permit the request; retrying the same one will not help."""
 

@@ -18,6 +18,7 @@ import policies
 from audit.errors import AuditError
 from audit.header import uuid7
 from audit.keys import KeyStore
+from audit.ledger import log_origin
 from audit.writer import Writer, WriterConfig
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
@@ -26,6 +27,7 @@ from gateway.admission import Bench
 from gateway.database import Urls
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown
+from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
 from gateway.presence import Presence
 from gateway.reconcile import Reconciler
@@ -50,6 +52,8 @@ class House:
         self.registry = Registry(urls.app)
         self.writer = Writer(_writer_config(settings, urls))
         self.engine = EngineThread(engine)
+        self.evidence = Evidence(urls.reader)
+        self._origin = settings.origin
         self._presence = Presence(urls.app, self.instance)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
@@ -99,6 +103,10 @@ class House:
         """Readiness of each part."""
         keys_up = await self._keys_readable()
         return {"log": self.writer.healthy, "keys": keys_up, "engine": self.engine.alive and not self._draining}
+
+    def origin(self, tenant: str) -> str:
+        """The name under which a tenant's log is signed."""
+        return log_origin(self._origin, tenant)
 
     def model_ids(self) -> list[str]:
         """The model, then the model with each mode that the policy permits."""

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.errors import GatewayError
+from gateway.evidence import RecordProof
 from gateway.scores import TokenScore
 
 
@@ -23,7 +24,8 @@ class Text:
 class Account:
     """What a finished generation tells its client about itself; the records say the same and more.
 
-    `first_seq` and `last_seq` are the lowest and highest sequence number of this request's records in the tenant's log.
+    `first_seq` and `last_seq` are the lowest and highest sequence number of this request's records in the tenant's log;
+    `proof` is that of the last, if it was asked for and a checkpoint came in time.
     """
 
     generation: UUID
@@ -38,10 +40,12 @@ class Account:
     first_seq: int
     last_seq: int
     reason: str
+    proof: RecordProof | None = None
 
     def extension(self) -> dict[str, Any]:
         """The `palimpsest` object. Tokens per forward of one generation = its tokens / its forwards (0 if none)."""
-        return {
+        proof = {} if self.proof is None else {"proof": self.proof.document()}
+        return proof | {
             "generation_id": str(self.generation),
             "mode": self.mode,
             "policy": self.policy_digest,

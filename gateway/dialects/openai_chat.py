@@ -50,6 +50,7 @@ class _Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
     grammar: str | None = None
     workflow: str | None = None
     risk: str | None = None
+    proof: bool | None = None
 
 
 class _Body(AnswerFields):
@@ -96,6 +97,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         stop=stop_strings(fields),
         top_logprobs=top_logprobs(fields),
         constraint=constraint(fields, own.regex, own.grammar),
+        proof=bool(own.proof),
     )
 
 

@@ -59,7 +59,8 @@ class ChatRequest:
     """A chat request in the gateway's own words.
 
     `seed` is in 0..2**64-1 or None for "draw one"; `max_tokens` None means "as many as policy and context permit";
-    `messages_json` is the messages array exactly as received, for the record; `top_logprobs` None means no log-probabilities.
+    `messages_json` is the messages array exactly as received, for the record; `top_logprobs` None means no log-probabilities;
+    `proof` asks for a tlog-proof of the closing record with the answer.
     """
 
     model: str
@@ -73,3 +74,4 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
     constraint: Constraint | None = None
+    proof: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Final
 
 from litestar import Request, Response, post
@@ -25,7 +26,7 @@ from gateway.errors import EngineDown, GatewayError, Refused, Unavailable
 from gateway.generation import Admitted, Generation
 from gateway.house import House
 from gateway.http.identity import request_id
-from gateway.pieces import Ended, Text, joined
+from gateway.pieces import Ended, Piece, Text, joined
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
 MODE_HEADER: Final = "x-palimpsest-mode"
@@ -41,11 +42,12 @@ async def chat_completions(request: Request[Any, Any, Any], house: NamedDependen
     usage = chat.delivery is Delivery.STREAM_WITH_USAGE
     envelope = Envelope(generation.id, admitted.model, int(time.time()), usage, chat.top_logprobs is not None)
     headers = _headers(admitted)
+    pieces = _proven(house, generation) if chat.proof else generation.outlet.pieces()
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     if not await generation.begun() or chat.delivery is Delivery.WHOLE:
-        body = await _collect(request, generation, envelope)
+        body = await _collect(request, generation, envelope, pieces)
         return Response(body, media_type="application/json", headers=headers)
-    events = _events(generation, envelope)
+    events = _events(generation, envelope, pieces)
     return Stream(events, media_type="text/event-stream", headers=headers | STREAM_HEADERS)
 
 
@@ -76,11 +78,21 @@ async def _body(request: Request[Any, Any, Any]) -> bytes:
         raise Refused(message, status=413, code="body_too_large") from error
 
 
-async def _events(generation: Generation, envelope: Envelope) -> AsyncIterator[bytes]:
+async def _proven(house: House, generation: Generation) -> AsyncIterator[Piece]:
+    """The pieces, the end with the proof of its record, for which it waits."""
+    async for piece in generation.outlet.pieces():
+        if isinstance(piece, Ended):
+            proof = await house.evidence.proof(generation.admitted.tenant, piece.account.last_seq)
+            yield Ended(replace(piece.account, proof=proof))
+        else:
+            yield piece
+
+
+async def _events(generation: Generation, envelope: Envelope, pieces: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
     """The stream. When the client goes, the generator is closed and the generation is told."""
     try:
         yield envelope.opening()
-        async for piece in generation.outlet.pieces():
+        async for piece in pieces:
             if isinstance(piece, Text):
                 yield envelope.delta(piece)
             elif isinstance(piece, Ended):
@@ -91,9 +103,11 @@ async def _events(generation: Generation, envelope: Envelope) -> AsyncIterator[b
         generation.leave()
 
 
-async def _collect(request: Request[Any, Any, Any], generation: Generation, envelope: Envelope) -> bytes:
+async def _collect(
+    request: Request[Any, Any, Any], generation: Generation, envelope: Envelope, pieces: AsyncIterator[Piece]
+) -> bytes:
     """The whole answer, unless the client leaves first. Raises the error that ended the generation."""
-    answer = asyncio.ensure_future(_whole(generation, envelope))
+    answer = asyncio.ensure_future(_whole(envelope, pieces))
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -106,13 +120,13 @@ async def _collect(request: Request[Any, Any, Any], generation: Generation, enve
         answer.cancel()
 
 
-async def _whole(generation: Generation, envelope: Envelope) -> bytes:
-    pieces: list[Text] = []
-    async for piece in generation.outlet.pieces():
+async def _whole(envelope: Envelope, pieces: AsyncIterator[Piece]) -> bytes:
+    texts: list[Text] = []
+    async for piece in pieces:
         if isinstance(piece, Text):
-            pieces.append(piece)
+            texts.append(piece)
         elif isinstance(piece, Ended):
-            return envelope.document(joined(pieces), piece.account)
+            return envelope.document(joined(texts), piece.account)
         else:
             raise piece.error
     raise EngineDown("the answer ended without an end")
