@@ -172,6 +172,11 @@ class Reader:
         row = self._connection.execute(_SIZE, (self._tenant,)).fetchone()
         return row[0] if row is not None else 0
 
+    def disk_bytes(self) -> int:
+        """What the logs of all tenants take on the disk, indexes included."""
+        row = self._connection.execute(_DISK_BYTES).fetchone()
+        return int(row[0]) if row is not None else 0
+
     def newest_checkpoint(self) -> str | None:
         """The signed note of the largest tree, or None before the first."""
         row = self._connection.execute(_NEWEST_CHECKPOINT, (self._tenant,)).fetchone()
@@ -282,6 +287,10 @@ SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, s
 WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
 """
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
+_DISK_BYTES = """
+SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'audit' AND c.relkind = 'r'
+"""
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
 _UNFINISHED = """

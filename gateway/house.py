@@ -1,12 +1,13 @@
 """The wired house: every part that a request meets, made once per process, started and drained in order.
 
-Start: presence, log, engine, reconciler. Stop: no new requests, running generations to their end (or aborted and recorded after
-`DRAIN_SECONDS`), engine, log, connections. After `stop()` every record of this process is committed.
+Start: presence, log, engine, carrier, reconciler. Stop: no new requests, running generations to their end (or aborted and
+recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()` every record of this process is committed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Final
 from uuid import UUID
@@ -24,6 +25,7 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.admission import Bench
+from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown
@@ -53,6 +55,7 @@ class House:
         self.writer = Writer(_writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
+        self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self._presence = Presence(urls.app, self.instance)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
@@ -66,6 +69,7 @@ class House:
         tenants = await asyncio.to_thread(self.registry.tenants)
         await self.writer.start(tenants)
         self.engine.start()
+        self.carrier.start()
         self._reconciling = asyncio.create_task(self.reconciler.run(tenants))
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
@@ -81,6 +85,7 @@ class House:
             await self.writer.close()
         except AuditError:
             _log.exception("log.close_failed")
+        await asyncio.to_thread(self.carrier.stop)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         _log.info("gateway.stopped", instance=str(self.instance))

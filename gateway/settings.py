@@ -55,6 +55,8 @@ class Settings:
     audit_stall_seconds: float
     queue_records: int
     queue_bytes: int
+    ship_to: tuple[str, ...]
+    """Places outside the database to which every checkpoint goes, as `audit.destinations` spells them."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
@@ -74,6 +76,7 @@ class Settings:
             audit_stall_seconds=_seconds(given, "AUDIT_STALL_SECONDS", 5.0),
             queue_records=_whole(given, "AUDIT_QUEUE_RECORDS", 8192, least=1),
             queue_bytes=_whole(given, "AUDIT_QUEUE_BYTES", 64 * 1024 * 1024, least=1),
+            ship_to=tuple(given.get("SHIP_TO", "").split()),
         )
 
 

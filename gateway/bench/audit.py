@@ -19,12 +19,13 @@ from statistics import median
 from typing import Any, Final
 from uuid import uuid4
 
-import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import policies
+from audit.store import read_tenant
+from audit.writer import SYSTEM
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
@@ -161,11 +162,11 @@ class _Bench:
         tenant, wish = f"bench-{uuid4().hex[:12]}", self._wish
         self._tell("streams: warm-up")
         await flow(self._house.writer, tenant, wish.streams, min(1.0, wish.seconds))
-        flows, before = [], await asyncio.to_thread(log_bytes, self._urls.reader)
+        flows, before = [], await asyncio.to_thread(_log_bytes, self._urls.reader)
         for turn in range(wish.repeats):
             self._tell(f"streams: {turn + 1} of {wish.repeats}")
             flows.append(await flow(self._house.writer, tenant, wish.streams, wish.seconds))
-        grown = await asyncio.to_thread(log_bytes, self._urls.reader) - before
+        grown = await asyncio.to_thread(_log_bytes, self._urls.reader) - before
         self._tell("done")
         return flows, grown / sum(found.records for found in flows)
 
@@ -210,15 +211,9 @@ def spread(rates: Iterator[float]) -> list[float]:
     return [round(median(found), 1), round(found[0], 1), round(found[-1], 1)]
 
 
-def log_bytes(reader_url: DatabaseUrl) -> int:
-    """Bytes of all tables of the log, with their indexes."""
-    query = """
-        SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'audit' AND c.relkind IN ('r', 'm')
-    """
-    with psycopg.connect(reader_url) as connection:
-        row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
+def _log_bytes(reader_url: DatabaseUrl) -> int:
+    with read_tenant(reader_url, SYSTEM) as reader:
+        return reader.disk_bytes()
 
 
 def _table(result: dict[str, Any]) -> Table:
