@@ -11,6 +11,7 @@ import rich_click as click
 
 from gateway.cli.administration import keys, tenants
 from gateway.cli.audit import audit
+from gateway.cli.audit_replay import replay
 from gateway.cli.bench import bench
 from gateway.cli.demo import demo
 from gateway.cli.policy import policy
@@ -32,6 +33,7 @@ def palimpsest() -> None:
     """An audited gateway for a tri-mode language model: nothing is answered that was not recorded, and anyone may check."""
 
 
+audit.add_command(replay)
 for command in (serve, demo, tenants, keys, audit, policy, bench, train):
     palimpsest.add_command(command)
 

@@ -21,9 +21,9 @@ from gateway.admission import Bench, admit
 from gateway.authenticate import Subject
 from gateway.dialects.openai_chat import decode
 from gateway.generation import Admitted
+from gateway.replay import recorded_request, the
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed, tiny
-from tests.gateway.replaying import recorded_request, the
 from tests.gateway.tenant_log import TenantLog
 from tests.postgres_fixtures import Database
 

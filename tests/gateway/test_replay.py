@@ -15,10 +15,12 @@ from engine.gates import BlockFacts, Gate, Ruling, Verdict
 from engine.request import Mode
 from engine.tokenizer import Tokenizer
 from engine.train.grammar import Split, task
+from gateway.course import recorded_course, told_course
+from gateway.replay import the
 from tests.engine.harness import asked, output
 from tests.gateway.generating import generating, speaking
 from tests.gateway.housed import tiny
-from tests.gateway.replaying import recorded_course, replayed, the, told_course
+from tests.gateway.replaying import replayed
 from tests.gateway.served import Served
 from tests.gateway.tenant_log import TenantLog, output_ids
 

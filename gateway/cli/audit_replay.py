@@ -1,0 +1,56 @@
+"""`palimpsest audit replay`: run a recorded generation again and say whether it comes out the same."""
+
+# ruff: noqa: PLC0415 - heavy imports wait until a command needs them
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import rich_click as click
+
+
+@click.command(
+    epilog="Exit status: 0 the same in every step   1 an exact replay was due and failed   3 it differs or cannot be run here, "
+    "and nothing was promised\n\nExamples:\n\n  palimpsest audit replay --tenant acme 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f\n\n"
+    "  palimpsest audit replay --tenant acme --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
+)
+@click.option("--tenant", required=True, help="Whose log.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the finding to this file.")
+@click.argument("generation", type=click.UUID)
+def replay(tenant: str, json_file: Path | None, generation: UUID) -> None:
+    """Ask the model again what the records say was asked, and compare every step with what they say came of it."""
+    from audit.keys import KeyStore
+    from audit.store import read_tenant
+    from engine.model.checkpoint import load
+    from gateway.database import open_database
+    from gateway.recorded import bodies_of
+    from gateway.replay import Claim, ReplayRefused
+    from gateway.replay import replay as run
+    from gateway.settings import Settings
+
+    settings = Settings.read(os.environ)
+    with open_database(settings, lambda line: click.echo(line, err=True)) as urls, read_tenant(urls.reader, tenant) as reader:
+        bodies = list(bodies_of(reader, KeyStore(settings.keys), generation))
+    try:
+        found = run(load(settings.checkpoint), generation, bodies)
+    except ReplayRefused as error:
+        click.echo(f"not replayed: {error}", err=True)
+        sys.exit(3)
+    verdict = "the same in every step" if found.difference is None else f"differs: {found.difference}"
+    click.echo(f"{verdict}\n{found.compared} items compared; {found.claim.value}: {found.reason}")
+    if json_file is not None:
+        document = {
+            "generation_id": str(generation),
+            "same": found.difference is None,
+            "difference": found.difference,
+            "claim": found.claim.value,
+            "reason": found.reason,
+            "items": found.compared,
+        }
+        json_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if found.difference is not None:
+        sys.exit(1 if found.claim is Claim.EXACT else 3)
