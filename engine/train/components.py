@@ -5,8 +5,9 @@ Clauses start with a plain verb, so that the grammar can put it in the third per
 family's own element type and fills `{k}`.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import prod
 from typing import Generic, TypeVar
@@ -239,5 +240,29 @@ WORDS: Family[str] = Family(
                               "return the maximum length with default 0"),
                   "the longest length of {}", "[]", "result.append(len({}))", "max(result, default=0)",
                   lambda ws: max(map(len, ws)) if ws else 0),
+    ),
+)  # fmt: skip
+
+NUMBER_TABLES: Family[int] = replace(
+    NUMBERS,
+    reductions=(
+        Reduction("tally", ("return a dictionary that counts each of them",
+                            "return a dictionary of how often each occurs"),
+                  "the tally of {}", "{}", "result[{}] = result.get({}, 0) + 1", "result",
+                  lambda vs: dict(Counter(vs))),
+    ),
+)  # fmt: skip
+
+WORD_TABLES: Family[str] = replace(
+    WORDS,
+    reductions=(
+        Reduction("tally", ("return a dictionary that counts each of them",
+                            "return a dictionary of how often each occurs"),
+                  "the tally of {}", "{}", "result[{}] = result.get({}, 0) + 1", "result",
+                  lambda ws: dict(Counter(ws))),
+        Reduction("lengths", ("return a dictionary from each to its length",
+                              "return a dictionary that maps each to its length"),
+                  "the lengths of {}", "{}", "result[{}] = len({})", "result",
+                  lambda ws: {w: len(w) for w in ws}),
     ),
 )  # fmt: skip

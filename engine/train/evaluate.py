@@ -1,157 +1,101 @@
-"""Ask a checkpoint held-out questions in each mode, run its answers, and write the card that ships beside the weights.
-
-Tokens per forward of a set is the sum of tokens over the sum of forwards; a forward is any network pass after prefill.
-Correct means that the answer's code was executed and passed every hidden case; exact, that it is the grammar's own answer.
-"""
+"""Ask a checkpoint held-out questions in each mode and judge its answers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 from engine.engine import Engine
 from engine.events import Finished, Output
 from engine.model.checkpoint import LoadedModel
-from engine.request import GenerationRequest, Mode, Sampling
-from engine.tokenizer import Message, Role
-from engine.train.execution import Outcome, judge
-from engine.train.grammar import Split, Task, task
-from engine.train.trainer import Recipe
+from engine.request import GenerationRequest, Mode, Numeric, Sampling
+from engine.train.card import write_card
+from engine.train.corpus import CHARACTERS_PER_TOKEN, prompt_ids
+from engine.train.execution import Verdict
+from engine.train.grammar import Split, task
+from engine.train.scores import BLOCK_LENGTH, THRESHOLD, Sat, Score, Setting, settings, tally
+from engine.train.tasks import Exercise, Kind, exercise
+from engine.train.tasks.chat import heard, ids
+from engine.train.tasks.functions import of_task
+from engine.train.tasks.guide import guide
 
-BLOCK_LENGTH = 16
-THRESHOLD = 0.9
-MAX_TOKENS = 160
+__all__ = ["MODES", "Score", "answer", "exam", "questions", "score", "sit", "write_card"]
+
+GUIDED_TOKENS = 768
+"""Room for the longest answer that a guide allows, so that even one that rambles comes to its end."""
+
 MODES = tuple(mode for mode in Mode if mode is not Mode.AUTO)
 _EXAM = 7_000_000  # seeds of exam questions, far from those of training examples
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Totals of one mode over the exam."""
-
-    mode: Mode
-    questions: int
-    correct: int
-    exact: int
-    same_as_ar: int
-    tokens: int
-    forwards: int
-    seconds: float
-
-    @property
-    def tokens_per_forward(self) -> float:
-        """Sum of tokens over sum of forwards."""
-        return self.tokens / self.forwards
+def exam(count: int) -> list[Exercise]:
+    """The first `count` held-out functions over one list."""
+    return [of_task(task(_EXAM + n, Split.HELD_OUT)) for n in range(count)]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One finished generation, reduced to what a score needs."""
-
-    text: str
-    tokens: int
-    forwards: int
+def questions(count: int, kinds: Sequence[Kind] = tuple(Kind), context: int = 0) -> list[Exercise]:
+    """`count` held-out exercises, the kinds in turn, each amid about `context` tokens of what clients send."""
+    characters = context * CHARACTERS_PER_TOKEN
+    return [exercise(_EXAM + n, Split.HELD_OUT, kinds[n % len(kinds)], characters) for n in range(count)]
 
 
-def exam(count: int) -> list[Task]:
-    """The first `count` held-out questions."""
-    return [task(_EXAM + n, Split.HELD_OUT) for n in range(count)]
+def sit(
+    model: LoadedModel, exercises: Sequence[Exercise], asked: Sequence[Setting], numeric: Numeric = Numeric.STRICT
+) -> Iterator[Sat]:
+    """Every exercise in every setting, one at a time at temperature 0, setting by setting; equal answers are judged once.
+
+    A guided setting asks only what a guide exists for. Raises InvalidRequest for a question that the model cannot take.
+    """
+    known: dict[tuple[int, str], Verdict] = {}
+    for setting in asked:
+        engine = Engine(model, numeric)
+        for place, question in enumerate(exercises):
+            if setting.guided and guide(question) is None:
+                continue
+            text, finished, seconds = answer(engine, model, question, setting)
+            if (place, text) not in known:
+                known[place, text] = question.check.judge(text)
+            yield Sat(setting, place, question, text, known[place, text], finished.tokens, finished.forwards, seconds)
 
 
-def answer(engine: Engine, model: LoadedModel, question: Task, mode: Mode, seed: int = 0) -> Answer:
-    """Ask one question at temperature 0 and drive the engine until it is answered."""
-    prompt = model.tokenizer.render_chat([Message(Role.USER, question.prompt)])
+def answer(engine: Engine, model: LoadedModel, question: Exercise, setting: Setting) -> tuple[str, Finished, float]:
+    """Ask one question and drive the engine until it is answered; also gives the seconds of that, compiling excluded.
+
+    Raises InvalidRequest when the model cannot take it.
+    """
+    given = guide(question) if setting.guided else None
+    opening = ids(model.tokenizer, given.opening) if given else []
+    prompt = (*prompt_ids(question.chat, model.tokenizer), *opening)
     engine.submit(
         GenerationRequest(
-            id=UUID(int=seed),
-            prompt=tuple(prompt),
-            mode=mode,
-            modes_permitted=frozenset({mode}),
-            max_tokens=MAX_TOKENS,
+            id=UUID(int=0),
+            prompt=prompt,
+            mode=setting.mode,
+            modes_permitted=frozenset({setting.mode}),
+            max_tokens=max(1, min(GUIDED_TOKENS if given else setting.longest, engine.longest - len(prompt))),
             sampling=Sampling(temperature=0.0, seed=0),
-            block_length=8 if mode is Mode.QUADRATIC_SPEC else BLOCK_LENGTH,
-            threshold=THRESHOLD,
-            max_steps=BLOCK_LENGTH,
+            block_length=setting.block,
+            threshold=setting.threshold,
+            max_steps=setting.block,
             seed_first=True,
             stop_ids=frozenset({model.config.eos_token_id}),
+            constraint=given.constraint if given else None,
         )
     )
-    ids: list[int] = []
+    said: list[int] = []
+    began = time.monotonic()
     while True:
         for event in engine.step():
             if isinstance(event, Output):
-                ids += event.output
+                said += event.output
             elif isinstance(event, Finished):
-                return Answer(model.tokenizer.decode(ids), event.tokens, event.forwards)
+                return heard(model.tokenizer, (*opening, *said)), event, time.monotonic() - began
 
 
-def score(model: LoadedModel, questions: Sequence[Task], modes: Sequence[Mode] = MODES) -> Iterator[Score]:
-    """One score per mode, `ar` first because the others are compared with it."""
-    reference: list[str] = []
-    for mode in sorted(modes, key=lambda mode: mode is not Mode.AR):
-        engine, began = Engine(model), time.monotonic()
-        answers = [answer(engine, model, question, mode) for question in questions]
-        seconds = time.monotonic() - began
-        texts = [given.text for given in answers]
-        reference = reference or texts
-        verdicts = [judge(text, question) for text, question in zip(texts, questions, strict=True)]
-        yield Score(
-            mode=mode,
-            questions=len(questions),
-            correct=sum(verdict.outcome is Outcome.PASSED for verdict in verdicts),
-            exact=sum(text == question.answer for text, question in zip(texts, questions, strict=True)),
-            same_as_ar=sum(text == first for text, first in zip(texts, reference, strict=True)),
-            tokens=sum(given.tokens for given in answers),
-            forwards=sum(given.forwards for given in answers),
-            seconds=seconds,
-        )
-
-
-def write_card(folder: Path, model: LoadedModel, recipe: Recipe, scores: Sequence[Score]) -> None:
-    """Write `folder/README.md`: what the checkpoint is, how it was made, and what it scored."""
-    rows = [
-        f"| `{s.mode}` | {s.correct}/{s.questions} | {s.exact}/{s.questions} | {s.same_as_ar}/{s.questions} | "
-        f"{s.tokens_per_forward:.2f} | {s.tokens / s.seconds:.0f} |"
-        for s in scores
-    ]
-    parameters = sum(parameter.numel() for parameter in model.network.parameters())
-    (folder / "README.md").write_text(_CARD.format(
-        parameters=parameters / 1e6,
-        digest=model.weights_digest,
-        causal=recipe.causal_steps,
-        joint=recipe.joint_steps,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        block=BLOCK_LENGTH,
-        threshold=THRESHOLD,
-        table="\n".join(rows),
-    ), encoding="utf-8")  # fmt: skip
-
-
-_CARD = """# palimpsest-tiny
-
-A {parameters:.1f} M-parameter checkpoint of the Nemotron-Labs-Diffusion architecture, in the family's exact file layout,
-trained from scratch by this project so that every claim can be tried on a laptop. It writes small Python functions over
-lists of integers or strings from English requests, and nothing else. Licence: Apache-2.0, like the code.
-
-* **Data**: made by `engine/train/grammar.py`; compositions of filter, map and reduction whose hash falls into the held-out
-  share were never generated for training. No outside data.
-* **Command**: `palimpsest train --causal-steps {causal} --joint-steps {joint} --batch {batch} --seed {seed} --out DIR`
-* **Seed**: {seed}. Weights digest (SHA-256): `{digest}`
-* **Stages**: {causal} autoregressive steps, then {joint} joint steps; half of the blocks in draft form (first token known, the
-  rest masked), 15 % wholly masked, the rest with a mask ratio drawn per block; the mean of both losses.
-* **Drafter LoRA**: present in the layout, B = 0, so it changes nothing yet.
-* **Context**: 1,024 positions are served; trained on conversations of up to about 140 tokens.
-
-Held-out exam, greedy, float32, strict numerics, block {block} (8 for `quadratic_spec`), threshold {threshold} for `diffusion`:
-
-| mode | executed correct | exact | same text as `ar` | tokens per forward | tokens/s (this run) |
-|---|---|---|---|---|---|
-{table}
-
-Tokens per forward = sum of tokens / sum of forwards; a forward is every network pass after prefill, drafts, denoising,
-verification and commits alike. Tokens/s is of one machine and one run, and stands here for scale only.
-"""
+def score(model: LoadedModel, exercises: Sequence[Exercise], modes: Sequence[Mode] = MODES) -> Iterator[Score]:
+    """One score per mode in strict numerics, `ar` first because the others are compared with it."""
+    sat: list[Sat] = []
+    for setting in settings(modes, (THRESHOLD,), (BLOCK_LENGTH,)):
+        sat += sit(model, exercises, (setting,))
+        yield next(found for found in tally(sat) if found.setting == setting and found.kind is None)

@@ -1,9 +1,12 @@
-"""Judges an answer by running its code against a task's hidden cases in a child process.
+"""Judges an answer by running its code against hidden cases in a locked child process.
 
-Promise: the parent only compares text; expected results never reach the child. The child runs isolated
-(`python -I`), without a shell, in an empty folder, under limits on time, memory, processes and output. These
-bound accidents of a small model; they are no sandbox: do not run code of an adversary here.
+Promise: the parent only compares text; expected results never reach the child. The child (`engine/train/jail.py`) runs isolated
+(`python -I -S`), without a shell, with an empty environment, in an empty folder, under limits on time, memory and output,
+and behind a system call filter: code in it can open no file, reach no network and start, signal or trace no process. Where
+the system has no such filter nothing is run (`JailUnavailable`). Whatever the child writes is taken as hostile.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -16,48 +19,35 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
-from engine.train.grammar import Task
+from engine.errors import EngineError
+from engine.train.grammar import Case, Task
 
 TIMEOUT_SECONDS: Final = 5.0
+REPORT_BYTES: Final = 1 << 20
 FENCE: Final = re.compile(r"```(?:python|py)?[ \t]*\r?\n(.*?)```", re.DOTALL)
+JAIL: Final = Path(__file__).with_name("jail.py")
+NO_JAIL: Final = 3
+"""The child's exit status where it could not lock itself in; it ran nothing."""
 
-# Results leave by a private copy of stdout, so that an answer that prints does not disturb them.
-CHILD: Final = """\
-import json, os, resource, sys
-for limit, bound in ((resource.RLIMIT_CPU, 4), (resource.RLIMIT_AS, 1 << 29), (resource.RLIMIT_NPROC, 0),
-                     (resource.RLIMIT_FSIZE, 1 << 20), (resource.RLIMIT_NOFILE, 32)):
-    try:
-        resource.setrlimit(limit, (bound, bound))
-    except (OSError, ValueError):
-        pass  # not every system knows every limit; the parent's timeout always holds
-job = json.load(sys.stdin)
-report = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-results, raised = [], ""
-try:
-    scope = {"__name__": "answer"}
-    exec(compile(job["code"], "answer.py", "exec"), scope)
-    function = scope[job["function"]]
-    for argument in job["arguments"]:
-        results.append(repr(function(argument)))
-except BaseException as error:
-    raised = f"{type(error).__name__}: {error}"
-json.dump({"results": results, "raised": raised}, report)
-report.flush()
-os._exit(0)
-"""
+
+class JailUnavailable(EngineError, RuntimeError):
+    """This system cannot lock a process in, so that no answer may be run on it."""
 
 
 class Outcome(StrEnum):
-    """How an answer fared."""
+    """How an answer fared. Code is never UNREADABLE or INVALID; those are for answers of other forms."""
 
     PASSED = "passed"
     WRONG = "wrong"
     RAISED = "raised"
     TIMEOUT = "timeout"
     NO_CODE = "no_code"
+    UNREADABLE = "unreadable"
+    INVALID = "invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +65,43 @@ def extract_code(text: str) -> str | None:
 
 
 def judge(text: str, made: Task, *, timeout: float = TIMEOUT_SECONDS) -> Verdict:
-    """Run the answer's code on every case, for at most `timeout` seconds. Never raises for a bad answer."""
+    """`judge_code` for a task of the grammar."""
+    return judge_code(text, made.function, made.cases, timeout=timeout)
+
+
+def judge_code(text: str, function: str, cases: Sequence[Case], *, timeout: float = TIMEOUT_SECONDS) -> Verdict:
+    """Run the answer's code on every case, for at most `timeout` seconds. Never raises for a bad answer.
+
+    Raises JailUnavailable where code cannot be locked in.
+    """
     code = extract_code(text)
     if code is None:
         return Verdict(Outcome.NO_CODE, "the answer has no closed fenced block")
-    job = {"code": code, "function": made.function, "arguments": [case.argument for case in made.cases]}
-    output = _run(json.dumps(job).encode(), timeout)
+    calls = [{"arguments": case.arguments, "names": case.names} for case in cases]
+    job = json.dumps({"code": code, "function": function, "calls": calls}).encode()
+    _require_jail()
+    output = _run(job, timeout)
     if output is None:
         return Verdict(Outcome.TIMEOUT, f"no result within {timeout:g} seconds")
-    return _compare(output, [repr(case.expected) for case in made.cases])
+    return _compare(output, [repr(case.expected) for case in cases])
+
+
+@cache
+def _require_jail() -> None:
+    """Asked once, with code of our own, because an answer could imitate any status. Raises JailUnavailable."""
+    job = {"code": "", "function": "", "calls": []}
+    child = subprocess.run(
+        [sys.executable, "-I", "-S", str(JAIL)], input=json.dumps(job).encode(), capture_output=True, env={}, check=False
+    )
+    if child.returncode == NO_JAIL:
+        raise JailUnavailable("answers are run only where the kernel can lock a process in: use Linux with seccomp")
 
 
 def _run(job: bytes, timeout: float) -> bytes | None:
     """What the child wrote, or None when it ran out of time. Its whole session is killed at the end."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", CHILD],
+            [sys.executable, "-I", "-S", str(JAIL)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.DEVNULL,
@@ -105,11 +116,11 @@ def _run(job: bytes, timeout: float) -> bytes | None:
         finally:
             _end(child)
         output.seek(0)
-        return output.read()
+        return output.read(REPORT_BYTES)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Leave no process of the session behind, also none that the answer forked."""
+    """Leave no process of the session behind."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
@@ -117,14 +128,24 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _compare(output: bytes, expected: Sequence[str]) -> Verdict:
     """The output is the child's and may be anything: all but a well-formed report counts as raised."""
-    try:
-        report = json.loads(output)
-        results, raised = list(report["results"]), str(report["raised"])
-    except (ValueError, KeyError, TypeError):
+    report = _report(output)
+    if report is None:
         return Verdict(Outcome.RAISED, "the process ended without a report")
+    results, raised = report
     for place, wanted in enumerate(expected):
         if place >= len(results):
-            return Verdict(Outcome.RAISED, f"case {place}: {raised or 'no result'}")
+            return Verdict(Outcome.RAISED, f"case {place}: {raised or 'no result'}"[:500])
         if results[place] != wanted:
-            return Verdict(Outcome.WRONG, f"case {place}: got {results[place]}, expected {wanted}")
+            return Verdict(Outcome.WRONG, f"case {place}: got {results[place]!s:.200}, expected {wanted}")
     return Verdict(Outcome.PASSED)
+
+
+def _report(output: bytes) -> tuple[list[Any], str] | None:
+    """Results and error of a well-formed report, or None."""
+    try:
+        report = json.loads(output)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(report, dict) or not isinstance(results := report.get("results"), list):
+        return None
+    return results, str(report.get("raised", ""))

@@ -1,9 +1,11 @@
 """A compositional grammar of small Python tasks with executable truth.
 
-Promise: `task(seed, split)` is a pure function of its arguments; the answer is a deterministic function of
-the prompt's meaning, in one code style; expected results come from composed callables, never from running the
-answer; a composition (family, filter, map, reduction) belongs to exactly one split, chosen by its SHA-256.
+Promise: `task(seed, split)` is a pure function of its arguments; the answer is a deterministic function of the prompt's
+meaning, in one code style; expected results come from composed callables, never from running the answer; a composition
+(family, filter, map, reduction) belongs to exactly one split, chosen by its SHA-256, and so does a function's name.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +13,15 @@ from enum import StrEnum
 from functools import cache
 from hashlib import sha256
 from random import Random
-from typing import Generic, NewType, TypeVar
+from typing import Any, Final, Generic, NewType, TypeVar
 
+from engine.train.cases import LISTS, integer_constant, integer_sample, text_constant, word_sample
 from engine.train.components import (
     NOUNS,
+    NUMBER_TABLES,
     NUMBERS,
     VERBS,
+    WORD_TABLES,
     WORDS,
     Constant,
     Family,
@@ -29,15 +34,10 @@ from engine.train.components import (
 T = TypeVar("T", int, str)
 Key = NewType("Key", tuple[str, str, str, str])
 
-HELD_OUT_PERCENT = 15
-CASES = 6
-LETTERS = "abcdeilmnorst"
-SAMPLE_WORDS = (
-    "level", "Noon", "apple", "Bread", "stone", "TREE", "noon", "a", "", "sand", "Ocean", "moss", "civic",
-    "lantern", "Bottle", "it", "radar", "silver", "note", "table", "dress", "ember", "cat", "ROAD",
-)  # fmt: skip
+HELD_OUT_PERCENT: Final = 15
+FENCE_START, FENCE_END = "```python\n", "\n```"
 
-SENTENCES = (
+SENTENCES: Final = (
     "Write a Python function named `{function}` that takes {kind} `{parameter}`. It {acts}.",
     "Write `{function}({parameter})` in Python. Given {kind}, {orders}.",
     "I need a Python function `{function}` with one parameter `{parameter}`, {kind}. It {acts}.",
@@ -56,10 +56,14 @@ class Split(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One hidden test: the single argument of the function and the result it must return."""
+    """One hidden test: the arguments of the function and the result it must return.
 
-    argument: list[int] | list[str]
+    With `names`, which are as many as the arguments, they are passed by name and otherwise by place.
+    """
+
+    arguments: tuple[object, ...]
     expected: object
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,29 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What one function is called, its parameters (the list first) and its constants, as they are written."""
+
+    function: str
+    parameters: tuple[str, ...]
+    kept: str
+    changed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject(Generic[T]):
+    """A family, and how its constants and arguments are drawn."""
+
+    family: Family[T]
+    constant: Callable[[Random, Constant], T]
+    sample: Callable[[Random, T], list[T]]
+
+
+@dataclass(frozen=True, slots=True)
 class Composition(Generic[T]):
     """One filter, map and reduction of a family, before names, constants and phrasing are chosen."""
 
-    family: Family[T]
+    subject: Subject[T]
     keep: Filter[T]
     change: Map[T]
     fold: Reduction[T]
@@ -85,150 +108,135 @@ class Composition(Generic[T]):
     @property
     def key(self) -> Key:
         """The identity that decides the split."""
-        return Key((self.family.name, self.keep.name, self.change.name, self.fold.name))
+        return Key((self.subject.family.name, self.keep.name, self.change.name, self.fold.name))
+
+    @property
+    def sensible(self) -> bool:
+        """Whether the reduction can tell that the elements were mapped, if they were."""
+        return self.fold.mapped is Mapped.SEES or not self.change.clauses
+
+    def constants(self, random: Random) -> tuple[T, T]:
+        """One constant for the filter and one for the map."""
+        constant = self.subject.constant
+        return constant(random, self.keep.constant), constant(random, self.change.constant)
+
+    def clauses(self, random: Random, names: Names) -> list[str]:
+        """The order in English, one clause a component, each in one of its phrasings."""
+        clauses: list[str] = []
+        if self.keep.clauses:
+            clauses.append(random.choice(self.keep.clauses).replace("{k}", names.kept))
+        if self.change.clauses:
+            clauses.append(random.choice(self.change.clauses).replace("{k}", names.changed))
+        return [*clauses, random.choice(self.fold.clauses)]
+
+    def code(self, names: Names) -> str:
+        """The function in the one style of this grammar."""
+        family, first = self.subject.family, names.parameters[0]
+        what = self.change.title.replace("{k}", names.changed).replace("{}", self.keep.title.replace("{k}", names.kept))
+        step = self.fold.step.replace("{}", self.change.code.replace("{k}", names.changed))
+        lines: list[str] = [
+            f"def {names.function}({', '.join(names.parameters)}):",
+            f'    """Return {self.fold.title.replace("{}", what)}."""',
+            f"    result = {self.fold.start}",
+            f"    for {family.item} in {first}:",
+        ]
+        if self.keep.code:
+            lines += [f"        if {self.keep.code.replace('{k}', names.kept)}:", f"            {step}"]
+        else:
+            lines.append(f"        {step}")
+        return "\n".join([*lines, f"    return {self.fold.finish}"])
+
+    def samples(self, random: Random, kept: T, changed: T) -> list[tuple[list[T], object]]:
+        """Hidden arguments and what must come of them, the empty list first."""
+        arguments: list[list[T]] = [[]]
+        arguments += [self.subject.sample(random, kept) for _ in range(LISTS - 1)]
+        return [(argument, self.result(argument, kept, changed)) for argument in arguments]
+
+    def result(self, argument: Sequence[T], kept: T, changed: T) -> object:
+        """What the composed callables make of a list."""
+        passed = [self.change.apply(item, changed) for item in argument if self.keep.test(item, kept)]
+        return self.fold.apply(passed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """The names and constants of one task, as they are written in prompt and answer."""
-
-    function: str
-    parameter: str
-    kept: str
-    changed: str
+NUMBER_SUBJECT: Final = Subject(NUMBERS, integer_constant, integer_sample)
+WORD_SUBJECT: Final = Subject(WORDS, text_constant, word_sample)
+TABLE_SUBJECTS: Final[tuple[Subject[Any], ...]] = (
+    Subject(NUMBER_TABLES, integer_constant, integer_sample),
+    Subject(WORD_TABLES, text_constant, word_sample),
+)
 
 
-def split_of(key: Key) -> Split:
-    """The only split in which the composition occurs; stable across machines and versions."""
+def split_of(key: tuple[str, ...]) -> Split:
+    """The only split in which whatever has this identity occurs; stable across machines and versions."""
     percent = int.from_bytes(sha256("/".join(key).encode()).digest()[:8], "big") % 100
     return Split.HELD_OUT if percent < HELD_OUT_PERCENT else Split.TRAIN
 
 
 def task(seed: int, split: Split) -> Task:
-    """The task of this seed; every integer is a valid seed."""
+    """The task of this seed over one list of numbers or strings; every integer is a valid seed."""
     random = Random(f"{split}:{seed}")
-    numbers, words = _numbers(split), _words(split)
-    index = random.randrange(len(numbers) + len(words))
-    if index < len(numbers):
-        return _task(random, numbers[index], _integer_constant, _integer_sample)
-    return _task(random, words[index - len(numbers)], _text_constant, _word_sample)
+    parts = random.choice(plain_compositions(split))
+    function = function_name(random, split)
+    parameter = random.choice(parts.subject.family.parameters)
+    kept, changed = parts.constants(random)
+    names = Names(function, (parameter,), str(kept), str(changed))
+    prompt = request(random, parts, names, SENTENCES)
+    cases = tuple(Case((argument,), expected) for argument, expected in parts.samples(random, kept, changed))
+    return Task(prompt, fenced(parts.code(names)), function, parts.key, cases)
 
 
 def compositions(split: Split) -> tuple[Key, ...]:
-    """Every composition of the split, in the grammar's order."""
-    return tuple(c.key for c in _numbers(split)) + tuple(c.key for c in _words(split))
+    """Every composition of the split from which `task` draws, in the grammar's order."""
+    return tuple(parts.key for parts in plain_compositions(split))
 
 
 @cache
-def _numbers(split: Split) -> tuple[Composition[int], ...]:
-    return tuple(_compositions(NUMBERS, split))
+def plain_compositions(split: Split) -> tuple[Composition[Any], ...]:
+    """Those of one list that give a number, a string or a list."""
+    return (*compositions_of(NUMBER_SUBJECT, split), *compositions_of(WORD_SUBJECT, split))
 
 
 @cache
-def _words(split: Split) -> tuple[Composition[str], ...]:
-    return tuple(_compositions(WORDS, split))
+def compositions_of(subject: Subject[T], split: Split) -> tuple[Composition[T], ...]:
+    """The sensible compositions of one subject that belong to the split."""
+    family = subject.family
+    made = (
+        Composition(subject, keep, change, fold)
+        for keep in family.filters
+        for change in family.maps
+        for fold in family.reductions
+    )
+    return tuple(parts for parts in made if parts.sensible and split_of(parts.key) is split)
 
 
-def _compositions(family: Family[T], split: Split) -> list[Composition[T]]:
-    found = []
-    for keep in family.filters:
-        for change in family.maps:
-            for fold in family.reductions:
-                blind = fold.mapped is Mapped.BLIND and change.clauses
-                composition = Composition(family, keep, change, fold)
-                if not blind and split_of(composition.key) is split:
-                    found.append(composition)
-    return found
+def function_name(random: Random, split: Split) -> str:
+    """A verb and a noun whose pair belongs to the split."""
+    return random.choice(_function_names(split))
 
 
-def _task(
-    random: Random,
-    parts: Composition[T],
-    constant: Callable[[Random, Constant], T],
-    sample: Callable[[Random, T], list[T]],
-) -> Task:
-    function = f"{random.choice(VERBS)}_{random.choice(NOUNS)}"
-    parameter = random.choice(parts.family.parameters)
-    kept, changed = constant(random, parts.keep.constant), constant(random, parts.change.constant)
-    chosen = _Choice(function, parameter, str(kept), str(changed))
-    prompt, answer = _prompt(random, parts, chosen), _answer(parts, chosen)
-    return Task(prompt, answer, function, parts.key, _cases(random, parts, kept, changed, sample))
+@cache
+def _function_names(split: Split) -> tuple[str, ...]:
+    return tuple(f"{verb}_{noun}" for verb in VERBS for noun in NOUNS if split_of(("function", verb, noun)) is split)
 
 
-def _prompt(random: Random, parts: Composition[T], chosen: _Choice) -> str:
-    clauses = []
-    if parts.keep.clauses:
-        clauses.append(random.choice(parts.keep.clauses).replace("{k}", chosen.kept))
-    if parts.change.clauses:
-        clauses.append(random.choice(parts.change.clauses).replace("{k}", chosen.changed))
-    clauses.append(random.choice(parts.fold.clauses))
+def request(random: Random, parts: Composition[T], names: Names, sentences: Sequence[str], **more: str) -> str:
+    """The whole request in one of the given sentences; `more` fills what they ask for beyond this grammar's own."""
+    clauses = parts.clauses(random, names)
     third: list[str] = [_third_person(clause) for clause in clauses]
-    return random.choice(SENTENCES).format(
-        function=chosen.function,
-        parameter=chosen.parameter,
-        kind=parts.family.kind,
+    return random.choice(sentences).format(
+        function=names.function,
+        parameter=names.parameters[0],
+        kind=parts.subject.family.kind,
         orders=_sentence(clauses),
         acts=_sentence(third),
-        takes=_sentence([f"takes {parts.family.kind}", *third]),
+        takes=_sentence([f"takes {parts.subject.family.kind}", *third]),
+        **more,
     )
 
 
-def _answer(parts: Composition[T], chosen: _Choice) -> str:
-    kept = parts.keep.title.replace("{k}", chosen.kept)
-    what = parts.change.title.replace("{k}", chosen.changed).replace("{}", kept)
-    step = parts.fold.step.replace("{}", parts.change.code.replace("{k}", chosen.changed))
-    lines = [
-        f"def {chosen.function}({chosen.parameter}):",
-        f'    """Return {parts.fold.title.replace("{}", what)}."""',
-        f"    result = {parts.fold.start}",
-        f"    for {parts.family.item} in {chosen.parameter}:",
-    ]
-    if parts.keep.code:
-        lines += [f"        if {parts.keep.code.replace('{k}', chosen.kept)}:", f"            {step}"]
-    else:
-        lines.append(f"        {step}")
-    lines.append(f"    return {parts.fold.finish}")
-    return "```python\n" + "\n".join(lines) + "\n```"
-
-
-def _cases(
-    random: Random, parts: Composition[T], kept: T, changed: T, sample: Callable[[Random, T], list[T]]
-) -> tuple[Case, ...]:
-    arguments: list[list[T]] = [[]]
-    arguments += [sample(random, kept) for _ in range(CASES - 1)]
-    cases = []
-    for argument in arguments:
-        passed = [parts.change.apply(item, changed) for item in argument if parts.keep.test(item, kept)]
-        cases.append(Case(argument, parts.fold.apply(passed)))
-    return tuple(cases)
-
-
-def _integer_constant(random: Random, constant: Constant) -> int:
-    return random.randint(2, 20) if constant is Constant.NUMBER else 0
-
-
-def _text_constant(random: Random, constant: Constant) -> str:
-    if constant is Constant.LENGTH:
-        return str(random.randint(2, 9))
-    return random.choice(LETTERS) if constant is Constant.LETTER else ""
-
-
-def _integer_sample(random: Random, constant: int) -> list[int]:
-    """Six integers; the filter's constant and a multiple of it are always among them, to test borders."""
-    drawn = [constant, constant * random.randint(-3, 3)] + [random.randint(-25, 25) for _ in range(4)]
-    random.shuffle(drawn)
-    return drawn
-
-
-def _word_sample(random: Random, constant: str) -> list[str]:
-    """Six words; where the filter's constant is a letter, two of them wear it at an end."""
-    drawn = random.choices(SAMPLE_WORDS, k=6)
-    if constant.isdigit():
-        drawn[0], drawn[1] = "x" * int(constant), "y" * (int(constant) + 1)
-    elif constant:
-        drawn[0], drawn[1] = constant + drawn[0], drawn[1] + constant
-    random.shuffle(drawn)
-    return drawn
+def fenced(code: str) -> str:
+    """Code as an answer gives it."""
+    return f"{FENCE_START}{code}{FENCE_END}"
 
 
 def _sentence(clauses: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The tiny checkpoint's vocabulary: a byte-level BPE of 1024 ids trained on the task grammar.
+"""The tiny checkpoint's vocabulary: a byte-level BPE of 1024 ids trained on the whole corpus.
 
 Promise: ids 0-127 are reserved like the family's, 128-383 are the 256 bytes, the rest are merges; the same
 corpus gives the same files. The folder can be read by `engine.tokenizer.Tokenizer` and by
@@ -8,13 +8,16 @@ corpus gives the same files. The folder can be read by `engine.tokenizer.Tokeniz
 import json
 import os
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from engine.config import CheckpointError
-from engine.train.grammar import Split, task
+from engine.train.corpus import WHOLE, drawn
+from engine.train.grammar import Split
+from engine.train.tasks import chat
 
 SIZE: Final = 1024
 RESERVED: Final = 128
@@ -24,24 +27,10 @@ NAMED: Final = {
     12: "<think>", 13: "</think>", 14: "<tool_call>", 15: "</tool_call>", 16: "<tool_response>",
     17: "</tool_response>",
 }  # fmt: skip
-# A line break keeps its indent, digits stand alone, and words keep one leading space or underscore.
-PIECES: Final = r"\n+ *|[ _]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+# A line break keeps its indent or its tag, digits stand alone, and words keep one leading space or underscore.
+PIECES: Final = r"\n?</?[a-z_]+>|\n+ *|[ _]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
 
-CHAT_TEMPLATE: Final = """\
-{%- if not messages or messages[0].role != 'system' -%}
-{{- '<|im_start|>system\\n<|im_end|>\\n' -}}
-{%- endif -%}
-{%- for message in messages -%}
-{%- if message.role == 'assistant' -%}
-{{- '<|im_start|>assistant\\n<think></think>' + message.content.split('</think>')[-1] + '<|im_end|>\\n' -}}
-{%- else -%}
-{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
-{%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{- '<|im_start|>assistant\\n<think></think>' -}}
-{%- endif -%}
-"""
+CHAT_TEMPLATE: Final = Path(chat.__file__).with_name("chat_template.jinja")
 
 
 def reserved() -> list[str]:
@@ -49,8 +38,8 @@ def reserved() -> list[str]:
     return [NAMED.get(rank, f"<SPECIAL_{rank}>") for rank in range(RESERVED)]
 
 
-def train(tasks: int) -> Tokenizer:
-    """Train on the first `tasks` training tasks. Raises CheckpointError when they give less than 1024 ids."""
+def train(tasks: int, size: int = SIZE) -> Tokenizer:
+    """Train on the first `tasks` training examples. Raises CheckpointError when they give fewer than `size` ids."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -61,20 +50,20 @@ def train(tasks: int) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=SIZE,
+        vocab_size=size,
         special_tokens=reserved(),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_texts(tasks), trainer)
-    if tokenizer.get_vocab_size() != SIZE:
+    if tokenizer.get_vocab_size() != size:
         raise CheckpointError(f"{tasks} tasks give only {tokenizer.get_vocab_size()} ids: train on more tasks")
     return tokenizer
 
 
-def build(folder: Path, tasks: int = TASKS) -> None:
+def build(folder: Path, tasks: int = TASKS, size: int = SIZE) -> None:
     """Train and write in one go. Raises CheckpointError like `train`."""
-    write(train(tasks), folder)
+    write(train(tasks, size), folder)
 
 
 def write(tokenizer: Tokenizer, folder: Path) -> None:
@@ -93,11 +82,14 @@ def write(tokenizer: Tokenizer, folder: Path) -> None:
     }
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    (folder / "chat_template.jinja").write_bytes(CHAT_TEMPLATE.read_bytes())
 
 
 def _texts(tasks: int) -> Iterator[str]:
+    """What lies between the marks of whole conversations."""
     for seed in range(tasks):
-        made = task(seed, Split.TRAIN)
-        yield f"system\nuser\n{made.prompt}"
-        yield f"assistant\n{made.answer}"
+        made = drawn(seed, Split.TRAIN, WHOLE)
+        pieces = (*chat.prompt(made.chat), *chat.spoken(made.answer))
+        for marks, group in groupby(pieces, lambda piece: isinstance(piece, chat.Mark)):
+            if not marks:
+                yield "".join(group)

@@ -14,7 +14,9 @@ from gateway.cli.audit import audit
 from gateway.cli.audit_replay import replay
 from gateway.cli.bench import bench
 from gateway.cli.demo import demo
+from gateway.cli.eval import evaluate
 from gateway.cli.policy import policy
+from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
 from gateway.postgres_place import PostgresError
@@ -34,7 +36,7 @@ def palimpsest() -> None:
 
 
 audit.add_command(replay)
-for command in (serve, demo, tenants, keys, audit, policy, bench, train):
+for command in (serve, demo, tenants, keys, audit, policy, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 
 

@@ -1,0 +1,49 @@
+"""Laws of the vocabulary: the family's layout, and a corpus that it says in few tokens."""
+
+from __future__ import annotations
+
+import json
+from statistics import mean
+
+import pytest
+
+from engine.config import CheckpointError
+from engine.tokenizer import Tokenizer
+from engine.train import vocabulary
+from engine.train.corpus import Mixture, example
+from engine.train.grammar import Split
+from engine.train.tasks import Kind
+from tests.engine.train.made import tokenizer
+
+AIM = {Kind.FUNCTION: 175, Kind.TOOL: 290, Kind.TURNS: 330, Kind.EDIT: 205, Kind.JSON: 185}
+"""Tokens of a short example on average; measured 156, 239, 289, 181 and 167 with the shipped number of tasks."""
+
+
+@pytest.mark.parametrize("kind", tuple(Kind))
+def test_an_example_takes_few_tokens(kind: Kind) -> None:
+    """The vocabulary knows the words of every kind, in the exam as in training."""
+    for split in Split:
+        ready = [example(seed, split, tokenizer(), Mixture(((kind, 1),))) for seed in range(150)]
+        assert mean(len(each.ids) for each in ready) < AIM[kind]
+
+
+@pytest.mark.parametrize("size", [1024, 1536, 2048])
+def test_any_size_has_the_familys_layout(size: int) -> None:
+    """Reserved strings come first, then the bytes, then merges, up to exactly the wanted size."""
+    made = Tokenizer(json.loads(vocabulary.train(1500, size).to_str()))
+    assert made.size == size and made.special == frozenset(range(128))
+    assert [made.id_of(text) for text in vocabulary.reserved()] == list(range(128))
+    assert sorted(made.decode_bytes([rank]) for rank in range(128, 384)) == [bytes([byte]) for byte in range(256)]
+
+
+def test_tags_are_one_token_and_digits_stand_alone() -> None:
+    """What the form repeats is cheap, and numbers are copied digit by digit."""
+    for tag in ("</name>", "\n<parameter>", "\n</parameter>", "\n</function>"):
+        assert len(tokenizer().encode(f"x{tag}x")) == 3
+    assert len(tokenizer().encode("90210")) == 5
+
+
+def test_too_few_tasks_are_an_error() -> None:
+    """A vocabulary that would come out smaller than asked for is refused."""
+    with pytest.raises(CheckpointError, match="train on more"):
+        vocabulary.train(3)
