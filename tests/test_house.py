@@ -46,6 +46,7 @@ STATEMENT = re.compile(
 )
 SPEAKS_SQL = ("audit/store.py", "migrations/")
 BARRED_CALLS = {"eval", "exec", "torch.load", "os.system", "__import__"}
+JAIL = "engine/train/jail.py"  # runs a model's answers, behind a lock of the kernel's
 BARRED_IMPORTS = {"pickle", "marshal", "shelve", "dill", "joblib"}
 BARRED_WORDS = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
 
@@ -137,7 +138,8 @@ def test_product_code_holds_nothing_that_betrays_it(path: Path) -> None:
     module = tree(path)
     nodes = list(ast.walk(module))
     assert [node.lineno for node in nodes if isinstance(node, ast.Assert)] == []
-    assert {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)} & BARRED_CALLS == set()
+    barred = BARRED_CALLS - {"exec"} if name(path) == JAIL else BARRED_CALLS
+    assert {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)} & barred == set()
     assert set(imported(module)) & BARRED_IMPORTS == set()
     assert BARRED_WORDS.findall(path.read_text(encoding="utf-8")) == []
 
