@@ -165,13 +165,35 @@ def _pack_uuid(value: UUID) -> Value:
     return value.bytes
 
 
+def text(most: int) -> Form:
+    """Text of 1 to `most` bytes of UTF-8 without NUL and without spaces around it."""
+
+    def holds(value: str) -> bool:
+        try:
+            return 0 < len(value.encode()) <= most and "\0" not in value and value == value.strip()
+        except UnicodeEncodeError:
+            return False
+
+    return _checked(TEXT, f"trimmed text of 1 to {most} bytes", holds)
+
+
+def octets(count: int) -> Form:
+    """A byte string of exactly `count` bytes."""
+    return _checked(BYTES, f"{count} bytes", lambda value: len(value) == count)
+
+
+def one_of(*words: str) -> Form:
+    """One of a closed set of words."""
+    return _checked(TEXT, f"one of {', '.join(words)}", lambda value: value in words)
+
+
 TEXT = _exact(str, "text")
 BYTES = _exact(bytes, "bytes")
 BOOL = _exact(bool, "true or false")
 INT = _exact(int, "an integer")
 FLOAT = _exact(float, "a float")
 UINT = _checked(INT, "an integer from 0 below 2^64", lambda value: 0 <= value < 1 << 64)
-DIGEST = _checked(BYTES, "32 bytes", lambda value: len(value) == 32)
+DIGEST = octets(32)
 UUID16 = Form("an id of 16 bytes", _pack_uuid, _unpack_uuid)
 TEXTS = sequence(TEXT)
 IDS = Form("token ids", Typed.of_ids, _unpack_ids)

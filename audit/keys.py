@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,8 +81,19 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+_GONE = ".gone"
+
+
+def _overwrite(path: Path) -> None:
+    """Zeros over the old bytes, in place; what the disk keeps beneath a file system is beyond us."""
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 class KeyStore:
-    """Month keys under `<folder>/months/<key id>.json`; made on first use, destroyed by deleting the file."""
+    """Month keys under `<folder>/months/<key id>.json`; made on first use, gone for every process once destroyed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "months"
@@ -96,19 +107,50 @@ class KeyStore:
         """
         check_tenant(tenant)
         name = (tenant, subject, datetime.fromtimestamp(ts / 1_000_000, UTC).strftime("%Y-%m"))
-        if name not in self._names:
+        key = self._names.get(name)
+        if key is None or self._is_destroyed(key):
             with locked(self._folder):
                 self._scan()
-                if name not in self._names:
-                    self._names[name] = self._create(name)
-        return self._names[name]
+                key = self._names.get(name) or self._create(name)
+                self._names[name] = key
+        return key
 
     def find(self, key_id: str) -> MonthKey:
         """The key that sealed a record, read afresh; raises KeyUnavailable when it was destroyed."""
-        path = self._folder / f"{quote(key_id, safe='')}.json"
+        path = self._path(key_id)
         if not path.is_file():
             raise KeyUnavailable(f"month key {key_id} is not here: destroyed, or the folder is another log's")
         return self._read(path)[1]
+
+    def keys_of(self, tenant: str, subject: str) -> tuple[str, ...]:
+        """The ids of every month key of one subject that is here, ascending."""
+        with locked(self._folder):
+            self._scan()
+        return tuple(sorted(key.key_id for name, key in self._names.items() if name[:2] == (tenant, subject)))
+
+    def destroy(self, key_ids: Iterable[str]) -> int:
+        """Destroy month keys for good and return how many were here; repeats harmlessly, also after a crash half way.
+
+        A file leaves its name first, durably, and is then overwritten and removed: a crash leaves a key that is whole
+        and in use, or one that nobody finds and that the next call removes.
+        """
+        with locked(self._folder):
+            here = [path for path in map(self._path, key_ids) if path.is_file()]
+            for path in here:
+                path.rename(path.with_suffix(_GONE))
+            sync_folder(self._folder)
+            for path in self._folder.glob(f"*{_GONE}"):
+                _overwrite(path)
+                path.unlink()
+            sync_folder(self._folder)
+        return len(here)
+
+    def _path(self, key_id: str) -> Path:
+        return self._folder / f"{quote(key_id, safe='')}.json"
+
+    def _is_destroyed(self, key: MonthKey) -> bool:
+        """Whether another process erased a key that we still hold; a folder that is away has erased nothing."""
+        return not self._path(key.key_id).exists() and self._folder.is_dir()
 
     def _scan(self) -> None:
         self._names = dict(self._read(path) for path in sorted(self._folder.glob("*.json")))
@@ -128,7 +170,7 @@ class KeyStore:
         tenant, subject, month = name
         key = MonthKey(f"{month}-{secrets.token_hex(8)}", MonthSecret(secrets.token_bytes(32)))
         stored = {"tenant": tenant, "subject": subject, "month": month, "secret": _text(key.secret)}
-        write_durably(self._folder / f"{key.key_id}.json", json.dumps(stored, sort_keys=True).encode())
+        write_durably(self._path(key.key_id), json.dumps(stored, sort_keys=True).encode())
         return key
 
 

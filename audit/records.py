@@ -1,4 +1,4 @@
-"""The bodies of records, one frozen dataclass per kind, with the integer keys they have on the wire.
+"""The bodies of records, one frozen dataclass per kind, with the integer keys they have on the wire; acts are in acts.py.
 
 Kinds, keys and meanings are append-only: a number is never reused and a field never changes its form under
 one schema version. Floats in planes are exact float32 values; token ids fit 32 bits. `audit/FORMAT.md` is the
@@ -13,6 +13,20 @@ from typing import TypeAlias
 from uuid import UUID
 
 from audit import cbor, forms
+from audit.acts import (
+    Access,
+    Act,
+    Erasure,
+    ErasureRefused,
+    Export,
+    HoldPlaced,
+    HoldReleased,
+    KeyChange,
+    PolicyChange,
+    RetentionRule,
+    Retirement,
+    SchemaChange,
+)
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import BITS, BOOL, BYTES, DIGEST, FLOAT, FLOATS, IDS, TEXT, TEXTS, UINT, UUID16, at
 
@@ -34,6 +48,17 @@ class Kind(IntEnum):
     REQUEST_CLOSE = 10
     REQUEST_ABANDONED = 11
     ALTERNATIVES = 12
+    POLICY_CHANGE = 40
+    KEY_CHANGE = 41
+    ERASURE = 42
+    HOLD_PLACED = 43
+    HOLD_RELEASED = 44
+    RETENTION_RULE = 45
+    RETIREMENT = 46
+    ACCESS = 47
+    EXPORT = 48
+    SCHEMA_CHANGE = 49
+    ERASURE_REFUSED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +318,7 @@ class Alternatives:
 
 Body: TypeAlias = (
     RequestOpen | PromptBody | PolicyDecision | BlockTrace | SpecRounds | DecodeRun
-    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives
+    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives | Act
 )  # fmt: skip
 
 BODIES: dict[Kind, type[Body]] = {
@@ -301,6 +326,10 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.BLOCK: BlockTrace, Kind.SPEC_ROUNDS: SpecRounds, Kind.DECODE_RUN: DecodeRun, Kind.GATE: GateVerdict,
     Kind.ENGINE_NOTE: EngineNote, Kind.DELIVERY: Delivery, Kind.REQUEST_CLOSE: RequestClose,
     Kind.REQUEST_ABANDONED: RequestAbandoned, Kind.ALTERNATIVES: Alternatives,
+    Kind.POLICY_CHANGE: PolicyChange, Kind.KEY_CHANGE: KeyChange, Kind.ERASURE: Erasure,
+    Kind.HOLD_PLACED: HoldPlaced, Kind.HOLD_RELEASED: HoldReleased, Kind.RETENTION_RULE: RetentionRule,
+    Kind.RETIREMENT: Retirement, Kind.ACCESS: Access, Kind.EXPORT: Export, Kind.SCHEMA_CHANGE: SchemaChange,
+    Kind.ERASURE_REFUSED: ErasureRefused,
 }  # fmt: skip
 _KINDS = {body: kind for kind, body in BODIES.items()}
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from audit.acts import KEEPER, Act
+from audit.errors import InvalidRecord
 from audit.header import Header, uuid7
 from audit.keys import KeyStore
 from audit.ledger import SealedRecord, body_digest
@@ -14,7 +16,7 @@ from audit.sealing import request_key, seal
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record as its author knows it. Its body key belongs to `subject`, by default the actor."""
+    """One record as its author knows it. Its body key belongs to `subject`, by default the actor; an act's to the keeper."""
 
     tenant: str
     request: UUID | None
@@ -35,8 +37,7 @@ class Sealer:
         """Seal one entry; raises InvalidRecord, or KeyUnavailable when the keys folder cannot be trusted."""
         now = time.time_ns() // 1000
         record = uuid7(now)
-        subject = entry.actor if entry.subject is None else entry.subject
-        month = self._store.month_key(entry.tenant, subject, now)
+        month = self._store.month_key(entry.tenant, _subject(entry), now)
         key = request_key(month.secret, record if entry.request is None else entry.request)
         sealed = seal(key, entry.tenant, record, encode_body(entry.body))
         header = Header(
@@ -54,3 +55,13 @@ class Sealer:
             body_sha256=body_digest(sealed),
         )
         return SealedRecord(header, sealed)
+
+
+def _subject(entry: Entry) -> str:
+    """Whose key seals it: acts must stay readable after any erasure, and nothing else may."""
+    if isinstance(entry.body, Act):
+        return KEEPER
+    subject = entry.actor if entry.subject is None else entry.subject
+    if subject == KEEPER:
+        raise InvalidRecord(f"subject {KEEPER!r} is kept for administrative acts: name another")
+    return subject

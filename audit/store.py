@@ -3,7 +3,7 @@
 An append is durable when it returns and is known by its batch id, so it may be repeated after any doubt.
 Errors fall in three kinds: HeadMoved (number again and retry), LogInterrupted (connect again and retry the same
 batch) and LogRefused (a retry cannot help). SQLSTATEs of our own: PA001 head moved, PA002 arguments, PA003 hash,
-PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint.
+PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint, PA008 retirement.
 """
 
 from collections.abc import Iterator, Sequence
@@ -130,6 +130,24 @@ class AppendConnection:
         except psycopg.Error as error:
             _raise(error)
 
+    async def retire(self, tenant: str, record_seq: int, first_seq: int, last_seq: int) -> int:
+        """Remove the bodies that the retirement at `record_seq` names, durably; how many there were, 0 when it is done already.
+
+        The database asks for that record and for the absence of holds itself; LogRefused says what it misses.
+        """
+        return await self._ask(_RETIRE, (tenant, record_seq, first_seq, last_seq))
+
+    async def tend_partitions(self) -> int:
+        """Make the partitions of the months ahead and drop empty ones of the past; for a start and for every day."""
+        return await self._ask(_TEND, ())
+
+    async def _ask(self, statement: str, values: tuple[object, ...]) -> int:
+        try:
+            row = await (await self._connection.execute(statement, values)).fetchone()
+        except psycopg.Error as error:
+            _raise(error)
+        return int(row[0]) if row is not None else 0
+
     @property
     def usable(self) -> bool:
         """Whether the connection is idle and, as far as known, alive."""
@@ -186,6 +204,20 @@ class Reader:
         """Every signed note, smallest tree first."""
         for (note,) in self._stream(_CHECKPOINTS, (self._tenant,)):
             yield note
+
+    def acts(self) -> Iterator[StoredRecord]:
+        """The administrative acts (kinds from 40 on) in order."""
+        for raw, data in self._stream(_ACTS, (self._tenant,)):
+            yield StoredRecord(raw, data)
+
+    def last_before(self, ts: int) -> int | None:
+        """The seq of the newest record before a time in microseconds, None if there is none."""
+        row = self._connection.execute(_LAST_BEFORE, (self._tenant, ts)).fetchone()
+        return None if row is None else row[0]
+
+    def retired(self) -> frozenset[int]:
+        """The seqs of the retirements that have been carried out."""
+        return frozenset(row[0] for row in self._connection.execute(_RETIRED, (self._tenant,)))
 
     def unfinished(self) -> list[Unfinished]:
         """Requests with an open record (kind 1) and no close or abandonment (kinds 10 and 11)."""
@@ -275,6 +307,8 @@ SELECT first_seq, n, next_seq, last_ts FROM audit.append(
     %s, %s::bigint, %s, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')
 """
 _RECORD_CHECKPOINT = "SELECT audit.record_checkpoint(%s, %s::bigint, %b, %s)"
+_RETIRE = "SELECT audit.retire(%s, %s::bigint, %s::bigint, %s::bigint)"
+_TEND = "SELECT audit.tend_partitions()"
 _SET_TENANT = "SELECT set_config('gov.tenant', %s, true)"
 _LEAVES = "SELECT seq, ts, leaf FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
 _HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
@@ -293,6 +327,12 @@ WHERE n.nspname = 'audit' AND c.relkind = 'r'
 """
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
+_ACTS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.kind >= 40 ORDER BY h.seq
+"""
+_LAST_BEFORE = "SELECT max(seq) FROM audit.header WHERE tenant = %s AND ts < %s"
+_RETIRED = "SELECT record_seq FROM audit.retired WHERE tenant = %s"
 _UNFINISHED = """
 SELECT o.request, (SELECT max(l.seq) FROM audit.header l WHERE l.tenant = o.tenant AND l.request = o.request)
 FROM audit.header o

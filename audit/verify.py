@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 from audit import bundle, note
+from audit.absences import Absences
 from audit.bundle import Json, Manifest, Measured
 from audit.errors import MalformedData, NoteInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_header, leaf_hash
@@ -22,6 +23,7 @@ from audit.merkle import CompactRange
 from audit.note import Checkpoint, VerifierKey
 from audit.records import SCHEMA, Body, Kind, decode_body
 from audit.sealing import RequestKey, unseal
+from audit.standing import Standing
 from audit.stories import Ending, Stories
 
 MAX_FINDINGS = 50
@@ -123,7 +125,7 @@ class _Verification:
     def __init__(self, folder: Path, keys: list[VerifierKey], report: Report) -> None:
         self._folder, self._vkeys, self._report = folder, keys, report
         self._manifest = Manifest("", "", 0, {})
-        self._stories = Stories()
+        self._stories, self._standing, self._absences = Stories(), Standing(), Absences()
         self._disclosed: dict[tuple[str, str], RequestKey | None] = {}
         self._roots: dict[int, bytes] = {}
         self._last_ts = 0
@@ -216,14 +218,14 @@ class _Verification:
         self._last_ts = max(self._last_ts, header.ts)
         body: Body | None = None
         if encoded is None:
-            found(Verdict.INCOMPLETE, "its body is missing")
+            self._absences.no_body(header)
         else:
             sealed = bundle.decode_bytes(encoded, MAX_SEALED_BYTES)
             if len(sealed) != header.body_length or hashlib.sha256(sealed).digest() != header.body_sha256:
                 found(Verdict.TAMPERED, "its body is not the one that the header commits to")
             else:
                 body = self._open(header, position, sealed)
-        for contradiction in self._stories.add(header, body):
+        for contradiction in (*self._stories.add(header, body), *self._standing.add(header, body)):
             found(Verdict.TAMPERED, contradiction)
 
     def _open(self, header: Header, position: int, sealed: bytes) -> Body | None:
@@ -232,10 +234,11 @@ class _Verification:
             self._undisclosed += 1
             return None
         key = self._disclosed[name]
+        if key is None:
+            self._absences.no_key(header)
+            return None
         place = (position, header.record, header.kind)
         try:
-            if key is None:
-                raise SealBroken("its key was asked for and no longer exists")
             plain = unseal(key, header.tenant, header.record, sealed)
             self._report.decrypted += 1
             if header.kind not in _KNOWN_KINDS or header.schema != SCHEMA:
@@ -279,6 +282,9 @@ class _Verification:
     def _conclude(self, held: list[Checkpoint]) -> None:
         report, stories = self._report, self._stories
         report.requests = {ending: stories.total(ending) for ending in Ending}
+        for absence in self._absences.explain(self._standing):
+            header, verdict = absence.header, Verdict.INCOMPLETE if absence.lawful else Verdict.TAMPERED
+            report.add(Finding(verdict, absence.message, header.seq, header.record, header.kind))
         if self._unknown:
             text = f"{self._unknown} records have a kind or schema that this verifier does not know"
             report.add(Finding(Verdict.INCOMPLETE, text))

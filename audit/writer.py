@@ -303,9 +303,9 @@ class _Stalled(LogUnavailable):
 
 async def _end(task: asyncio.Task[Any], connection: AppendConnection | None) -> None:
     task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()  # nobody waits for it any more
+    # Awaited, so that the task lets go of its error: whoever keeps ours would keep a half-open connection with it.
+    with suppress(asyncio.CancelledError, Exception):
+        await task
     if connection is not None:
         await connection.close()
 

@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from gateway import postgres
 from gateway.settings import DatabaseUrl, ExternalDatabase, Settings, SettingsError, sqlalchemy_url
+from migrations.catalog import require_intact
 from migrations.run import current_revision, newest_revision, upgrade
 
 
@@ -56,4 +57,5 @@ def _external(database: ExternalDatabase) -> Urls:
             f"the database is at schema {found}, this release needs {newest_revision()}: "
             "set PALIMPSEST_OWNER_URL once, so that the migrations can run"
         )
+    require_intact(database.app)
     return Urls(database.app, database.reader)

@@ -1,7 +1,8 @@
 """The wired house: every part that a request meets, made once per process, started and drained in order.
 
-Start: presence, log, engine, carrier, reconciler. Stop: no new requests, running generations to their end (or aborted and
-recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()` every record of this process is committed.
+Start: presence, log, unfinished acts, engine, carrier, reconciler, upkeep. Stop: no new requests, running generations to their
+end (or aborted and recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()` every record of this
+process is committed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from audit.errors import AuditError
 from audit.header import uuid7
 from audit.keys import KeyStore
 from audit.ledger import log_origin
+from audit.lifecycle import Lifecycle
 from audit.writer import Writer, WriterConfig
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
@@ -28,7 +30,7 @@ from gateway.admission import Bench
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
 from gateway.engine_thread import EngineThread
-from gateway.errors import EngineDown
+from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
 from gateway.presence import Presence
@@ -36,6 +38,7 @@ from gateway.reconcile import Reconciler
 from gateway.registry import Registry
 from gateway.seats import Seats
 from gateway.settings import Settings
+from gateway.upkeep import Upkeep
 
 DRAIN_SECONDS: Final = 20.0
 _log = structlog.get_logger(__name__)
@@ -57,10 +60,12 @@ class House:
         self.evidence = Evidence(urls.reader)
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
+        self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
+        self.upkeep = Upkeep(urls.app)
         self._presence = Presence(urls.app, self.instance)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
-        self._reconciling: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
 
     async def start(self) -> None:
@@ -68,18 +73,21 @@ class House:
         await asyncio.to_thread(self._presence.beat)
         tenants = await asyncio.to_thread(self.registry.tenants)
         await self.writer.start(tenants)
+        for tenant in tenants:
+            await self.lifecycle.finish(tenant)
         self.engine.start()
         self.carrier.start()
-        self._reconciling = asyncio.create_task(self.reconciler.run(tenants))
+        self._tasks = [asyncio.create_task(self.reconciler.run(tenants)), asyncio.create_task(self.upkeep.run())]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
     async def stop(self) -> None:
         """Drain and close; safe to call when the database is gone."""
         self._draining = True
         await self._finish_generations()
-        if self._reconciling is not None:
-            self._reconciling.cancel()
-            await asyncio.wait({self._reconciling})
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self.engine.stop()
         try:
             await self.writer.close()
@@ -91,9 +99,11 @@ class House:
         _log.info("gateway.stopped", instance=str(self.instance))
 
     def require_open(self) -> None:
-        """Raises EngineDown when no new request can be taken."""
+        """Raises EngineDown or LogDown when no new request can be taken."""
         if self._draining or not self.engine.alive:
             raise EngineDown("this gateway is stopping or its engine has ended; try again later")
+        if not self.upkeep.intact:
+            raise LogDown("the database's guards were changed; nothing is served until an operator has looked")
 
     def begin(self, admitted: Admitted) -> Generation:
         """Steps 4 to 7 start in a task of their own, which outlives its client and gives back the request's seat."""
@@ -107,7 +117,8 @@ class House:
     async def check(self) -> dict[str, bool]:
         """Readiness of each part."""
         keys_up = await self._keys_readable()
-        return {"log": self.writer.healthy, "keys": keys_up, "engine": self.engine.alive and not self._draining}
+        log_up = self.writer.healthy and self.upkeep.intact
+        return {"log": log_up, "keys": keys_up, "engine": self.engine.alive and not self._draining}
 
     def origin(self, tenant: str) -> str:
         """The name under which a tenant's log is signed."""

@@ -1,15 +1,18 @@
 """Roles and the database itself: what must exist before the first migration can run.
 
 Three roles hold three powers. gov_owner owns every object and is used for migrations only; gov_app serves;
-gov_reader reads the log. None is a superuser, none may bypass row security, none is a member of another.
+gov_reader reads the log. None is a superuser, none may bypass row security, none is a member of another. What only a
+superuser can give, the guard's event triggers, is installed here too.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import NullPool
+
+from migrations.guard import ensure_guard
 
 
 class Role(StrEnum):
@@ -33,7 +36,7 @@ def engine_url(url: str) -> str:
 
 
 def prepare_database(superuser_url: str, database: str, passwords: Mapping[str, str]) -> None:
-    """Make the three roles with their passwords and the database owned by gov_owner; repeats harmlessly."""
+    """Make the three roles with their passwords and the guarded database owned by gov_owner; repeats harmlessly."""
     engine = create_engine(engine_url(superuser_url), poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
     with engine.connect() as connection:
         ensure_roles(connection)
@@ -46,6 +49,10 @@ def prepare_database(superuser_url: str, database: str, passwords: Mapping[str, 
         _run_formatted(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
         _run_formatted(connection, "GRANT CONNECT ON DATABASE %I TO gov_app, gov_reader", database)
     engine.dispose()
+    inside = create_engine(make_url(engine_url(superuser_url)).set(database=database), poolclass=NullPool)
+    with inside.begin() as connection:
+        ensure_guard(connection)
+    inside.dispose()
 
 
 def ensure_roles(connection: Connection) -> None:

@@ -9,12 +9,15 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from migrations.run import VERSION_SCHEMA, upgrade
+from migrations.guard import announce
+from migrations.run import VERSION_SCHEMA, current_revision, newest_revision, upgrade
 
 
 def _run(connection: Connection) -> None:
     context.configure(connection=connection, version_table_schema=VERSION_SCHEMA)
     with context.begin_transaction():
+        if current_revision(connection) != newest_revision():
+            announce(connection, f"migration to {newest_revision()}")
         context.run_migrations()
     connection.commit()
 

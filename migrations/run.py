@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema: `upgrade(owner_url)`, safe to call at every start.
+"""Brings a database to the newest schema, checks its catalog and tends its partitions: `upgrade(owner_url)`, at every start.
 
 Works as gov_owner, as a member of gov_owner, or as a superuser; whoever connects, gov_owner ends up owning
 every object. Two starts at once wait for one another on an advisory lock.
@@ -14,7 +14,9 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from migrations.catalog import judge
 from migrations.cluster import MigrationError, engine_url, ensure_roles
+from migrations.guard import ensure_guard
 
 VERSION_SCHEMA = "app"
 _LOCK = 0x70616C696D  # any fixed number; it names the advisory lock of our migrations
@@ -22,12 +24,20 @@ _OLDEST_SERVER = 150000
 
 
 def upgrade(owner_url: str, revision: str = "head") -> None:
-    """Apply every migration up to `revision`; raises MigrationError with what to do when it cannot."""
+    """Apply every migration up to `revision`; raises MigrationError with what to do when it cannot.
+
+    At the newest revision the catalog is compared with this release, and the partitions of the months ahead are made;
+    CatalogAltered, which is a MigrationError, means that somebody changed what guards the log.
+    """
     engine = create_engine(engine_url(owner_url), poolclass=NullPool)
     try:
         with engine.connect() as connection:
             _become_owner(connection)
             _configured(connection, revision)
+            if current_revision(connection) == newest_revision():
+                judge(connection)
+                connection.execute(text("SELECT audit.tend_partitions()"))
+                connection.commit()
     except OperationalError as error:
         raise MigrationError(f"the database cannot be reached or refused the login: {error.orig}") from error
     finally:
@@ -67,6 +77,8 @@ def _become_owner(connection: Connection) -> None:
         raise MigrationError(f"PostgreSQL 15 or later is needed; this server is {version // 10000}")
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
     ensure_roles(connection)
+    if connection.execute(text("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")).scalar_one():
+        ensure_guard(connection)
     try:
         _make_app_schema(connection)
     except ProgrammingError as error:
@@ -84,4 +96,6 @@ def _make_app_schema(connection: Connection) -> None:
         quoted = connection.execute(text("SELECT quote_ident(:name)"), {"name": name}).scalar_one()
         connection.exec_driver_sql(f"GRANT CREATE ON DATABASE {quoted} TO gov_owner".replace("%", "%%"))
     connection.execute(text("SET ROLE gov_owner"))
-    connection.execute(text("CREATE SCHEMA IF NOT EXISTS app"))
+    # Asked first: even a CREATE that finds the schema there would be a command for the guard to judge.
+    if connection.execute(text("SELECT to_regnamespace('app') IS NULL")).scalar_one():
+        connection.execute(text("CREATE SCHEMA app"))

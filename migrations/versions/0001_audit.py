@@ -53,14 +53,19 @@ CREATE INDEX header_opened ON audit.header (tenant, seq) WHERE kind = 1;
 CREATE INDEX header_ended ON audit.header (tenant, request) WHERE kind IN (10, 11);
 CREATE INDEX header_ts ON audit.header USING brin (ts);
 
+-- By month, so that what retention has emptied can be dropped whole. `lasting` bodies, those of administrative acts, are
+-- never retired and stay in the default partition, as does a body whose month nobody has prepared.
 CREATE TABLE audit.body (
     tenant text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
+    ts bigint NOT NULL,
+    lasting boolean NOT NULL,
     data bytea NOT NULL,
-    PRIMARY KEY (tenant, seq)
-);
+    PRIMARY KEY (tenant, seq, lasting, ts)
+) PARTITION BY RANGE (lasting, ts);
 -- Ciphertext does not compress; trying would only cost time.
 ALTER TABLE audit.body ALTER COLUMN data SET STORAGE EXTERNAL;
+CREATE TABLE audit.body_rest PARTITION OF audit.body DEFAULT;
 
 CREATE TABLE audit.checkpoint (
     tenant text COLLATE "C" NOT NULL,
@@ -176,8 +181,9 @@ BEGIN
     IF v_rows <> v_n THEN
         RAISE EXCEPTION 'append: % of % headers were stored', v_rows, v_n USING ERRCODE = 'PA004';
     END IF;
-    INSERT INTO audit.body (tenant, seq, data)
-    SELECT p_tenant, v_head.next_seq + u.i - 1, u.body FROM unnest(p_bodies) WITH ORDINALITY AS u (body, i);
+    INSERT INTO audit.body (tenant, seq, ts, lasting, data)
+    SELECT p_tenant, v_head.next_seq + u.i - 1, u.ts, u.kind >= 40, u.body
+    FROM unnest(p_bodies, p_ts, p_kind) WITH ORDINALITY AS u (body, ts, kind, i);
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     IF v_rows <> v_n THEN
         RAISE EXCEPTION 'append: % of % bodies were stored', v_rows, v_n USING ERRCODE = 'PA004';

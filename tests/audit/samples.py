@@ -8,6 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from audit.acts import (
+    Access,
+    Erasure,
+    ErasureRefused,
+    Export,
+    HoldPlaced,
+    HoldReleased,
+    KeyChange,
+    PolicyChange,
+    RetentionRule,
+    Retirement,
+    SchemaChange,
+    commit_to,
+)
 from audit.export import Disclosure, Exported, StoredRecord, disclose_all, export
 from audit.header import Header, leaf_hash, uuid7
 from audit.keys import KeyStore, Signer
@@ -55,6 +69,9 @@ ROUND = SpecRoundTrace(
     accepted=1, output=(70000, 80), logprob=(-0.25, -0.5), forwards=2, complete=True,
 )  # fmt: skip
 OUTPUT = (7, 40, 51, 60, 70000, 80, 11)
+HOLD = UUID("0198c0de-0003-7000-8000-000000000003")
+SALT = bytes(range(16))
+TWO = {"requested_by": "ada", "approved_by": "grace"}
 
 SAMPLES: dict[Kind, Body] = {
     Kind.REQUEST_OPEN: RequestOpen(
@@ -85,6 +102,25 @@ SAMPLES: dict[Kind, Body] = {
     ),
     Kind.REQUEST_ABANDONED: RequestAbandoned(found_by=INSTANCE, last_seq=41),
     Kind.ALTERNATIVES: Alternatives(start=16, width=2, ids=(70000, 80, 80, 9), logprob=(-0.25, -1.5, -0.5, -2.0)),
+    Kind.POLICY_CHANGE: PolicyChange(
+        before=None, after=hashlib.sha256(b"[modes]").digest(), document="[modes]", reason="first law", **TWO,
+    ),
+    Kind.KEY_CHANGE: KeyChange(act="revoked", purpose="caller", key="key-1", label="laptop", requested_by="ada"),
+    Kind.ERASURE: Erasure(
+        subject=commit_to("key-1", SALT), salt=SALT, key_ids=("2026-10-aa", "2026-11-bb"), reason="asked to", **TWO,
+    ),
+    Kind.HOLD_PLACED: HoldPlaced(hold=HOLD, subject="key-1", reason="case 7", requested_by="ada"),
+    Kind.HOLD_RELEASED: HoldReleased(hold=HOLD, reason="case closed", **TWO),
+    Kind.RETENTION_RULE: RetentionRule(days=184, reason="six months", **TWO),
+    Kind.RETIREMENT: Retirement(rule=3, before=START, first=0, last=41, requested_by="ada"),
+    Kind.ACCESS: Access(request=INSTANCE, first=3, last=9, reason="complaint", requested_by="ada"),
+    Kind.EXPORT: Export(
+        format="palimpsest-bundle/1", size=42, disclosed="requests", requests=1, reason="audit", requested_by="ada",
+    ),
+    Kind.SCHEMA_CHANGE: SchemaChange(revision="0003", before=POLICY, after=POLICY, requested_by="ada"),
+    Kind.ERASURE_REFUSED: ErasureRefused(
+        subject=commit_to("key-1", SALT), salt=SALT, holds=(HOLD,), reason="asked to", **TWO,
+    ),
 }  # fmt: skip
 WHOLE_REQUEST = tuple(SAMPLES[Kind(number)] for number in range(1, 11))
 
@@ -107,7 +143,7 @@ class Log:
         """Leaf hashes of all rows."""
         return [leaf_hash(row.header) for row in self.rows]
 
-    def add(self, request: UUID | None, bodies: Sequence[Body], subject: str = "key-1") -> None:
+    def add(self, request: UUID | None, bodies: Sequence[Body], subject: str = "key-1", actor: str = "gateway") -> None:
         """Append bodies as records of one request."""
         for body in bodies:
             seq, record = len(self.rows), uuid7(START)
@@ -116,7 +152,7 @@ class Log:
             key = request_key(month.secret, record if request is None else request)
             sealed = seal(key, TENANT, record, encode_body(body))
             header = Header(
-                TENANT, seq, ts, record, request, kind_of(body), SCHEMA, "gateway", POLICY, month.key_id,
+                TENANT, seq, ts, record, request, kind_of(body), SCHEMA, actor, POLICY, month.key_id,
                 len(sealed), hashlib.sha256(sealed).digest(),
             ).encode()  # fmt: skip
             self.rows.append(StoredRecord(header, sealed))

@@ -54,15 +54,49 @@ def test_key_files_are_private(tmp_path: Path) -> None:
 
 
 def test_a_destroyed_key_stays_destroyed(tmp_path: Path) -> None:
-    """After its file is gone a key is not found, even by a store that had used it."""
+    """A destroyed key is not found by any store, and one that had used it makes another for the next record."""
     store = KeyStore(tmp_path)
+    key, other = (store.month_key("acme", subject, NOVEMBER) for subject in ("key-1", "key-2"))
+    assert KeyStore(tmp_path).destroy([key.key_id, "../../etc/passwd"]) == 1
+    assert KeyStore(tmp_path).destroy([key.key_id]) == 0
+    for missing in (key.key_id, "../../etc/passwd"):
+        with pytest.raises(KeyUnavailable):
+            store.find(missing)
+    assert store.month_key("acme", "key-1", NOVEMBER) != key
+    assert store.month_key("acme", "key-2", NOVEMBER) == other == store.find(other.key_id)
+
+
+def test_a_destroyed_key_leaves_no_byte_behind(tmp_path: Path) -> None:
+    """Destroying removes the file, overwrites what it held, and removes what an earlier, killed call had left half way."""
+    store = KeyStore(tmp_path)
+    key, half = (store.month_key("acme", subject, NOVEMBER) for subject in ("key-1", "key-2"))
+    folder = tmp_path / "months"
+    held = folder / f"{key.key_id}.json"
+    with held.open("rb") as still_open:
+        (folder / f"{half.key_id}.json").rename(folder / f"{half.key_id}.gone")
+        assert KeyStore(tmp_path).destroy([key.key_id]) == 1
+        assert set(still_open.read()) == {0}
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+def test_the_keys_of_a_subject_are_listed_over_months(tmp_path: Path) -> None:
+    """keys_of names every month key of one tenant's subject, ascending, and no other."""
+    store = KeyStore(tmp_path)
+    mine = [store.month_key("acme", "key-1", ts).key_id for ts in (DECEMBER, NOVEMBER)]
+    for tenant, subject in (("acme", "key-2"), ("other", "key-1")):
+        store.month_key(tenant, subject, NOVEMBER)
+    assert KeyStore(tmp_path).keys_of("acme", "key-1") == tuple(sorted(mine))
+    assert KeyStore(tmp_path).keys_of("acme", "nobody") == ()
+
+
+def test_a_folder_that_is_away_has_destroyed_nothing(tmp_path: Path) -> None:
+    """While the keys folder is gone as a whole, a store goes on with the keys it holds and makes no others."""
+    store = KeyStore(tmp_path / "keys")
     key = store.month_key("acme", "key-1", NOVEMBER)
-    (tmp_path / "months" / f"{key.key_id}.json").unlink()
-    with pytest.raises(KeyUnavailable):
-        store.find(key.key_id)
-    with pytest.raises(KeyUnavailable):
-        store.find("../../etc/passwd")
-    assert KeyStore(tmp_path).month_key("acme", "key-1", NOVEMBER) != key
+    (tmp_path / "keys").rename(tmp_path / "aside")
+    assert store.month_key("acme", "key-1", NOVEMBER) == key
+    with pytest.raises(OSError, match="No such file"):
+        store.month_key("acme", "key-2", NOVEMBER)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"secret":"AAAA","tenant":"a","subject":"b","month":"c"}'])

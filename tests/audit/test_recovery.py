@@ -223,5 +223,5 @@ async def test_a_refusing_database_is_asked_at_a_walking_pace(place: Place, monk
 
 
 def _administer(place: Place, statement: str) -> None:
-    with psycopg.connect(place.database.owner_url) as owner:
-        owner.execute(statement)
+    with psycopg.connect(place.database.superuser_url) as superuser:
+        superuser.execute(statement)

@@ -90,9 +90,9 @@ def test_arrays_of_different_lengths_are_refused(database: Database) -> None:
 
 
 async def test_a_swallowed_insert_is_noticed(log: AppendConnection, database: Database) -> None:
-    """A rule of the owner that discards rows makes append() fail instead of answering with a seq."""
-    with psycopg.connect(database.owner_url, autocommit=True) as owner:
-        owner.execute("CREATE RULE swallow AS ON INSERT TO audit.body DO INSTEAD NOTHING")
+    """A rule that discards rows, as only a superuser can make it, makes append() fail instead of answering with a seq."""
+    with psycopg.connect(database.superuser_url, autocommit=True) as superuser:
+        superuser.execute("CREATE RULE swallow AS ON INSERT TO audit.body DO INSTEAD NOTHING")
     with pytest.raises(LogRefused, match="0 of 1 bodies"):
         await log.append(TENANT, uuid4(), run_of(0, 1))
 

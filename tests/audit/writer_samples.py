@@ -1,23 +1,27 @@
 """A writer on a real database, small notes to append, and what its log then holds."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 
 from audit.__main__ import main
 from audit.export import StoredRecord, disclose_all, export
-from audit.header import decode_header
-from audit.keys import KeyStore, Signer
-from audit.ledger import log_origin
+from audit.header import Header, decode_header, leaf_hash, uuid7
+from audit.keys import KeyStore, MonthKey, Signer
+from audit.ledger import body_digest, log_origin
+from audit.lifecycle import Lifecycle
 from audit.note import Checkpoint, decode_vkey, open_checkpoint
-from audit.records import EngineNote, decode_body
-from audit.sealing import request_key, unseal
-from audit.store import read_tenant
+from audit.records import SCHEMA, EngineNote, decode_body, encode_body, kind_of
+from audit.sealing import request_key, seal, unseal
+from audit.standing import DAY
+from audit.store import AppendConnection, Numbered, read_tenant
 from audit.writer import Entry, Writer, WriterConfig
 from tests.postgres_fixtures import Database
 
@@ -56,6 +60,19 @@ class Place:
             yield writer
         finally:
             await writer.close()
+
+    def lifecycle(self, writer: Writer) -> Lifecycle:
+        """Erasure, holds and retention on these logs."""
+        return Lifecycle(writer, self.database.app_url, self.database.reader_url, self.keys)
+
+    async def aged(self, count: int, days: int, subject: str = "key-1", tenant: str = TENANT) -> None:
+        """Give an empty log `count` notes of so many days ago, sealed as they would have been then."""
+        ts = time.time_ns() // 1000 - days * DAY
+        month = KeyStore(self.keys).month_key(tenant, subject, ts)
+        records = [_old(tenant, seq, ts + seq, month, f"old {seq}") for seq in range(count)]
+        connection = await AppendConnection.open(self.database.app_url)
+        await connection.append(tenant, uuid4(), records)
+        await connection.close()
 
     def said(self, tenant: str = TENANT) -> list[str]:
         """What the stored records say, in order of seq, which is dense; read as gov_reader and decrypted."""
@@ -127,6 +144,15 @@ class Place:
             connection.execute("DELETE FROM audit.batch WHERE tenant = %s AND first_seq >= %s", (tenant, size))
             connection.execute("DELETE FROM audit.checkpoint WHERE tenant = %s AND size > %s", (tenant, size))
             connection.execute("UPDATE audit.head SET next_seq = %s WHERE tenant = %s", (size, tenant))
+
+
+def _old(tenant: str, seq: int, ts: int, month: MonthKey, text: str) -> Numbered:
+    body, record = EngineNote("said", text), uuid7(ts)
+    sealed = seal(request_key(month.secret, record), tenant, record, encode_body(body))
+    kind, digest = kind_of(body), body_digest(sealed)
+    header = Header(tenant, seq, ts, record, None, kind, SCHEMA, "key-1", None, month.key_id, len(sealed), digest)
+    raw = header.encode()
+    return Numbered(header, raw, leaf_hash(raw), sealed)
 
 
 def _said(row: StoredRecord, tenant: str, seq: int, store: KeyStore) -> str:

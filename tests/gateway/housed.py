@@ -64,7 +64,8 @@ async def housed(
     house = House(given, urls, model or tiny(), policy or policies.load(policies.BASELINE))
     try:
         await house.start()
-        house.registry.create_tenant(TENANT)
+        if TENANT not in house.registry.tenants():
+            house.registry.create_tenant(TENANT)
         headers = {"authorization": f"Bearer {house.registry.create_key(TENANT, 'test').text}"}
         application: Any = create_app(house)
         transport = httpx.ASGITransport(application)

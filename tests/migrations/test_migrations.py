@@ -13,7 +13,7 @@ from migrations.cluster import MigrationError
 from migrations.run import current_revision, newest_revision, upgrade
 from tests.postgres_fixtures import Database
 
-LOG_TABLES = ("header", "body", "batch", "checkpoint")
+LOG_TABLES = ("header", "body", "batch", "checkpoint", "retired")
 
 
 def test_upgrade_again_changes_nothing(database: Database) -> None:

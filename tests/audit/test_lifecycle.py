@@ -1,0 +1,235 @@
+"""Erasure, holds and retention on a real log: recorded first, done durably, told apart by the verifier from damage."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from audit.acts import KEEPER, Erasure, commit_to
+from audit.errors import InvalidRecord, KeyUnavailable
+from audit.header import decode_header
+from audit.keys import KeyStore
+from audit.lifecycle import ActRefused, Warrant
+from audit.store import LogRefused, read_tenant
+from audit.verify import Report, Verdict, verify
+from migrations.catalog import Guard, require_intact
+from tests.audit.writer_samples import TENANT, Place, entry
+from tests.postgres_fixtures import Database
+
+WARRANT = Warrant("request 17", "ada", "grace")
+ALICE, BOB = "key-alice", "key-bob"
+
+
+def judged(place: Place, name: str = "bundle") -> Report:
+    """The verifier's report on an export that discloses whatever still can be."""
+    out = place.keys.parent / name
+    vkey, origin = place.export(out)
+    return verify(out, [vkey], origin)
+
+
+def readable(place: Place) -> list[bool]:
+    """Per record, whether its month key still exists."""
+    store = KeyStore(place.keys)
+
+    def exists(key_id: str) -> bool:
+        try:
+            return bool(store.find(key_id))
+        except KeyUnavailable:
+            return False
+
+    with read_tenant(place.database.reader_url, TENANT) as reader:
+        return [exists(decode_header(row.header).key_id) for row in reader.records()]
+
+
+async def test_an_erased_subject_is_unreadable_and_the_rest_untouched(place: Place) -> None:
+    """After an erasure the subject's records are unreadable and proven, others readable, and the report names the act."""
+    async with place.writing() as writer:
+        for subject in (ALICE, BOB, ALICE):
+            await writer.append([entry("a secret", subject=subject)])
+        done = await place.lifecycle(writer).erase(TENANT, ALICE, WARRANT)
+        await writer.append([entry("after", subject=ALICE)])
+    assert (done.seq, len(done.key_ids)) == (3, 1)
+    assert readable(place) == [False, True, False, True, True]
+    report = judged(place)
+    assert (report.verdict, report.covered, report.decrypted) == (Verdict.INCOMPLETE, 5, 3)
+    (finding,) = report.findings
+    assert (finding.seq, "erased by record 3" in finding.message) == (0, True)
+
+
+async def test_a_running_gateway_seals_nothing_under_an_erased_key(place: Place) -> None:
+    """A writer that holds an erased key in memory makes a new one for the next record, whoever erased it."""
+    async with place.writing() as serving:
+        await serving.append([entry("before", subject=ALICE)])
+        async with place.writing() as other:
+            await place.lifecycle(other).erase(TENANT, ALICE, WARRANT)
+        await serving.append([entry("after", subject=ALICE)])
+    assert readable(place) == [False, True, True]
+    assert judged(place).decrypted == 2
+
+
+async def test_a_hold_forbids_erasure_until_two_people_release_it(place: Place) -> None:
+    """A hold on the subject or the tenant refuses its erasure, with a record that says so; another subject's does not."""
+    async with place.writing() as writer:
+        for subject in (ALICE, BOB):
+            await writer.append([entry("a secret", subject=subject)])
+        lifecycle = place.lifecycle(writer)
+        holds = [await lifecycle.place_hold(TENANT, scope, "case 7", "ada") for scope in (ALICE, None)]
+        for subject in (ALICE, BOB):
+            with pytest.raises(ActRefused, match=str(holds[1].hold)):
+                await lifecycle.erase(TENANT, subject, WARRANT)
+        with pytest.raises(InvalidRecord, match="second person"):
+            await lifecycle.release_hold(TENANT, holds[1].hold, Warrant("closed", "ada", "ADA"))
+        await lifecycle.release_hold(TENANT, holds[1].hold, WARRANT)
+        with pytest.raises(ActRefused, match="does not stand"):
+            await lifecycle.release_hold(TENANT, holds[1].hold, WARRANT)
+        with pytest.raises(ActRefused, match="forbids"):
+            await lifecycle.erase(TENANT, ALICE, WARRANT)
+        await lifecycle.erase(TENANT, BOB, WARRANT)
+        assert list((await lifecycle.standing(TENANT)).holds) == [holds[0].hold]
+    assert readable(place)[:2] == [True, False]
+    with read_tenant(place.database.reader_url, TENANT) as reader:
+        kinds = [decode_header(row.header).kind for row in reader.acts()]
+    assert kinds == [43, 43, 50, 50, 44, 50, 42]
+    assert judged(place).verdict is Verdict.INCOMPLETE
+
+
+async def test_nobody_erases_nothing_or_the_acts_themselves(place: Place) -> None:
+    """An unknown subject, one person under two spellings and the keeper of the acts are refused; nothing else is recorded."""
+    async with place.writing() as writer:
+        await writer.append([entry("a secret", subject=ALICE)])
+        lifecycle = place.lifecycle(writer)
+        with pytest.raises(ActRefused, match="nothing to erase"):
+            await lifecycle.erase(TENANT, "key-nobody", WARRANT)
+        with pytest.raises(ActRefused, match="administrative"):
+            await lifecycle.erase(TENANT, KEEPER, WARRANT)
+        with pytest.raises(InvalidRecord, match="second person"):
+            await lifecycle.erase(TENANT, ALICE, Warrant("x", "ada", "Ada"))
+        with pytest.raises(InvalidRecord, match="administrative"):
+            await writer.append([entry("hidden", subject=KEEPER)])
+    assert readable(place) == [True]
+
+
+async def test_an_erasure_cut_off_after_its_record_is_finished_later(place: Place) -> None:
+    """The record is durable before a key is gone: what a killed process or an old keys folder leaves is destroyed later."""
+    async with place.writing() as writer:
+        await writer.append([entry("a secret", subject=ALICE)])
+        shutil.copytree(place.keys / "months", place.keys.parent / "old-months")
+        key_ids = KeyStore(place.keys).keys_of(TENANT, ALICE)
+        act = Erasure(commit_to(ALICE, bytes(16)), bytes(16), key_ids, "request 17", "ada", "grace")
+        await writer.append([entry("", actor="ada", body=act)])
+    assert readable(place)[0]
+    for _ in range(2):
+        async with place.writing() as writer:
+            await place.lifecycle(writer).finish(TENANT)
+        assert readable(place) == [False, True]
+        shutil.copytree(place.keys.parent / "old-months", place.keys / "months", dirs_exist_ok=True)
+    assert readable(place)[0]
+
+
+async def test_retired_bodies_are_gone_and_proofs_stay(place: Place) -> None:
+    """A retirement removes the bodies older than the rule and no other, once, and the report names its record."""
+    await place.aged(4, days=200)
+    async with place.writing() as writer:
+        lifecycle = place.lifecycle(writer)
+        with pytest.raises(ActRefused, match="for ever"):
+            await lifecycle.retire(TENANT, "cron")
+        await lifecycle.set_rule(TENANT, 300, WARRANT)
+        assert await lifecycle.retire(TENANT, "cron") is None
+        await lifecycle.set_rule(TENANT, 184, WARRANT)
+        await writer.append([entry("young")])
+        done = await lifecycle.retire(TENANT, "cron")
+        assert done is not None
+        assert (done.first, done.last, done.bodies) == (0, 3, 4)
+        assert await lifecycle.retire(TENANT, "cron") is None
+    with read_tenant(place.database.reader_url, TENANT) as reader:
+        assert [row.body is None for row in reader.records()] == [True] * 4 + [False] * 4
+    report = judged(place)
+    assert (report.verdict, report.covered) == (Verdict.INCOMPLETE, 8)
+    (finding,) = report.findings
+    assert f"retired by record {done.seq}" in finding.message
+
+
+async def test_a_hold_forbids_retirement(place: Place) -> None:
+    """While any hold of the tenant stands nothing is retired; the database asks for it as well as the gateway."""
+    await place.aged(2, days=200)
+    async with place.writing() as writer:
+        lifecycle = place.lifecycle(writer)
+        await lifecycle.set_rule(TENANT, 30, WARRANT)
+        hold = await lifecycle.place_hold(TENANT, ALICE, "case 7", "ada")
+        with pytest.raises(ActRefused, match="forbids a retirement"):
+            await lifecycle.retire(TENANT, "cron")
+        await lifecycle.release_hold(TENANT, hold.hold, WARRANT)
+        done = await lifecycle.retire(TENANT, "cron")
+    assert done is not None and done.bodies == 2
+
+
+async def test_a_retirement_cut_off_after_its_record_is_finished_later(place: Place) -> None:
+    """A recorded retirement that was not carried out is carried out by the next act; a hold that came first delays it."""
+    await place.aged(3, days=200)
+    async with place.writing() as writer:
+        lifecycle = place.lifecycle(writer)
+        await lifecycle.set_rule(TENANT, 30, WARRANT)
+        with psycopg.connect(place.database.superuser_url, autocommit=True) as superuser:
+            superuser.execute("REVOKE EXECUTE ON FUNCTION audit.retire FROM gov_app")
+            with pytest.raises(LogRefused):
+                await lifecycle.retire(TENANT, "cron")
+            superuser.execute("GRANT EXECUTE ON FUNCTION audit.retire TO gov_app")
+        await lifecycle.finish(TENANT)
+    with read_tenant(place.database.reader_url, TENANT) as reader:
+        assert [row.body is None for row in reader.records()] == [True] * 3 + [False] * 2
+
+
+async def test_an_act_that_cannot_be_read_stops_all_others(place: Place) -> None:
+    """Without the key of an act, which might be a hold, nothing is erased or retired."""
+    async with place.writing() as writer:
+        await writer.append([entry("a secret", subject=ALICE)])
+        lifecycle = place.lifecycle(writer)
+        await lifecycle.place_hold(TENANT, ALICE, "case 7", "ada")
+        KeyStore(place.keys).destroy(KeyStore(place.keys).keys_of(TENANT, KEEPER))
+        with pytest.raises(KeyUnavailable):
+            await lifecycle.erase(TENANT, ALICE, WARRANT)
+    assert readable(place)[0]
+
+
+async def test_a_restored_backup_reveals_nothing_that_was_erased(place: Place) -> None:
+    """A dump taken before the erasure and restored after it holds the ciphertext, and no key for it is anywhere."""
+    async with place.writing() as writer:
+        await writer.append([entry("a secret", subject=ALICE)])
+        await writer.append([entry("kept", subject=BOB)])
+    dump = dumped(place.database)
+    async with place.writing() as writer:
+        await place.lifecycle(writer).erase(TENANT, ALICE, WARRANT)
+    with restored(place.database, dump) as old:
+        assert require_intact(old.app_url) is Guard.PRESENT
+        again = Place(old, place.keys)
+        assert readable(again) == [False, True]
+        with read_tenant(old.reader_url, TENANT) as reader:
+            assert all(row.body for row in reader.records())
+        report = judged(again, "restored")
+        assert (report.decrypted, report.verdict) == (1, Verdict.INCOMPLETE)
+
+
+def dumped(database: Database) -> bytes:
+    """A whole dump of the database, as pg_dump makes it."""
+    program = str(database.server.place.programs / "pg_dump")
+    command = [program, "--format=custom", "--dbname", database.superuser_url]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+@contextmanager
+def restored(database: Database, dump: bytes) -> Iterator[Database]:
+    """The dump in a database of its own, for a while."""
+    old = Database(database.server, f"t{uuid.uuid4().hex}")
+    with psycopg.connect(database.superuser_url, autocommit=True) as superuser:
+        superuser.execute(f"CREATE DATABASE {old.name} OWNER gov_owner")
+        superuser.execute(f"GRANT CONNECT ON DATABASE {old.name} TO gov_app, gov_reader")
+        program = str(database.server.place.programs / "pg_restore")
+        subprocess.run([program, "--exit-on-error", "--dbname", old.superuser_url], input=dump, check=True)
+        yield old
+        superuser.execute(f"DROP DATABASE {old.name} WITH (FORCE)")

@@ -1,0 +1,140 @@
+"""What acts forbid one another, and how content that is gone is explained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from audit.absences import Absences
+from audit.acts import Erasure, HoldPlaced, HoldReleased, RetentionRule, Retirement, commit_to
+from audit.export import StoredRecord
+from audit.header import Header, decode_header, uuid7
+from audit.records import Body, Kind, kind_of
+from audit.standing import DAY, Standing
+from audit.verify import Report, Verdict, verify
+from tests.audit.samples import HOLD, ORIGIN, SALT, SAMPLES, START, TWO, Log
+
+PLACED = HoldPlaced(HOLD, "key-1", "case 7", "ada")
+WHOLE = dataclasses.replace(PLACED, subject=None)
+RELEASED = HoldReleased(HOLD, "closed", **TWO)
+ERASED = Erasure(commit_to("key-1", SALT), SALT, ("k1", "k2"), "asked to", **TWO)
+OTHER = dataclasses.replace(ERASED, subject=commit_to("key-2", SALT))
+RULE = RetentionRule(10, "ten days", **TWO)
+RETIRED = Retirement(rule=0, before=START - 10 * DAY, first=0, last=0, requested_by="ada")
+
+
+def header(seq: int, kind: int = 8, actor: str = "ada", key_id: str = "k1", ts: int = START) -> Header:
+    """A header whose place and key matter."""
+    return Header("acme", seq, ts, uuid7(START), None, kind, 1, actor, None, key_id, 28, bytes(32))
+
+
+def told(acts: Sequence[Body]) -> list[str]:
+    """What each act, one a record from seq 0 on, contradicts."""
+    standing = Standing()
+    return [text for seq, act in enumerate(acts) for text in standing.add(header(seq, kind_of(act)), act)]
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        [ERASED], [PLACED, OTHER], [PLACED, RELEASED, ERASED], [PLACED, RELEASED, PLACED],
+        [RULE, RETIRED], [WHOLE, RELEASED, RULE, dataclasses.replace(RETIRED, rule=2)],
+    ],
+)  # fmt: skip
+def test_lawful_acts_contradict_nothing(acts: list[Body]) -> None:
+    """Erasures outside holds, holds that end, and retirements under the rule in force pass."""
+    assert told(acts) == []
+
+
+@pytest.mark.parametrize(
+    ("acts", "why"),
+    [
+        ([PLACED, ERASED], "under the hold of record 0"), ([WHOLE, OTHER], "under the hold of record 0"),
+        ([PLACED, RELEASED, RELEASED], "does not stand"), ([RELEASED], "does not stand"), ([PLACED, PLACED], "already"),
+        ([RULE, PLACED, RETIRED], "under the hold of record 1"), ([PLACED, RETIRED], "not the retention in force"),
+        ([RULE, RULE, RETIRED], "not the retention in force"), ([RETIRED], "not the retention in force"),
+        ([dataclasses.replace(RULE, days=None), RETIRED], "not the retention in force"),
+        ([RULE, dataclasses.replace(RETIRED, before=RETIRED.before + 1)], "younger than the 10 days"),
+        ([RULE, dataclasses.replace(RETIRED, last=1)], "not before it"),
+    ],
+)  # fmt: skip
+def test_an_act_that_an_earlier_one_forbids_is_told(acts: list[Body], why: str) -> None:
+    """Erasing or retiring under a hold, a hold placed or released twice, and retiring without a rule are contradictions."""
+    assert any(why in text for text in told(acts))
+
+
+def test_an_act_is_recorded_by_who_requested_it() -> None:
+    """The actor of the header, which is proven without any key, is the person of the body."""
+    (text,) = Standing().add(header(0, kind_of(RULE), actor="mallory"), RULE)
+    assert "requested by 'ada' and recorded by 'mallory'" in text
+
+
+def explained(missing: Sequence[int], *acts: Retirement, ts: int = RETIRED.before - 1) -> list[tuple[int, str, bool]]:
+    """How missing bodies read when these retirements were recorded at seq 100, 101 and so on."""
+    standing, absences = Standing(), Absences()
+    for seq, act in enumerate(acts, 100):
+        list(standing.add(header(seq, kind_of(act)), act))
+    for seq in missing:
+        absences.no_body(header(seq, ts=ts))
+    return [(each.header.seq, each.message, each.lawful) for each in absences.explain(standing)]
+
+
+def test_gaps_are_explained_by_the_retirements_that_cover_them() -> None:
+    """A gap inside what was retired names its records, one that sticks out is missing, and no gap hides another."""
+    low, high = (dataclasses.replace(RETIRED, first=first, last=first + 4) for first in (0, 5))
+    assert explained([1]) == [(1, "its body is missing", True)]
+    assert explained([1], low) == [(1, "its body was retired by record 100", True)]
+    assert explained([2, 3, 7], low, high) == [
+        (2, "its body and those up to seq 3 were retired by record 100", True),
+        (7, "its body was retired by record 101", True),
+    ]
+    assert explained(range(10), low, high)[0][1] == "its body and those up to seq 9 were retired by record 100, 101"
+    (gap,) = explained(range(3, 8), low)
+    assert gap == (3, "its body and those up to seq 7 are missing; no retirement covers seq 5", True)
+    assert "seq 4" in explained(range(4, 8), high)[0][1]
+
+
+def test_what_was_too_young_to_retire_is_tampering() -> None:
+    """A body that is newer than its retirement allows is not excused by it."""
+    assert explained([0], RETIRED, ts=RETIRED.before) == [
+        (0, "its body was retired by record 100 although it was not old enough", False)
+    ]
+
+
+def _judge(log: Log, out: Path) -> Report:
+    log.checkpoint()
+    log.export(out)
+    return verify(out, [log.signer.vkey], ORIGIN)
+
+
+def test_the_verifier_names_the_erasure(tmp_path: Path) -> None:
+    """Content whose key an erasure lists is erased by that record; a key that vanished alone is lost, not erased."""
+    log = Log(tmp_path / "keys")
+    log.add(None, [SAMPLES[Kind.ENGINE_NOTE]] * 3, subject="key-1")
+    log.add(None, [SAMPLES[Kind.ENGINE_NOTE]], subject="key-2")
+    erased, lost = (decode_header(log.rows[seq].header).key_id for seq in (0, 3))
+    log.add(None, [dataclasses.replace(ERASED, key_ids=(erased,))], subject="acts", actor="ada")
+    log.keys.destroy([erased, lost])
+    report = _judge(log, tmp_path / "out")
+    assert report.verdict is Verdict.INCOMPLETE
+    assert [(finding.seq, finding.message) for finding in report.findings] == [
+        (0, "its content, like that of 2 further records, was erased by record 4"),
+        (3, "its content is lost: its key was asked for and no longer exists"),
+    ]
+
+
+def test_the_verifier_names_the_retirement_and_holds_it_to_its_rule(tmp_path: Path) -> None:
+    """Bodies removed under a rule are retired by a record; under a hold, or too young, their removal is tampering."""
+    log = Log(tmp_path / "keys")
+    log.add(None, [SAMPLES[Kind.ENGINE_NOTE]] * 2)
+    log.add(None, [RULE], subject="acts", actor="ada")
+    act = Retirement(rule=2, before=START + 3 - 10 * DAY, first=0, last=1, requested_by="ada")
+    log.add(None, [act], subject="acts", actor="ada")
+    log.rows[:2] = [StoredRecord(row.header, None) for row in log.rows[:2]]
+    report = _judge(log, tmp_path / "out")
+    (finding,) = report.findings
+    assert (report.verdict, finding.seq) == (Verdict.TAMPERED, 0)
+    assert "retired by record 3 although they were not old enough" in finding.message
