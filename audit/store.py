@@ -287,25 +287,15 @@ def _columns(records: Sequence[Numbered]) -> tuple[list[object], ...]:
         [header.ts for header in headers],
         [header.request for header in headers],
         [header.kind for header in headers],
-        [header.record for header in headers],
-        [header.actor for header in headers],
-        [header.policy for header in headers],
-        [header.key_id for header in headers],
-        [header.body_sha256 for header in headers],
-        [record.leaf for record in records],
     )
 
 
-# %b sends bytes as they are; columns that may be all NULL go as text, for an all-NULL array has no binary type.
+# %b sends bytes as they are; requests may all be NULL and go as text, for an all-NULL array has no binary type.
 _APPEND = """
 SELECT first_seq, n, next_seq, last_ts FROM audit.append(
-    %s, %s::bigint, %s, %b::bytea[], %b::bytea[], %s::bigint[], %s::uuid[], %s::smallint[], %s::uuid[],
-    %s::text[], %s::bytea[], %s::text[], %b::bytea[], %b::bytea[])
+    %s, %s::bigint, %s, %b::bytea[], %b::bytea[], %s::bigint[], %s::uuid[], %s::smallint[])
 """
-_PROBE = """
-SELECT first_seq, n, next_seq, last_ts FROM audit.append(
-    %s, %s::bigint, %s, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')
-"""
+_PROBE = "SELECT first_seq, n, next_seq, last_ts FROM audit.append(%s, %s::bigint, %s, '{}', '{}', '{}', '{}', '{}')"
 _RECORD_CHECKPOINT = "SELECT audit.record_checkpoint(%s, %s::bigint, %b, %s)"
 _RETIRE = "SELECT audit.retire(%s, %s::bigint, %s::bigint, %s::bigint)"
 _TEND = "SELECT audit.tend_partitions()"

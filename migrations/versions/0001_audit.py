@@ -38,19 +38,14 @@ CREATE TABLE audit.header (
     ts bigint NOT NULL,
     request uuid,
     kind smallint NOT NULL CHECK (kind > 0),
-    record_id uuid NOT NULL,
-    actor text NOT NULL,
-    policy bytea CHECK (octet_length(policy) = 32),
-    key_id text NOT NULL,
-    body_len integer NOT NULL,
-    body_sha256 bytea NOT NULL,
     leaf bytea NOT NULL,
     raw bytea NOT NULL,
     PRIMARY KEY (tenant, seq)
 );
-CREATE INDEX header_request ON audit.header (tenant, request, seq) WHERE request IS NOT NULL;
+-- One key for all records of a request, which a btree keeps once.
+CREATE INDEX header_request ON audit.header (request) WHERE request IS NOT NULL;
 CREATE INDEX header_opened ON audit.header (tenant, seq) WHERE kind = 1;
-CREATE INDEX header_ended ON audit.header (tenant, request) WHERE kind IN (10, 11);
+CREATE INDEX header_ended ON audit.header (request) WHERE kind IN (10, 11);
 CREATE INDEX header_ts ON audit.header USING brin (ts);
 
 -- By month, so that what retention has emptied can be dropped whole. `lasting` bodies, those of administrative acts, are
@@ -60,9 +55,10 @@ CREATE TABLE audit.body (
     seq bigint NOT NULL,
     ts bigint NOT NULL,
     lasting boolean NOT NULL,
-    data bytea NOT NULL,
-    PRIMARY KEY (tenant, seq, lasting, ts)
+    data bytea NOT NULL
 ) PARTITION BY RANGE (lasting, ts);
+-- Not unique: a key of a partitioned table would have to hold the month too. append() gives each seq away once.
+CREATE INDEX body_place ON audit.body (tenant, seq);
 -- Ciphertext does not compress; trying would only cost time.
 ALTER TABLE audit.body ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE TABLE audit.body_rest PARTITION OF audit.body DEFAULT;
@@ -107,8 +103,7 @@ _APPEND = r"""
 -- (first_seq, n) and the head after it.
 CREATE FUNCTION audit.append(
     p_tenant text, p_expected_seq bigint, p_batch_id uuid, p_headers bytea[], p_bodies bytea[],
-    p_ts bigint[], p_request uuid[], p_kind smallint[], p_record_id uuid[], p_actor text[], p_policy bytea[],
-    p_key_id text[], p_body_sha256 bytea[], p_leaf bytea[],
+    p_ts bigint[], p_request uuid[], p_kind smallint[],
     OUT first_seq bigint, OUT n integer, OUT next_seq bigint, OUT last_ts bigint
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -122,10 +117,8 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     IF p_tenant IS NULL OR p_expected_seq IS NULL OR p_batch_id IS NULL OR v_n IS NULL
-        OR (v_n, v_n, v_n, v_n, v_n, v_n, v_n, v_n, v_n, v_n) IS DISTINCT FROM (
-            cardinality(p_bodies), cardinality(p_ts), cardinality(p_request), cardinality(p_kind),
-            cardinality(p_record_id), cardinality(p_actor), cardinality(p_policy), cardinality(p_key_id),
-            cardinality(p_body_sha256), cardinality(p_leaf))
+        OR (v_n, v_n, v_n, v_n) IS DISTINCT FROM (
+            cardinality(p_bodies), cardinality(p_ts), cardinality(p_request), cardinality(p_kind))
     THEN
         RAISE EXCEPTION 'append: every argument is needed and all arrays must be of one length'
             USING ERRCODE = 'PA002';
@@ -154,11 +147,12 @@ BEGIN
         RAISE EXCEPTION 'append: the head of this log has moved on' USING ERRCODE = 'PA001',
             DETAIL = v_head.next_seq || ' ' || v_head.last_ts;
     END IF;
+    -- A header is CBOR and ends with what it commits to: a byte string (0x58) of 32 (0x20), the body's SHA-256.
     IF EXISTS (
-        SELECT FROM unnest(p_headers, p_bodies, p_body_sha256, p_leaf) AS u (header, body, digest, leaf)
-        WHERE sha256(u.body) IS DISTINCT FROM u.digest OR sha256('\x00'::bytea || u.header) IS DISTINCT FROM u.leaf
+        SELECT FROM unnest(p_headers, p_bodies) AS u (header, body)
+        WHERE substring(u.header FROM octet_length(u.header) - 33) IS DISTINCT FROM '\x5820'::bytea || sha256(u.body)
     ) THEN
-        RAISE EXCEPTION 'append: a given hash is not the hash of the given bytes' USING ERRCODE = 'PA003';
+        RAISE EXCEPTION 'append: a header does not commit to its body' USING ERRCODE = 'PA003';
     END IF;
     IF EXISTS (SELECT FROM (SELECT u.ts, lag(u.ts) OVER (ORDER BY u.i) AS before
                             FROM unnest(p_ts) WITH ORDINALITY AS u (ts, i)) AS t WHERE t.ts < t.before) THEN
@@ -170,13 +164,9 @@ BEGIN
     IF v_rows <> 1 THEN
         RAISE EXCEPTION 'append: the batch row was not stored' USING ERRCODE = 'PA004';
     END IF;
-    INSERT INTO audit.header (tenant, seq, ts, request, kind, record_id, actor, policy, key_id, body_len,
-                              body_sha256, leaf, raw)
-    SELECT p_tenant, v_head.next_seq + u.i - 1, u.ts, u.request, u.kind, u.record_id, u.actor, u.policy, u.key_id,
-           octet_length(u.body), u.digest, u.leaf, u.header
-    FROM unnest(p_headers, p_bodies, p_ts, p_request, p_kind, p_record_id, p_actor, p_policy, p_key_id,
-                p_body_sha256, p_leaf) WITH ORDINALITY
-         AS u (header, body, ts, request, kind, record_id, actor, policy, key_id, digest, leaf, i);
+    INSERT INTO audit.header (tenant, seq, ts, request, kind, leaf, raw)
+    SELECT p_tenant, v_head.next_seq + u.i - 1, u.ts, u.request, u.kind, sha256('\x00'::bytea || u.header), u.header
+    FROM unnest(p_headers, p_ts, p_request, p_kind) WITH ORDINALITY AS u (header, ts, request, kind, i);
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     IF v_rows <> v_n THEN
         RAISE EXCEPTION 'append: % of % headers were stored', v_rows, v_n USING ERRCODE = 'PA004';

@@ -70,10 +70,10 @@ async def test_time_never_runs_backwards(log: AppendConnection) -> None:
     await log.append(TENANT, uuid4(), [numbered(1, ts=100)])
 
 
-@pytest.mark.parametrize("change", [{"sealed": b"another"}, {"leaf": bytes(32)}, {"raw": b"another header"}], ids=str)
+@pytest.mark.parametrize("change", [{"sealed": b"another"}, {"sealed": b""}, {"raw": b"another header"}, {"raw": b""}], ids=str)
 async def test_a_wrong_hash_is_refused(log: AppendConnection, database: Database, change: dict[str, bytes]) -> None:
-    """A body that is not the one hashed, or a leaf that is not the header's, stores nothing of its batch."""
-    with pytest.raises(LogRefused, match="hash"):
+    """A body that is not the one its header commits to stores nothing of its batch."""
+    with pytest.raises(LogRefused, match="does not commit to its body"):
         await log.append(TENANT, uuid4(), [numbered(0), forged(numbered(1), **change)])
     with read_tenant(database.reader_url, TENANT) as reader:
         assert reader.size() == 0
@@ -81,7 +81,7 @@ async def test_a_wrong_hash_is_refused(log: AppendConnection, database: Database
 
 def test_arrays_of_different_lengths_are_refused(database: Database) -> None:
     """append() called with arrays that do not match in length, or with a NULL, is refused as malformed."""
-    call = "SELECT audit.append(%s, 0, %s, %s::bytea[], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')"
+    call = "SELECT audit.append(%s, 0, %s, %s::bytea[], '{}', '{}', '{}', '{}')"
     with psycopg.connect(database.app_url, autocommit=True) as connection:
         for tenant, headers in ((TENANT, [b"one"]), (TENANT, None), (None, [])):
             with pytest.raises(psycopg.Error) as refusal:
@@ -100,7 +100,7 @@ async def test_a_swallowed_insert_is_noticed(log: AppendConnection, database: Da
 @pytest.mark.parametrize("asked", ["off", "local", "on", "remote_apply"])
 def test_a_commit_is_always_waited_for(database: Database, asked: str) -> None:
     """append() forces synchronous_commit for its transaction, whatever the caller set; stricter values stay."""
-    call = "SELECT audit.append(%s, 0, %s, " + ", ".join(["'{}'"] * 11) + ")"
+    call = "SELECT audit.append(%s, 0, %s, " + ", ".join(["'{}'"] * 5) + ")"
     with psycopg.connect(database.app_url) as connection:
         connection.execute(f"SET synchronous_commit = {asked}")
         connection.commit()

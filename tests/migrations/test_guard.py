@@ -31,7 +31,7 @@ CHANGES = {
     "a policy dropped": "DROP POLICY tenant_reads ON audit.body",
     "a policy altered": "ALTER POLICY tenant_reads ON audit.body USING (true)",
     "a right": "GRANT SELECT ON audit.header TO gov_app",
-    "a right to a column": "GRANT SELECT (actor) ON audit.header TO gov_app",
+    "a right to a column": "GRANT SELECT (kind) ON audit.header TO gov_app",
     "a right taken": "REVOKE EXECUTE ON FUNCTION audit.append FROM gov_app",
     "a right on the schema": "GRANT CREATE ON SCHEMA audit TO gov_app",
     "rights by default": "ALTER DEFAULT PRIVILEGES IN SCHEMA audit GRANT SELECT ON TABLES TO gov_app",
