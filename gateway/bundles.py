@@ -1,18 +1,29 @@
-"""Exports of a tenant's log: what the audit room writes, from this installation's database and keys."""
+"""Exports of a tenant's log: what the audit room writes, from this installation's database, keys, policies and model."""
+
+# ruff: noqa: PLC0415 - the tokenizer, and with it torch, is loaded only for what shows text
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TypeAlias
 
+import msgspec
+
+import policies
 from audit import export as bundle
 from audit.errors import ExportRefused
+from audit.export import Attester, Extras, Format, Spell, Speller
 from audit.header import check_tenant
 from audit.keys import KeyStore, Signer
 from audit.ledger import log_origin
 from audit.store import read_tenant
 from gateway.settings import DatabaseUrl, Settings
+
+Watch: TypeAlias = Callable[[int, int], None]
+"""Told how many records are written, and of how many."""
 
 
 class Disclose(Enum):
@@ -24,24 +35,66 @@ class Disclose(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An export and what verifies it."""
+    """An export and what verifies it. `contradicted`: size of the first checkpoint that the records contradict."""
 
     folder: Path
     records: int
     origin: str
     vkey: str
+    derived: int = 0
+    contradicted: int | None = None
 
 
-def export_log(settings: Settings, reader_url: DatabaseUrl, tenant: str, out: Path, disclose: Disclose) -> Made:
+def export_log(
+    settings: Settings,
+    reader_url: DatabaseUrl,
+    tenant: str,
+    out: Path,
+    disclose: Disclose,
+    formats: frozenset[Format] = frozenset(),
+    watch: Watch | None = None,
+) -> Made:
     """Write the bundle into the new or empty folder `out`. Raises AuditError, for a tenant without records too. Blocking."""
     check_tenant(tenant)
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
     shown = bundle.disclose_all(store) if disclose is Disclose.ALL else bundle.disclose_nothing
     with read_tenant(reader_url, tenant) as reader:
-        if reader.size() == 0:
+        size = reader.size()
+        if size == 0:
             raise ExportRefused(f"tenant {tenant!r} has no records: see `palimpsest tenants list`")
+        vkey = Signer(settings.keys, origin).vkey
         done = bundle.export(
-            out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown
-        )
-    return Made(out, done.records, origin, Signer(settings.keys, origin).vkey)
+            out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown,
+            extras=_extras(settings, origin, formats),
+            progress=None if watch is None else lambda written: watch(written, size),
+        )  # fmt: skip
+    return Made(out, done.records, origin, vkey, done.derived, done.contradicted)
+
+
+def _extras(settings: Settings, origin: str, formats: frozenset[Format]) -> Extras:
+    return Extras(
+        formats=formats,
+        policies=_policies_in_force(),
+        attester=Attester.of_log(settings.keys, origin) if Format.IN_TOTO in formats else None,
+        speller=_speller(settings.checkpoint) if Format.HTML in formats else None,
+    )
+
+
+def _policies_in_force() -> dict[bytes, bytes]:
+    """Every policy that this gateway decides by: its digest, and the resolved document, which seals to that digest again."""
+    policy = policies.load(policies.BASELINE)
+    return {bytes(policy.digest): msgspec.json.encode(policy.document, order="sorted")}
+
+
+def _speller(checkpoint: Path) -> Speller:
+    """Spells the ids of the model that is configured here; another model's ids stay numbers."""
+    from engine.model.checkpoint import digest
+    from engine.tokenizer import Tokenizer
+
+    tokenizer, weights = Tokenizer.load(checkpoint), bytes.fromhex(digest(checkpoint))
+
+    def spell(asked: bytes) -> Spell | None:
+        return tokenizer.decode if asked == weights else None
+
+    return spell

@@ -34,6 +34,7 @@ MAY_USE = {
     "engine/constrain.py": {"llguidance"},
     "engine/tokenizer.py": {"transformers", "tokenizers"},
     "engine/train": {"tokenizers", "rich"},
+    "audit/export": {"pyarrow"},
     "audit/trace.py": {"numpy"},
     "audit/store.py": {"psycopg", "psycopg_pool"},
 }  # fmt: skip

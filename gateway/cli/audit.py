@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import rich_click as click
+
+FORMATS = ("jsonl", "parquet", "csv", "prov", "in-toto", "ocsf", "cef", "html")
 
 
 @click.group()
@@ -18,23 +22,53 @@ def audit() -> None:
 
 @audit.command(
     "export",
-    epilog="Example:\n\n  palimpsest audit export --tenant acme --out acme-log\n\n"
+    epilog="Examples:\n\n  palimpsest audit export --tenant acme --out acme-log\n\n"
+    "  palimpsest audit export --tenant acme --out acme-log --format html --format in-toto\n\n"
+    "  palimpsest audit export --tenant acme --out acme-siem --sealed --format ocsf\n\n"
+    "An export always holds the whole log from its first record: the proof of a part could not be checked. "
     "Hand the printed key to the auditor by another way than the folder.",
 )
 @click.option("--tenant", required=True, help="Whose log.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
 @click.option("--sealed", is_flag=True, help="Disclose no content: integrity can be proven, nothing can be read.")
-def export(tenant: str, out: Path, sealed: bool) -> None:
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(FORMATS),
+    help="A further form, may be repeated. The evidence is always there, as jsonl. html, in-toto and prov: a file for each "
+    "disclosed generation. parquet needs the extra `export`. ocsf and cef: no content, for security monitors.",
+)
+def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...]) -> None:
     """Write a tenant's whole log, its signed checkpoints and, unless --sealed, the keys of its bodies."""
+    from audit.export import Format
     from gateway.bundles import Disclose, export_log
     from gateway.database import open_database
     from gateway.settings import Settings
 
-    settings = Settings.read(os.environ)
-    with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
-        made = export_log(settings, urls.reader, tenant, out, Disclose.NOTHING if sealed else Disclose.ALL)
-    click.echo(f"{made.records} records in {out}")
+    settings, wanted = Settings.read(os.environ), frozenset(map(Format, formats))
+    disclose = Disclose.NOTHING if sealed else Disclose.ALL
+    with open_database(settings, lambda line: click.echo(line, err=True)) as urls, _progress() as watch:
+        made = export_log(settings, urls.reader, tenant, out, disclose, wanted, watch)
+    click.echo(f"{made.records} records in {out}" + (f", and {made.derived} derived files" if made.derived else ""))
+    if made.contradicted is not None:
+        click.echo(
+            f"warning: the records contradict the checkpoint of {made.contradicted} records; verify this export", err=True
+        )
     click.echo(f"verify with: python -m audit verify {out} --origin {made.origin} --vkey '{made.vkey}'")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, for as long as records are written; nothing where no person looks on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("records"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("records", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 @audit.command(

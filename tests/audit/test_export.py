@@ -1,6 +1,11 @@
 """Laws of export bundles."""
 
+import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +15,15 @@ import pytest
 
 from audit import bundle
 from audit.errors import ExportRefused, InvalidRecord, MalformedData, NoteInvalid
-from audit.export import StoredRecord, disclose_nothing, disclose_requests, export
+from audit.export import Format, StoredRecord, disclose_nothing, disclose_requests, export
+from audit.export.bundling import PROGRESS_EVERY
+from audit.export.folder import LIST
 from audit.header import decode_header
-from tests.audit.samples import ORIGIN, TENANT, small_log
+from audit.verify import Verdict
+from tests.audit.export_samples import ALL, bundle_of, judged, long_log
+from tests.audit.samples import ORIGIN, TENANT, Log, small_log
+
+PER_RECORD = frozenset({Format.PARQUET, Format.CSV, Format.OCSF, Format.CEF})
 
 
 def test_a_bundle_holds_every_row_as_stored(tmp_path: Path) -> None:
@@ -82,6 +93,137 @@ def test_memory_does_not_grow_with_bodies(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    """A log of 20,000 records."""
+    return long_log(tmp_path_factory.mktemp("long"), requests=1000, runs=15)
+
+
+@pytest.mark.parametrize("formats", [PER_RECORD, ALL - PER_RECORD], ids=["records", "generations"])
+def test_memory_does_not_grow_with_records(long: Log, tmp_path: Path, formats: frozenset[Format]) -> None:
+    """Of 20,000 records the last 15,000 leave less than one object each and no pages, whatever format is written."""
+    objects, pages = list[int](), list[int]()
+
+    def watch(_: int) -> None:
+        objects.append(sys.getallocatedblocks())
+        pages.append(int(Path("/proc/self/statm").read_text().split()[1]))
+
+    assert bundle_of(long, tmp_path / "out", formats, progress=watch).records == 20_000
+    quarter = len(objects) // 4
+    assert max(objects) - max(objects[:quarter]) < 10_000
+    assert (max(pages) - max(pages[:quarter])) * os.sysconf("SC_PAGE_SIZE") < 6 << 20
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    """Whoever watches hears how many records are written, now and then and at the end."""
+    log, heard = long_log(tmp_path / "keys", requests=30, runs=15), list[int]()
+    bundle_of(log, tmp_path / "out", frozenset(), progress=heard.append)
+    assert heard == [PROGRESS_EVERY, 2 * PROGRESS_EVERY, 600]
+
+
+def test_a_bundle_with_every_format_is_verified(tmp_path: Path) -> None:
+    """Derived files change neither the evidence nor the verdict."""
+    log = small_log(tmp_path / "keys")
+    log.export(tmp_path / "bare")
+    bundle_of(log, tmp_path / "full")
+    report = judged(log, tmp_path / "full")
+    assert (report.verdict, report.findings, report.decrypted) == (Verdict.VERIFIED, [], 21)
+    for name in (bundle.RECORDS, bundle.CHECKPOINTS, bundle.DISCLOSURE):
+        assert (tmp_path / "full" / name).read_bytes() == (tmp_path / "bare" / name).read_bytes()
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_manifest_fixes_every_file(tmp_path: Path) -> None:
+    """Manifest to README.txt to the list to each derived file, every digest is that of the file, and no file is left out."""
+    log, out = small_log(tmp_path / "keys"), tmp_path / "out"
+    done = bundle_of(log, out, policies={hashlib.sha256(b"{}").digest(): b"{}"})
+    manifest = json.loads((out / bundle.MANIFEST).read_bytes())["files"]
+    assert {name: sha256(out / name) for name in manifest} == {name: manifest[name]["sha256"] for name in manifest}
+    assert sha256(out / LIST) in (out / bundle.README).read_text()
+    listed = {name: digest for digest, name in (line.split("  ") for line in (out / LIST).read_text().splitlines())}
+    assert listed == {name: sha256(out / name) for name in listed}
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert there == {*listed, *bundle.DATA_FILES, LIST, bundle.MANIFEST}
+    assert len(listed) == done.derived == 12
+    folders = {name.partition("/")[0] for name in listed}
+    assert folders >= {"reports", "provenance", "attestations", "policies", "records.parquet", "records.cef"}
+    checker = shutil.which("sha256sum")
+    assert checker and subprocess.run([checker, "--check", "--quiet", LIST], cwd=out, check=False).returncode == 0
+
+
+def test_the_readme_says_what_is_no_evidence(tmp_path: Path) -> None:
+    """README.txt names each derived format, the CSV above all, as no evidence; a bare bundle has none to name."""
+    log = small_log(tmp_path / "keys")
+    bundle_of(log, tmp_path / "full")
+    bundle_of(log, tmp_path / "bare", frozenset({Format.JSONL}))
+    full, bare = ((tmp_path / name / bundle.README).read_text() for name in ("full", "bare"))
+    _, _, derived = full.partition("Not evidence.")
+    assert all(word in derived for word in ("not-evidence.csv", "parquet", "PROV", "in-toto", "OCSF", "CEF", "reports/"))
+    assert "Not evidence" not in bare and not (tmp_path / "bare" / LIST).exists()
+
+
+def test_policies_lie_under_their_digests(tmp_path: Path) -> None:
+    """Policy documents are exported as given, under the digests that decisions name, with or without another format."""
+    log, documents = small_log(tmp_path / "keys"), {bytes(32): b'{"tenant":"*"}', bytes(range(32)): b"{}"}
+    bundle_of(log, tmp_path / "out", frozenset(), policies=documents)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out" / "policies").iterdir()}
+    assert files == {f"{digest.hex()}.json": document for digest, document in documents.items()}
+    assert "policies/" in (tmp_path / "out" / bundle.README).read_text()
+
+
+def test_a_failure_leaves_no_bundle_in_any_format(tmp_path: Path) -> None:
+    """If rows stop coming while every format is written, all files are closed and there is no manifest."""
+    log = small_log(tmp_path / "keys")
+    rows = log.rows
+
+    def broken() -> Iterator[StoredRecord]:
+        yield from rows[:15]
+        raise ConnectionError("the database went away")
+
+    with pytest.raises(ConnectionError):
+        bundle_of(log, tmp_path / "out", records=broken())
+    assert (tmp_path / "out" / LIST).exists() and not (tmp_path / "out" / bundle.MANIFEST).exists()
+
+
+def test_a_damaged_header_stops_no_format(tmp_path: Path) -> None:
+    """A record whose header cannot be read is in the evidence, for the verifier to name, and in no derived file."""
+    log = small_log(tmp_path / "keys")
+    log.rows[10] = StoredRecord(b"\xff", log.rows[10].body)
+    done = bundle_of(log, tmp_path / "out", ALL)
+    assert (done.records, done.contradicted) == (21, 21)
+    assert len((tmp_path / "out" / "records.cef").read_text().splitlines()) == 20
+    assert judged(log, tmp_path / "out").verdict is Verdict.TAMPERED
+
+
+def test_without_the_extra_everything_but_parquet_works(tmp_path: Path) -> None:
+    """Where pyarrow is not installed, parquet is refused with the extra's name and every other format is written."""
+    program = """
+import sys
+sys.modules["pyarrow"] = None
+from pathlib import Path
+from audit.errors import ExportRefused
+from audit.export import Format
+from tests.audit.export_samples import ALL, bundle_of
+from tests.audit.samples import small_log
+folder = Path(sys.argv[1])
+log = small_log(folder / "keys")
+try:
+    bundle_of(log, folder / "refused")
+except ExportRefused as error:
+    print(error)
+print((folder / "refused").exists(), bundle_of(log, folder / "out", ALL - {Format.PARQUET}).derived)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    refusal, rest = done.stdout.splitlines()
+    assert "pip install 'palimpsest[export]'" in refusal
+    assert (rest, done.returncode) == ("False 9", 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""The bundle that leaves the house: evidence as JSON lines with proofs, and derived files that say it again in other forms."""
+
+from audit.export.bundling import Exported, Progress, export
+from audit.export.derivation import Extras, Format, Spell, Speller
+from audit.export.disclosure import Disclosure, Undisclosed, disclose_all, disclose_nothing, disclose_requests
+from audit.export.dsse import Attester
+from audit.export.opened import StoredRecord
+
+__all__ = [
+    "Attester",
+    "Disclosure",
+    "Exported",
+    "Extras",
+    "Format",
+    "Progress",
+    "Spell",
+    "Speller",
+    "StoredRecord",
+    "Undisclosed",
+    "disclose_all",
+    "disclose_nothing",
+    "disclose_requests",
+    "export",
+]

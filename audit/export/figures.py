@@ -1,0 +1,81 @@
+"""What tables and security monitors may know of a body: states, counts and ids from closed vocabularies, never content."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from audit.acts import Export, KeyChange
+from audit.records import (
+    BlockTrace,
+    Body,
+    DecodeRun,
+    Delivery,
+    EngineNote,
+    GateVerdict,
+    PolicyDecision,
+    PromptBody,
+    RequestClose,
+    RequestOpen,
+    SpecRounds,
+)
+
+Figures: TypeAlias = dict[str, str | int]
+
+WORDS = ("state", "mode", "model", "rule")
+COUNTS = (
+    "status", "index", "prompt_tokens", "tokens", "drafted", "blocks", "steps", "rounds", "forwards", "bytes_released",
+)  # fmt: skip
+
+
+def figures(body: Body | None) -> Figures:
+    """The figures of a body, under names of WORDS and COUNTS; empty for one that is not shown or has none.
+
+    Texts that people or models wrote (reasons, details, prompts, stop strings, labels) are never among them.
+    """
+    match body:
+        case RequestOpen():
+            return {"mode": body.mode, "model": body.model, "prompt_tokens": body.prompt_tokens}
+        case PromptBody():
+            return {"prompt_tokens": len(body.ids)}
+        case PolicyDecision():
+            return {"state": body.outcome, "mode": body.mode, "rule": ",".join(body.rules), "status": body.status}
+        case GateVerdict():
+            return {"state": body.verdict, "rule": body.rule, "index": body.block_index}
+        case EngineNote():
+            return {"state": body.note}
+        case Delivery():
+            return {"state": body.outcome, "bytes_released": body.bytes_released}
+        case RequestClose():
+            return _closed(body)
+        case KeyChange():
+            return {"state": body.act}
+        case Export():
+            return {"state": body.disclosed}
+        case _:
+            return _output(body)
+
+
+def _closed(body: RequestClose) -> Figures:
+    return {
+        "state": body.reason, "prompt_tokens": body.prompt_tokens, "tokens": body.tokens, "blocks": body.blocks,
+        "steps": body.steps, "rounds": body.rounds, "forwards": body.forwards,
+    }  # fmt: skip
+
+
+def _output(body: Body | None) -> Figures:
+    match body:
+        case BlockTrace():
+            return {
+                "state": "complete" if body.complete else "unfinished", "index": body.index, "tokens": body.emitted,
+                "drafted": len(body.tokens), "steps": body.steps.steps, "forwards": body.forwards,
+            }  # fmt: skip
+        case SpecRounds():
+            return {
+                "rounds": len(body.rounds), "tokens": sum(len(each.output) for each in body.rounds),
+                "drafted": sum(len(each.draft) for each in body.rounds),
+                "forwards": sum(each.forwards for each in body.rounds),
+            }  # fmt: skip
+        case DecodeRun():
+            return {"tokens": len(body.output), "forwards": body.forwards}
+        case _:
+            return {}

@@ -1,0 +1,50 @@
+"""The README.txt of a bundle: what lies in the folder, what of it is evidence, and how it is checked."""
+
+from __future__ import annotations
+
+from audit.export import attestation, folder, provenance, report, sheet, siem
+from audit.export.derivation import Extras, Format
+
+_EVIDENCE = """\
+Audit export of one tenant's whole log. Every line of records.jsonl is one record: its header (the Merkle leaf) and
+its sealed body, base64. checkpoints.jsonl holds the signed tree heads, disclosure.jsonl the keys of what is
+disclosed.
+
+Verify offline, with the verifier key and origin that you obtained from somewhere else than this folder:
+
+    python -m audit verify THIS_FOLDER --vkey KEY --origin NAME
+
+Exit status: 0 verified, 1 tampered, 2 malformed, 3 valid but incomplete.
+The format is described in audit/FORMAT.md. There are no exports of a part of a log: only the whole can be verified.
+"""
+
+_DERIVED = """
+Not evidence. The files below say again, in other forms, what the records say. The verifier does not read them. They are
+as the exporter wrote them if `sha256sum --check {list}` says so and the SHA-256 of {list} is
+
+    {digest}
+
+"""
+
+_PARTS = {
+    Format.PARQUET: "records.parquet: headers, figures and disclosed bodies in columns; steps.parquet: each denoising step "
+    "of\n  disclosed blocks by itself",
+    Format.CSV: f"{sheet.NAME}: headers and figures for spreadsheets; altered where a cell could be a formula",
+    Format.PROV: f"{provenance.FOLDER}/: W3C PROV-JSON, one document for each disclosed generation",
+    Format.IN_TOTO: f"{attestation.FOLDER}/: in-toto statements in DSSE envelopes, signed with the log's key, one for each "
+    "disclosed generation\n  that has ended and lies under a checkpoint",
+    Format.OCSF: f"{siem.OCSF_NAME}: OCSF API Activity for security monitors, without content",
+    Format.CEF: f"{siem.CEF_NAME}: CEF for security monitors, without content",
+    Format.HTML: f"{report.FOLDER}/: a page to read and print for each disclosed generation",
+}
+_POLICIES = "policies/: the policies in force, resolved, each under the digest that decisions name"
+
+
+def readme(extras: Extras, digest: str | None) -> str:
+    """The text; `digest` is the SHA-256 of the list of derived files in hex, None without any."""
+    if digest is None:
+        return _EVIDENCE
+    parts = [text for wanted, text in _PARTS.items() if wanted in extras.formats]
+    parts += [_POLICIES] if extras.policies else []
+    lines = "".join(f"* {part}\n" for part in parts)
+    return f"{_EVIDENCE}{_DERIVED.format(list=folder.LIST, digest=digest)}{lines}"

@@ -1,0 +1,116 @@
+"""One line per record for security monitors: OCSF as JSON lines, and CEF. States, counts and ids, never content.
+
+Delivery to a monitor is at least once; `metadata.uid` and `externalId` (tenant and seq) tell repeats.
+"""
+
+from __future__ import annotations
+
+from audit.export.derivation import Derivation
+from audit.export.figures import COUNTS, WORDS, Figures, figures
+from audit.export.folder import Folder
+from audit.export.opened import Opened
+from audit.export.plain import json_line
+from audit.records import Kind
+from audit.verify import kind_name
+
+OCSF_NAME = "records.ocsf.jsonl"
+CEF_NAME = "records.cef"
+OCSF_VERSION = "1.6.0"
+_CLASS, _CATEGORY = 6003, 6
+"""API Activity, of the application category."""
+_CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 2, 3, 4, 99
+_ACTIVITIES = {
+    Kind.REQUEST_OPEN: _CREATE, Kind.HOLD_PLACED: _CREATE, Kind.DELIVERY: _READ, Kind.ACCESS: _READ, Kind.EXPORT: _READ,
+    Kind.REQUEST_CLOSE: _UPDATE, Kind.POLICY_CHANGE: _UPDATE, Kind.KEY_CHANGE: _UPDATE, Kind.RETENTION_RULE: _UPDATE,
+    Kind.SCHEMA_CHANGE: _UPDATE, Kind.ERASURE: _DELETE, Kind.RETIREMENT: _DELETE, Kind.HOLD_RELEASED: _DELETE,
+}  # fmt: skip
+_REFUSALS = {"refuse", "block", "blocked", "withheld"}
+_CONCERNS = {"hold", "aborted", "fault"}
+_INFORMATIONAL, _LOW, _MEDIUM = 1, 2, 3
+_CEF_SEVERITY = {_INFORMATIONAL: 1, _LOW: 4, _MEDIUM: 6}
+
+
+class Ocsf(Derivation):
+    """Writes OCSF events of class API Activity."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._file = folder.open(OCSF_NAME)
+
+    def record(self, opened: Opened) -> None:
+        self._file.write(json_line(ocsf(opened)))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Cef(Derivation):
+    """Writes CEF version 0."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._file = folder.open(CEF_NAME)
+
+    def record(self, opened: Opened) -> None:
+        self._file.write(f"{cef(opened)}\n".encode())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def ocsf(opened: Opened) -> dict[str, object]:
+    """The event of a record. No address is recorded in the log, so the source endpoint says only that."""
+    header, told = opened.header, figures(opened.body)
+    activity = _ACTIVITIES.get(Kind(header.kind), _OTHER) if header.kind in set(Kind) else _OTHER
+    refused = told.get("state") in _REFUSALS
+    api: dict[str, object] = {"operation": kind_name(header.kind), "service": {"name": "palimpsest"}}
+    if header.request is not None:
+        api["request"] = {"uid": str(header.request)}
+    return {
+        "activity_id": activity, "category_uid": _CATEGORY, "class_uid": _CLASS, "type_uid": _CLASS * 100 + activity,
+        "severity_id": _severity(told), "status_id": 2 if refused else 1, "time": header.ts // 1000,
+        "actor": {"user": {"uid": header.actor}}, "src_endpoint": {"name": "not recorded"},
+        "api": api,
+        "metadata": {
+            "version": OCSF_VERSION, "uid": f"{header.tenant}/{header.seq}", "event_code": kind_name(header.kind),
+            "product": {"name": "Palimpsest", "vendor_name": "Palimpsest"}, "tenant_uid": header.tenant,
+        },
+        "unmapped": {
+            "seq": header.seq, "record": str(header.record), "leaf": opened.leaf.hex(), "body": opened.state.value, **told,
+            "policy": None if header.policy is None else header.policy.hex(),
+        },
+    }  # fmt: skip
+
+
+def cef(opened: Opened) -> str:
+    """The line of a record, without its end."""
+    header, told = opened.header, figures(opened.body)
+    name = kind_name(header.kind)
+    extension: dict[str, str | int] = {
+        "rt": header.ts // 1000, "externalId": f"{header.tenant}/{header.seq}", "suser": header.actor,
+        "cs1Label": "record", "cs1": str(header.record), "cs2Label": "leaf", "cs2": opened.leaf.hex(),
+        "cs3Label": "body", "cs3": opened.state.value,
+    }  # fmt: skip
+    if header.request is not None:
+        extension |= {"cs4Label": "request", "cs4": str(header.request)}
+    if "state" in told:
+        extension["outcome"] = told["state"]
+    extension |= {f"palimpsest{key.title().replace('_', '')}": told[key] for key in (*WORDS[1:], *COUNTS) if key in told}
+    parts = (f"{key}={_extension(str(value))}" for key, value in extension.items())
+    severity = _CEF_SEVERITY[_severity(told)]
+    return f"CEF:0|Palimpsest|gateway|1|{header.kind}|{_prefix(name)}|{severity}|{' '.join(parts)}"
+
+
+def _severity(told: Figures) -> int:
+    state = told.get("state")
+    return _MEDIUM if state in _REFUSALS else _LOW if state in _CONCERNS else _INFORMATIONAL
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
+def _prefix(text: str) -> str:
+    return _one_line(text).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def _extension(text: str) -> str:
+    return _one_line(text).replace("\\", "\\\\").replace("=", "\\=")

@@ -1,0 +1,118 @@
+"""Laws of `palimpsest audit export`: a real log in a real database, through the command that a person types."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+import policies
+from audit.export import Format
+from audit.header import uuid7
+from audit.ledger import log_origin
+from audit.records import Body, DecodeRun, Kind
+from audit.verify import Verdict, verify
+from audit.writer import Entry
+from engine.model.checkpoint import digest
+from engine.tokenizer import Tokenizer
+from gateway.bundles import Disclose, Made, export_log
+from gateway.cli.audit import FORMATS, audit
+from gateway.settings import DatabaseUrl, Settings
+from policies.policy import seal
+from tests.audit.export_samples import altered
+from tests.audit.samples import POLICY, SAMPLES, WHOLE_REQUEST
+from tests.audit.writer_samples import TENANT, Place
+from tests.postgres_fixtures import Database
+
+REQUEST = UUID("0198c0de-0005-7000-8000-000000000005")
+
+
+@pytest.fixture
+def settings(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An installation with one tenant, whose log holds one whole request."""
+    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
+        monkeypatch.delenv(name)
+    given = {"HOME": str(tmp_path / "home"), "DATABASE_URL": database.app_url, "READER_URL": database.reader_url}
+    for name, value in given.items():
+        monkeypatch.setenv(f"PALIMPSEST_{name}", value)
+    found = Settings.read(os.environ)
+    asyncio.run(_fill(Place(database, found.keys, found.origin), REQUEST, WHOLE_REQUEST))
+    return found
+
+
+async def _fill(place: Place, request: UUID, bodies: Sequence[Body]) -> None:
+    async with place.writing(TENANT) as writer:
+        await writer.append([Entry(TENANT, request, "key-1", POLICY, body) for body in bodies])
+
+
+def run(*arguments: str) -> Result:
+    """`palimpsest audit` with these arguments."""
+    return CliRunner().invoke(audit, arguments)
+
+
+def test_the_command_writes_what_it_is_asked_for(settings: Settings, tmp_path: Path) -> None:
+    """Every format comes out of one command, the printed line verifies the bundle, and the policy in force lies in it."""
+    out = tmp_path / "out"
+    done = run("export", "--tenant", TENANT, "--out", str(out), *(word for name in FORMATS for word in ("--format", name)))
+    assert done.exit_code == 0, done.output
+    first, line = done.stdout.splitlines()
+    assert first == f"10 records in {out}, and 9 derived files"
+    vkey = line.partition("--vkey '")[2].rstrip("'")
+    assert verify(out, [vkey], log_origin(settings.origin, TENANT)).verdict is Verdict.VERIFIED
+    (policy,) = (out / "policies").iterdir()
+    document = msgspec.json.decode(policy.read_bytes(), type=policies.Document)
+    assert policy.stem == seal("again", document).digest.hex() == policies.load(policies.BASELINE).digest.hex()
+    (envelope,) = (out / "attestations").iterdir()
+    assert json.loads(envelope.read_bytes())["signatures"][0]["keyid"] == "+".join(vkey.split("+")[:2])
+
+
+def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) -> None:
+    """With --sealed there is a row and an event for each record and no document about any generation."""
+    out = tmp_path / "out"
+    done = run("export", "--tenant", TENANT, "--out", str(out), "--sealed", "--format", "csv", "--format", "html")
+    assert done.exit_code == 0, done.output
+    assert not (out / "reports").exists()
+    assert (out / "records.not-evidence.csv").read_text().count('"undisclosed"') == 10
+
+
+def test_a_watcher_hears_of_how_many(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """The one who waits is told how many records of how many are written."""
+    heard: list[tuple[int, int]] = []
+    made: Made = export_log(
+        settings, DatabaseUrl(database.reader_url), TENANT, tmp_path / "out", Disclose.ALL,
+        watch=lambda done, total: heard.append((done, total)),
+    )  # fmt: skip
+    assert (made.records, heard) == (10, [(10, 10)])
+
+
+def test_words_are_those_of_the_configured_model(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """A page shows an answer in words when the configured checkpoint wrote it, and in token ids when another model did."""
+    tokenizer, weights = Tokenizer.load(settings.checkpoint), bytes.fromhex(digest(settings.checkpoint))
+    run_ = DecodeRun(start=3, output=tuple(tokenizer.encode("return total")), logprob=(), forwards=1)
+    ours = [altered(SAMPLES[Kind.REQUEST_OPEN], weights_digest=weights), run_]
+    asyncio.run(_fill(Place(database, settings.keys, settings.origin), uuid7(), ours))
+    export_log(settings, DatabaseUrl(database.reader_url), TENANT, tmp_path / "out", Disclose.ALL, frozenset({Format.HTML}))
+    theirs, known = (path.read_text() for path in sorted((tmp_path / "out" / "reports").iterdir()))
+    assert "7 40 51 60 70000 80 11" in theirs
+    assert "return total" in known
+
+
+def test_the_command_knows_every_format() -> None:
+    """What may be typed after --format is exactly what the audit room can write."""
+    assert set(FORMATS) == {each.value for each in Format}
+
+
+def test_help_shows_examples_and_says_that_parts_cannot_be_had() -> None:
+    """--help lists the formats, the extra that one needs, examples, and why there is no range."""
+    told = " ".join(run("export", "--help").stdout.translate(str.maketrans("", "", "│╭╮╰╯─")).split())
+    assert "palimpsest audit export --tenant acme --out acme-log --format html --format in-toto" in told
+    assert "whole log" in told and "extra `export`" in told
+    assert "--from" not in told
+    assert run("export", "--tenant", TENANT, "--out", "x", "--from", "3").exit_code == 2
