@@ -55,14 +55,12 @@ def export_log(
     watch: Watch | None = None,
 ) -> Made:
     """Write the bundle into the new or empty folder `out`. Raises AuditError, for a tenant without records too. Blocking."""
-    check_tenant(tenant)
+    require_log(reader_url, tenant)
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
     shown = bundle.disclose_all(store) if disclose is Disclose.ALL else bundle.disclose_nothing
     with read_tenant(reader_url, tenant) as reader:
         size = reader.size()
-        if size == 0:
-            raise ExportRefused(f"tenant {tenant!r} has no records: see `palimpsest tenants list`")
         vkey = Signer(settings.keys, origin).vkey
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown,
@@ -70,6 +68,16 @@ def export_log(
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
     return Made(out, done.records, origin, vkey, done.derived, done.contradicted)
+
+
+def require_log(reader_url: DatabaseUrl, tenant: str) -> int:
+    """How many records the tenant's log has; raises ExportRefused for none, InvalidRecord for a name that is none."""
+    check_tenant(tenant)
+    with read_tenant(reader_url, tenant) as reader:
+        size = reader.size()
+    if size == 0:
+        raise ExportRefused(f"tenant {tenant!r} has no records: see `palimpsest tenants list`")
+    return size
 
 
 def _extras(settings: Settings, origin: str, formats: frozenset[Format]) -> Extras:

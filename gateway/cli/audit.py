@@ -15,6 +15,13 @@ import rich_click as click
 FORMATS = ("jsonl", "parquet", "csv", "prov", "in-toto", "ocsf", "cef", "html")
 
 
+def account() -> str:
+    """The account of the operating system that runs this."""
+    import getpass
+
+    return f"account {getpass.getuser()}"
+
+
 @click.group()
 def audit() -> None:
     """The append-only log: export it, verify it offline."""
@@ -39,18 +46,30 @@ def audit() -> None:
     help="A further form, may be repeated. The evidence is always there, as jsonl. html, in-toto and prov: a file for each "
     "disclosed generation. parquet needs the extra `export`. ocsf and cef: no content, for security monitors.",
 )
-def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...]) -> None:
-    """Write a tenant's whole log, its signed checkpoints and, unless --sealed, the keys of its bodies."""
+@click.option("--reason", default="not given", show_default=True, help="Why; it is recorded.")
+@click.option("--by", default=account, metavar="PERSON", help="Who exports; recorded. Default: the account that runs this.")
+def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...], reason: str, by: str) -> None:
+    """Write a tenant's whole log, its signed checkpoints and, unless --sealed, the keys of its bodies.
+
+    That it was exported is on record in that log before the first byte is written.
+    """
+    from audit.acts import Export
     from audit.export import Format
-    from gateway.bundles import Disclose, export_log
+    from gateway.bundles import Disclose, export_log, require_log
     from gateway.database import open_database
+    from gateway.on_record import put_on_record
     from gateway.settings import Settings
 
     settings, wanted = Settings.read(os.environ), frozenset(map(Format, formats))
     disclose = Disclose.NOTHING if sealed else Disclose.ALL
     with open_database(settings, lambda line: click.echo(line, err=True)) as urls, _progress() as watch:
+        size = require_log(urls.reader, tenant)
+        act = Export(",".join(sorted({"jsonl", *formats})), size, "nothing" if sealed else "all", 0, reason, by)
+        place = put_on_record(settings, urls, tenant, act)
         made = export_log(settings, urls.reader, tenant, out, disclose, wanted, watch)
     click.echo(f"{made.records} records in {out}" + (f", and {made.derived} derived files" if made.derived else ""))
+    if place != tenant:
+        click.echo(f"warning: the log of {tenant!r} takes no records, so this export is on record in {place!r}", err=True)
     if made.contradicted is not None:
         click.echo(
             f"warning: the records contradict the checkpoint of {made.contradicted} records; verify this export", err=True

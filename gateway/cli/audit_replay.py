@@ -12,6 +12,8 @@ from uuid import UUID
 
 import rich_click as click
 
+from gateway.cli.audit import account
+
 
 @click.command(
     epilog="Exit status: 0 the same in every step   1 an exact replay was due and failed   3 it differs or cannot be run here, "
@@ -20,21 +22,31 @@ import rich_click as click
 )
 @click.option("--tenant", required=True, help="Whose log.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the finding to this file.")
+@click.option("--reason", default="replay", show_default=True, help="Why its content is read; it is recorded.")
+@click.option("--by", default=account, metavar="PERSON", help="Who reads it; recorded. Default: the account that runs this.")
 @click.argument("generation", type=click.UUID)
-def replay(tenant: str, json_file: Path | None, generation: UUID) -> None:
+def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation: UUID) -> None:
     """Ask the model again what the records say was asked, and compare every step with what they say came of it."""
+    from audit.acts import Access
+    from audit.header import decode_header
     from audit.keys import KeyStore
     from audit.store import read_tenant
     from engine.model.checkpoint import load
     from gateway.database import open_database
+    from gateway.on_record import put_on_record
     from gateway.recorded import bodies_of
     from gateway.replay import Claim, ReplayRefused
     from gateway.replay import replay as run
     from gateway.settings import Settings
 
     settings = Settings.read(os.environ)
-    with open_database(settings, lambda line: click.echo(line, err=True)) as urls, read_tenant(urls.reader, tenant) as reader:
-        bodies = list(bodies_of(reader, KeyStore(settings.keys), generation))
+    with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
+        with read_tenant(urls.reader, tenant) as reader:
+            seqs = [decode_header(stored.header).seq for stored in reader.request(generation)]
+        if seqs:
+            put_on_record(settings, urls, tenant, Access(generation, seqs[0], seqs[-1], reason, by))
+        with read_tenant(urls.reader, tenant) as reader:
+            bodies = list(bodies_of(reader, KeyStore(settings.keys), generation))
     try:
         found = run(load(settings.checkpoint), generation, bodies)
     except ReplayRefused as error:

@@ -14,10 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 import policies
+from audit.acts import Export
 from audit.export import Format
-from audit.header import uuid7
+from audit.header import Header, decode_header, uuid7
+from audit.keys import KeyStore
 from audit.ledger import log_origin
-from audit.records import Body, DecodeRun, Kind
+from audit.records import Body, DecodeRun, Kind, decode_body
+from audit.sealing import RequestKey, request_key, unseal
+from audit.store import read_tenant
 from audit.verify import Verdict, verify
 from audit.writer import Entry
 from engine.model.checkpoint import digest
@@ -52,6 +56,22 @@ async def _fill(place: Place, request: UUID, bodies: Sequence[Body]) -> None:
         await writer.append([Entry(TENANT, request, "key-1", POLICY, body) for body in bodies])
 
 
+def acts(settings: Settings, database: Database, tenant: str) -> list[Body]:
+    """The administrative acts in a tenant's log."""
+    store = KeyStore(settings.keys)
+    with read_tenant(database.reader_url, tenant) as reader:
+        rows = [(decode_header(row.header), row.body or b"") for row in reader.acts()]
+    return [
+        decode_body(header.kind, header.schema, unseal(key_of(store, header), tenant, header.record, body))
+        for header, body in rows
+    ]
+
+
+def key_of(store: KeyStore, header: Header) -> RequestKey:
+    """What opens a record."""
+    return request_key(store.find(header.key_id).secret, header.scope)
+
+
 def run(*arguments: str) -> Result:
     """`palimpsest audit` with these arguments."""
     return CliRunner().invoke(audit, arguments)
@@ -63,7 +83,7 @@ def test_the_command_writes_what_it_is_asked_for(settings: Settings, tmp_path: P
     done = run("export", "--tenant", TENANT, "--out", str(out), *(word for name in FORMATS for word in ("--format", name)))
     assert done.exit_code == 0, done.output
     first, line = done.stdout.splitlines()
-    assert first == f"10 records in {out}, and 9 derived files"
+    assert first == f"11 records in {out}, and 9 derived files"
     vkey = line.partition("--vkey '")[2].rstrip("'")
     assert verify(out, [vkey], log_origin(settings.origin, TENANT)).verdict is Verdict.VERIFIED
     (policy,) = (out / "policies").iterdir()
@@ -79,7 +99,29 @@ def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) ->
     done = run("export", "--tenant", TENANT, "--out", str(out), "--sealed", "--format", "csv", "--format", "html")
     assert done.exit_code == 0, done.output
     assert not (out / "reports").exists()
-    assert (out / "records.not-evidence.csv").read_text().count('"undisclosed"') == 10
+    assert (out / "records.not-evidence.csv").read_text().count('"undisclosed"') == 11
+
+
+def test_an_export_is_on_record_before_it_is_made(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """Who took the log out, why and how much of it stands in that very log, under a checkpoint, and so in the bundle."""
+    done = run("export", "--tenant", TENANT, "--out", str(tmp_path / "out"), "--by", "ada", "--reason", "audit 7")
+    assert done.exit_code == 0, done.output
+    (told,) = acts(settings, database, TENANT)
+    assert told == Export("jsonl", 10, "all", 0, "audit 7", "ada")
+    blocked = tmp_path / "full"
+    blocked.mkdir()
+    (blocked / "something").touch()
+    assert run("export", "--tenant", TENANT, "--out", str(blocked)).exit_code != 0
+    assert len(acts(settings, database, TENANT)) == 2
+
+
+def test_a_broken_log_can_still_be_taken_out(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """A log that went back in time takes no record: its export stands in the log of `system`, and the command says so."""
+    Place(database, settings.keys, settings.origin).restore(4)
+    done = run("export", "--tenant", TENANT, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    assert "on record in 'system'" in done.stderr and acts(settings, database, TENANT) == []
+    assert [type(act) for act in acts(settings, database, "system")] == [Export]
 
 
 def test_a_watcher_hears_of_how_many(settings: Settings, database: Database, tmp_path: Path) -> None:
