@@ -7,6 +7,7 @@ since a wrong RoPE factor or mask id gives fluent text that is quietly wrong (`f
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,22 +75,32 @@ class ModelConfig:
             if document.get(key, False):
                 raise CheckpointError(f"{key} is true, but the family has neither biases nor a tied head")
         try:
-            return cls(
-                **{key: int(document[key]) for key in _INTEGERS},
-                rms_norm_eps=float(document["rms_norm_eps"]),
+            config = cls(
+                **{key: _count(document, key) for key in _LARGEST},
+                rms_norm_eps=_positive(document, "rms_norm_eps"),
                 rope=_rope(document),
             )
         except KeyError as error:
             raise CheckpointError(f"config.json lacks {error.args[0]!r}, which has no safe default") from error
         except (TypeError, ValueError) as error:
-            raise CheckpointError(f"config.json holds a value of the wrong type: {error}") from error
+            raise CheckpointError(f"config.json holds a value that cannot be: {error}") from error
+        return config._checked()
 
-    def document(self) -> dict[str, Any]:
-        """The `config.json` of this shape, in the family's layout."""
+    def _checked(self) -> ModelConfig:
+        """Sizes that go together. Raises CheckpointError naming those that do not."""
+        if self.num_attention_heads % self.num_key_value_heads or self.head_dim % 2:
+            raise CheckpointError("num_attention_heads must be a multiple of num_key_value_heads, and head_dim even")
+        for key in ("bos_token_id", "eos_token_id", "mask_token_id"):
+            if getattr(self, key) >= self.vocab_size:
+                raise CheckpointError(f"{key} is {getattr(self, key)}, but there are only {self.vocab_size} tokens")
+        return self
+
+    def document(self, dtype: str = "float32") -> dict[str, Any]:
+        """The `config.json` of this shape, in the family's layout, for weights stored as `dtype`."""
         return {
             "architectures": [ARCHITECTURE],
             "model_type": MODEL_TYPE,
-            **{key: getattr(self, key) for key in _INTEGERS},
+            **{key: getattr(self, key) for key in _LARGEST},
             "rms_norm_eps": self.rms_norm_eps,
             "hidden_act": "silu",
             "attention_bias": False,
@@ -98,7 +109,7 @@ class ModelConfig:
             "tie_word_embeddings": False,
             "sliding_window": None,
             "dlm_paradigm": "bidirectional",
-            "torch_dtype": "float32",
+            "torch_dtype": dtype,
             "rope_parameters": {
                 "rope_type": "yarn",
                 "rope_theta": self.rope.theta,
@@ -113,20 +124,37 @@ class ModelConfig:
         }
 
 
-_INTEGERS = (
-    "hidden_size",
-    "num_hidden_layers",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "vocab_size",
-    "max_position_embeddings",
-    "bos_token_id",
-    "eos_token_id",
-    "mask_token_id",
-    "block_size",
-)
+_LARGEST = {
+    "hidden_size": 1 << 16,
+    "num_hidden_layers": 1 << 10,
+    "intermediate_size": 1 << 20,
+    "num_attention_heads": 1 << 10,
+    "num_key_value_heads": 1 << 10,
+    "head_dim": 1 << 10,
+    "vocab_size": 1 << 22,
+    "max_position_embeddings": 1 << 26,
+    "bos_token_id": 1 << 22,
+    "eos_token_id": 1 << 22,
+    "mask_token_id": 1 << 22,
+    "block_size": 1 << 16,
+}
+"""The largest value of every whole number that is read, far above any model of the family."""
+
+
+def _count(document: Mapping[str, Any], key: str) -> int:
+    """A whole number; only ids may be zero. Raises KeyError or ValueError."""
+    value, least = document[key], 0 if key.endswith("_id") else 1
+    if type(value) is not int or not least <= value <= _LARGEST[key]:
+        raise ValueError(f"{key} must be a whole number from {least} to {_LARGEST[key]}, not {value!r}")
+    return value
+
+
+def _positive(document: Mapping[str, Any], key: str) -> float:
+    """A finite number above zero. Raises KeyError or ValueError."""
+    value = document[key]
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise ValueError(f"{key} must be a number above zero, not {value!r}")
+    return float(value)
 
 
 def _rope(document: Mapping[str, Any]) -> RopeConfig:
@@ -138,12 +166,12 @@ def _rope(document: Mapping[str, Any]) -> RopeConfig:
         raise ValueError("rope_type must be 'yarn'")
     if found.get("mscale", 1) != found.get("mscale_all_dim", 1):
         raise ValueError("mscale and mscale_all_dim differ, so the attention factor would not be 1")
-    theta = found["rope_theta"] if "rope_theta" in found else document["rope_theta"]
+    theta = found if "rope_theta" in found else document
     return RopeConfig(
-        theta=float(theta),
-        factor=float(found["factor"]),
-        original_max_position=int(found["original_max_position_embeddings"]),
-        beta_fast=float(found.get("beta_fast", 32)),
-        beta_slow=float(found.get("beta_slow", 1)),
+        theta=_positive(theta, "rope_theta"),
+        factor=_positive(found, "factor"),
+        original_max_position=int(_positive(found, "original_max_position_embeddings")),
+        beta_fast=_positive({"beta_fast": 32} | found, "beta_fast"),
+        beta_slow=_positive({"beta_slow": 1} | found, "beta_slow"),
         query_scale_beta=float(found.get("llama_4_scaling_beta", 0.0)),
     )

@@ -1,32 +1,42 @@
 """Checkpoint folders in the released layout: `config.json`, `model.safetensors`, `linear_spec_lora/`, tokenizer files.
 
-Checkpoints are hostile input: safetensors only, every tensor's name and shape must be the expected one, and no code that
-lies beside the weights is ever imported. The weights digest covers every file that shapes the output.
+Checkpoints are hostile input: safetensors only, every tensor's name, shape and type must be the expected one before any is
+read, and no code that lies beside the weights is ever imported. The weights digest covers every file that shapes the output.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.config import CheckpointError, ModelConfig
 from engine.model.network import LORA_SCALE, Network
+from engine.model.tensors import (
+    SHARD_BYTES,
+    Stored,
+    check,
+    read_json,
+    stored,
+    stored_weights,
+    weight_files,
+    write,
+    write_json,
+    write_weights,
+)
 from engine.tokenizer import Tokenizer
 
 LORA_FOLDER = "linear_spec_lora"
-WEIGHTS = "model.safetensors"
-_ADAPTER = "adapter_model.safetensors"
-_ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 _STRIP = ("language_model.", "base_model.model.", "model.")
 _LORA_PREFIX = "base_model.model.encoder.layers."
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_LARGEST_RANK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,43 +65,59 @@ def initialise(config: ModelConfig, seed: int, lora_rank: int = 16) -> Network:
 
 def load(folder: Path, name: str | None = None) -> LoadedModel:
     """Read a checkpoint folder in float32 on the CPU. Raises CheckpointError naming the file and the tensor."""
-    config = ModelConfig.read(folder)
-    adapter = _adapter(folder)
-    network = Network(config, lora_rank=adapter.rank)
-    expected = dict(_released_names(network))
-    tensors = {_canonical(key): value for key, value in _read(folder / WEIGHTS).items()} | adapter.tensors
-    _fill(expected, tensors, folder)
+    config, adapter = ModelConfig.read(folder), _adapter(folder)
+    found = _canonical_names(stored_weights(folder), folder) | adapter.tensors
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in released_names(Network(config, adapter.rank))}
+    if not adapter.present:
+        shapes = {name: shape for name, shape in shapes.items() if "lora_" not in name}
+    check(shapes, found, folder)
+    network = Network.blank(config, adapter.rank)
+    with torch.no_grad():
+        for key, tensor in released_names(network):
+            if key in found:
+                tensor.copy_(found[key].read())
+            else:
+                tensor.zero_()
     network.requires_grad_(False).eval()
     return LoadedModel(name or f"palimpsest-{folder.name}", config, network, Tokenizer.load(folder), digest(folder))
 
 
-def save(folder: Path, network: Network, tokenizer_files: Path | None = None) -> None:
-    """Write `network` in the released layout; copies tokenizer files from `tokenizer_files` when given."""
+def save(
+    folder: Path,
+    network: Network,
+    tokenizer_files: Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write `network` in the released layout, weights in `dtype`; each file appears whole.
+
+    Copies tokenizer files from `tokenizer_files` when given. The drafter LoRA is float32 at any `dtype`, as released.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / LORA_FOLDER).mkdir(exist_ok=True)
-    names = dict(_released_names(network))
-    weights = {name: value.detach().contiguous() for name, value in names.items() if "lora_" not in name}
-    lora = {name: value.detach().contiguous() for name, value in names.items() if "lora_" in name}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    save_file(lora, folder / LORA_FOLDER / _ADAPTER, metadata={"format": "pt"})
-    _write_json(folder / "config.json", network.config.document())
-    _write_json(folder / LORA_FOLDER / _ADAPTER_CONFIG, _adapter_document(network.lora_rank))
+    write_json(folder / "config.json", network.config.document(str(dtype).removeprefix("torch.")))
     if tokenizer_files is not None and tokenizer_files != folder:
-        for path in tokenizer_files.iterdir():
-            if path.name in {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}:
-                (folder / path.name).write_bytes(path.read_bytes())
+        for name in _TOKENIZER_FILES:
+            if (tokenizer_files / name).exists():
+                (folder / name).write_bytes((tokenizer_files / name).read_bytes())
+    save_drafter(folder, network)
+    weights = {name: value.detach().to(dtype) for name, value in released_names(network) if "lora_" not in name}
+    write_weights(folder, weights, shard_bytes)
+
+
+def save_drafter(folder: Path, network: Network) -> None:
+    """Write the drafter LoRA alone, in its own folder."""
+    place = folder / LORA_FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(place / ADAPTER_CONFIG, _adapter_document(network.lora_rank))
+    write(place / ADAPTER, {name: value.detach().float() for name, value in released_names(network) if "lora_" in name})
 
 
 def digest(folder: Path) -> str:
     """SHA-256 (hex) over names and contents of weights, adapter, config and tokenizer files."""
     total = hashlib.sha256()
-    for name in (
-        "config.json",
-        WEIGHTS,
-        f"{LORA_FOLDER}/{_ADAPTER}",
-        f"{LORA_FOLDER}/{_ADAPTER_CONFIG}",
-        "tokenizer.json",
-    ):
+    weights = [path.name for path in weight_files(folder)]
+    for name in ("config.json", *weights, f"{LORA_FOLDER}/{ADAPTER}", f"{LORA_FOLDER}/{ADAPTER_CONFIG}", "tokenizer.json"):
         path = folder / name
         if path.exists():
             with path.open("rb") as stream:
@@ -103,19 +129,24 @@ def digest(folder: Path) -> str:
 @dataclass(frozen=True, slots=True)
 class _Adapter:
     rank: int
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Stored]
+    present: bool
 
 
 def _adapter(folder: Path) -> _Adapter:
     """The drafter LoRA; absent in base checkpoints, where a rank of 1 with zero weights stands for "none"."""
     path = folder / LORA_FOLDER
     if not path.exists():
-        return _Adapter(1, {})
-    document = json.loads((path / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    rank, alpha = int(document["r"]), float(document["lora_alpha"])
-    if alpha / rank != LORA_SCALE or document.get("target_modules") not in (["o_proj"], "o_proj"):
+        return _Adapter(1, {}, present=False)
+    document = read_json(path / ADAPTER_CONFIG)
+    rank, alpha = document.get("r"), document.get("lora_alpha")
+    if type(rank) is not int or not 0 < rank <= _LARGEST_RANK or type(alpha) not in (int, float):
+        raise CheckpointError(f"{path / ADAPTER_CONFIG}: r must be a whole number up to {_LARGEST_RANK}, lora_alpha a number")
+    if alpha != LORA_SCALE * rank or document.get("target_modules") not in (["o_proj"], "o_proj"):
         raise CheckpointError(f"{path}: the drafter LoRA must sit on o_proj alone with alpha / r = {LORA_SCALE}")
-    return _Adapter(rank, _read(path / _ADAPTER))
+    if document.get("use_rslora") or document.get("use_dora"):
+        raise CheckpointError(f"{path}: the drafter LoRA must be a plain one, without rsLoRA or DoRA")
+    return _Adapter(rank, stored(path / ADAPTER), present=True)
 
 
 def _adapter_document(rank: int) -> dict[str, object]:
@@ -130,8 +161,8 @@ def _adapter_document(rank: int) -> dict[str, object]:
     }
 
 
-def _released_names(network: Network) -> Iterator[tuple[str, Tensor]]:
-    """Parameters under their names in the released files (facts: tensor names 1.4 and LoRA keys 1.5)."""
+def released_names(network: Network) -> Iterator[tuple[str, Tensor]]:
+    """Parameters under their names in the released files: `encoder.*`, `diffusion_head.weight`, PEFT's for the drafter."""
     for name, parameter in network.named_parameters():
         if "lora_" in name:
             layer, side = name.split(".")[1], name[-1].upper()
@@ -142,6 +173,15 @@ def _released_names(network: Network) -> Iterator[tuple[str, Tensor]]:
             yield f"encoder.{name}", parameter
 
 
+def _canonical_names(found: Mapping[str, Stored], folder: Path) -> dict[str, Stored]:
+    """Stored weights by their released names. Raises CheckpointError if two claim the same."""
+    named = {_canonical(name): tensor for name, tensor in found.items()}
+    if len(named) != len(found):
+        twice = sorted(tensor.name for name, tensor in found.items() if named[_canonical(name)] is not tensor)
+        raise CheckpointError(f"{folder}: {twice[:5]} are stored twice under different prefixes")
+    return named
+
+
 def _canonical(name: str) -> str:
     """Undo the prefixes that third-party exports put before the released names."""
     for prefix in _STRIP:
@@ -149,30 +189,3 @@ def _canonical(name: str) -> str:
     if name.startswith("lm_head."):
         return "diffusion_head." + name.removeprefix("lm_head.")
     return name if name.startswith(("encoder.", "diffusion_head.")) else f"encoder.{name}"
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: the checkpoint folder is incomplete") from error
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a sound safetensors file: {error}") from error
-
-
-def _fill(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:
-    """Copy every expected tensor from `found`; a missing, unknown or misshapen one is an error."""
-    lora_absent = not any("lora_" in name for name in found)
-    missing = [name for name in expected if name not in found and not (lora_absent and "lora_" in name)]
-    unknown = [name for name in found if name not in expected]
-    if missing or unknown:
-        raise CheckpointError(f"{folder}: missing tensors {missing[:5]}, unknown tensors {unknown[:5]}")
-    with torch.no_grad():
-        for name, value in found.items():
-            if value.shape != expected[name].shape:
-                raise CheckpointError(f"{folder}: {name} is {tuple(value.shape)}, expected {tuple(expected[name].shape)}")
-            expected[name].copy_(value)
-
-
-def _write_json(path: Path, document: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from engine.config import ModelConfig
 from engine.model.rope import inverse_frequencies, query_scale, rotate, rotation
@@ -128,6 +129,17 @@ class Network(nn.Module):
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.diffusion_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.register_buffer("frequencies", inverse_frequencies(config.rope, config.head_dim), persistent=False)
+        self.recompute = False
+        """Whether the backward pass computes the inside of each layer again, so that only its input is kept."""
+
+    @classmethod
+    def blank(cls, config: ModelConfig, lora_rank: int) -> Network:
+        """A network whose weights hold nothing yet: every one of them must be written before use."""
+        with torch.device("meta"):
+            network = cls(config, lora_rank)
+        network.to_empty(device="cpu")
+        network.frequencies = inverse_frequencies(config.rope, config.head_dim)
+        return network
 
     def forward(
         self,
@@ -146,7 +158,8 @@ class Network(nn.Module):
         turn = rotation(self.frequencies, positions)
         scale = query_scale(self.config.rope, positions)
         for layer in self.layers:
-            x = layer(x, turn, scale, attend, linear, draft_gate)
+            inside = (x, turn, scale, attend, linear, draft_gate)
+            x = checkpoint(layer, *inside, use_reentrant=False) if self.recompute else layer(*inside)
         hidden: Tensor = self.norm(x)
         return hidden
 

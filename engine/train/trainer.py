@@ -1,187 +1,168 @@
-"""Train a checkpoint in two stages: autoregressive, then the joint autoregressive and block-diffusion objective.
+"""Train in stages: autoregressive, then jointly autoregressive and by block diffusion, then the drafter LoRA alone.
 
-Everything follows from `Recipe.seed`: data, masks, initial weights, order. The trainer yields progress and never prints, so
-a terminal, a test and a notebook can each show it in their own way. Prompts are never masked and never scored.
+Everything follows from the recipe and its seed, on one machine and number of threads: data, noise, initial weights, order. A
+training yields its progress and never prints, so a terminal, a test and a notebook can each show it in their own way. It
+writes a snapshot every few steps and goes on from it as if nothing had happened.
 """
 
 from __future__ import annotations
 
-import math
-import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from engine.config import ModelConfig, RopeConfig
-from engine.model.checkpoint import initialise, save
-from engine.model.network import Network
-from engine.tokenizer import Tokenizer
-from engine.train.corpus import example
-from engine.train.grammar import Split
-from engine.train.objective import Losses, Masking, causal_losses, corrupt, joint_losses
-from engine.train.vocabulary import build as build_vocabulary
+from engine.train.learner import restore
+from engine.train.lessons import Step, step_of
+from engine.train.origin import Origin, Scratch, origin_of
+from engine.train.recipe import Recipe, Stage
+from engine.train.snapshot import FILE, Snapshot, give_moments, moments_of
 
-_SAVE_EVERY = 250
-# Drawn per step: the demo decodes at 16, the other two lengths are served as well.
-_BLOCKS = (16, 16, 16, 8, 32)
+_DECAYED = ("_proj.weight", "diffusion_head.weight")
+_CPU = torch.device("cpu")
+_MEASURED = 3  # steps per stage from which a time budget is made into a number of steps
 
 
-class Stage(StrEnum):
-    """The two stages of a run."""
-
-    CAUSAL = "ar"
-    JOINT = "joint"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides the outcome. Steps are optimiser steps of `batch` examples each."""
-
-    causal_steps: int = 500
-    joint_steps: int = 1500
-    batch: int = 48
-    peak_rate: float = 3e-3
-    joint_rate: float = 2e-3
-    seed: int = 1
-    masking: Masking = field(default_factory=Masking)
-    compiled: bool = True  # fuses the elementwise work of a layer; needs a C++ compiler and half a minute
+class TrainingError(Exception):
+    """A training cannot go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One optimiser step, with losses as means in nats per token."""
+    """One optimiser step. `figures` are means in nats per token (`ar`, `diffusion`) or per block (`drafter`, `accepted`)."""
 
     stage: Stage
     step: int
     steps: int
-    causal_loss: float
-    diffusion_loss: float
+    figures: Mapping[str, float]
+    rate: float
     tokens_per_second: float
 
 
-def tiny_config(tokenizer: Tokenizer) -> ModelConfig:
-    """The shipped shape: 2.1 M parameters in the family's architecture."""
-    return ModelConfig(
-        hidden_size=192,
-        num_hidden_layers=4,
-        intermediate_size=512,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        head_dim=32,
-        vocab_size=1024,
-        rms_norm_eps=1e-5,
-        rope=RopeConfig(theta=1e6, factor=16.0, original_max_position=16384),
-        max_position_embeddings=1024,
-        bos_token_id=1,
-        eos_token_id=tokenizer.eos_id,
-        mask_token_id=tokenizer.mask_id,
-        block_size=32,
-    )
+class Training:
+    """One run: `recipe` says what it will do, `steps` does it."""
+
+    def __init__(self, recipe: Recipe, out: Path, origin: Origin, device: torch.device = _CPU) -> None:
+        """Open data and weights. Raises CheckpointError or DataError if they cannot be used."""
+        self.recipe, self.out, self.origin, self._device = recipe, out, origin, device
+        self._course = origin.open(recipe, out, device)
+        self._begin: tuple[Stage, int] = (Stage.CAUSAL, 0)
+        self._moments: Mapping[str, Mapping[str, Tensor]] = {}
+        network = self._course.learner.network
+        network.train()
+        network.recompute = recipe.recompute
+
+    @classmethod
+    def resume(cls, out: Path, device: torch.device = _CPU) -> Training:
+        """Go on from the snapshot in `out`. Raises CheckpointError if there is none, or if what it began with has changed."""
+        snapshot = Snapshot.read(out)
+        training = cls(snapshot.recipe, out, origin_of(snapshot.origin), device)
+        restore(training._course.learner, snapshot.learned)
+        training._begin, training._moments = (snapshot.stage, snapshot.step), snapshot.moments
+        return training
+
+    def fit(self, minutes: float) -> None:
+        """Measure a few steps of each stage and scale the recipe to fill `minutes`."""
+        self.recipe = self.recipe.fitted(minutes, {stage: self._seconds(stage) for stage in Stage if self.recipe.steps(stage)})
+
+    def steps(self) -> Iterator[Progress]:
+        """Run every stage and leave a loadable checkpoint. Raises TrainingError if a loss stops being a number."""
+        first, done = self._begin
+        for stage in tuple(Stage)[tuple(Stage).index(first) :]:
+            if self.recipe.steps(stage):
+                yield from self._stage(stage, done if stage is first else 0)
+        self._course.learner.publish(self.out, finished=True)
+        (self.out / FILE).unlink(missing_ok=True)
+
+    def _stage(self, stage: Stage, done: int) -> Iterator[Progress]:
+        trained = self._opened(stage)
+        optimiser = _optimiser(trained)
+        give_moments(optimiser, trained, self._moments)
+        self._moments = {}
+        steps = self.recipe.steps(stage)
+        for number in range(done, steps):
+            began = time.monotonic()
+            step = self._lessons(stage, number)
+            for group in optimiser.param_groups:
+                group["lr"] = self.recipe.rate(stage, number)
+            figures = self._learn(stage, step)
+            torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            if (number + 1) % self.recipe.save_every == 0 or number + 1 == steps:
+                self._save(stage, number + 1, moments_of(optimiser, trained))
+            speed = step.tokens / (time.monotonic() - began)
+            yield Progress(stage, number + 1, steps, figures, self.recipe.rate(stage, number), speed)
+
+    def _opened(self, stage: Stage) -> dict[str, nn.Parameter]:
+        """What the stage trains; everything else is frozen."""
+        learner = self._course.learner
+        learner.network.requires_grad_(False)
+        for each in Stage:
+            for parameter in learner.trained(each).values():
+                parameter.requires_grad_(False)
+        trained = learner.trained(stage)
+        for parameter in trained.values():
+            parameter.requires_grad_(True)
+        return trained
+
+    def _lessons(self, stage: Stage, number: int) -> Step:
+        first = (self.recipe.first(stage) + number) * self.recipe.batch
+        rows = [self._course.row(first + index) for index in range(self.recipe.batch)]
+        return step_of(stage, rows, self.recipe, number, self._course.end_token, self._device)
+
+    def _learn(self, stage: Stage, step: Step) -> dict[str, float]:
+        """Gradients of all lessons of a step, and its figures."""
+        learner, sums = self._course.learner, dict.fromkeys(step.counts, 0.0)
+        for lesson in step.lessons:
+            with self.recipe.precision.cast(self._device):
+                learned = lesson.learn(learner.network, learner.linear)
+            if not torch.isfinite(learned.loss):
+                raise TrainingError(f"the loss of stage {stage} is no longer a number: lower the learning rate")
+            learned.loss.backward()  # type: ignore[no-untyped-call]
+            for name, total in learned.sums.items():
+                sums[name] += float(total)
+        return {name: total / max(1, step.counts[name]) for name, total in sums.items()}
+
+    def _seconds(self, stage: Stage) -> float:
+        """What a step of a stage takes, the optimiser's part aside; nothing is changed."""
+        self._opened(stage)
+        times = []
+        for number in range(_MEASURED):
+            began = time.monotonic()
+            self._learn(stage, self._lessons(stage, number))
+            times.append(time.monotonic() - began)
+        for parameter in self._course.learner.trained(stage).values():
+            parameter.grad = None
+        return sorted(times)[len(times) // 2]
+
+    def _save(self, stage: Stage, done: int, moments: dict[str, dict[str, Tensor]]) -> None:
+        learner = self._course.learner
+        Snapshot(self.recipe, self.origin.document(), stage, done, learner.stored(), moments).write(self.out)
+        learner.publish(self.out, finished=False)
 
 
-def train(recipe: Recipe, out: Path) -> Iterator[Progress]:
-    """Run both stages and leave a loadable checkpoint in `out`; also saves every few hundred steps."""
-    torch.manual_seed(recipe.seed)
-    build_vocabulary(out)
-    tokenizer = Tokenizer.load(out)
-    network = initialise(tiny_config(tokenizer), recipe.seed)
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_("lora_" not in name)
-    save(out, network)
-    if recipe.compiled and shutil.which("g++"):
-        for layer in network.layers:
-            layer.compile(dynamic=True)
-    yield from _stage(Stage.CAUSAL, network, tokenizer, recipe, out)
-    yield from _stage(Stage.JOINT, network, tokenizer, recipe, out)
+def train(recipe: Recipe, out: Path, origin: Origin | None = None) -> Iterator[Progress]:
+    """A whole run into the new folder `out`, from random weights unless `origin` says otherwise."""
+    return Training(recipe, out, origin or Scratch()).steps()
 
 
-def _stage(stage: Stage, network: Network, tokenizer: Tokenizer, recipe: Recipe, out: Path) -> Iterator[Progress]:
-    steps = recipe.causal_steps if stage is Stage.CAUSAL else recipe.joint_steps
-    peak = recipe.peak_rate if stage is Stage.CAUSAL else recipe.joint_rate
-    offset = 0 if stage is Stage.CAUSAL else recipe.causal_steps
-    optimiser = _optimiser(network, peak)
-    generator = torch.Generator().manual_seed(recipe.seed * 2 + (stage is Stage.JOINT))
-    for step in range(steps):
-        began = time.monotonic()
-        batch = _batch(tokenizer, recipe, offset + step)
-        for group in optimiser.param_groups:
-            group["lr"] = peak * _schedule(step, steps)
-        losses = _losses(stage, network, batch, recipe.masking, generator)
-        loss = losses.balanced() if stage is Stage.JOINT else losses.causal_sum / losses.causal_tokens
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
-            save(out, network)
-        yield _progress(stage, step, steps, losses, batch.tokens.numel() / (time.monotonic() - began))
+def device_named(name: str) -> torch.device:
+    """The device of that name, for `auto` the GPU if there is one. Raises TrainingError if it cannot be used here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"the device {name} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """tokens int64 [batch, n]; answer and maskable boolean [batch, n]: scored causally, open to masking."""
-
-    tokens: Tensor
-    answer: Tensor
-    ends: Tensor
-
-    def maskable(self, block: int) -> Tensor:
-        """The answer and the end tokens that fill its last block: what decoding will find masked."""
-        index = torch.arange(self.tokens.shape[1])[None, :]
-        return self.answer | ((index >= self.ends[:, None]) & (index < self.ends[:, None] + block))
-
-
-def _batch(tokenizer: Tokenizer, recipe: Recipe, step: int) -> _Batch:
-    """Examples of one step, padded with end tokens so that padding tells a noisy block nothing about the answer."""
-    first = recipe.seed * 1_000_000_000 + step * recipe.batch
-    rows = [example(first + n, Split.TRAIN, tokenizer) for n in range(recipe.batch)]
-    length = max(len(row.ids) for row in rows)
-    tokens = torch.full((len(rows), length), tokenizer.eos_id)
-    answer = torch.zeros(len(rows), length, dtype=torch.bool)
-    for n, row in enumerate(rows):
-        tokens[n, : len(row.ids)] = torch.tensor(row.ids)
-        answer[n, row.prompt_length : len(row.ids)] = True
-    return _Batch(tokens, answer, torch.tensor([len(row.ids) for row in rows]))
-
-
-def _losses(stage: Stage, network: Network, batch: _Batch, masking: Masking, generator: torch.Generator) -> Losses:
-    if stage is Stage.CAUSAL:
-        return causal_losses(network, batch.tokens, batch.answer)
-    block = _BLOCKS[int(torch.randint(len(_BLOCKS), (), generator=generator))]
-    maskable = batch.maskable(block)
-    first = int(maskable.any(dim=0).nonzero()[0])
-    masked = corrupt(maskable, block, masking, generator)
-    return joint_losses(network, batch.tokens, batch.answer, masked, block, start=first // block * block)
-
-
-def _optimiser(network: Network, rate: float) -> torch.optim.AdamW:
-    """AdamW without decay on vectors and embeddings."""
-    trained = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
-    decayed = [value for name, value in trained if value.ndim == 2 and "embed" not in name]
-    plain = [value for name, value in trained if value.ndim != 2 or "embed" in name]
+def _optimiser(trained: Mapping[str, nn.Parameter]) -> torch.optim.AdamW:
+    """AdamW, with decay on projections and head alone; the rate is set at every step."""
+    decayed = [value for name, value in trained.items() if name.endswith(_DECAYED)]
+    plain = [value for name, value in trained.items() if not name.endswith(_DECAYED)]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95))
-
-
-def _schedule(step: int, steps: int, warmup: int = 100) -> float:
-    """Linear warm-up, then cosine to 2 % of the peak."""
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _progress(stage: Stage, step: int, steps: int, losses: Losses, rate: float) -> Progress:
-    return Progress(
-        stage,
-        step + 1,
-        steps,
-        float(losses.causal_sum.detach()) / max(1, losses.causal_tokens),
-        float(losses.diffusion_sum.detach()) / max(1, losses.masked_tokens),
-        rate,
-    )
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=(0.9, 0.95))

@@ -1,45 +1,113 @@
-"""`palimpsest train`: the joint trainer of the tiny checkpoint."""
+"""`palimpsest train`: the joint trainer, from scratch or from a checkpoint and a person's own chats."""
 
 # ruff: noqa: PLC0415 - heavy imports wait until a command needs them
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+
+if TYPE_CHECKING:
+    from engine.train.recipe import Recipe
+    from engine.train.trainer import Training
+
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_EXISTING = click.Path(path_type=Path, file_okay=False, exists=True)
+_STEPS = click.IntRange(0, 10_000_000)
+_OVER_THE_RECIPE = ("causal_steps", "joint_steps", "drafter_steps", "batch", "places", "recompute", "save_every", "seed")
 
 
 @click.command(
     epilog="Examples:\n\n  palimpsest train\n\n"
-    "  palimpsest train --out var/quick --causal-steps 50 --joint-steps 150 --questions 4\n\n"
-    "  PALIMPSEST_CHECKPOINT=var/tiny palimpsest serve"
+    "  palimpsest train --out var/quick --minutes 5 --questions 4\n\n"
+    "  palimpsest train --from models/8B --data chats.jsonl --lora --out var/mine\n\n"
+    "  palimpsest train --resume var/mine\n\n"
+    "  PALIMPSEST_CHECKPOINT=var/mine palimpsest serve"
 )
-@click.option(
-    "--out",
-    default=Path("var/tiny"),
-    type=click.Path(path_type=Path, file_okay=False),
-    show_default=True,
-    help="A new or empty folder for the checkpoint.",
-)
-@click.option("--causal-steps", default=500, type=click.IntRange(1), show_default=True, help="Steps of the first stage.")
-@click.option("--joint-steps", default=1500, type=click.IntRange(1), show_default=True, help="Steps of the joint stage.")
-@click.option("--batch", default=48, type=click.IntRange(1), show_default=True, help="Conversations per step.")
-@click.option("--seed", default=1, type=click.IntRange(0, 2**31), show_default=True, help="Decides data, masks and weights.")
-@click.option("--questions", default=60, type=click.IntRange(1, 10_000), show_default=True, help="Size of the final exam.")
-def train(out: Path, causal_steps: int, joint_steps: int, batch: int, seed: int, questions: int) -> None:
-    """Train the tiny checkpoint from scratch, examine it on held-out questions and write its card.
+@click.option("--out", default=Path("var/tiny"), type=_FOLDER, show_default=True, help="A new or empty folder for the result.")
+@click.option("--resume", type=_EXISTING, help="Go on with an interrupted training in this folder; its options stand.")
+@click.option("--from", "source", type=_EXISTING, help="A checkpoint to fine-tune; without it training starts from scratch.")
+@click.option("--data", type=_FILE, help='With --from: chats, one {"messages": [...]} a line.')
+@click.option("--lora", is_flag=True, help="With --from: train low-rank adapters and merge them, instead of every weight.")
+@click.option("--rank", default=16, type=click.IntRange(1, 1024), show_default=True, help="With --lora: its rank.")
+@click.option("--context", default=4096, type=click.IntRange(16), show_default=True, help="With --from: longest chat, tokens.")
+@click.option("--mixture", default="functions", type=click.Choice(["functions", "whole"]), show_default=True,
+              help="From scratch: the exercises.")  # fmt: skip
+@click.option("--causal-steps", type=_STEPS, help="Steps of the first stage. (500; with --from 0)")
+@click.option("--joint-steps", type=_STEPS, help="Steps of the joint stage. (1500; with --from 200)")
+@click.option("--drafter-steps", type=_STEPS, help="Steps of the drafter LoRA alone. (0)")
+@click.option("--minutes", type=click.FloatRange(0.1), help="Scale all steps to fill this time, as a first measurement has it.")
+@click.option("--batch", type=click.IntRange(1), help="Conversations per step. (48; with --from 16)")
+@click.option("--rate", type=click.FloatRange(0, 1, min_open=True), help="Peak learning rate of the first two stages.")
+@click.option("--weighing", type=click.Choice(["balanced", "family"]),
+              help="Mean of both losses, or 0.3 and a global token average. (balanced; with --from family)")  # fmt: skip
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]),
+              help="Of products; weights stay float32. (bfloat16 where the machine multiplies it)")  # fmt: skip
+@click.option("--places", default=6144, type=click.IntRange(64), show_default=True, help="Most tokens of a pass, padding too.")
+@click.option("--recompute", is_flag=True, help="Compute activations twice to save memory.")
+@click.option("--save-every", default=250, type=click.IntRange(1), show_default=True, help="Steps between snapshots.")
+@click.option("--seed", default=1, type=click.IntRange(0, 2**31), show_default=True, help="Decides data, noise and weights.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--tensorboard", type=_FOLDER, help="Write curves here (needs the extra `train`).")
+@click.option("--questions", default=60, type=click.IntRange(1, 10_000), show_default=True, help="From scratch: exam size.")
+def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None, questions: int, **given: Any) -> None:
+    """Train from scratch, or fine-tune a checkpoint of the family on your own chats.
 
-    The defaults made the checkpoint that ships in engine/tiny (three quarters of an hour on two cores). The data is made on
-    the way and depends on the seed alone.
+    From scratch it makes a tiny checkpoint, examines it on held-out questions and writes its card. A run is decided
+    by its seed, writes a snapshot every few steps, and goes on from it with --resume.
     """
     from rich.console import Console
 
+    from engine.train.chats import DataError
+    from engine.train.curves import TensorBoard
     from engine.train.run import run
-    from engine.train.trainer import Recipe
+    from engine.train.trainer import Training, TrainingError, device_named
 
+    try:
+        chosen = device_named(device)
+        training = Training.resume(resume, chosen) if resume else _begun(out, chosen, given)
+        run(training, questions, Console(), TensorBoard(tensorboard) if tensorboard else None)
+    except (DataError, TrainingError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _begun(out: Path, device: Any, given: dict[str, Any]) -> Training:
+    """A new training in `out`."""
+    from engine.train.origin import Given, Scratch
+    from engine.train.trainer import Training
+
+    source, data = given["source"], given["data"]
+    if (source is None) is not (data is None) or (given["lora"] and source is None):
+        raise click.UsageError("--from and --data go together, and --lora with both")
     if out.exists() and any(out.iterdir()):
         raise click.BadParameter(
             f"{out} is not empty: name a new folder, a checkpoint is never overwritten", param_hint="--out"
         )
-    recipe = Recipe(causal_steps=causal_steps, joint_steps=joint_steps, batch=batch, seed=seed)
-    run(recipe, out, questions, Console())
+    rank = given["rank"] if given["lora"] else None
+    origin = Given.of(source, data, given["context"], rank) if source else Scratch(given["mixture"])
+    training = Training(_recipe(given, device), out, origin, device)
+    if given["minutes"] is not None:
+        training.fit(given["minutes"])
+    return training
+
+
+def _recipe(given: dict[str, Any], device: Any) -> Recipe:
+    """The options that were given over the defaults of what is done."""
+    from dataclasses import replace
+
+    from engine.train.objective import Weighing
+    from engine.train.recipe import ADAPTER_RATE, WHOLE_RATE, Precision, Recipe
+
+    base = Recipe()
+    if given["source"]:
+        base = Recipe.fine_tune(ADAPTER_RATE if given["lora"] else WHOLE_RATE)
+    wanted: dict[str, Any] = {name: given[name] for name in _OVER_THE_RECIPE if given[name] is not None}
+    if given["rate"] is not None:
+        wanted |= {"peak_rate": given["rate"], "joint_rate": given["rate"]}
+    if given["weighing"] is not None:
+        wanted["weighing"] = Weighing(given["weighing"])
+    chosen = given["precision"]
+    return replace(base, **wanted, precision=Precision(chosen) if chosen else Precision.of_machine(device))

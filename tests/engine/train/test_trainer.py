@@ -1,55 +1,226 @@
-"""A training follows from its seed alone, says how far it is, and leaves a checkpoint with a card."""
+"""A training follows from its seed alone, survives a kill without a trace, and leaves a checkpoint."""
 
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
+from engine.config import CheckpointError
 from engine.model.checkpoint import digest, load
+from engine.train.chats import DataError
 from engine.train.evaluate import MODES
+from engine.train.learner import ADAPTER_FOLDER
+from engine.train.origin import Given, Scratch
+from engine.train.recipe import Decay, Precision, Recipe, Stage
 from engine.train.run import run
-from engine.train.trainer import Progress, Recipe, Stage, train
+from engine.train.snapshot import FILE, Snapshot
+from engine.train.trainer import Progress, Training, TrainingError, train
+from tests.engine.small import TINY
+from tests.engine.train.given import SHORT, chats, checkpoint
 
-SHORT = Recipe(causal_steps=3, joint_steps=2, batch=2, compiled=False)
+TINY_RUN = Recipe(causal_steps=2, joint_steps=2, drafter_steps=1, batch=2)
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+from engine.train.origin import Given, Scratch
+from engine.train.trainer import Training
+from tests.engine.small import TINY
+from tests.engine.train.given import SHORT
+torch.set_num_threads(int(sys.argv[5]))
+rank = int(sys.argv[4]) or None
+origin = Given.of(Path(sys.argv[1]), Path(sys.argv[2]), 512, rank)
+for progress in Training(SHORT, Path(sys.argv[3]), origin).steps():
+    print(progress.stage, progress.step, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint and chats that no test writes to."""
+    folder = tmp_path_factory.mktemp("given")
+    return checkpoint(folder / "base"), chats(folder / "chats.jsonl")
+
+
+def fresh(folder: Path) -> Path:
+    """A folder where the vocabulary, which takes the longest, is there already."""
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(TINY / name, folder / name)
+    return folder
+
+
+def tuned(given: tuple[Path, Path], out: Path, recipe: Recipe = SHORT, rank: int | None = None) -> list[Progress]:
+    """A whole fine-tune."""
+    return list(Training(recipe, out, Given.of(*given, 512, rank)).steps())
+
+
+def losses(steps: list[Progress]) -> list[dict[str, float]]:
+    """What each step measured."""
+    return [dict(step.figures) for step in steps]
 
 
 def test_a_run_follows_from_its_seed(tmp_path: Path) -> None:
-    """The same recipe gives the same weights, byte for byte, and the same losses; another seed gives others."""
-    first, again = list(train(SHORT, tmp_path / "a")), list(train(SHORT, tmp_path / "b"))
-    other = list(train(Recipe(causal_steps=3, joint_steps=2, batch=2, seed=2, compiled=False), tmp_path / "c"))
+    """From scratch, the same recipe gives the same weights, byte for byte, and the same losses; another seed gives others."""
+    first, again = (list(train(TINY_RUN, fresh(tmp_path / name))) for name in "ab")
+    other = list(train(replace(TINY_RUN, seed=2), fresh(tmp_path / "c")))
     assert losses(first) == losses(again) != losses(other)
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
 
 
-def losses(steps: list[Progress]) -> list[tuple[float, float]]:
-    """What each step measured."""
-    return [(step.causal_loss, step.diffusion_loss) for step in steps]
-
-
-def test_both_stages_report_every_step(tmp_path: Path) -> None:
-    """The autoregressive stage comes first, then the joint one; only the joint one has a diffusion loss."""
-    steps = list(train(SHORT, tmp_path / "model"))
+def test_every_stage_reports_every_step(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """The stages come in their order, each with its own figures."""
+    steps = tuned(given, tmp_path / "model")
     assert [(step.stage, step.step, step.steps) for step in steps] == [
-        (Stage.CAUSAL, 1, 3), (Stage.CAUSAL, 2, 3), (Stage.CAUSAL, 3, 3), (Stage.JOINT, 1, 2), (Stage.JOINT, 2, 2),
+        *((Stage.CAUSAL, n, 2) for n in (1, 2)), *((Stage.JOINT, n, 4) for n in (1, 2, 3, 4)),
+        *((Stage.DRAFTER, n, 3) for n in (1, 2, 3)),
     ]  # fmt: skip
-    assert [step.diffusion_loss > 0 for step in steps] == [False] * 3 + [True] * 2
-    assert all(step.causal_loss > 0 and step.tokens_per_second > 0 for step in steps)
+    figures = {Stage.CAUSAL: {"ar"}, Stage.JOINT: {"ar", "diffusion"}, Stage.DRAFTER: {"drafter", "accepted"}}
+    assert all(set(step.figures) == figures[step.stage] for step in steps)
+    assert all(step.tokens_per_second > 0 and step.rate > 0 for step in steps)
+    assert not (tmp_path / "model" / FILE).exists()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.parametrize("rank", [None, 4])
+@pytest.mark.parametrize("kill_at", ["ar 2", "joint 3", "drafter 1"])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(
+    given: tuple[Path, Path], tmp_path: Path, kill_at: str, rank: int | None
+) -> None:
+    """A process that is killed in any stage and resumed gives the bytes and losses of one that was left alone."""
+    alone = tuned(given, tmp_path / "alone", rank=rank)
+    words = [sys.executable, "-c", CHILD, *map(str, given), str(tmp_path / "out"), str(rank or 0), str(torch.get_num_threads())]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None and child.stdout is not None
+        while child.stdout.readline().strip() not in (kill_at, ""):
+            child.stdin.write("go on\n")
+            child.stdin.flush()
+        child.kill()
+    snapshot = Snapshot.read(tmp_path / "out")
+    done = SHORT.first(snapshot.stage) + snapshot.step
+    assert losses(list(Training.resume(tmp_path / "out").steps())) == losses(alone)[done:]
+    assert done == {"ar 2": 2, "joint 3": 4, "drafter 1": 6}[kill_at]
+    assert digest(tmp_path / "out") == digest(tmp_path / "alone")
+
+
+def test_what_was_there_when_it_began_must_still_be_there(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """A run whose data or checkpoint changed meanwhile does not go on; a folder without a snapshot cannot."""
+    base, data = checkpoint(tmp_path / "base"), chats(tmp_path / "chats.jsonl")
+    steps = Training(SHORT, tmp_path / "out", Given.of(base, data, 512, None)).steps()
+    assert [next(steps).step for _ in range(2)] == [1, 2]
+    chats(data, count=3)
+    with pytest.raises(DataError, match="changed"):
+        Training.resume(tmp_path / "out")
+    chats(data)
+    checkpoint(base, lora=False)
+    with pytest.raises(CheckpointError, match="changed"):
+        Training.resume(tmp_path / "out")
+    with pytest.raises(CheckpointError, match="no training"):
+        Training.resume(base)
+
+
+def test_only_the_drafter_learns_in_its_stage(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """The weights of a run with drafter steps alone are those it began with; its LoRA is another."""
+    tuned(given, tmp_path / "model", replace(SHORT, causal_steps=0, joint_steps=0))
+    before, after = load(given[0]).network, load(tmp_path / "model").network
+    changed = {
+        name
+        for (name, old), (_, new) in zip(before.named_parameters(), after.named_parameters(), strict=True)
+        if not torch.equal(old, new)
+    }
+    assert changed and all("lora_" in name for name in changed)
+
+
+@pytest.mark.parametrize("rank", [None, 4])
+def test_a_fine_tune_keeps_the_form_of_what_it_began_with(tmp_path: Path, rank: int | None) -> None:
+    """A bfloat16 checkpoint gives a bfloat16 checkpoint that loads, with its tokenizer, its LoRA and its own config keys."""
+    base, data = checkpoint(tmp_path / "base", torch.bfloat16), chats(tmp_path / "chats.jsonl")
+    text = (base / "config.json").read_text().replace('"block_size"', '"auto_map": {"AutoModel": "m.M"},\n  "block_size"')
+    (base / "config.json").write_text(text)
+    recipe = replace(SHORT, precision=Precision.BFLOAT16, drafter_steps=0)
+    tuned((base, data), tmp_path / "model", recipe, rank)
+    made = load(tmp_path / "model")
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    assert tensors.keys() == load_file(base / "model.safetensors").keys()
+    assert '"auto_map"' in (tmp_path / "model" / "config.json").read_text()
+    assert made.tokenizer.encode("def f") == load(base).tokenizer.encode("def f")
+    assert digest(tmp_path / "model") != digest(base)
+    assert (tmp_path / "model" / ADAPTER_FOLDER / "adapter_model.safetensors").exists() is (rank is not None)
+
+
+@pytest.mark.parametrize(("rank", "share"), [(None, 0.1), (16, 0.85)])
+def test_a_fine_tune_learns_the_chats(given: tuple[Path, Path], tmp_path: Path, rank: int | None, share: float) -> None:
+    """A few dozen steps on a few chats bring both losses down: far with every weight, and some way under a random head."""
+    recipe = replace(SHORT, causal_steps=0, joint_steps=40, drafter_steps=0, batch=7, joint_rate=0.01)
+    steps = tuned(given, tmp_path / "model", recipe, rank)
+    assert all(steps[-1].figures[name] < share * steps[0].figures[name] for name in ("ar", "diffusion"))
+
+
+def test_weights_stay_wide_under_bfloat16(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """Products in bfloat16 move float32 weights, and the losses are those of float32 up to rounding."""
+    wide, narrow = (tuned(given, tmp_path / each, replace(SHORT, precision=each)) for each in Precision)
+    assert wide[0].figures["ar"] == pytest.approx(narrow[0].figures["ar"], rel=0.02)
+    tensors = load_file(tmp_path / "bfloat16" / "model.safetensors")
+    weight = tensors["encoder.layers.0.mlp.up_proj.weight"]
+    assert weight.dtype is torch.float32 and not torch.equal(weight, weight.to(torch.bfloat16).float())
+
+
 def test_the_loss_falls(tmp_path: Path) -> None:
-    """Forty steps on small batches already halve the loss of a model that knows nothing."""
-    steps = list(train(Recipe(causal_steps=40, joint_steps=1, batch=8, compiled=False), tmp_path / "model"))
-    assert steps[39].causal_loss < steps[0].causal_loss / 2
+    """Twenty steps on small batches already take away a quarter of the loss of a model that knows nothing."""
+    steps = list(train(Recipe(causal_steps=20, joint_steps=0, batch=4), fresh(tmp_path / "model")))
+    assert steps[19].figures["ar"] < steps[0].figures["ar"] * 3 / 4
+
+
+def test_a_loss_that_is_no_number_ends_the_run(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """An absurd learning rate is reported, and no broken weights are written over the last snapshot."""
+    recipe = replace(SHORT, causal_steps=200, peak_rate=1e30, save_every=1000)
+    with pytest.raises(TrainingError, match="learning rate"):
+        tuned(given, tmp_path / "model", recipe)
+    assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+def test_a_time_budget_scales_all_stages_alike() -> None:
+    """Steps fill the minutes in the proportions of the recipe; a stage that is left out stays out."""
+    recipe = Recipe(causal_steps=100, joint_steps=300, drafter_steps=0)
+    fitted = recipe.fitted(10, {Stage.CAUSAL: 1.0, Stage.JOINT: 2.0})
+    assert (fitted.causal_steps, fitted.joint_steps, fitted.drafter_steps) == (85, 257, 0)
+    assert recipe.fitted(0.001, {Stage.CAUSAL: 1.0, Stage.JOINT: 2.0}).causal_steps == 1
+
+
+def test_measuring_changes_nothing(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """A run with a budget is the run of the steps that it came to."""
+    timed = Training(SHORT, tmp_path / "timed", Given.of(*given, 512, None))
+    timed.fit(0.02)
+    list(timed.steps())
+    tuned(given, tmp_path / "stepped", timed.recipe)
+    assert digest(tmp_path / "timed") == digest(tmp_path / "stepped")
+
+
+@pytest.mark.parametrize("decay", list(Decay))
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_rates_rise_and_fall(decay: Decay, steps: int) -> None:
+    """The rate warms up to the peak, never passes it, never ends, and is low at the end of a long run."""
+    shares = [decay.share(step, steps) for step in range(steps)]
+    assert all(0 < share <= 1 for share in shares) and max(shares) == 1.0
+    assert steps < 1000 or (shares[0] < 0.02 and shares[-1] < 0.11)
 
 
 def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
     """`palimpsest train` leaves a checkpoint that loads and a card with its digest, and prints every mode's score."""
     printed = io.StringIO()
-    run(SHORT, tmp_path / "model", 1, Console(file=printed, width=120))
+    recipe = Recipe(causal_steps=3, joint_steps=2, batch=2)
+    run(Training(recipe, fresh(tmp_path / "model"), Scratch()), 1, Console(file=printed, width=120))
     card = (tmp_path / "model" / "README.md").read_text()
     assert load(tmp_path / "model").weights_digest in card
     assert "--causal-steps 3 --joint-steps 2 --batch 2 --seed 1" in card

@@ -1,0 +1,64 @@
+"""From conversations to tensors, with little padding: rows of like length go together, as many as fit a budget of places.
+
+The rows of one optimiser step are cut into microbatches whose gradients are added; which rows share one changes neither
+the noise nor the weights of the loss, only memory and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.train.corpus import Example
+
+PADDING = 0.15
+"""Largest share of a microbatch that may be padding: the less, the more and smaller the passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """tokens int64 [b, n], padded with the end token; prompts and ends int64 [b]: where answers begin and rows end."""
+
+    tokens: Tensor
+    prompts: Tensor
+    ends: Tensor
+    end_token: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Example], end_token: int) -> Batch:
+        """Pad `rows` to the longest; padding tells a noisy block nothing, since answers end with the same token."""
+        length = max(len(row.ids) for row in rows)
+        padded = [(*row.ids, *(end_token,) * (length - len(row.ids))) for row in rows]
+        prompts, ends = [row.prompt_length for row in rows], [len(row.ids) for row in rows]
+        return cls(torch.tensor(padded), torch.tensor(prompts), torch.tensor(ends), end_token)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on `device`."""
+        return Batch(self.tokens.to(device), self.prompts.to(device), self.ends.to(device), self.end_token)
+
+    @property
+    def scored(self) -> Tensor:
+        """Boolean [b, n]: the answers, whose tokens are predicted causally."""
+        index = torch.arange(self.tokens.shape[1], device=self.tokens.device)
+        return (index >= self.prompts[:, None]) & (index < self.ends[:, None])
+
+
+def grouped(costs: Sequence[int], budget: int) -> list[list[int]]:
+    """Indices of rows by microbatch, cheapest rows first; a group costs its size times its dearest row.
+
+    No group costs more than `budget` unless it is a single row, and less than `PADDING` of its cost is padding.
+    """
+    groups: list[list[int]] = []
+    filled = 0
+    for index in sorted(range(len(costs)), key=lambda index: (costs[index], index)):
+        whole = (len(groups[-1]) + 1) * costs[index] if groups else 0
+        filled += costs[index]
+        if groups and whole <= budget and whole - filled < PADDING * whole:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            filled = costs[index]
+    return groups

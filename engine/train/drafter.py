@@ -1,0 +1,116 @@
+"""The drafter LoRA's own loss: be what the frozen verifier will accept, as far as it would have read.
+
+A block starts with one certain token. The LoRA pass drafts the rest, the same network without it reads the draft causally,
+and the drafted tokens up to the first one refused are scored. Both picks use one draw of noise per place and token, as
+decoding does; nine blocks of ten are drawn at temperature 1, the tenth greedily.
+Source: Nemotron-Labs-Diffusion paper, section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
+from torch import Tensor
+
+from engine.model.network import Linear, Network, plain_linear
+from engine.train.batches import Batch
+from engine.train.streams import DualStream, Noisy
+
+TEMPERATURE = 3.0
+CANDIDATES = 200
+GREEDY_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class DrafterLosses:
+    """`total`: the loss summed over blocks; `blocks`: how many; `accepted`: drafted tokens that the verifier took."""
+
+    total: Tensor
+    blocks: int
+    accepted: Tensor
+
+
+def drafter_losses(
+    network: Network, batch: Batch, noisy: Noisy, seeds: Sequence[int], linear: Linear = plain_linear
+) -> DrafterLosses:
+    """Draft every block of `noisy` that begins within its row, verify it, and score the places that were read.
+
+    `seeds` decide what is drawn for each row, whichever rows stand beside it.
+    Gradients reach whatever of the drafter pass requires them; the verifier is only read.
+    """
+    block, size = noisy.block, len(batch.tokens)
+    known = torch.arange(noisy.index.shape[1], device=noisy.index.device) % block == 0
+    shown = torch.where(known, noisy.tokens, network.config.mask_token_id)
+    begun = noisy.opened.view(size, -1, block)[:, :, -1]
+    hidden = _pass(network, batch, noisy, shown, linear, draft=True)
+    drafted = network.logits(hidden.view(*begun.shape, block, -1)[begun][:, 1:], linear).float()
+    counts = begun.sum(dim=1).tolist()
+    noise = torch.cat([_noise(seed, (count, *drafted.shape[1:])) for seed, count in zip(seeds, counts, strict=True)])
+    noise = noise.to(drafted.device)
+    draft = _pick(drafted, noise, network.config.mask_token_id)
+    text = noisy.tokens.view(size, -1, block).clone()
+    text[:, :, 1:][begun] = draft
+    with torch.no_grad():
+        hidden = _pass(network, batch, noisy, text.view(size, -1), linear, draft=False)
+        read = network.logits(hidden.view(*begun.shape, block, -1)[begun][:, :-1], linear).float()
+    taken = draft == _pick(read, noise, network.config.mask_token_id)
+    goes_on = (taken & (draft != batch.end_token)).long()
+    active = torch.cat((torch.ones_like(goes_on[:, :1]), goes_on[:, :-1].cumprod(dim=1)), dim=1).bool()
+    each = place_loss(drafted[active], read[active])
+    where = active.nonzero()[:, 0]
+    mean = torch.zeros(len(draft), device=each.device).index_add(0, where, each) / active.sum(dim=1)
+    return DrafterLosses(mean.sum(), len(draft), (taken & active).sum())
+
+
+def place_loss(drafted: Tensor, read: Tensor) -> Tensor:
+    """The loss of each place, from raw logits [k, V] of drafter and verifier: a divergence and a cross-entropy.
+
+    Both speak of the union of the likeliest `CANDIDATES` of either, renormalised; the divergence is taken at temperature
+    `TEMPERATURE`, mixing KL and total variation, the more KL the further the two are apart.
+    """
+    union = _likeliest(drafted) | _likeliest(read)
+    log_q = (drafted / TEMPERATURE).masked_fill(~union, -torch.inf).log_softmax(dim=-1).masked_fill(~union, 0.0)
+    log_p = (read / TEMPERATURE).masked_fill(~union, -torch.inf).log_softmax(dim=-1).masked_fill(~union, 0.0)
+    p, q = log_p.exp() * union, log_q.exp() * union
+    kl = (p * (log_p - log_q)).sum(dim=-1)
+    variation = 0.5 * (p - q).abs().sum(dim=-1)
+    share = torch.exp(-0.5 * (1 - variation.detach()))
+    wanted = F.cross_entropy(drafted.masked_fill(~union, -torch.inf), read.argmax(dim=-1), reduction="none")
+    return share * kl + (1 - share) * variation + wanted
+
+
+def _pass(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear: Linear, *, draft: bool) -> Tensor:
+    """Hidden states [b, m, H] of the noisy half `shown` [b, m]: with the LoRA and both ways, or as causal text."""
+    length, places = batch.tokens.shape[1], shown.shape[1]
+    gate = None
+    if draft:
+        gate = torch.zeros(shown.shape[0], places + length, device=shown.device)
+        gate[:, :places] = 1.0
+    seen = noisy.sees(length) if draft else noisy.verifies(length)
+    tokens = torch.cat((shown, batch.tokens), dim=1)
+    hidden: Tensor = network(tokens, noisy.positions(length), DualStream(seen), linear, gate)
+    return hidden[:, :places]
+
+
+def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:
+    """Gumbel noise of `shape` [k, B - 1, V], zero for the blocks that are picked greedily."""
+    generator = torch.Generator().manual_seed(seed)
+    greedy = torch.rand(shape[0], generator=generator) < GREEDY_SHARE
+    uniform = torch.rand(shape, generator=generator).clamp(min=1e-20)
+    return (-torch.log(-torch.log(uniform))).masked_fill(greedy[:, None, None], 0.0)
+
+
+def _pick(logits: Tensor, noise: Tensor, mask_token: int) -> Tensor:
+    """The likeliest token under the noise, [k, B - 1]; never the mask."""
+    noised = logits.detach() + noise
+    noised[..., mask_token] = -torch.inf
+    return noised.argmax(dim=-1)
+
+
+def _likeliest(logits: Tensor) -> Tensor:
+    """Boolean [k, V]: the likeliest tokens of each place."""
+    best = logits.detach().topk(min(CANDIDATES, logits.shape[-1]), dim=-1).indices
+    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, value=True)

@@ -1,0 +1,82 @@
+"""A training between two steps, in one file: what was learned, the optimiser's moments, and where it stands.
+
+The file is safetensors like a checkpoint, and is replaced as a whole, so a crash leaves the one before. Data and noise
+follow from the step's number, so nothing else needs to be kept for the run to go on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from engine.config import CheckpointError
+from engine.model.tensors import stored, write
+from engine.train.recipe import Recipe, Stage
+
+FILE = "training.safetensors"
+_LEARNED, _MOMENTS, _STORY = "learned/", "moments/", "palimpsest"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`step` steps of `stage` are done; `moments` are the optimiser's, by tensor name and its own key."""
+
+    recipe: Recipe
+    origin: Mapping[str, Any]
+    stage: Stage
+    step: int
+    learned: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]
+
+    def write(self, folder: Path) -> None:
+        """Replace the snapshot in `folder`."""
+        tensors = {_LEARNED + name: tensor for name, tensor in self.learned.items()}
+        for name, parts in self.moments.items():
+            tensors |= {f"{_MOMENTS}{key}/{name}": tensor for key, tensor in parts.items()}
+        story = {"recipe": self.recipe.document(), "origin": self.origin, "stage": self.stage, "step": self.step}
+        write(folder / FILE, tensors, {_STORY: json.dumps(story)})
+
+    @classmethod
+    def read(cls, folder: Path) -> Snapshot:
+        """The snapshot in `folder`. Raises CheckpointError if there is none to go on from."""
+        path = folder / FILE
+        if not path.exists():
+            raise CheckpointError(f"{path} is missing: that folder holds no training to go on with")
+        tensors = {name: tensor.read() for name, tensor in stored(path).items()}
+        with safe_open(path, framework="pt") as opened:
+            told = (opened.metadata() or {}).get(_STORY, "")
+        try:
+            story = json.loads(told)
+            place = (Recipe.from_document(story["recipe"]), dict(story["origin"]), Stage(story["stage"]), int(story["step"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} was not written by this trainer: {error}") from error
+        learned = {name.removeprefix(_LEARNED): tensor for name, tensor in tensors.items() if name.startswith(_LEARNED)}
+        moments: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(_MOMENTS):
+                part, _, owner = name.removeprefix(_MOMENTS).partition("/")
+                moments.setdefault(owner, {})[part] = tensor
+        return cls(*place, learned, moments)
+
+
+def moments_of(optimiser: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Tensor]]:
+    """The optimiser's tensors by the name of what they belong to."""
+    return {name: dict(optimiser.state[parameter]) for name, parameter in trained.items() if parameter in optimiser.state}
+
+
+def give_moments(
+    optimiser: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter], moments: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Put them back. Raises CheckpointError if they belong to something else."""
+    for name, parts in moments.items():
+        if name not in trained or any(part.shape not in ((), trained[name].shape) for part in parts.values()):
+            raise CheckpointError(f"the snapshot holds moments of {name}, which this stage does not train in that shape")
+        device = trained[name].device
+        optimiser.state[trained[name]] = {key: part.to(device) if part.shape else part for key, part in parts.items()}

@@ -1,0 +1,132 @@
+"""The dual-stream pass: its mask, what it may not see, and that it agrees with decoding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.cache import KVCache
+from engine.forward import run
+from engine.model.network import Network
+from engine.model.weights import Weights
+from engine.numeric import Strict
+from engine.pages import PagePool
+from engine.plan import Lora, Plan, clean, noisy
+from engine.train.batches import Batch
+from engine.train.streams import DualStream, Noisy
+from tests.engine.small import small_network
+from tests.engine.train.rows import END, causal_logits, dual_logits, random_rows
+
+BLOCK = 4
+
+
+def whole(tokens: Tensor, block: int = BLOCK) -> tuple[Batch, Noisy]:
+    """One row of which everything is answer."""
+    batch = Batch(tokens[None], torch.tensor([0]), torch.tensor([len(tokens)]), END)
+    return batch, Noisy.of(batch, torch.tensor([0]), block)
+
+
+def dual(network: Network, shown: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of the noisy and of the clean half, each [n, V]."""
+    found = dual_logits(network, *whole(tokens), shown[None])
+    return found[0][0], found[1][0]
+
+
+def test_visibility_of_two_blocks_is_the_published_table() -> None:
+    """Two blocks of two: noisy rows see their block and earlier clean blocks."""
+    expected = ["11000000", "11000000", "00111100", "00111100"]
+    seen = whole(torch.arange(4), 2)[1].sees(4)[0]
+    assert ["".join(str(int(cell)) for cell in row) for row in seen.tolist()] == expected
+
+
+def test_a_verifying_row_sees_itself_and_the_past() -> None:
+    """Read causally, the places of a block see those before them in it and earlier clean blocks."""
+    expected = ["10000000", "11000000", "00101100", "00111100"]
+    seen = whole(torch.arange(4), 2)[1].verifies(4)[0]
+    assert ["".join(str(int(cell)) for cell in row) for row in seen.tolist()] == expected
+
+
+def test_open_places_are_the_answer_and_what_fills_its_last_block() -> None:
+    """Rows of unlike length in one batch: prompts and padding blocks are closed, the end token fills the last block."""
+    batch = Batch.of(random_rows((6, 10), (2, 5)), END)
+    found = Noisy.of(batch, torch.tensor([4, 0]), BLOCK)
+    assert found.opened.int().tolist() == [[0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1]]
+    assert found.index[0].tolist() == list(range(4, 12))
+    assert found.tokens[0].tolist() == [*batch.tokens[0, 4:10].tolist(), END, END]
+    shorter = Noisy.of(Batch.of(random_rows((2, 12), (2, 4)), END), torch.tensor([0, 0]), BLOCK)
+    assert shorter.opened[1].int().tolist() == [0, 0, 1, 1] + [0] * 8
+
+
+def test_future_clean_tokens_do_not_move_causal_logits() -> None:
+    """The clean half is strictly causal."""
+    network = small_network()
+    tokens = torch.randint(0, 90, (12,), generator=torch.Generator().manual_seed(1))
+    changed = tokens.clone()
+    changed[7:] = (changed[7:] + 3) % 90
+    _, before = dual(network, tokens, tokens)
+    _, after = dual(network, tokens, changed)
+    assert torch.allclose(before[:7], after[:7], atol=1e-5)
+    assert not torch.allclose(before[7:], after[7:], atol=1e-3)
+
+
+def test_own_clean_block_does_not_leak_into_noisy_logits() -> None:
+    """A noisy row never sees the clean tokens of its own block or a later one."""
+    network = small_network()
+    tokens = torch.randint(0, 90, (12,), generator=torch.Generator().manual_seed(2))
+    masks = torch.full((12,), network.config.mask_token_id)
+    changed = tokens.clone()
+    changed[4:] = (changed[4:] + 5) % 90
+    before, _ = dual(network, masks, tokens)
+    after, _ = dual(network, masks, changed)
+    assert torch.allclose(before[:8], after[:8], atol=1e-5)
+    assert not torch.allclose(before[8:], after[8:], atol=1e-3)
+
+
+def test_training_sees_what_decoding_computes() -> None:
+    """The noisy half's logits of each block are those of decoding that block over a causal cache of the clean ones before."""
+    network = small_network(3)
+    generator = torch.Generator().manual_seed(4)
+    tokens = torch.randint(0, 90, (16,), generator=generator)
+    shown = torch.where(torch.rand(16, generator=generator) < 0.6, network.config.mask_token_id, tokens)
+    trained, _ = dual(network, shown, tokens)
+    weights, strict = Weights(network, torch.float32), Strict()
+    for start in range(0, 16, BLOCK):
+        pool = PagePool(network.config, 4, torch.float32)
+        cache = KVCache(pool, b"")
+        assert cache.reserve(start + BLOCK)
+        if start:
+            before = tokens[:start].tolist()
+            run(weights, strict, Plan.pack([(cache, clean(before))], strict.padded), pool)
+            cache.keep(start, before)
+        step = noisy(shown[start : start + BLOCK].tolist(), Lora.OFF)
+        found = run(weights, strict, Plan.pack([(cache, step)], strict.padded), pool)
+        assert torch.allclose(found, trained[start : start + BLOCK], atol=1e-4)
+
+
+def test_company_and_padding_change_nothing() -> None:
+    """Each row of a ragged batch, blocks starting anywhere, has the logits that it has alone."""
+    network, rows, starts = small_network(5), random_rows((6, 22), (3, 9), (17, 18)), [5, 3, 17]
+    batch = Batch.of(rows, END)
+    together = Noisy.of(batch, torch.tensor(starts), BLOCK)
+    shown = torch.where(together.opened, network.config.mask_token_id, together.tokens)
+    blurred, clean_half = dual_logits(network, batch, together, shown)
+    for index, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        single = Batch.of([row], END)
+        alone = Noisy.of(single, torch.tensor([start]), BLOCK)
+        places = alone.index.shape[1]
+        wanted = dual_logits(network, single, alone, shown[index : index + 1, :places])
+        assert torch.allclose(blurred[index, :places], wanted[0][0], atol=1e-4)
+        assert torch.allclose(clean_half[index, : len(row.ids)], wanted[1][0], atol=1e-4)
+
+
+def test_verifying_a_draft_is_reading_it() -> None:
+    """A block read in the noisy half has the causal logits of the text that it would make."""
+    network, tokens = small_network(6), torch.tensor(random_rows((1, 16), seed=3)[0].ids)
+    _, places = whole(tokens)
+    draft = (tokens + 7) % 90
+    both = torch.cat((draft, tokens))[None]
+    hidden = network(both, places.positions(16), DualStream(places.verifies(16)))
+    logits = network.logits(hidden)[0, :16]
+    for start in range(0, 16, BLOCK):
+        text = torch.cat((tokens[:start], draft[start : start + BLOCK]))
+        assert torch.allclose(logits[start : start + BLOCK], causal_logits(network, text)[start:], atol=1e-4)

@@ -1,0 +1,81 @@
+"""`palimpsest train` as a person types it: a fine-tune from a folder and a file, and errors of one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.model.checkpoint import load
+from engine.train.learner import ADAPTER_FOLDER
+from gateway.cli import palimpsest
+from tests.engine.train.given import chats, checkpoint
+
+QUICK = ("--joint-steps", "2", "--batch", "2", "--device", "cpu")
+
+
+def trained(*words: object) -> Result:
+    """The command, as typed."""
+    return CliRunner().invoke(palimpsest, ["train", *map(str, words)])
+
+
+def told(done: Result) -> str:
+    """What was printed, without the frames and line breaks that a narrow terminal puts in."""
+    return re.sub(r"[\s│]+", "", done.output)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint and chats."""
+    folder = tmp_path_factory.mktemp("given")
+    return checkpoint(folder / "base"), chats(folder / "chats.jsonl")
+
+
+@pytest.mark.parametrize("lora", [(), ("--lora", "--rank", "2")])
+def test_a_checkpoint_is_tuned_to_chats(given: tuple[Path, Path], tmp_path: Path, lora: tuple[str, ...]) -> None:
+    """`--from` and `--data` leave a checkpoint that loads; with `--lora` its adapters as well."""
+    out = tmp_path / "mine"
+    done = trained("--from", given[0], "--data", given[1], "--out", out, *QUICK, *lora)
+    assert done.exit_code == 0, done.output
+    assert "joint" in done.output and "tok/s" in done.output and f"wrote{out}" in told(done)
+    assert load(out).weights_digest != load(given[0]).weights_digest
+    assert (out / ADAPTER_FOLDER).exists() is bool(lora)
+
+
+def test_bad_data_is_one_line(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """A line that cannot be used is named by file, line and reason, without a traceback, and nothing is written."""
+    data = tmp_path / "bad.jsonl"
+    data.write_text(given[1].read_text() + '{"messages": "none"}\n')
+    done = trained("--from", given[0], "--data", data, "--out", tmp_path / "mine", *QUICK)
+    assert done.exit_code == 1 and f"{data.name}:8:itmustbeanobject" in told(done)
+    assert "Traceback" not in done.output and not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [(("--from", "{base}"), "go together"), (("--data", "{data}"), "go together"), (("--lora",), "--lora with both"),
+     (("--out", "{base}"), "not empty")],
+)  # fmt: skip
+def test_options_that_do_not_go_together_are_refused(
+    given: tuple[Path, Path], tmp_path: Path, words: tuple[str, ...], reason: str
+) -> None:
+    """A wrong call says what is missing and starts nothing."""
+    filled = [word.format(base=given[0], data=given[1]) for word in words]
+    done = trained(*(() if "--out" in words else ("--out", tmp_path / "new")), *filled)
+    assert done.exit_code == 2 and reason.replace(" ", "") in told(done)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The error names the device, and nothing is started."""
+    done = trained("--out", tmp_path / "new", "--device", "abacus")
+    assert done.exit_code == 1 and "thedeviceabacuscannotbeusedhere" in told(done)
+    assert not (tmp_path / "new").exists()
+
+
+def test_help_shows_how_to_begin() -> None:
+    """`--help` has an example for each use."""
+    shown = trained("--help").output
+    assert all(word in shown for word in ("--resume", "--lora", "--minutes", "chats.jsonl", "Examples"))
