@@ -1,223 +1,60 @@
-"""The closed policy document, as one set of immutable types.
+"""The closed policy document: one table of the tables that the other files of this room define.
 
-A document is TOML with the shape of `Document`; a key not named here is refused with its path, and so is a
-default outside its own range. Nothing is computed: thresholds are data, so they diff, replay and explain.
+A document is TOML with the shape of `Document`; a key not named here is refused with its place, and so is a default outside
+its own range. Nothing is computed: thresholds are data, so they diff, replay and explain.
 
     schema = "palimpsest.policy/1"    tenant = "acme"    inherit = "baseline"
-    [modes]  allowed = ["ar", "linear_spec"]  default = "linear_spec"
 """
 
-from collections.abc import Iterable
-from enum import StrEnum
-from typing import Annotated, Final, Literal
+from __future__ import annotations
+
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from policies.approval import DEFAULT_APPROVAL, Approval
+from policies.gates import Gate
+from policies.limits import Budget, Limits
+from policies.modes import Modes
+from policies.prices import Prices
+from policies.rules import Route, Rule
+from policies.words import ENTRIES_MOST, Action, Closed, Enforcement, Glob, Id, Name, Release, Risk
+
 SCHEMA = "palimpsest.policy/1"
-ANY_TENANT = "*"
-BLOCK_LENGTH_MOST = 32
-STEPS_MOST = 32
-TOKENS_MOST = 1 << 20
 
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
-BlockLength = Annotated[int, Meta(ge=1, le=BLOCK_LENGTH_MOST)]
-Steps = Annotated[int, Meta(ge=1, le=STEPS_MOST)]
-Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
-Tokens = Annotated[int, Meta(ge=1, le=TOKENS_MOST)]
-
-
-class Mode(StrEnum):
-    """The four ways to decode that a document can permit, and `AUTO`: whichever permitted causal one suits the load."""
-
-    AR = "ar"
-    DIFFUSION = "diffusion"
-    LINEAR_SPEC = "linear_spec"
-    QUADRATIC_SPEC = "quadratic_spec"
-    AUTO = "auto"
-
-
-CONCRETE: Final = tuple(mode for mode in Mode if mode is not Mode.AUTO)
-CAUSAL: Final = (Mode.LINEAR_SPEC, Mode.AR, Mode.QUADRATIC_SPEC)
-"""What `AUTO` chooses among, in the order in which a permitted one lends it its knobs."""
-
-
-def canonical_modes(modes: Iterable[Mode]) -> tuple[Mode, ...]:
-    """The given modes once each, in the order of `Mode`, so that equal sets are recorded equally."""
-    chosen = frozenset(modes)
-    return tuple(mode for mode in Mode if mode in chosen)
-
-
-class Enforcement(StrEnum):
-    """Whether a document acts, or only has recorded what it would have done."""
-
-    ENFORCE = "enforce"
-    SHADOW = "shadow"
-
-
-class OnDisallowed(StrEnum):
-    """What becomes of a request for a mode that it may not have."""
-
-    REFUSE = "refuse"
-    USE_DEFAULT = "default"
-
-
-class Release(StrEnum):
-    """Whether text may leave piece by piece, or only once the whole answer has its verdict."""
-
-    STREAM = "stream"
-    WHOLE = "whole"
-
-
-def _require_order(least: float, default: float, most: float) -> None:
-    # Written positively, so that a NaN (which compares with nothing) is refused as well.
-    if not least <= default <= most:
-        raise ValueError(f"need least <= default <= most, got {least}, {default}, {most}")
-
-
-class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the document: immutable, and refusing every key it does not name."""
-
-
-class BlockLengthKnob(Closed, frozen=True, kw_only=True):
-    """Tokens per block. With `choices`, only those values of the range may be had."""
-
-    default: BlockLength = 16
-    least: BlockLength = 1
-    most: BlockLength = BLOCK_LENGTH_MOST
-    choices: tuple[BlockLength, ...] = ()
-
-    def __post_init__(self) -> None:
-        _require_order(self.least, self.default, self.most)
-        if self.choices and self.default not in self.choices:
-            raise ValueError(f"default {self.default} is not one of choices {list(self.choices)}")
-        if any(not self.least <= choice <= self.most for choice in self.choices):
-            raise ValueError(f"every choice must lie in {self.least}..{self.most}")
-
-    def effective(self, asked: int | None) -> int:
-        """The default, or `asked` clamped to the range and then down to a choice (else up to one)."""
-        if asked is None:
-            return self.default
-        held = min(max(asked, self.least), self.most)
-        if not self.choices:
-            return held
-        return max((choice for choice in self.choices if choice <= held), default=min(self.choices))
-
-
-class StepsKnob(Closed, frozen=True, kw_only=True):
-    """Denoising steps that one block may take at most."""
-
-    default: Steps = STEPS_MOST
-    least: Steps = 1
-    most: Steps = STEPS_MOST
-
-    def __post_init__(self) -> None:
-        _require_order(self.least, self.default, self.most)
-
-    def effective(self, asked: int | None) -> int:
-        """The default, or `asked` clamped to the range."""
-        return self.default if asked is None else min(max(asked, self.least), self.most)
-
-
-class ThresholdKnob(Closed, frozen=True, kw_only=True):
-    """Confidence at which a drafted token is committed; without `default`, by an even schedule."""
-
-    default: Fraction | None = None
-    least: Fraction = 0.0
-    most: Fraction = 1.0
-
-    def __post_init__(self) -> None:
-        _require_order(self.least, self.least if self.default is None else self.default, self.most)
-
-    def effective(self, asked: float | None) -> float | None:
-        """The default, or `asked` clamped to the range."""
-        return self.default if asked is None else min(max(asked, self.least), self.most)
-
-
-class SeedFirstKnob(Closed, frozen=True, kw_only=True):
-    """Whether a block's first token comes from the causal pass, and whether a client may say otherwise."""
-
-    default: bool = True
-    client_may_set: bool = True
-
-    def effective(self, asked: bool | None) -> bool:
-        """The default, or `asked` where clients may set it."""
-        return asked if asked is not None and self.client_may_set else self.default
-
-
-class Knobs(Closed, frozen=True, kw_only=True):
-    """The run-time compute of one mode. One without `threshold` does not commit by confidence."""
-
-    block_length: BlockLengthKnob = BlockLengthKnob()
-    threshold: ThresholdKnob | None = None
-    max_steps: StepsKnob = StepsKnob()
-    seed_first: SeedFirstKnob = SeedFirstKnob()
-
-
-class Modes(Closed, frozen=True, kw_only=True):
-    """Which modes may run, which one runs unasked, and how each may be tuned.
-
-    `auto` is never in `allowed` and has no table: it can be had wherever a causal mode is allowed, and runs nothing else.
-    """
-
-    allowed: tuple[Mode, ...]
-    default: Mode
-    client_may_choose: bool = True
-    on_disallowed: OnDisallowed = OnDisallowed.REFUSE
-    ar: Knobs = Knobs()
-    diffusion: Knobs = Knobs()
-    linear_spec: Knobs = Knobs()
-    quadratic_spec: Knobs = Knobs()
-
-    def __post_init__(self) -> None:
-        if len(set(self.allowed)) != len(self.allowed):
-            raise ValueError("allowed names a mode twice")
-        if Mode.AUTO in self.allowed:
-            raise ValueError("auto chooses among the allowed modes and is none itself; leave it out of allowed")
-        if self.default not in self.choices:
-            needed = "needs a causal mode in allowed" if self.default is Mode.AUTO else "is not in allowed"
-            raise ValueError(f"default {self.default.value!r} {needed}")
-
-    @property
-    def choices(self) -> tuple[Mode, ...]:
-        """What a request may be granted, in the order of `Mode`: the allowed modes, and `auto` if it has one to choose."""
-        automatic = () if set(CAUSAL).isdisjoint(self.allowed) else (Mode.AUTO,)
-        return canonical_modes((*self.allowed, *automatic))
-
-    def knobs(self, mode: Mode) -> Knobs:
-        """The knobs of one mode; `auto`, where it is a choice, has those of the first allowed mode of CAUSAL."""
-        lender = next(each for each in CAUSAL if each in self.allowed) if mode is Mode.AUTO else mode
-        return {
-            Mode.AR: self.ar,
-            Mode.DIFFUSION: self.diffusion,
-            Mode.LINEAR_SPEC: self.linear_spec,
-            Mode.QUADRATIC_SPEC: self.quadratic_spec,
-        }[lender]
-
-
-class Limits(Closed, frozen=True, kw_only=True):
-    """Sizes in tokens: of an answer (`default_...` if the client names none) and of a prompt."""
-
-    default_max_tokens: Tokens = 512
-    max_tokens: Tokens = 4096
-    max_prompt_tokens: Tokens = TOKENS_MOST
-
-    def __post_init__(self) -> None:
-        if self.default_max_tokens > self.max_tokens:
-            raise ValueError(f"default_max_tokens must not exceed max_tokens {self.max_tokens}")
-
-    def answer_tokens(self, asked: int | None) -> int:
-        """The default, or `asked` clamped to 1..max_tokens."""
-        return self.default_max_tokens if asked is None else min(max(asked, 1), self.max_tokens)
+_Few = Meta(max_length=ENTRIES_MOST)
 
 
 class Document(Closed, frozen=True, kw_only=True):
-    """A whole policy, inheritance already resolved. `tenant` is a name, or `*` for any."""
+    """A whole policy, inheritance already resolved. `tenant` is a name, or `*` for any.
+
+    `overridable` names keys, dotted, at which a child may be looser. `on_missing` is demanded where a figure that a
+    threshold names is missing; `risk_unsaid` is the risk of a request that states none. `timezone` is that of time windows
+    and calendar months; the caller of the judge resolves it.
+    """
 
     schema: Literal["palimpsest.policy/1"]
     tenant: Name
     inherit: Name | None = None
+    overridable: Annotated[tuple[Glob, ...], _Few] = ()
     enforcement: Enforcement = Enforcement.ENFORCE
     release: Release = Release.STREAM
+    on_missing: Action = Action.HOLD
+    risk_unsaid: Risk = Risk.LOW
+    timezone: Name = "UTC"
     modes: Modes
     limits: Limits = Limits()
+    gates: Annotated[tuple[Gate, ...], _Few] = ()
+    rules: Annotated[tuple[Rule, ...], _Few] = ()
+    routes: Annotated[tuple[Route, ...], _Few] = ()
+    approvals: Annotated[dict[Id, Approval], _Few] = msgspec.field(default_factory=dict)
+    budgets: Annotated[tuple[Budget, ...], _Few] = ()
+    prices: Prices = Prices()
+
+    def approval(self, name: str) -> Approval:
+        """The approval of that name; `default` exists always, and lets any approver decide."""
+        return self.approvals.get(name, _ANY_APPROVER) if name == DEFAULT_APPROVAL else self.approvals[name]
+
+
+_ANY_APPROVER = Approval()

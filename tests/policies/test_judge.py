@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import policies
 from policies import Decision, Mode, Policy, Refusal, RefusalCode, RequestFacts, decide
-from policies.document import CAUSAL, CONCRETE
+from policies.modes import CAUSAL, CONCRETE
+from tests.policies import drawn
 from tests.policies.facts import HEAD, PLAIN, STRICT, write
 
 BASELINE = policies.load(policies.BASELINE)
@@ -162,6 +163,7 @@ def test_a_shadow_runs_auto_as_asked(tmp_path: Path) -> None:
     assert decision.rules == ("modes.requested", "shadow:modes.allowed")
 
 
+@drawn.calm
 @given(
     mode=st.sampled_from(list(Mode)),
     block_length=st.none() | st.integers(-(2**40), 2**40),

@@ -6,8 +6,8 @@ import pytest
 
 import policies
 from policies import Mode, PolicyError
-from policies.document import CONCRETE
-from policies.load import digest
+from policies.modes import CONCRETE
+from policies.policy import digest
 from tests.policies.facts import HEAD, STRICT, write
 
 

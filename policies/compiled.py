@@ -1,0 +1,159 @@
+"""A document made ready for the judge, once, when it is loaded: everything that does not depend on a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from policies.conditions import Condition, of_answer, of_request, of_workflow
+from policies.document import Document
+from policies.facts import RequestFacts
+from policies.gates import Gate, Refine
+from policies.limits import Budget
+from policies.modes import CAUSAL, Knobs, Mode, canonical_modes
+from policies.rules import Route, Rule
+from policies.standing import Standing, Threshold
+from policies.words import Action, Phase
+
+GATE: Final = "gate:"
+RULE: Final = "rule:"
+ROUTE: Final = "route:"
+BUDGET: Final = "budget:"
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A route, what it asks of a request, and how each of its modes is tuned under it."""
+
+    route: Route
+    request: tuple[Condition[RequestFacts], ...]
+    knobs: dict[Mode, Knobs]
+
+    def concerns(self, facts: RequestFacts) -> bool:
+        """Whether the request is one for this route."""
+        return all(condition.holds(facts) for condition in self.request)
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """A budget, and whom it concerns."""
+
+    budget: Budget
+    workflow: Condition[RequestFacts] | None
+
+    def concerns(self, facts: RequestFacts) -> bool:
+        """Whether the request draws on it."""
+        return self.workflow is None or self.workflow.holds(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What the judge asks. `blocks` and `releases` are by label."""
+
+    routes: tuple[Routed, ...]
+    admits: tuple[Standing, ...]
+    blocks: dict[str, Standing]
+    releases: dict[str, Standing]
+    budgets: tuple[Metered, ...]
+    permitted: tuple[Mode, ...]
+    choices: tuple[Mode, ...]
+    knobs: dict[Mode, Knobs]
+    of_units: dict[Mode, frozenset[Mode]]
+    of_answers: dict[Mode, frozenset[Mode]]
+
+
+def compile_document(document: Document) -> Compiled:
+    """Make a document ready; it is taken as it is, whether or not `check` would accept it."""
+    gates = [_gate(document, gate) for gate in document.gates]
+    permitted = canonical_modes(document.modes.allowed)
+    rules = {phase: [_rule(document, rule) for rule in document.rules if rule.phase is phase] for phase in Phase}
+    knobs = {mode: document.modes.knobs(mode) for mode in document.modes.choices}
+    return Compiled(
+        routes=tuple(_routed(document, route, knobs) for route in document.routes),
+        admits=tuple(rules[Phase.ADMIT]),
+        blocks=_by_label([*gates, *rules[Phase.BLOCK]]),
+        releases=_by_label(rules[Phase.RELEASE]),
+        budgets=tuple(
+            Metered(budget, None if budget.workflow is None else of_workflow((budget.workflow,))) for budget in document.budgets
+        ),
+        permitted=permitted,
+        choices=document.modes.choices,
+        knobs=knobs,
+        of_units={mode: unit_modes(mode, permitted) for mode in Mode},
+        of_answers={mode: answer_modes(mode, permitted) for mode in Mode},
+    )
+
+
+def unit_modes(mode: Mode, permitted: Iterable[Mode]) -> frozenset[Mode]:
+    """The modes by whose gates the units of a generation in `mode` may be judged."""
+    allowed = frozenset(permitted)
+    if mode is Mode.AUTO:
+        return allowed & frozenset(CAUSAL)
+    if mode is Mode.DIFFUSION:  # a constrained answer runs as linear_spec, a block decoded again is ar
+        return frozenset({mode}) | (allowed & {Mode.LINEAR_SPEC, Mode.AR})
+    return frozenset({mode})
+
+
+def answer_modes(mode: Mode, permitted: Iterable[Mode]) -> frozenset[Mode]:
+    """The modes that a rule may name to concern an answer in `mode`: `auto` is also whatever it may choose."""
+    return unit_modes(mode, permitted) | {mode} if mode is Mode.AUTO else frozenset({mode})
+
+
+def _by_label(standing: Iterable[Standing]) -> dict[str, Standing]:
+    return {each.label: each for each in standing}
+
+
+def _routed(document: Document, route: Route, knobs: Mapping[Mode, Knobs]) -> Routed:
+    """A route, with its knobs in the place of those of the mode."""
+
+    def tuned(mode: Knobs) -> Knobs:
+        return Knobs(
+            block_length=route.block_length or mode.block_length,
+            threshold=route.threshold or mode.threshold,
+            max_steps=route.max_steps or mode.max_steps,
+            seed_first=route.seed_first or mode.seed_first,
+        )
+
+    known = {mode: tuned(knobs[mode]) for mode in route.modes if mode in knobs}
+    return Routed(route, of_request(route.when, document.risk_unsaid), known)
+
+
+def _gate(document: Document, gate: Gate) -> Standing:
+    missing, modes = gate.on_missing or document.on_missing, frozenset(gate.modes)
+    return Standing(
+        label=GATE + gate.id,
+        action=gate.action,
+        modes=modes,
+        threshold=Threshold(gate.metric.value, gate.below, gate.above),
+        least_tokens=gate.least_tokens,
+        refine=gate.refine,
+        on_missing=missing,
+        approval=gate.approval,
+        reason=gate.reason,
+        possible=_possible(gate.action, gate.refine, missing, modes),
+    )
+
+
+def _rule(document: Document, rule: Rule) -> Standing:
+    when, missing = rule.when, rule.on_missing or document.on_missing
+    modes = frozenset(Mode if when.mode is None else when.mode)
+    return Standing(
+        label=RULE + rule.id,
+        action=rule.action,
+        modes=modes,
+        request=of_request(when, document.risk_unsaid),
+        answer=of_answer(when),
+        threshold=None if when.metric is None else Threshold(when.metric.value, when.below, when.above),
+        refine=rule.refine,
+        on_missing=missing,
+        approval=rule.approval,
+        reason=rule.reason,
+        possible=_possible(rule.action, rule.refine, rule.action if when.metric is None else missing, modes),
+    )
+
+
+def _possible(action: Action, refine: Refine | None, missing: Action, modes: frozenset[Mode]) -> frozenset[Action]:
+    demands = {action, missing, *(() if refine is None else (refine.then,))}
+    causal = demands & {Action.REFINE, Action.REDO_AR} and modes != {Mode.DIFFUSION}
+    return frozenset(demands | {Action.HOLD}) if causal else frozenset(demands)

@@ -1,0 +1,70 @@
+"""Globs: names of workflows and tools, and paths, turned into expressions that match in bounded time.
+
+In a name `*` is any text and `?` one character. In a path they stop at `/`, a whole segment `**` is any number of segments, and
+`dir/**` is also `dir` itself. A path that does not begin with `/` matches at any depth. Case never matters: a file system may
+not tell either. Between two stars the shortest text is taken and never reconsidered, so nothing backtracks far.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+_WILD = re.compile(r"[*?]")
+
+
+def name_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a name is one of those that `globs` stand for."""
+    folded = [glob.casefold() for glob in globs]
+    exact = frozenset(glob for glob in folded if not _WILD.search(glob))
+    wild = [_segment(glob, r"[\s\S]") for glob in folded if _WILD.search(glob)]
+    if not wild:
+        return lambda name: name.casefold() in exact
+    pattern = re.compile("|".join(wild)).fullmatch
+    return lambda name: (folded_name := name.casefold()) in exact or pattern(folded_name) is not None
+
+
+def path_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
+    """Whether any line of a text (paths as `paths.candidates` writes them) is one that `globs` stand for."""
+    found = re.compile("|".join(f"(?:{_path(glob.casefold())})" for glob in globs), re.MULTILINE).search
+    return lambda lines: found(lines) is not None
+
+
+def matches_all_of(glob: str, other: str) -> bool:
+    """Whether `glob` stands for everything that `other` does, as far as can be told: equal, or `other` is a plain name."""
+    wide, narrow = glob.casefold(), other.casefold()
+    return wide == narrow or (not _WILD.search(narrow) and re.fullmatch(_segment(wide, r"[\s\S]"), narrow) is not None)
+
+
+def _path(glob: str) -> str:
+    parts = re.sub(r"(?<![^/])\*\*(?:/\*\*)+(?![^/])", "**", glob.strip("/")).split("/")
+    tail = ""
+    if len(parts) > 1 and parts[-1] == "**":
+        parts, tail = parts[:-1], "(?:/.*)?"
+    runs: list[list[str]] = [[]]
+    for part in parts:
+        if part == "**":
+            runs.append([])
+        else:
+            runs[-1].append(_segment(part, r"[^/\n]"))
+    first, *others = ["/".join(run) for run in runs]
+    start = "^/" if glob.startswith("/") else "^(?:.*/)?"
+    if not others:
+        return f"{start}{first}{tail}$"
+    head = f"{start}{first}/" if first else start
+    inner = "".join(f"(?>(?:[^/\n]+/)*?{run}/)" for run in others[:-1] if run)
+    last = others[-1] or r"[^/\n]+"
+    return f"{head}{inner}(?:.*/)?{last}{tail}$"
+
+
+def _segment(glob: str, any_character: str) -> str:
+    """One segment without `/`; between stars the leftmost match is as good as any other, hence the atomic groups."""
+    first, *others = [_literal(piece, any_character) for piece in glob.split("*")]
+    if not others:
+        return first
+    inner = "".join(f"(?>{any_character}*?{piece})" for piece in others[:-1] if piece)
+    return f"{first}{inner}{any_character}*{others[-1]}"
+
+
+def _literal(piece: str, any_character: str) -> str:
+    return "".join(any_character if character == "?" else re.escape(character) for character in piece)

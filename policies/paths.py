@@ -1,0 +1,71 @@
+"""What the arguments of a tool call name: every text in them, and every word of it, as a path would be written.
+
+Arguments are whatever a model wrote, so all of this is bounded, and nothing is trusted to be what it says: a key counts like a
+value, a repeated key like each, a shell command by its words. What hides in a variable or an encoding is not seen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from policies.facts import ToolCall
+
+PATH_MOST: Final = 4096
+"""Characters of a path; no system takes a longer one."""
+CANDIDATES_MOST: Final = 4096
+BYTES_MOST: Final = 1 << 20
+
+_BREAKS = re.compile(r"[\s\"'`=;|&<>(){}\[\],:]+")
+
+
+def called(name: str, arguments: str) -> ToolCall:
+    """The facts of one call; `arguments` is JSON as a rule, and counts as one text where it is not."""
+    if len(arguments) > BYTES_MOST:
+        return ToolCall(name, readable=False)
+    found: dict[str, None] = {}
+    for text in _texts(arguments):
+        for candidate in candidates(text):
+            found[candidate] = None
+        if len(found) > CANDIDATES_MOST:
+            return ToolCall(name, readable=False)
+    return ToolCall(name, "\n".join(found))
+
+
+def candidates(text: str) -> Iterator[str]:
+    """What `text` may name: itself and each of its words, folded and resolved; never empty, never with a line break."""
+    words = _BREAKS.split(text)
+    for word in (text.replace("\n", " "), *words) if len(words) > 1 else words:
+        path = _resolved(word.casefold()) if len(word) <= PATH_MOST else ""
+        if path:
+            yield path
+
+
+def _resolved(text: str) -> str:
+    """`text` with `/` between its segments, none of them empty or `.`, and `..` carried out where something can go."""
+    segments: list[str] = []
+    plain = text.replace("\\", "/").strip()
+    root = "/" if plain.startswith("/") else ""
+    for segment in plain.split("/"):
+        if segment == ".." and (root or (segments and segments[-1] != "..")):
+            segments = segments[:-1]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return root + "/".join(segments)
+
+
+def _texts(arguments: str) -> Iterator[str]:
+    try:
+        parsed = json.loads(arguments, object_pairs_hook=lambda pairs: [part for pair in pairs for part in pair])
+    except (ValueError, RecursionError):
+        yield arguments
+        return
+    waiting: list[object] = [parsed]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            waiting.extend(value)

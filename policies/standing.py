@@ -1,0 +1,112 @@
+"""One gate or rule, ready to be asked: its conditions compiled, its threshold beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from policies.conditions import Condition
+from policies.facts import AnswerFacts, RequestFacts
+from policies.gates import Refine
+from policies.modes import Mode
+from policies.words import Action
+
+MISSING = "metric_missing:"
+"""Before the label of a gate or rule that was decided by the lack of a figure."""
+
+_STOPS: Final = frozenset(action for action in Action if action.stops)
+
+Demand = tuple[Action, str]
+"""What is demanded, and the label that goes on record for it."""
+
+
+class Unit(Protocol):
+    """What a standing gate needs of a unit's facts."""
+
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A figure by name and where it is crossed: under `below`, over `above`, or between the two."""
+
+    metric: str
+    below: float | None
+    above: float | None
+
+    def seen(self, figures: object) -> float | None:
+        """The figure, or None where it is missing; what is not a number is missing."""
+        value: float | None = getattr(figures, self.metric, None)
+        return None if value is None or value != value else value  # noqa: PLR0124 - only a NaN differs from itself
+
+    def crossed(self, value: float) -> bool:
+        """Whether the value lies where the demand begins."""
+        return (self.below is None or value < self.below) and (self.above is None or value > self.above)
+
+    def __str__(self) -> str:
+        below = "" if self.below is None else f" below {self.below:g}"
+        above = "" if self.above is None else f" above {self.above:g}"
+        return f"{self.metric}{below}{above}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A gate or rule of one phase. `modes` are those of the text that it concerns."""
+
+    label: str
+    action: Action
+    modes: frozenset[Mode]
+    request: tuple[Condition[RequestFacts], ...] = ()
+    answer: tuple[Condition[AnswerFacts], ...] = ()
+    threshold: Threshold | None = None
+    least_tokens: int = 1
+    refine: Refine | None = None
+    on_missing: Action = Action.HOLD
+    approval: str = ""
+    reason: str = ""
+    possible: frozenset[Action] = frozenset()
+    """Everything that it can demand."""
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether an answer that meets this may have to wait."""
+        return not self.possible.isdisjoint(_STOPS)
+
+    def concerns(self, facts: RequestFacts, modes: frozenset[Mode]) -> bool:
+        """Whether the request, decoded in one of `modes`, is one that this is about; what is not known yet is left open."""
+        if self.modes.isdisjoint(modes):
+            return False
+        for condition in self.request:  # noqa: SIM110 - a generator would cost more than the conditions
+            if not condition.holds(facts):
+                return False
+        return True
+
+    def of_unit(self, mode: Mode, unit: Unit) -> Demand | None:
+        """What is demanded of a unit made in `mode`."""
+        if mode not in self.modes or unit.tokens < self.least_tokens:
+            return None
+        demand = self._of_figures(unit)
+        if demand is None or demand[0] not in (Action.REFINE, Action.REDO_AR):
+            return demand
+        if mode is not Mode.DIFFUSION:
+            return Action.HOLD, demand[1]  # causal text is what `ar` would write: nothing to refine or redo
+        if self.refine is not None and unit.attempt >= self.refine.attempts:
+            return self.refine.then, demand[1]
+        return demand
+
+    def of_answer(self, facts: AnswerFacts) -> Demand | None:
+        """What is demanded of an answer to a request that this concerns."""
+        if not all(condition.holds(facts) for condition in self.answer):
+            return None
+        return self._of_figures(facts.figures)
+
+    def _of_figures(self, figures: object) -> Demand | None:
+        if self.threshold is None:
+            return self.action, self.label
+        value = self.threshold.seen(figures)
+        if value is None:
+            return self.on_missing, MISSING + self.label
+        return (self.action, self.label) if self.threshold.crossed(value) else None

@@ -1,0 +1,27 @@
+"""Windows of the week: which of its 10,080 minutes, counted from Monday 00:00, a time condition holds in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from policies.rules import TimeWindow
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY: Final = 24 * 60
+WEEK: Final = 7 * DAY
+
+
+def open_minutes(window: TimeWindow) -> bytes:
+    """One byte per minute of the week, 1 where the window is open; none is, where it opens as it closes."""
+    table = bytearray(WEEK)
+    after, before = _minute(window.after), _minute(window.before)
+    length = before - after if after <= before else before + DAY - after
+    for day in {DAYS.index(name) for name in window.days}:
+        for minute in range(length):
+            table[(day * DAY + after + minute) % WEEK] = 1
+    return bytes(table)
+
+
+def _minute(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
