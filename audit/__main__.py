@@ -1,6 +1,7 @@
 """`python -m audit`: the offline verifier of bundles and of single proofs, and the witness; see `--help`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,6 +163,8 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _witness(parsed: argparse.Namespace) -> int:
     witness = Witness(parsed.folder, parsed.name, [decode_vkey(text) for text in parsed.log])
+    for number in (signal.SIGINT, signal.SIGTERM):  # set here, for a shell starts what runs behind it deaf to SIGINT
+        signal.signal(number, signal.default_int_handler)
     with WitnessServer((parsed.host, parsed.port), witness) as server:
         print(*witness.vkeys, f"listening on {parsed.host} port {server.server_port}", sep="\n", flush=True)
         try:

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -189,8 +190,9 @@ def test_an_absent_witness_and_a_bad_address_are_named(tmp_path: Path) -> None:
             submit(prefix, asked(0, 40), [VKEY])
 
 
-def test_the_command_serves_a_witness(tmp_path: Path) -> None:
-    """`python -m audit witness` prints its keys, cosigns over its port and stops when interrupted."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_a_witness(tmp_path: Path, number: signal.Signals) -> None:
+    """`python -m audit witness` prints its keys, cosigns over its port and stops when told to."""
     command = [sys.executable, "-m", "audit", "witness", "--folder", str(tmp_path / "w"), "--name", NAME,
                "--log", str(VKEY), "--port", "0"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -198,6 +200,6 @@ def test_the_command_serves_a_witness(tmp_path: Path) -> None:
         keys = [decode_vkey(process.stdout.readline()) for _ in range(2)]
         port = process.stdout.readline().split()[-1]
         note = submit(f"http://127.0.0.1:{port}", asked(0, 40), keys)
-        process.send_signal(2)
+        process.send_signal(number)
         assert process.wait(20) == 0
     assert len(open_cosigned(note, [VKEY], ORIGIN, Quorum(1, tuple(keys))).witnesses) == 2
