@@ -15,7 +15,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve check bench exact soak train install clean
+.PHONY: help demo test serve check bench exact soak crash fuzz train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ exact: $(STAMP) ## strict numerics: a request alone against the same in a crowd,
 
 soak: $(STAMP) ## 500 requests at once, then ten minutes of random load while memory is watched
 	$(BIN)/python -m tests.bench.soak $(ARGS)
+
+crash: $(STAMP) ## 100 times kill -9 of database, gateway or both under load, and the log is held against what clients heard
+	$(BIN)/python -m tests.faults.crash $(ARGS)
+
+fuzz: $(STAMP) ## ten minutes of mutants for every parser of hostile bytes (ARGS='--minutes 1' for less)
+	$(BIN)/python -m tests.faults.fuzz $(ARGS)
 
 train: $(STAMP) ## train the tiny checkpoint anew (three quarters of an hour on two cores)
 	$(BIN)/palimpsest train $(ARGS)

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -26,6 +26,7 @@ from migrations.cluster import prepare_database
 
 DATABASE = "palimpsest"
 _START_SECONDS = 600  # crash recovery may be long; giving up early would look like a lost database
+_BURIAL_SECONDS = 10
 _CONNECTIONS = 60
 
 
@@ -141,6 +142,7 @@ def postmaster_pid(place: Place) -> int | None:
         path.unlink(missing_ok=True)
         return None
     pid = int(lines[0])
+    _await_burial(pid)
     if not _alive(pid):
         return None
     if not _works_in(pid, place.data):
@@ -181,6 +183,19 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _await_burial(pid: int) -> None:
+    """A killed process keeps its id, which PostgreSQL's own lock files believe in, until its parent has collected it."""
+    entry, deadline = Path(f"/proc/{pid}"), time.monotonic() + _BURIAL_SECONDS
+    with suppress(PermissionError):
+        while entry.exists() and time.monotonic() < deadline:
+            try:
+                entry.joinpath("cwd").readlink()
+            except FileNotFoundError:  # dead: it is in no folder any more
+                time.sleep(0.02)
+            else:
+                return
 
 
 def _works_in(pid: int, data: Path) -> bool:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import psycopg
@@ -23,49 +19,10 @@ from audit.verify import Verdict
 from gateway.postgres import StopMode
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import TINY
+from tests.faults.clients import HELLO, streaming
 from tests.gateway.served import Served, serve
 from tests.postgres_fixtures import Database
 from tests.waiting import eventually
-
-HELLO = [{"role": "user", "content": "Define `pick`: from a list of integers, keep the even ones."}]
-
-
-class Streamed:
-    """A streamed answer as its client sees it, event by event."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self.generation = UUID(answer.headers["x-palimpsest-generation"])
-        self.text = ""
-        self.error: dict[str, Any] | None = None
-        self.done = False
-        self._lines = answer.iter_lines()
-
-    def read(self, characters: int) -> None:
-        """Take events until so much text is there or the stream is over; a broken connection raises httpx's error."""
-        for line in self._lines:
-            if line == "data: [DONE]":
-                self.done = True
-            elif line:
-                event = json.loads(line.removeprefix("data: "))
-                self.error = event.get("error")
-                if self.error is None:
-                    self.text += event["choices"][0]["delta"].get("content", "")
-            if len(self.text) >= characters:
-                return
-
-
-@contextmanager
-def streaming(served: Served, mode: str, max_tokens: int = 3000) -> Iterator[Streamed]:
-    """A long answer on its way, with its first text received."""
-    body = {"model": f"{served.model}:{mode}", "messages": HELLO, "stream": True, "temperature": 0}
-    body |= {"max_tokens": max_tokens}
-    headers = {"authorization": f"Bearer {served.key}"}
-    url = f"{served.url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, headers=headers, timeout=60, trust_env=False) as answer:
-        streamed = Streamed(answer)
-        streamed.read(200)
-        assert not streamed.done
-        yield streamed
 
 
 @pytest.mark.timeout(180)
