@@ -11,9 +11,10 @@ from policies.document import Document
 from policies.facts import RequestFacts
 from policies.gates import Gate, Refine
 from policies.limits import Budget
-from policies.modes import CAUSAL, Knobs, Mode, canonical_modes
+from policies.modes import CAUSAL, CONCRETE, Knobs, Mode, canonical_modes
 from policies.rules import Route, Rule
 from policies.standing import Standing, Threshold
+from policies.verdicts import VERDICTS
 from policies.words import Action, Phase
 
 GATE: Final = "gate:"
@@ -48,19 +49,31 @@ class Metered:
 
 
 @dataclass(frozen=True, slots=True)
+class Meeting:
+    """The gates and rules that a request in one mode may meet, by phase."""
+
+    admits: tuple[Standing, ...]
+    blocks: tuple[Standing, ...]
+    releases: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
-    """What the judge asks. `blocks` and `releases` are by label."""
+    """What the judge asks: gates and rules by label, and by the mode that a request is granted.
+
+    `may_meet` is for the modes that the document permits, `watched` for a shadow, whose requests may run in any.
+    """
 
     routes: tuple[Routed, ...]
-    admits: tuple[Standing, ...]
+    admits: dict[str, Standing]
     blocks: dict[str, Standing]
     releases: dict[str, Standing]
     budgets: tuple[Metered, ...]
     permitted: tuple[Mode, ...]
     choices: tuple[Mode, ...]
     knobs: dict[Mode, Knobs]
-    of_units: dict[Mode, frozenset[Mode]]
-    of_answers: dict[Mode, frozenset[Mode]]
+    may_meet: dict[Mode, Meeting]
+    watched: dict[Mode, Meeting]
 
 
 def compile_document(document: Document) -> Compiled:
@@ -68,20 +81,22 @@ def compile_document(document: Document) -> Compiled:
     gates = [_gate(document, gate) for gate in document.gates]
     permitted = canonical_modes(document.modes.allowed)
     rules = {phase: [_rule(document, rule) for rule in document.rules if rule.phase is phase] for phase in Phase}
+    phases = (rules[Phase.ADMIT], [*gates, *rules[Phase.BLOCK]], rules[Phase.RELEASE])
+    admits, blocks, releases = (_by_label(standing) for standing in phases)
     knobs = {mode: document.modes.knobs(mode) for mode in document.modes.choices}
     return Compiled(
         routes=tuple(_routed(document, route, knobs) for route in document.routes),
-        admits=tuple(rules[Phase.ADMIT]),
-        blocks=_by_label([*gates, *rules[Phase.BLOCK]]),
-        releases=_by_label(rules[Phase.RELEASE]),
+        admits=admits,
+        blocks=blocks,
+        releases=releases,
         budgets=tuple(
             Metered(budget, None if budget.workflow is None else of_workflow((budget.workflow,))) for budget in document.budgets
         ),
         permitted=permitted,
         choices=document.modes.choices,
         knobs=knobs,
-        of_units={mode: unit_modes(mode, permitted) for mode in Mode},
-        of_answers={mode: answer_modes(mode, permitted) for mode in Mode},
+        may_meet={mode: _meeting(mode, permitted, phases) for mode in Mode},
+        watched={mode: _meeting(mode, CONCRETE, phases) for mode in Mode},
     )
 
 
@@ -98,6 +113,15 @@ def unit_modes(mode: Mode, permitted: Iterable[Mode]) -> frozenset[Mode]:
 def answer_modes(mode: Mode, permitted: Iterable[Mode]) -> frozenset[Mode]:
     """The modes that a rule may name to concern an answer in `mode`: `auto` is also whatever it may choose."""
     return unit_modes(mode, permitted) | {mode} if mode is Mode.AUTO else frozenset({mode})
+
+
+def _meeting(mode: Mode, permitted: Iterable[Mode], phases: Iterable[Iterable[Standing]]) -> Meeting:
+    units, answers = unit_modes(mode, permitted), answer_modes(mode, permitted)
+    found = [
+        tuple(each for each in standing if not each.modes.isdisjoint(modes))
+        for standing, modes in zip(phases, (answers, units, answers), strict=True)
+    ]
+    return Meeting(*found)
 
 
 def _by_label(standing: Iterable[Standing]) -> dict[str, Standing]:
@@ -121,6 +145,7 @@ def _routed(document: Document, route: Route, knobs: Mapping[Mode, Knobs]) -> Ro
 
 def _gate(document: Document, gate: Gate) -> Standing:
     missing, modes = gate.on_missing or document.on_missing, frozenset(gate.modes)
+    possible = _possible(gate.action, gate.refine, missing, modes)
     return Standing(
         label=GATE + gate.id,
         action=gate.action,
@@ -131,13 +156,15 @@ def _gate(document: Document, gate: Gate) -> Standing:
         on_missing=missing,
         approval=gate.approval,
         reason=gate.reason,
-        possible=_possible(gate.action, gate.refine, missing, modes),
+        verdicts=frozenset(map(VERDICTS.__getitem__, possible)),
+        may_stop=any(action.stops for action in possible),
     )
 
 
 def _rule(document: Document, rule: Rule) -> Standing:
     when, missing = rule.when, rule.on_missing or document.on_missing
     modes = frozenset(Mode if when.mode is None else when.mode)
+    possible = _possible(rule.action, rule.refine, rule.action if when.metric is None else missing, modes)
     return Standing(
         label=RULE + rule.id,
         action=rule.action,
@@ -149,11 +176,13 @@ def _rule(document: Document, rule: Rule) -> Standing:
         on_missing=missing,
         approval=rule.approval,
         reason=rule.reason,
-        possible=_possible(rule.action, rule.refine, rule.action if when.metric is None else missing, modes),
+        verdicts=frozenset(map(VERDICTS.__getitem__, possible)),
+        may_stop=any(action.stops for action in possible),
     )
 
 
 def _possible(action: Action, refine: Refine | None, missing: Action, modes: frozenset[Mode]) -> frozenset[Action]:
+    """Everything that can be demanded; what is no diffusion block is held where it cannot be decoded again."""
     demands = {action, missing, *(() if refine is None else (refine.then,))}
     causal = demands & {Action.REFINE, Action.REDO_AR} and modes != {Mode.DIFFUSION}
     return frozenset(demands | {Action.HOLD}) if causal else frozenset(demands)

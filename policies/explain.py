@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from policies.compiled import BUDGET, ROUTE
+from policies.compiled import BUDGET, ROUTE, answer_modes, unit_modes
 from policies.conditions import Condition, Facts
 from policies.facts import AnswerFacts, BlockFacts, RequestFacts
 from policies.judge import decide
 from policies.judge_block import judge_block, judged_mode
 from policies.judge_release import judge_release
+from policies.modes import Mode
 from policies.policy import Policy
 from policies.standing import Standing
 from policies.verdicts import Decision, Refusal, ReleaseRuling, Ruling
@@ -73,22 +74,23 @@ def _considered(
         yield Considered(ROUTE + routed.route.id, modes, Match.MATCHED if met else Match.NOT_MATCHED, why)
     for metered in compiled.budgets:
         yield _budget(metered.budget.id, metered.budget.on_exceed.value, metered.concerns(facts), facts)
-    for admit in compiled.admits:
-        yield _standing(admit, facts, _known(policy, decision, answers=True))
+    answering, judged = _in_question(policy, decision)
+    for admit in compiled.admits.values():
+        yield _standing(admit, facts, answering)
     for block in compiled.blocks.values():
-        found = _standing(block, facts, _known(policy, decision, answers=False))
+        found = _standing(block, facts, judged)
         yield found if found.match is Match.NOT_MATCHED else _of_unit(block, found, decision, unit)
     for release in compiled.releases.values():
-        found = _standing(release, facts, _known(policy, decision, answers=True))
+        found = _standing(release, facts, answering)
         yield found if found.match is Match.NOT_MATCHED else _of_answer(release, found, answer)
 
 
-def _known(policy: Policy, decision: Decision | None, answers: bool) -> frozenset[str]:
-    """The modes that are in question; all of them, where the request was refused before one was chosen."""
+def _in_question(policy: Policy, decision: Decision | None) -> tuple[frozenset[Mode], frozenset[Mode]]:
+    """The modes that a rule about the answer, and a gate on its units, may name; any, where none was chosen."""
     if decision is None:
-        return frozenset(policy.compiled.of_units)
-    watching = policy if policy.lifted is None else policy.lifted
-    return (watching.compiled.of_answers if answers else watching.compiled.of_units)[decision.mode]
+        return frozenset(Mode), frozenset(Mode)
+    permitted = policy.compiled.permitted if policy.lifted is None else policy.lifted.compiled.permitted
+    return answer_modes(decision.mode, permitted), unit_modes(decision.mode, permitted)
 
 
 def _budget(name: str, demands: str, concerned: bool, facts: RequestFacts) -> Considered:
@@ -99,7 +101,7 @@ def _budget(name: str, demands: str, concerned: bool, facts: RequestFacts) -> Co
     return Considered(BUDGET + name, demands, Match.MATCHED if exceeded else Match.NOT_MATCHED, (why,))
 
 
-def _standing(standing: Standing, facts: RequestFacts, modes: frozenset[str]) -> Considered:
+def _standing(standing: Standing, facts: RequestFacts, modes: frozenset[Mode]) -> Considered:
     met, why = _conditions(standing.request, facts)
     named = not standing.modes.isdisjoint(modes)
     if not named:

@@ -26,7 +26,7 @@ def name_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
 
 def path_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
     """Whether any line of a text (paths as `paths.candidates` writes them) is one that `globs` stand for."""
-    found = re.compile("|".join(f"(?:{_path(glob.casefold())})" for glob in globs), re.MULTILINE).search
+    found = re.compile(f"^(?:{'|'.join(_path(glob.casefold()) for glob in globs)})$", re.MULTILINE).search
     return lambda lines: found(lines) is not None
 
 
@@ -38,7 +38,7 @@ def matches_all_of(glob: str, other: str) -> bool:
 
 def _path(glob: str) -> str:
     parts = re.sub(r"(?<![^/])\*\*(?:/\*\*)+(?![^/])", "**", glob.strip("/")).split("/")
-    tail = ""
+    one, tail = r"[^/\n]+", ""
     if len(parts) > 1 and parts[-1] == "**":
         parts, tail = parts[:-1], "(?:/.*)?"
     runs: list[list[str]] = [[]]
@@ -48,13 +48,13 @@ def _path(glob: str) -> str:
         else:
             runs[-1].append(_segment(part, r"[^/\n]"))
     first, *others = ["/".join(run) for run in runs]
-    start = "^/" if glob.startswith("/") else "^(?:.*/)?"
+    rooted = glob.startswith("/")
+    root, anywhere = ("/", "") if rooted else ("/?", r"(?:[^/\n]+/)*?")
     if not others:
-        return f"{start}{first}{tail}$"
-    head = f"{start}{first}/" if first else start
-    inner = "".join(f"(?>(?:[^/\n]+/)*?{run}/)" for run in others[:-1] if run)
-    last = others[-1] or r"[^/\n]+"
-    return f"{head}{inner}(?:.*/)?{last}{tail}$"
+        return f"{root}{'' if rooted else '(?:.*/)?'}{first}{tail}"
+    head = f"(?>{anywhere}{first}/)" if first else ""
+    inner = "".join(rf"(?>(?:[^/\n]+/)*?{run}/)" for run in others[:-1])
+    return f"{root}{head}{inner}(?:.*/)?{others[-1] or one}{tail}"
 
 
 def _segment(glob: str, any_character: str) -> str:

@@ -8,7 +8,7 @@ the rules that shaped it. Under `enforcement = "shadow"` nothing acts, and the r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,7 +20,7 @@ from policies.policy import Policy
 from policies.selection import choose_mode, refusal, spend
 from policies.standing import Standing
 from policies.tuning import tune
-from policies.verdicts import SHADOW, VERDICTS, Decision, Refusal, RefusalCode, Verdict
+from policies.verdicts import SHADOW, Decision, Refusal, RefusalCode, Verdict
 from policies.words import ANY_TENANT, Action, Release, strictest
 
 _ACCEPTS: Final = frozenset({Verdict.ACCEPT})
@@ -45,7 +45,7 @@ def _judge(policy: Policy, facts: RequestFacts) -> Decision | Refusal:
     if isinstance(spent, Refusal):
         return spent
     mode, asks = spent
-    for admit in _concerning(policy.compiled.admits, facts, policy.compiled.of_answers[mode]):
+    for admit in _concerning(policy.compiled.may_meet[mode].admits, facts):
         if admit.action is Action.BLOCK:
             reason = f"{admit.label} blocks this request: {admit.reason or 'ask an administrator what it permits'}"
             return refusal(policy, RefusalCode.BLOCKED, reason, admit.label)
@@ -75,8 +75,8 @@ def _granted(
     document, compiled = policy.document, policy.compiled
     knobs = compiled.knobs if route is None else route.knobs
     tuned = tune(knobs[mode], document.limits, facts)
-    blocks = _concerning(compiled.blocks.values(), facts, compiled.of_units[mode])
-    releases = _concerning(compiled.releases.values(), facts, compiled.of_answers[mode])
+    blocks = _concerning(compiled.may_meet[mode].blocks, facts)
+    releases = _concerning(compiled.may_meet[mode].releases, facts)
     action = strictest(asked for asked, _, _ in asks) if asks else Action.ALLOW
     stops = action.stops or any(each.may_stop for each in (*blocks, *releases))
     routed = () if route is None or mode_rule.startswith(ROUTE) else (ROUTE + route.route.id,)
@@ -93,21 +93,21 @@ def _granted(
         rules=(mode_rule, *routed, *tuned.rules, *(label for _, label, _ in asks)),
         action=action,
         obligations=obligations(document, asks) if asks else (),
-        budgets=tuple(each.budget for each in compiled.budgets if each.concerns(facts)),
-        block_rules=tuple(each.label for each in blocks),
-        release_rules=tuple(each.label for each in releases),
+        budgets=tuple([each.budget for each in compiled.budgets if each.concerns(facts)]),
+        block_rules=tuple([each.label for each in blocks]),
+        release_rules=tuple([each.label for each in releases]),
         verdicts=_verdicts(blocks),
     )
 
 
-def _concerning(standing: Iterable[Standing], facts: RequestFacts, modes: frozenset[Mode]) -> list[Standing]:
-    return [each for each in standing if each.concerns(facts, modes)]
+def _concerning(standing: Sequence[Standing], facts: RequestFacts) -> list[Standing]:
+    return [each for each in standing if not each.request or each.concerns(facts)]
 
 
 def _verdicts(blocks: Sequence[Standing]) -> frozenset[Verdict]:
     if not blocks:
         return frozenset()
-    return _ACCEPTS.union(*(map(VERDICTS.__getitem__, each.possible) for each in blocks))
+    return _ACCEPTS.union(*[each.verdicts for each in blocks])
 
 
 def _watched(policy: Policy, lifted: Policy, facts: RequestFacts, verdict: Decision | Refusal) -> Decision | Refusal:
@@ -116,9 +116,8 @@ def _watched(policy: Policy, lifted: Policy, facts: RequestFacts, verdict: Decis
     rules = (*acted.rules, *(SHADOW + rule for rule in verdict.rules))
     if isinstance(acted, Refusal):
         return replace(acted, rules=rules)
-    compiled = policy.compiled
-    blocks = _concerning(compiled.blocks.values(), facts, lifted.compiled.of_units[acted.mode])
-    releases = _concerning(compiled.releases.values(), facts, lifted.compiled.of_answers[acted.mode])
+    meeting = policy.compiled.watched[acted.mode]
+    blocks, releases = _concerning(meeting.blocks, facts), _concerning(meeting.releases, facts)
     return replace(
         acted,
         rules=rules,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from policies.conditions import Condition
 from policies.facts import AnswerFacts, RequestFacts
 from policies.gates import Refine
 from policies.modes import Mode
+from policies.verdicts import Verdict
 from policies.words import Action
 
 MISSING = "metric_missing:"
 """Before the label of a gate or rule that was decided by the lack of a figure."""
-
-_STOPS: Final = frozenset(action for action in Action if action.stops)
 
 Demand = tuple[Action, str]
 """What is demanded, and the label that goes on record for it."""
@@ -67,18 +66,13 @@ class Standing:
     on_missing: Action = Action.HOLD
     approval: str = ""
     reason: str = ""
-    possible: frozenset[Action] = frozenset()
-    """Everything that it can demand."""
+    verdicts: frozenset[Verdict] = frozenset()
+    """Everything that it can come to."""
+    may_stop: bool = True
+    """Whether an answer that meets this may have to wait."""
 
-    @property
-    def may_stop(self) -> bool:
-        """Whether an answer that meets this may have to wait."""
-        return not self.possible.isdisjoint(_STOPS)
-
-    def concerns(self, facts: RequestFacts, modes: frozenset[Mode]) -> bool:
-        """Whether the request, decoded in one of `modes`, is one that this is about; what is not known yet is left open."""
-        if self.modes.isdisjoint(modes):
-            return False
+    def concerns(self, facts: RequestFacts) -> bool:
+        """Whether the request, whatever its mode, is one that this is about; what is not known yet is left open."""
         for condition in self.request:  # noqa: SIM110 - a generator would cost more than the conditions
             if not condition.holds(facts):
                 return False

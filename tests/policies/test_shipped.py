@@ -42,7 +42,7 @@ WORLD = World(
     tools=frozenset({"bash", "shell", "exec_command", "run_tests", "refund", "close_account", "change_address"}),
     timezones=frozenset({"UTC", "Europe/Berlin"}),
 )
-MICROSECONDS_MOST = 20
+MICROSECONDS_MOST, COUNTING = 20, 3.4
 CLOCKS = {"time", "datetime", "os", "random", "secrets", "zoneinfo", "socket", "threading", "asyncio", "logging"}
 READS = {"reading.py", "schema.py"}
 
@@ -188,8 +188,17 @@ def test_the_room_has_no_clock_and_reads_in_one_place(path: Path) -> None:
 
 
 def microseconds(call: Callable[[], object]) -> float:
-    """The best time of one call among many, which is what the machine can do when nobody disturbs it."""
-    return min(timeit.repeat(call, number=200, repeat=15)) / 200 * 1e6
+    """The best time of one call among many, on a machine that counts to 200 in COUNTING microseconds: ours, unshared."""
+
+    def count() -> int:
+        total = 0
+        for number in range(200):
+            total += number
+        return total
+
+    pairs = [(timeit.timeit(call, number=50), timeit.timeit(count, number=50)) for _ in range(60)]
+    slowness = max(1.0, min(reference for _, reference in pairs) / 50 * 1e6 / COUNTING)
+    return min(time for time, _ in pairs) / 50 * 1e6 / slowness
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
