@@ -27,7 +27,8 @@ from audit.writer import Entry
 from engine.model.checkpoint import digest
 from engine.tokenizer import Tokenizer
 from gateway.bundles import Disclose, Made, export_log
-from gateway.cli.audit import FORMATS, audit
+from gateway.cli import palimpsest
+from gateway.cli.audit import FORMATS
 from gateway.settings import DatabaseUrl, Settings
 from policies.policy import seal
 from tests.audit.export_samples import altered
@@ -74,7 +75,7 @@ def key_of(store: KeyStore, header: Header) -> RequestKey:
 
 def run(*arguments: str) -> Result:
     """`palimpsest audit` with these arguments."""
-    return CliRunner().invoke(audit, arguments)
+    return CliRunner().invoke(palimpsest, ("audit", *arguments))
 
 
 def test_the_command_writes_what_it_is_asked_for(settings: Settings, tmp_path: Path) -> None:
