@@ -19,9 +19,9 @@ from engine.request import Mode
 from gateway.replay import Claim, ReplayRefused, replay
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import model
+from tests.faults.clients import streaming
 from tests.gateway.housed import tiny
 from tests.gateway.served import Served, environ, serve
-from tests.gateway.test_crash import streaming
 from tests.gateway.test_serving import QUESTIONS
 from tests.postgres_fixtures import Database
 from tests.waiting import eventually
