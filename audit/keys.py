@@ -92,6 +92,21 @@ def _overwrite(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def read_secret(path: Path) -> bytes:
+    """The 32 bytes of a key file; raises KeyUnavailable for one that is missing or damaged."""
+    raw = path.read_bytes() if path.is_file() else b""
+    if len(raw) != 32:
+        raise KeyUnavailable(f"{path} is {'damaged' if raw else 'missing or damaged'}; restore it from its backup")
+    return raw
+
+
+def own_secret(path: Path) -> bytes:
+    """The same of a file that is made on first use; the caller holds the folder's lock."""
+    if not path.exists():
+        write_durably(path, secrets.token_bytes(32))
+    return read_secret(path)
+
+
 class KeyStore:
     """Month keys under `<folder>/months/<key id>.json`; made on first use, gone for every process once destroyed."""
 
@@ -231,14 +246,9 @@ class Signer:
 
     def _open_key(self) -> Ed25519PrivateKey:
         path = self._folder / "ed25519.key"
-        if not path.exists():
-            if (self._folder / "state.json").exists():
-                raise KeyUnavailable(f"{path} is gone but its state is here; restore it from its backup")
-            write_durably(path, Ed25519PrivateKey.generate().private_bytes_raw())
-        raw = path.read_bytes()
-        if len(raw) != 32:
-            raise KeyUnavailable(f"{path} is damaged; restore it from its backup")
-        return Ed25519PrivateKey.from_private_bytes(raw)
+        if not path.exists() and (self._folder / "state.json").exists():
+            raise KeyUnavailable(f"{path} is gone but its state is here; restore it from its backup")
+        return Ed25519PrivateKey.from_private_bytes(own_secret(path))
 
     def _load(self) -> CompactRange:
         path = self._folder / "state.json"

@@ -33,8 +33,7 @@ from audit.errors import AuditError, MalformedData
 from audit.export import StoredRecord
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore, locked, make_folder
-from audit.records import decode_body
-from audit.sealing import request_key, unseal
+from audit.sealer import open_body
 from audit.standing import DAY, Hold, Rule, Standing
 from audit.store import AppendConnection, read_tenant
 from audit.writer import Entry, Writer
@@ -189,9 +188,7 @@ class Lifecycle:
         header = decode_header(row.header)
         if row.body is None:
             raise MalformedData(f"act {header.seq} has no body: restore the database from a backup")
-        key = request_key(self._store.find(header.key_id).secret, header.scope)
-        plain = unseal(key, header.tenant, header.record, row.body)
-        for _ in standing.add(header, decode_body(header.kind, header.schema, plain)):
+        for _ in standing.add(header, open_body(self._store, header, row.body)):
             pass  # a contradiction is for the verifier to report
 
     def _last_before(self, tenant: str, ts: int) -> int | None:

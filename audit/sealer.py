@@ -1,4 +1,4 @@
-"""From an author's entry to a sealed record: id, key, ciphertext and a header that still lacks its place."""
+"""From an author's entry to a sealed record (id, key, ciphertext, a header that still lacks its place), and back to a body."""
 
 import time
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from audit.errors import InvalidRecord
 from audit.header import Header, uuid7
 from audit.keys import KeyStore
 from audit.ledger import SealedRecord, body_digest
-from audit.records import SCHEMA, Body, encode_body, kind_of
-from audit.sealing import request_key, seal
+from audit.records import SCHEMA, Body, decode_body, encode_body, kind_of
+from audit.sealing import request_key, seal, unseal
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,12 @@ class Sealer:
             body_sha256=body_digest(sealed),
         )
         return SealedRecord(header, sealed)
+
+
+def open_body(store: KeyStore, header: Header, sealed: bytes) -> Body:
+    """The body of a stored record; raises KeyUnavailable, SealBroken or MalformedData when it cannot be read."""
+    key = request_key(store.find(header.key_id).secret, header.scope)
+    return decode_body(header.kind, header.schema, unseal(key, header.tenant, header.record, sealed))
 
 
 def _subject(entry: Entry) -> str:

@@ -65,7 +65,7 @@ class Cursor:
 
 
 class Shipper:
-    """Carries one file of checkpoints to one destination; run it in a thread of its own."""
+    """Carries one file of checkpoints to one destination."""
 
     def __init__(self, checkpoints: Path, destination: Destination, folder: Path) -> None:
         """`checkpoints` holds one JSON string a line, each a note; the cursor lives in `folder`."""
@@ -73,18 +73,6 @@ class Shipper:
         self._folder = folder / folder_name(destination.name) / checkpoints.stem
         self._cursor = self._folder / "cursor.json"
         make_folder(self._folder)
-
-    def run(self, stop: Event, report: Callable[[Progress], None]) -> None:
-        """Ship until `stop` is set, reporting each step that did or met something; backs off while in trouble."""
-        delay = 0.0
-        while not stop.wait(delay):
-            progress = self.step()
-            if progress.shipped or progress.damaged or progress.trouble:
-                report(progress)
-            if progress.trouble:
-                delay = min(max(BACKOFF_FIRST, 2 * delay), BACKOFF_MOST)
-            else:
-                delay = 0.0 if progress.waiting else IDLE_SECONDS
 
     def step(self) -> Progress:
         """Ship up to BATCH waiting notes, oldest first, and stop at the first that fails. Never raises for that."""
@@ -131,6 +119,26 @@ class Shipper:
         except (FileNotFoundError, KeyError, TypeError, ValueError):
             return Cursor()
         return cursor if hashlib.sha256(line).hexdigest() == cursor.sha256 else Cursor()
+
+
+def carry(files: Path, destination: Destination, folder: Path, stop: Event, report: Callable[[Progress], None]) -> None:
+    """Ship every file of checkpoints in the folder `files`, also those that appear later, until `stop` is set.
+
+    Each step that did or met something is reported; in trouble the pauses double. For a thread of its own.
+    """
+    shippers: dict[Path, Shipper] = {}
+    delay = 0.0
+    while not stop.wait(delay):
+        for file in set(files.glob("*.jsonl")) - shippers.keys():
+            shippers[file] = Shipper(file, destination, folder)
+        done = [shipper.step() for shipper in shippers.values() if not stop.is_set()]
+        for progress in done:
+            if progress.shipped or progress.damaged or progress.trouble:
+                report(progress)
+        if any(progress.trouble for progress in done):
+            delay = min(max(BACKOFF_FIRST, 2 * delay), BACKOFF_MOST)
+        else:
+            delay = 0.0 if any(progress.waiting for progress in done) else IDLE_SECONDS
 
 
 def folder_name(destination: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from audit import note
 from audit.errors import KeyUnavailable, NoteInvalid, ProofInvalid
-from audit.keys import locked, make_folder, write_durably
+from audit.keys import locked, make_folder, own_secret, write_durably
 from audit.merkle import EMPTY_ROOT, verify_consistency
 from audit.note import MAX_NOTE_BYTES, Checkpoint, Scheme, SigningKey, SplitNote, VerifierKey
 
@@ -89,8 +88,8 @@ class Witness:
         make_folder(self._folder)
         with locked(folder):
             self._keys: tuple[SigningKey, ...] = (
-                Ed25519PrivateKey.from_private_bytes(_secret(folder / "ed25519.key")),
-                MLDSA44PrivateKey.from_seed_bytes(_secret(folder / "mldsa44.key")),
+                Ed25519PrivateKey.from_private_bytes(own_secret(folder / "ed25519.key")),
+                MLDSA44PrivateKey.from_seed_bytes(own_secret(folder / "mldsa44.key")),
             )
         self._logs: dict[str, list[VerifierKey]] = {}
         for key in logs:
@@ -164,13 +163,3 @@ class Witness:
 
     def _store(self, claimed: Checkpoint, raw: str) -> None:
         write_durably(self._path(claimed.origin), json.dumps({"note": raw}).encode())
-
-
-def _secret(path: Path) -> bytes:
-    """The 32 bytes of a key file, made on first use."""
-    if not path.exists():
-        write_durably(path, secrets.token_bytes(32))
-    raw = path.read_bytes()
-    if len(raw) != 32:
-        raise KeyUnavailable(f"{path} is damaged; restore it from its backup")
-    return raw

@@ -15,7 +15,7 @@ import structlog
 
 from audit.destinations import open_destination
 from audit.outbound import BadAddress
-from audit.shipping import BACKOFF_FIRST, BACKOFF_MOST, IDLE_SECONDS, Destination, Progress, Shipper
+from audit.shipping import Destination, Progress, carry
 from gateway.settings import SettingsError
 
 STOP_SECONDS: Final = 5.0
@@ -57,30 +57,15 @@ class Carrier:
                 thread.join(STOP_SECONDS)
 
     def _carry(self, place: Destination) -> None:
-        shippers: dict[Path, Shipper] = {}
-        delay = 0.0
-        while not self._stopping.wait(delay):
-            for file in sorted((self._keys / "checkpoints").glob("*.jsonl")):
-                if file not in shippers:
-                    shippers[file] = Shipper(file, place, self._keys / "shipped")
-            done = [shipper.step() for shipper in shippers.values() if not self._stopping.is_set()]
-            self._tell(place.name, done)
-            delay = self._pause(delay, done)
+        carry(self._keys / "checkpoints", place, self._keys / "shipped", self._stopping, self._tell)
 
-    def _tell(self, place: str, done: Sequence[Progress]) -> None:
-        trouble = next((progress.trouble for progress in done if progress.trouble), "")
-        damaged = sum(progress.damaged for progress in done)
-        if damaged:
-            _log.error("checkpoints.damaged", place=place, lines=damaged)
+    def _tell(self, progress: Progress) -> None:
+        place, trouble = progress.destination, progress.trouble
+        if progress.damaged:
+            _log.error("checkpoints.damaged", place=place, lines=progress.damaged)
         if trouble and self._troubles.get(place) != trouble:
-            _log.warning("checkpoints.not_shipped", place=place, waiting=sum(each.waiting for each in done), error=trouble)
-        if trouble:
             self._troubles[place] = trouble
-        elif self._troubles.pop(place, None):
+            _log.warning("checkpoints.not_shipped", place=place, waiting=progress.waiting, error=trouble)
+        elif not trouble and place in self._troubles:
+            del self._troubles[place]
             _log.info("checkpoints.shipping_again", place=place)
-
-    @staticmethod
-    def _pause(delay: float, done: Sequence[Progress]) -> float:
-        if any(progress.trouble for progress in done):
-            return min(max(BACKOFF_FIRST, 2 * delay), BACKOFF_MOST)
-        return 0.0 if any(progress.waiting for progress in done) else IDLE_SECONDS

@@ -8,8 +8,8 @@ from uuid import UUID
 from audit.errors import AuditError
 from audit.header import decode_header
 from audit.keys import KeyStore
-from audit.records import Body, decode_body
-from audit.sealing import request_key, unseal
+from audit.records import Body
+from audit.sealer import open_body
 from audit.store import Reader
 
 
@@ -20,7 +20,6 @@ def bodies_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[Body]:
         if stored.body is None:
             continue
         try:
-            key = request_key(keys.find(header.key_id).secret, header.scope)
-            yield decode_body(header.kind, header.schema, unseal(key, header.tenant, header.record, stored.body))
+            yield open_body(keys, header, stored.body)
         except AuditError:
             continue

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from audit.export.derivation import Derivation
 from audit.export.figures import COUNTS, WORDS, figures
 from audit.export.folder import Folder
 from audit.export.opened import Opened
+from audit.export.parquet import Table
 from audit.export.plain import plain
 from audit.records import BlockTrace, Body, DecodeRun, SpecRounds
 from audit.verify import kind_name
@@ -29,8 +29,7 @@ SCHEMA = pa.schema(
         ("body_sha256", _DIGEST), ("leaf", _DIGEST), ("body_state", pa.string()),
         *((name, pa.string()) for name in WORDS), *((name, pa.uint64()) for name in COUNTS),
         ("output", pa.list_(pa.uint32())), ("body", pa.string()),
-    ],
-    metadata={"palimpsest": "derived/1, not evidence: records.jsonl is"},
+    ]
 )  # fmt: skip
 
 
@@ -38,27 +37,23 @@ class Columns(Derivation):
     """Writes the file, one row per record; `body` is the JSON of the whole body, `output` its ids of the answer."""
 
     def __init__(self, folder: Folder) -> None:
-        self._file = folder.open(NAME)
-        self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
+        self._table = Table(folder, NAME, SCHEMA)
         self._bytes = 0
 
     def record(self, opened: Opened) -> None:
         row = _row(opened)
-        self._rows.append(row)
+        self._table.rows.append(row)
         self._bytes += len(row["body"] or "")
-        if len(self._rows) == GROUP_ROWS or self._bytes > _GROUP_BYTES:
+        if len(self._table.rows) == GROUP_ROWS or self._bytes > _GROUP_BYTES:
             self._flush()
 
     def close(self) -> None:
         self._flush()
-        self._writer.close()
-        self._file.close()
+        self._table.close()
 
     def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA), row_group_size=GROUP_ROWS)
-        self._rows, self._bytes = [], 0
+        self._table.flush(GROUP_ROWS)
+        self._bytes = 0
 
 
 def _row(opened: Opened) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit import bundle
-from audit.errors import KeyUnavailable
 from audit.export.plain import json_line
+from audit.keys import read_secret
 from audit.note import Scheme, VerifierKey
 
 
@@ -35,10 +35,7 @@ class Attester:
     def of_log(cls, keys: Path, origin: str) -> Attester:
         """The attester of the log `origin`, whose signer lives in the keys folder; raises KeyUnavailable."""
         path = keys / "signers" / quote(origin, safe="") / "ed25519.key"
-        raw = path.read_bytes() if path.is_file() else b""
-        if len(raw) != 32:
-            raise KeyUnavailable(f"{path} is not the key of {origin}; restore it from its backup")
-        return cls.of(origin, Ed25519PrivateKey.from_private_bytes(raw))
+        return cls.of(origin, Ed25519PrivateKey.from_private_bytes(read_secret(path)))
 
     @property
     def key_id(self) -> str:

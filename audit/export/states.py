@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from audit.export.derivation import Derivation
 from audit.export.folder import Folder
 from audit.export.opened import Opened
+from audit.export.parquet import Table
 from audit.records import BlockTrace
 from audit.trace import decode_steps
 
@@ -26,8 +26,7 @@ SCHEMA = pa.schema(
         ("seq", pa.int64()), ("request", pa.binary(16)), ("block", pa.uint64()), ("start", pa.uint64()),
         ("step", pa.int64()), ("masked", pa.list_(pa.bool_())), ("proposal", pa.list_(pa.uint32())),
         ("confidence", pa.list_(pa.float64())), ("committed", pa.list_(pa.bool_())),
-    ],
-    metadata={"palimpsest": "derived/1, not evidence: records.jsonl is"},
+    ]
 )  # fmt: skip
 
 
@@ -35,9 +34,7 @@ class States(Derivation):
     """Writes the file; `masked` is as it was before the step, `confidence` 0 where a token was known."""
 
     def __init__(self, folder: Folder) -> None:
-        self._file = folder.open(NAME)
-        self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
+        self._table = Table(folder, NAME, SCHEMA)
         self._positions = 0
 
     def record(self, opened: Opened) -> None:
@@ -47,20 +44,18 @@ class States(Derivation):
         # A step of no width costs a row all the same, and its record not one byte.
         positions = body.steps.steps * max(body.steps.width, 1)
         if positions <= _MOST_POSITIONS:
-            self._rows += _rows(opened, body)
+            self._table.rows += _rows(opened, body)
             self._positions += positions
         if self._positions >= GROUP_POSITIONS:
             self._flush()
 
     def close(self) -> None:
         self._flush()
-        self._writer.close()
-        self._file.close()
+        self._table.close()
 
     def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
-        self._rows, self._positions = [], 0
+        self._table.flush()
+        self._positions = 0
 
 
 def _rows(opened: Opened, block: BlockTrace) -> list[dict[str, Any]]:

@@ -16,11 +16,11 @@ from click.testing import CliRunner, Result
 import policies
 from audit.acts import Export
 from audit.export import Format
-from audit.header import Header, decode_header, uuid7
+from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
 from audit.ledger import log_origin
-from audit.records import Body, DecodeRun, Kind, decode_body
-from audit.sealing import RequestKey, request_key, unseal
+from audit.records import Body, DecodeRun, Kind
+from audit.sealer import open_body
 from audit.store import read_tenant
 from audit.verify import Verdict, verify
 from audit.writer import Entry
@@ -62,15 +62,7 @@ def acts(settings: Settings, database: Database, tenant: str) -> list[Body]:
     store = KeyStore(settings.keys)
     with read_tenant(database.reader_url, tenant) as reader:
         rows = [(decode_header(row.header), row.body or b"") for row in reader.acts()]
-    return [
-        decode_body(header.kind, header.schema, unseal(key_of(store, header), tenant, header.record, body))
-        for header, body in rows
-    ]
-
-
-def key_of(store: KeyStore, header: Header) -> RequestKey:
-    """What opens a record."""
-    return request_key(store.find(header.key_id).secret, header.scope)
+    return [open_body(store, header, body) for header, body in rows]
 
 
 def run(*arguments: str) -> Result:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audit.destinations import AppendFile, open_destination
 from audit.ledger import Ledger
-from audit.shipping import BACKOFF_MOST, BATCH, Progress, Shipper, ShippingFailed, folder_name
+from audit.shipping import BACKOFF_MOST, BATCH, Progress, Shipper, ShippingFailed, carry, folder_name
 from tests.audit.log_samples import run_of
 from tests.audit.shipping_samples import FORK, NOTES, line_of
 
@@ -126,7 +126,7 @@ def test_trouble_is_reported_and_backed_off_from(tmp_path: Path) -> None:
     source.write_bytes(line_of(NOTES[0]))
     place.failures = [True] * 12
     stop, reports = Counted(14), list[Progress]()
-    Shipper(source, place, tmp_path).run(stop, reports.append)
+    carry(tmp_path, place, tmp_path / "cursors", stop, reports.append)
     assert stop.delays[:6] == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0]
     assert stop.delays[12:] == [BACKOFF_MOST, 1.0, 1.0]
     assert [progress.trouble for progress in reports] == ["ShippingFailed: no"] * 12 + [""]

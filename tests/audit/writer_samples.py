@@ -18,8 +18,9 @@ from audit.keys import KeyStore, MonthKey, Signer
 from audit.ledger import body_digest, log_origin
 from audit.lifecycle import Lifecycle
 from audit.note import Checkpoint, decode_vkey, open_checkpoint
-from audit.records import SCHEMA, EngineNote, decode_body, encode_body, kind_of
-from audit.sealing import request_key, seal, unseal
+from audit.records import SCHEMA, EngineNote, encode_body, kind_of
+from audit.sealer import open_body
+from audit.sealing import request_key, seal
 from audit.standing import DAY
 from audit.store import AppendConnection, Numbered, read_tenant
 from audit.writer import Entry, Writer, WriterConfig
@@ -159,8 +160,7 @@ def _said(row: StoredRecord, tenant: str, seq: int, store: KeyStore) -> str:
     header = decode_header(row.header)
     assert header.seq == seq
     assert row.body is not None
-    key = request_key(store.find(header.key_id).secret, header.scope)
-    body = decode_body(header.kind, header.schema, unseal(key, tenant, header.record, row.body))
+    body = open_body(store, header, row.body)
     assert isinstance(body, EngineNote)
     return body.detail
 
