@@ -39,31 +39,25 @@ class Library:
 @cache
 def library() -> Library | None:
     """The compiled kernels, or None where processor or compiler is missing; says why, once."""
-    missing = _missing()
-    if missing:
+    compiler = next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
+    if compiler is None or not _has_instructions():
+        missing = "the processor has no AVX-512 with bfloat16" if compiler else "there is no C++ compiler; install g++ or clang"
         _log.warning("without compiled kernels, decoding is several times slower: %s", missing)
         return None
     try:
-        found = _built()
+        found = _built(compiler)
         return Library(ctypes.CDLL(str(found)), hashlib.sha256(found.read_bytes()).hexdigest())
     except (OSError, subprocess.SubprocessError) as error:
         _log.warning("the kernels could not be compiled, so decoding is several times slower: %s", error)
         return None
 
 
-def _missing() -> str:
+def _has_instructions() -> bool:
     found = torch.cpu.get_capabilities()
-    if not (found.get("avx512_bf16") and found.get("avx512_bw") and found.get("avx512_vl")):
-        return "the processor has no AVX-512 with bfloat16"
-    return "" if _compiler() else "there is no C++ compiler; install g++ or clang"
+    return bool(found.get("avx512_bf16") and found.get("avx512_bw") and found.get("avx512_vl"))
 
 
-def _compiler() -> str | None:
-    return next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
-
-
-def _built() -> Path:
-    compiler = _compiler() or "c++"
+def _built(compiler: str) -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=_PATIENCE).stdout
     digest = hashlib.sha256(b"\0".join((version, " ".join(FLAGS).encode())))
     for source in sorted(SOURCES.glob("*.[hc]*")):

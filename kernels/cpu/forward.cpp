@@ -163,13 +163,12 @@ struct Run {
     // The rows from `row` on, up to `end` at most, that see the same pages and the same noisy rows.
     struct Scope {
         int64_t count, near, near_count;
-        const int64_t* table;  // null for rows that pad the pass: they see nothing
+        const int64_t* table;
     };
 
     Scope scope(int64_t row, int64_t end) const {
-        const Group *group = pass.group, *none = group + pass.groups;
-        while (group < none && row >= group->start + group->count * group->size) ++group;
-        if (group == none) return {1, 0, 0, nullptr};
+        const Group* group = pass.group;
+        while (row >= group->start + group->count * group->size) ++group;
         const int64_t inside = (row - group->start) % group->size, sequence = (row - group->start) / group->size;
         const int64_t clean_end = row - inside + group->clean;
         const int64_t* table = pass.tables + (group->sequence + sequence) * pass.table_width;
@@ -182,10 +181,6 @@ struct Run {
     int64_t attend(int64_t index, int64_t row, int64_t first, int64_t end, Desk& desk) const {
         const Scope scope = this->scope(row, end);
         half* to = desk.narrow + (row - first) * net.queries * net.head;
-        if (!scope.table) {
-            std::memset(to, 0, (size_t)(net.queries * net.head) * sizeof *to);
-            return 1;
-        }
         const int64_t size = net.head, queries = scope.count * (net.queries / net.keys);
         const int64_t furthest = *std::max_element(pass.limit + row, pass.limit + row + scope.count);
         for (int64_t head = 0; head < net.keys; ++head) {

@@ -61,8 +61,9 @@ class Shape:
 class Rows:
     """Packed rows, int64 [R] each, contiguous.
 
-    `groups` [G, 6] are start, count, size, clean rows, group size and first table of neighbouring sequences of one shape,
-    `tables` [S, pages] their pages; `gate` float32 [R] is 1 for rows that run with the LoRA and 0 for the others, or None.
+    `groups` [G, 6] are start, count, size, clean rows, group size and first table of neighbouring sequences of one shape
+    and hold every row, `tables` [S, pages] their pages; `gate` float32 [R] is 1 for rows that run with the LoRA and 0 for the
+    others, or None.
     """
 
     token: Tensor
