@@ -10,6 +10,7 @@ import base64
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,7 @@ from audit.note import parse_checkpoint, split_note
 from audit.proof import make_proof
 from audit.store import read_tenant
 from audit.tilelog import TileLog
+from audit.tiles import TileReader
 from gateway.settings import DatabaseUrl
 
 PATIENCE_SECONDS: Final = 5.0
@@ -86,7 +88,7 @@ class Evidence:
     def _proof(self, tenant: str, seq: int) -> RecordProof | None:
         with read_tenant(self._url, tenant) as reader:
             note = reader.newest_checkpoint()
-            if note is None or parse_checkpoint(split_note(note).text).size <= seq:
+            if note is None or _size(note) <= seq:
                 return None
             (header,) = reader.headers(seq, seq + 1)
         return RecordProof(seq, header, make_proof(self._log(tenant), seq, note))
@@ -96,11 +98,10 @@ class Evidence:
         with read_tenant(self._url, tenant) as reader:
             note = reader.newest_checkpoint()
             headers = [stored.header for stored in reader.request(request)]
-        size = 0 if note is None else parse_checkpoint(split_note(note).text).size
-        log, found = self._log(tenant), list[RecordProof]()
+        tiles, found = _Remembered(self._log(tenant)), list[RecordProof]()
         for header in headers:
             seq = decode_header(header).seq
-            proof = make_proof(log, seq, note) if note is not None and seq < size else None
+            proof = make_proof(tiles, seq, note) if note is not None and seq < _size(note) else None
             found.append(RecordProof(seq, header, proof))
         return found
 
@@ -111,3 +112,14 @@ class Evidence:
                     del self._logs[next(iter(self._logs))]
                 self._logs[tenant] = TileLog(_StoredLog(self._url, tenant))
             return self._logs[tenant]
+
+
+class _Remembered:
+    """Tiles that are read once, however many proofs need them: neighbouring records share nearly all of theirs."""
+
+    def __init__(self, reader: TileReader) -> None:
+        self.tile = cache(reader.tile)
+
+
+def _size(note: str) -> int:
+    return parse_checkpoint(split_note(note).text).size

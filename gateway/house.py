@@ -22,7 +22,7 @@ from audit.header import uuid7
 from audit.keys import KeyStore
 from audit.ledger import log_origin
 from audit.lifecycle import Lifecycle
-from audit.writer import Writer, WriterConfig
+from audit.writer import Writer
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
@@ -33,6 +33,7 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+from gateway.on_record import writer_config
 from gateway.presence import Presence
 from gateway.reconcile import Reconciler
 from gateway.registry import Registry
@@ -55,7 +56,7 @@ class House:
         self.bench = Bench(model, policy, engine, self.instance)
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
-        self.writer = Writer(_writer_config(settings, urls))
+        self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
@@ -147,15 +148,3 @@ class House:
         except SQLAlchemyError:
             return False
         return True
-
-
-def _writer_config(settings: Settings, urls: Urls) -> WriterConfig:
-    return WriterConfig(
-        app_url=urls.app,
-        reader_url=urls.reader,
-        keys=settings.keys,
-        origin=settings.origin,
-        stall_seconds=settings.audit_stall_seconds,
-        queue_records=settings.queue_records,
-        queue_bytes=settings.queue_bytes,
-    )

@@ -7,6 +7,8 @@ stands in the log of tenant `system`. If that cannot take it either, the act doe
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from audit.acts import Act
 from audit.ledger import LogRolledBack
@@ -26,9 +28,29 @@ def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
 
 
 async def _append(settings: Settings, urls: Urls, tenant: str, act: Act) -> None:
-    writer = Writer(WriterConfig(urls.app, urls.reader, settings.keys, settings.origin))
+    async with writing(settings, urls, tenant) as writer:
+        await writer.append([Entry(tenant, None, act.requested_by, None, act)])
+
+
+@asynccontextmanager
+async def writing(settings: Settings, urls: Urls, tenant: str) -> AsyncIterator[Writer]:
+    """A writer for one tenant's log, beside a gateway that may be running; what it wrote is signed at the end."""
+    writer = Writer(writer_config(settings, urls))
     await writer.start([tenant])
     try:
-        await writer.append([Entry(tenant, None, act.requested_by, None, act)])
+        yield writer
     finally:
         await writer.close()
+
+
+def writer_config(settings: Settings, urls: Urls) -> WriterConfig:
+    """Where this installation's log is and how much may wait for it."""
+    return WriterConfig(
+        app_url=urls.app,
+        reader_url=urls.reader,
+        keys=settings.keys,
+        origin=settings.origin,
+        stall_seconds=settings.audit_stall_seconds,
+        queue_records=settings.queue_records,
+        queue_bytes=settings.queue_bytes,
+    )

@@ -29,10 +29,9 @@ from audit.writer import SYSTEM
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
-from engine.tokenizer import Message, Role
-from gateway.bench.lanes import Course, Lane, Run
+from gateway.bench.lanes import Course, Lane, Run, block_of
 from gateway.bench.logged import Asked, Cpu, Recorded, ask_all
-from gateway.bench.modes import cpu_name, questions
+from gateway.bench.modes import as_chat, cpu_name, questions
 from gateway.bench.streams import WIDTH, Flow, flow
 from gateway.bench.table import percentile
 from gateway.database import Urls, open_database
@@ -124,14 +123,15 @@ class _Bench:
     def __init__(
         self, wish: AuditWish, settings: Settings, urls: Urls, model: LoadedModel, tell: Callable[[str], None]
     ) -> None:
-        self._wish, self._settings, self._urls, self._tell = wish, settings, urls, tell
-        self._model = model
+        self._wish, self._urls, self._tell = wish, urls, tell
         self._house = House(settings, urls, model, policies.load(policies.BASELINE))
         self._prompts = [each.prompt for each in questions(wish.questions)]
-        self._asked = Asked(wish.mode, wish.block, wish.max_tokens)
+        self._asked = Asked(wish.mode, block_of(wish.mode, wish.block), wish.max_tokens)
         postmaster = postmaster_pid(find_place(settings.home)) if settings.database is None else None
         self._cpu = Cpu("engine", postmaster)
         self._engine = Engine(model, settings.numeric)
+        chats = [as_chat(model, text) for text in self._prompts]
+        self._course = Course(self._engine, chats, wish.max_tokens, model.config.eos_token_id)
 
     async def run(self) -> dict[str, Any]:
         await self._house.start()
@@ -148,10 +148,8 @@ class _Bench:
 
     async def _pair(self) -> Pair:
         wish = self._wish
-        ids = [tuple(self._model.tokenizer.render_chat([Message(Role.USER, text)])) for text in self._prompts]
-        course = Course(self._engine, ids, wish.max_tokens, self._model.config.eos_token_id)
-        lane = Lane(wish.mode.value, (wish.mode,), wish.concurrency, wish.block)
-        alone = await asyncio.to_thread(course.run, lane)
+        lane = Lane(wish.mode.value, (wish.mode,), wish.concurrency, self._asked.block)
+        alone = await asyncio.to_thread(self._course.run, lane)
         # A tenant of its own, so that no prompt is found in the cache, as in the engine's own run.
         tenant = f"bench-{uuid4().hex[:12]}"
         logged = await ask_all(self._house, tenant, self._prompts, self._asked, wish.concurrency, self._cpu)
@@ -172,7 +170,7 @@ class _Bench:
 
     def _document(self, pairs: Sequence[Pair], flows: Sequence[Flow], record_bytes: float) -> dict[str, Any]:
         wish = self._wish
-        costs = [pair.cpu_us_per_block(wish.block) for pair in pairs]
+        costs = [pair.cpu_us_per_block(self._asked.block) for pair in pairs]
         waits = [wait for found in flows for wait in found.waits]
         return {
             "device": "cpu",
@@ -182,9 +180,9 @@ class _Bench:
             "dtype": self._engine.dtype,
             "threads": wish.threads,
             "torch": version("torch"),
-            "model": self._model.name,
+            "model": self._house.bench.model.name,
             "mode": wish.mode.value,
-            "block_length": wish.block,
+            "block_length": self._asked.block,
             "concurrency": wish.concurrency,
             "streams": wish.streams,
             "load_at_start": round(wish.load_average, 2),

@@ -61,7 +61,7 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
     texts = read_prompts(wish.prompts, wish.questions) if wish.prompts else [each.prompt for each in tasks]
     running = max(*wish.concurrency, Capacity().running)
     engine = Engine(model, arithmetic_of(wish.numeric, wish.dtype, wish.threads), Capacity(running=running))
-    prompts = [_as_chat(model, text) for text in texts]
+    prompts = [as_chat(model, text) for text in texts]
     course = Course(engine, prompts, wish.max_tokens, model.config.eos_token_id)
     runs = _race(course, lanes(wish.rows, wish.concurrency, wish.block), wish.repeats, console)
     standings = Standings([Measured(lane, own) for lane, own in runs.items()])
@@ -181,6 +181,6 @@ def _prompts(content: str, quoted: bool) -> Iterator[str]:
             yield text.strip()
 
 
-def _as_chat(model: LoadedModel, text: str) -> Prompt:
+def as_chat(model: LoadedModel, text: str) -> Prompt:
     """The ids of a conversation in which the user has just said `text`."""
     return tuple(model.tokenizer.render_chat([Message(Role.USER, text)]))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from uuid import UUID
 import rich_click as click
 
 from gateway.cli.audit import account
+from gateway.cli.json_file import json_option, require_folder, write_json
 
 
 @click.command(
@@ -21,12 +21,14 @@ from gateway.cli.audit import account
     "  palimpsest audit replay --tenant acme --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
 )
 @click.option("--tenant", required=True, help="Whose log.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the finding to this file.")
+@json_option
 @click.option("--reason", default="replay", show_default=True, help="Why its content is read; it is recorded.")
 @click.option("--by", default=account, metavar="PERSON", help="Who reads it; recorded. Default: the account that runs this.")
 @click.argument("generation", type=click.UUID)
 def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation: UUID) -> None:
     """Ask the model again what the records say was asked, and compare every step with what they say came of it."""
+    require_folder(json_file)
+
     from audit.acts import Access
     from audit.header import decode_header
     from audit.keys import KeyStore
@@ -54,15 +56,14 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation
         sys.exit(3)
     verdict = "the same in every step" if found.difference is None else f"differs: {found.difference}"
     click.echo(f"{verdict}\n{found.compared} items compared; {found.claim.value}: {found.reason}")
-    if json_file is not None:
-        document = {
-            "generation_id": str(generation),
-            "same": found.difference is None,
-            "difference": found.difference,
-            "claim": found.claim.value,
-            "reason": found.reason,
-            "items": found.compared,
-        }
-        json_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    document = {
+        "generation_id": str(generation),
+        "same": found.difference is None,
+        "difference": found.difference,
+        "claim": found.claim.value,
+        "reason": found.reason,
+        "items": found.compared,
+    }
+    write_json(json_file, document)
     if found.difference is not None:
         sys.exit(1 if found.claim is Claim.EXACT else 3)

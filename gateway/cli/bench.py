@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
+
+from gateway.cli.json_file import json_option, require_folder, write_json
 
 ROWS = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto", "mixed")
 CONCURRENCY_MOST = 1024
@@ -23,6 +24,19 @@ def refusal(load_average: float, busy: bool) -> str | None:
     if busy or load_average <= IDLE:
         return None
     return f"the load average is {load_average:.2f}, above {IDLE}: wait for an idle machine, or say --busy and have it recorded"
+
+
+def starting(json_file: Path | None, threads: int, busy: bool) -> float:
+    """The load average with which a benchmark starts; torch's threads are counted from here on.
+
+    Raises ClickException on a busy machine, or for a result file that could not be written.
+    """
+    load_average = os.getloadavg()[0]
+    if why := refusal(load_average, busy):
+        raise click.ClickException(why)
+    require_folder(json_file)
+    count_threads(threads)
+    return load_average
 
 
 def count_threads(threads: int) -> None:
@@ -54,7 +68,7 @@ def bench() -> None:
     "  palimpsest bench modes --prompts questions.txt --concurrency 1,4,16 --json modes.json\n\n"
     "  palimpsest bench modes --numeric strict --repeats 1 --questions 4 --busy"
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file.")
+@json_option
 @click.option("--numeric", default="fast", type=click.Choice(["fast", "strict"]), show_default=True, help="Numeric policy.")
 @click.option("--dtype", type=click.Choice(["bf16", "fp32"]), help="Default: bf16 if fast and the processor has it, else fp32.")
 @click.option("--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in.")
@@ -96,12 +110,7 @@ def modes(
     The engine runs in this process, without gateway and database. Rows take turns, so that a drifting machine hits all of
     them; figures are medians. `mixed` has all four modes in one batch.
     """
-    load_average = os.getloadavg()[0]
-    if why := refusal(load_average, busy):
-        raise click.ClickException(why)
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise click.BadParameter(f"the folder of {json_file} does not exist: make it first", param_hint="--json")
-    count_threads(threads)
+    load_average = starting(json_file, threads, busy)
 
     from rich.console import Console
 
@@ -124,15 +133,14 @@ def modes(
         result = run(asked, Console())
     except (BenchError, EngineError) as error:
         raise click.ClickException(str(error)) from error
-    if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, result)
 
 
 @bench.command(
     epilog="Examples:\n\n  palimpsest bench audit\n\n  PALIMPSEST_NUMERIC=fast palimpsest bench audit --mode linear_spec\n\n"
     "  PALIMPSEST_DATABASE_URL=... palimpsest bench audit --here --json audit.json"
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file.")
+@json_option
 @click.option("--mode", default="diffusion", type=click.Choice(ROWS[:4]), show_default=True, help="How answers are decoded.")
 @click.option("--block", default=16, type=click.IntRange(1, 32), show_default=True, help="Block length; quadratic: at most 8.")
 @click.option("--max-tokens", default=96, type=click.IntRange(1, 1 << 20), show_default=True, help="Longest answer.")
@@ -149,12 +157,7 @@ def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others:
 
     The engine computes as PALIMPSEST_NUMERIC says (strict unless set), as the gateway would.
     """
-    load_average = os.getloadavg()[0]
-    if why := refusal(load_average, busy):
-        raise click.ClickException(why)
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise click.BadParameter(f"the folder of {json_file} does not exist: make it first", param_hint="--json")
-    count_threads(threads)
+    load_average = starting(json_file, threads, busy)
 
     from rich.console import Console
 
@@ -170,5 +173,4 @@ def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others:
         result = run(asked, Settings.read(os.environ), Console())
     except (AuditError, BenchError, EngineError) as error:
         raise click.ClickException(str(error)) from error
-    if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, result)

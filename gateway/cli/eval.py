@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import rich_click as click
 
 from gateway.cli.bench import count_threads
+from gateway.cli.json_file import json_option, require_folder, write_json
 
 MODES = ("ar", "diffusion", "linear_spec", "quadratic_spec")
 KINDS = ("function", "tool", "turns", "edit", "json")
@@ -60,7 +60,7 @@ KINDS = ("function", "tool", "turns", "edit", "json")
 )
 @click.option("--numeric", default="fast", type=click.Choice(["fast", "strict"]), show_default=True, help="Numeric policy.")
 @click.option("--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file.")
+@json_option
 def evaluate(
     checkpoint: Path | None,
     modes: tuple[str, ...],
@@ -81,8 +81,7 @@ def evaluate(
     The questions are narrow: they are drawn from the grammar that the tiny checkpoint was trained on, never from its
     training share.
     """
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise click.BadParameter(f"the folder of {json_file} does not exist: make it first", param_hint="--json")
+    require_folder(json_file)
     count_threads(threads)
 
     from rich.console import Console
@@ -108,5 +107,4 @@ def evaluate(
         result = run(wish, Console())
     except EngineError as error:
         raise click.ClickException(str(error)) from error
-    if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(json_file, result)

@@ -27,23 +27,19 @@ _reason = click.option("--reason", required=True, help="Why; it is recorded.")
 def _act(tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
     """Do one act on the logs of this installation, beside a gateway that may be running."""
     from audit.lifecycle import Lifecycle
-    from audit.writer import Writer, WriterConfig
-    from gateway.database import open_database
+    from gateway.database import Urls, open_database
+    from gateway.on_record import writing
     from gateway.settings import Settings
 
     settings = Settings.read(os.environ)
 
-    async def run(app_url: str, reader_url: str) -> T:
-        writer = Writer(WriterConfig(app_url, reader_url, settings.keys, settings.origin))
-        await writer.start([tenant])
-        try:
-            return await act(Lifecycle(writer, app_url, reader_url, settings.keys))
-        finally:
-            await writer.close()
+    async def run(urls: Urls) -> T:
+        async with writing(settings, urls, tenant) as writer:
+            return await act(Lifecycle(writer, urls.app, urls.reader, settings.keys))
 
     with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
         _require_known(urls.app, tenant)
-        return asyncio.run(run(urls.app, urls.reader))
+        return asyncio.run(run(urls))
 
 
 def _require_known(app_url: str, tenant: str) -> None:

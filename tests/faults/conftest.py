@@ -6,24 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.writer_samples import Place
+from tests.audit.conftest import durable, place
 from tests.gateway.served import endless_checkpoint
-from tests.postgres_fixtures import Database
+
+__all__ = ["durable", "endless", "place"]
 
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights that never end a turn."""
     return endless_checkpoint(tmp_path_factory.mktemp("checkpoints") / "endless")
-
-
-@pytest.fixture
-def place(database: Database, tmp_path: Path) -> Place:
-    """An empty log on a server without fsync."""
-    return Place(database, tmp_path / "keys")
-
-
-@pytest.fixture
-def durable(durable_database: Database, tmp_path: Path) -> Place:
-    """An empty log on a server with fsync on."""
-    return Place(durable_database, tmp_path / "keys")

@@ -1,0 +1,26 @@
+"""`--json FILE` of a command: the option, a look at the folder before the work begins, and the writing at its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import rich_click as click
+
+json_option: Final = click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file."
+)
+
+
+def require_folder(json_file: Path | None) -> None:
+    """Raises BadParameter for a file that could not be written."""
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder of {json_file} does not exist: make it first", param_hint="--json")
+
+
+def write_json(json_file: Path | None, document: Mapping[str, Any]) -> None:
+    """Write a document, if it was asked for."""
+    if json_file is not None:
+        json_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
