@@ -11,7 +11,8 @@ from policies.verdicts import SEPARATOR, Ruling, Verdict
 Judged = tuple[BlockFacts, Ruling]
 """A unit, and how it was ruled on."""
 
-_AGAIN = (Verdict.REFINE, Verdict.REDO_AR)
+AGAIN = (Verdict.REFINE, Verdict.REDO_AR)
+"""Rulings after which a unit gave no output."""
 
 
 def summarise(units: Sequence[Judged], calls: tuple[ToolCall, ...] = (), forwards: int = 0) -> AnswerFacts:
@@ -19,7 +20,7 @@ def summarise(units: Sequence[Judged], calls: tuple[ToolCall, ...] = (), forward
 
     Units that were refined or decoded again gave no output: what came in their place counts, and that they were.
     """
-    kept = [unit for unit, ruling in units if ruling.verdict not in _AGAIN]
+    kept = [unit for unit, ruling in units if ruling.verdict not in AGAIN]
     return AnswerFacts(_figures(kept, units, forwards), calls, _labels(units, Verdict.HOLD), _labels(units, Verdict.BLOCK))
 
 

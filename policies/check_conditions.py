@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
+from policies.approval import DEFAULT_APPROVAL
 from policies.globs import name_matcher
 from policies.metrics import MEASURES, Metric, Scale
 from policies.modes import Mode
 from policies.rules import When
 from policies.windows import open_minutes
-from policies.words import Phase
+from policies.words import Action, Phase
 from policies.world import World
 
 Problem = tuple[str, str]
@@ -20,8 +21,8 @@ def of_when(when: When, phase: Phase | None, allowed: Sequence[Mode], world: Wor
     """Faults of a rule's conditions in its phase, where these modes are allowed; `phase` None is a route's."""
     yield from _too_early(when, phase)
     yield from _contradictions(when)
-    yield from _names("model", when.model, world.models)
-    yield from _names("group", when.group, world.groups)
+    yield from of_names("model", when.model, world.models)
+    yield from of_names("group", when.group, world.groups)
     yield from _tools("tools_offered", when.tools_offered, world.tools)
     yield from _tools("tools_called", when.tools_called, world.tools)
     if when.metric is not None and phase in (Phase.BLOCK, Phase.RELEASE):
@@ -56,6 +57,24 @@ def of_threshold(
         yield key, f"{metric.value} ({measure.unit}) lies in {scale.least:g}..{scale.most:g} and always crosses this threshold"
 
 
+def of_bounds(below: float | None, above: float | None) -> Iterator[Problem]:
+    """Two thresholds between which nothing lies."""
+    if below is not None and above is not None and not above < below:
+        yield "below", f"no figure is above {above:g} and below {below:g}"
+
+
+def of_missing(action: Action | None) -> Iterator[Problem]:
+    """An answer to a missing figure that could not be given."""
+    if action not in (None, Action.ANNOTATE, Action.HOLD, Action.BLOCK):
+        yield "on_missing", "a missing figure can be annotated, held or blocked"
+
+
+def of_approval(name: str, known: Container[str]) -> Iterator[Problem]:
+    """An approval that the document does not have."""
+    if name != DEFAULT_APPROVAL and name not in known:
+        yield "approval", f"no approval is called {name!r}; add [approvals.{name}]"
+
+
 def _always(scale: Scale, below: float | None, above: float | None) -> bool:
     return (below is None or below > scale.most) and (above is None or above < scale.least)
 
@@ -81,11 +100,11 @@ def _contradictions(when: When) -> Iterator[Problem]:
         yield "latency_target_ms", f"no target is at least {span.least} and at most {span.most}"
     if when.time is not None and 1 not in open_minutes(when.time):
         yield "time", "opens as it closes and so never holds: leave `after` and `before` out for the whole day"
-    if when.below is not None and when.above is not None and not when.above < when.below:
-        yield "below", f"no figure is above {when.above:g} and below {when.below:g}"
+    yield from of_bounds(when.below, when.above)
 
 
-def _names(key: str, named: Sequence[str] | None, known: frozenset[str] | None) -> Iterator[Problem]:
+def of_names(key: str, named: Sequence[str] | None, known: frozenset[str] | None) -> Iterator[Problem]:
+    """Names that nothing has; `known` None is a world that does not say."""
     if known is None:
         return
     for name in named or ():

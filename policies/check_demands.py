@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from policies.approval import DEFAULT_APPROVAL
-from policies.check_conditions import Problem, of_threshold, of_when
+from policies.check_conditions import Problem, of_approval, of_bounds, of_missing, of_threshold, of_when
 from policies.document import Document
 from policies.gates import Gate, Refine
 from policies.implies import covers, crosses_wherever
 from policies.metrics import MEASURES
 from policies.modes import Mode
 from policies.rules import Rule
-from policies.words import Action, Phase
+from policies.words import AGAIN, Action, Phase
 from policies.world import World
-
-_MISSING = (Action.ANNOTATE, Action.HOLD, Action.BLOCK)
 
 
 def of_gates(document: Document, own: frozenset[str]) -> Iterator[Problem]:
@@ -54,8 +51,7 @@ def of_rules(document: Document, world: World, own: frozenset[str]) -> Iterator[
 
 def _gate(document: Document, gate: Gate) -> Iterator[Problem]:
     yield from of_threshold(gate.metric, MEASURES[gate.metric].block, gate.modes, gate.below, gate.above)
-    if gate.below is not None and gate.above is not None and not gate.above < gate.below:
-        yield "below", f"no figure is above {gate.above:g} and below {gate.below:g}"
+    yield from of_bounds(gate.below, gate.above)
     if Mode.AUTO in gate.modes:
         yield "modes", "auto makes no text itself: name the modes that it chooses among"
     yield from _demand(document, gate, gate.modes)
@@ -65,17 +61,16 @@ def _rule(document: Document, rule: Rule) -> Iterator[Problem]:
     if rule.phase is Phase.BLOCK:
         yield from _demand(document, rule, rule.when.mode or tuple(Mode))
         return
-    if rule.action in (Action.REFINE, Action.REDO_AR):
+    if rule.action in AGAIN:
         yield "action", f"only a unit can be decoded again, not in the phase `{rule.phase.value}`: hold or block"
-    yield from _approval(document, rule)
+    yield from of_approval(rule.approval, document.approvals)
     yield from _refine(rule.action, rule.refine)
-    yield from _missing(rule)
+    yield from of_missing(rule.on_missing)
 
 
 def _demand(document: Document, asked: Gate | Rule, modes: Sequence[Mode]) -> Iterator[Problem]:
     """Faults of what is demanded of a unit made in one of `modes`."""
-    again = (Action.REFINE, Action.REDO_AR)
-    if asked.action in again and set(modes) != {Mode.DIFFUSION}:
+    if asked.action in AGAIN and set(modes) != {Mode.DIFFUSION}:
         yield "action", "causal text is what ar would write and cannot be decoded again: name the mode diffusion alone, or hold"
     yield from _refine(asked.action, asked.refine)
     falls_back = Action.REDO_AR in (asked.action, asked.refine and asked.refine.then)
@@ -83,8 +78,8 @@ def _demand(document: Document, asked: Gate | Rule, modes: Sequence[Mode]) -> It
     if falls_back and judged and Mode.AR not in document.modes.allowed:
         key = "action" if asked.action is Action.REDO_AR else "refine.then"
         yield key, "decodes again in ar, which is not in modes.allowed: allow it, or hold"
-    yield from _missing(asked)
-    yield from _approval(document, asked)
+    yield from of_missing(asked.on_missing)
+    yield from of_approval(asked.approval, document.approvals)
 
 
 def _refine(action: Action, refine: Refine | None) -> Iterator[Problem]:
@@ -92,16 +87,6 @@ def _refine(action: Action, refine: Refine | None) -> Iterator[Problem]:
         yield "refine", "the action refine needs a table `refine`, and no other action has one"
     if refine is not None and refine.then not in (Action.REDO_AR, Action.HOLD, Action.BLOCK):
         yield "refine.then", "after the last attempt a unit is decoded again, held or blocked: redo_ar, hold or block"
-
-
-def _missing(asked: Gate | Rule) -> Iterator[Problem]:
-    if asked.on_missing is not None and asked.on_missing not in _MISSING:
-        yield "on_missing", "a missing figure can be annotated, held or blocked"
-
-
-def _approval(document: Document, asked: Gate | Rule) -> Iterator[Problem]:
-    if asked.approval != DEFAULT_APPROVAL and asked.approval not in document.approvals:
-        yield "approval", f"no approval is called {asked.approval!r}; add [approvals.{asked.approval}]"
 
 
 def _covers(earlier: Gate, later: Gate) -> bool:

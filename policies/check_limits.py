@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from policies.approval import DEFAULT_APPROVAL
-from policies.check_conditions import Problem
+from policies.check_conditions import Problem, of_approval, of_missing, of_names
 from policies.document import Document
 from policies.limits import Budget, OnExceed, Per, Unit
-from policies.words import Action
 from policies.world import World
 
 _COUNTED = (Unit.REQUESTS, Unit.CONCURRENCY, Unit.TOKENS, Unit.FORWARDS)
@@ -17,8 +15,7 @@ _COUNTED = (Unit.REQUESTS, Unit.CONCURRENCY, Unit.TOKENS, Unit.FORWARDS)
 
 def of_words(document: Document, world: World) -> Iterator[Problem]:
     """Faults of the keys above all tables."""
-    if document.on_missing not in (Action.ANNOTATE, Action.HOLD, Action.BLOCK):
-        yield "on_missing", "a missing figure can be annotated, held or blocked"
+    yield from of_missing(document.on_missing)
     if world.timezones is not None and document.timezone not in world.timezones:
         yield "timezone", f"no time zone is called {document.timezone!r}"
     for key in document.overridable:
@@ -32,9 +29,7 @@ def of_approvals(document: Document, world: World) -> Iterator[Problem]:
         at = f"approvals.{name}"
         if approval.hold_seconds > approval.expires_seconds:
             yield f"{at}.hold_seconds", f"a hold cannot outlast its expiry after {approval.expires_seconds} s"
-        for group in approval.groups:
-            if world.groups is not None and group not in world.groups:
-                yield f"{at}.groups", f"nothing is called {group!r}; known: {', '.join(sorted(world.groups)) or 'none'}"
+        yield from of_names(f"{at}.groups", approval.groups, world.groups)
 
 
 def of_budgets(document: Document) -> Iterator[Problem]:
@@ -61,5 +56,4 @@ def _budget(document: Document, budget: Budget) -> Iterator[Problem]:
         yield "downgrade_to", "on_exceed downgrade_mode needs it, and nothing else has it"
     if budget.downgrade_to is not None and budget.downgrade_to not in document.modes.choices:
         yield "downgrade_to", f"{budget.downgrade_to.value!r} is not permitted by modes.allowed"
-    if budget.approval != DEFAULT_APPROVAL and budget.approval not in document.approvals:
-        yield "approval", f"no approval is called {budget.approval!r}; add [approvals.{budget.approval}]"
+    yield from of_approval(budget.approval, document.approvals)

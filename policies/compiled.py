@@ -15,7 +15,7 @@ from policies.modes import CAUSAL, CONCRETE, Knobs, Mode, canonical_modes
 from policies.rules import Route, Rule
 from policies.standing import Standing, Threshold
 from policies.verdicts import VERDICTS
-from policies.words import Action, Phase
+from policies.words import AGAIN, Action, Phase
 
 GATE: Final = "gate:"
 RULE: Final = "rule:"
@@ -184,5 +184,5 @@ def _rule(document: Document, rule: Rule) -> Standing:
 def _possible(action: Action, refine: Refine | None, missing: Action, modes: frozenset[Mode]) -> frozenset[Action]:
     """Everything that can be demanded; what is no diffusion block is held where it cannot be decoded again."""
     demands = {action, missing, *(() if refine is None else (refine.then,))}
-    causal = demands & {Action.REFINE, Action.REDO_AR} and modes != {Mode.DIFFUSION}
+    causal = demands.intersection(AGAIN) and modes != {Mode.DIFFUSION}
     return frozenset(demands | {Action.HOLD}) if causal else frozenset(demands)

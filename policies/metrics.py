@@ -67,12 +67,12 @@ _UNIT_MOST: Final = 64.0
 """Tokens of the longest unit: a causal one ends with the round that makes it 32 tokens, and a round has up to 32."""
 
 
-def _counted(block: str, answer: str, modes: frozenset[Mode], block_least: float, block_most: float) -> Measure:
+def _counted(block: str, modes: frozenset[Mode], block_least: float, block_most: float) -> Measure:
     return Measure(
         unit="count",
         modes=modes,
         block=Scale(block, block_least, block_most),
-        answer=Scale(answer, 0.0, float(TOKENS_MOST) * 64),
+        answer=Scale("sum over units", 0.0, float(TOKENS_MOST) * 64),
     )
 
 
@@ -81,10 +81,10 @@ def _shared(answer: str) -> Measure:
 
 
 MEASURES: Final[dict[Metric, Measure]] = {
-    Metric.TOKENS: _counted("output tokens of the unit", "sum over units", _ALL, 1.0, _UNIT_MOST),
-    Metric.ATTEMPT: _counted("earlier refinements of the block", "sum over units", _DENOISED, 0.0, 2.0),
-    Metric.STEPS: _counted("passes spent on the unit", "sum over units", _ALL, 1.0, 128.0),
-    Metric.REVISIONS: _counted("tokens masked again", "sum over units", _DENOISED, 0.0, 64.0),
+    Metric.TOKENS: _counted("output tokens of the unit", _ALL, 1.0, _UNIT_MOST),
+    Metric.ATTEMPT: _counted("earlier refinements of the block", _DENOISED, 0.0, 2.0),
+    Metric.STEPS: _counted("passes spent on the unit", _ALL, 1.0, 128.0),
+    Metric.REVISIONS: _counted("tokens masked again", _DENOISED, 0.0, 64.0),
     Metric.LOGPROB_MEAN: Measure(
         unit="nats",
         modes=_ALL,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -26,7 +27,8 @@ def lines_of(text: str, tables: Mapping[str, Any]) -> Lines:
     """The line (from 1) of every key and list entry of a text, whose parsed form is `tables`."""
     scanner = _Scanner(text)
     scanner.document()
-    return {named(path, tables): text.count("\n", 0, at) + 1 for path, at in scanner.found.items()}
+    breaks = [match.start() for match in re.finditer("\n", text)]
+    return {named(path, tables): bisect_left(breaks, at) + 1 for path, at in scanner.found.items()}
 
 
 def named(path: str, tables: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from policies.modes import Mode
+from policies.modes import CAUSAL, Mode
 from policies.words import Closed, DecimalText
 
 MILLION: Final = Decimal(1_000_000)
@@ -41,7 +41,7 @@ class Prices(Closed, frozen=True, kw_only=True):
             Mode.DIFFUSION: (self.diffusion,),
             Mode.LINEAR_SPEC: (self.linear_spec,),
             Mode.QUADRATIC_SPEC: (self.quadratic_spec,),
-            Mode.AUTO: (self.linear_spec, self.ar, self.quadratic_spec),
+            Mode.AUTO: tuple(getattr(self, each.value) for each in CAUSAL),
         }
         return sheet[mode]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from policies.answer import Judged, summarise
+from policies.answer import AGAIN, Judged, summarise
 from policies.facts import AnswerFacts
 from policies.judge import decide
 from policies.judge_block import judge_block
@@ -18,7 +18,6 @@ from policies.policy import Policy
 from policies.rows import Admission, Row
 from policies.verdicts import Decision, Refusal, ReleaseRuling, Ruling, Verdict
 
-_AGAIN = frozenset({Verdict.REFINE, Verdict.REDO_AR})
 _RUN = ("mode", "modes_permitted", "block_length", "threshold", "max_steps", "seed_first", "max_tokens", "budgets")
 
 
@@ -57,7 +56,7 @@ class Judgement:
     @property
     def again(self) -> tuple[Judged, ...]:
         """The units that are refined or decoded again."""
-        return tuple(unit for unit in self.units if unit[1].verdict in _AGAIN)
+        return tuple(unit for unit in self.units if unit[1].verdict in AGAIN)
 
 
 def rejudge(policy: Policy, row: Row, was: Decision | Refusal | None = None) -> Judgement:
@@ -92,7 +91,7 @@ def _units(policy: Policy, decision: Decision, row: Row) -> tuple[Judged, ...]:
 def _text_changed(units: tuple[Judged, ...], row: Row) -> bool:
     """Whether some unit is decoded again now and was not then, the other way round or otherwise; or goes on after a block."""
     for (_, now), (_, then) in zip(units, row.units, strict=False):
-        if (now.verdict in _AGAIN or then.verdict in _AGAIN) and _again(now) != _again(then):
+        if (now.verdict in AGAIN or then.verdict in AGAIN) and _again(now) != _again(then):
             return True
         if then.verdict is Verdict.BLOCK is not now.verdict:
             return True

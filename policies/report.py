@@ -91,11 +91,11 @@ def effects(pairs: Sequence[Pair], prices: Prices, days: int, review_seconds: fl
         extra_forwards=sum(_forwards(unit) for _, unit in extra),
         extra_cost=sum((_cost(row, unit, prices) for row, unit in extra), Decimal(0)),
         estimated=sum(judgement.estimated for _, judgement in pairs),
-        quality=quality(pairs),
+        quality=_quality(pairs),
     )
 
 
-def quality(pairs: Sequence[Pair]) -> Quality:
+def _quality(pairs: Sequence[Pair]) -> Quality:
     """How well these judgements tell wrong answers from good ones."""
     labelled = [(row.human.good, judgement) for row, judgement in pairs if row.human is not None]
     known = [(good, judgement.outcome.stopped) for good, judgement in labelled if not judgement.estimated]

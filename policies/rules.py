@@ -5,7 +5,7 @@ Every rule is asked and the strictest demand wins, so the order of rules decides
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -23,11 +23,13 @@ Names = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=64)]
 Risks = Annotated[tuple[Risk, ...], Meta(min_length=1, max_length=len(Risk))]
 Days = Annotated[tuple[Day, ...], Meta(min_length=1, max_length=7)]
 
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
 
 class TimeWindow(Closed, frozen=True, kw_only=True):
     """From `after` until `before` on these days, in the document's time zone; past midnight where `after` is the later."""
 
-    days: Days = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    days: Days = DAYS
     after: Clock = "00:00"
     before: Clock = "24:00"
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from policies.conditions import Condition
-from policies.facts import AnswerFacts, RequestFacts
+from policies.facts import AnswerFacts, BlockFacts, RequestFacts
 from policies.gates import Refine
 from policies.modes import Mode
 from policies.verdicts import Verdict
-from policies.words import Action
+from policies.words import AGAIN, Action
 
 MISSING = "metric_missing:"
 """Before the label of a gate or rule that was decided by the lack of a figure."""
 
 Demand = tuple[Action, str]
 """What is demanded, and the label that goes on record for it."""
-
-
-class Unit(Protocol):
-    """What a standing gate needs of a unit's facts."""
-
-    @property
-    def tokens(self) -> int: ...
-    @property
-    def attempt(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +68,12 @@ class Standing:
                 return False
         return True
 
-    def of_unit(self, mode: Mode, unit: Unit) -> Demand | None:
+    def of_unit(self, mode: Mode, unit: BlockFacts) -> Demand | None:
         """What is demanded of a unit made in `mode`."""
         if mode not in self.modes or unit.tokens < self.least_tokens:
             return None
         demand = self._of_figures(unit)
-        if demand is None or demand[0] not in (Action.REFINE, Action.REDO_AR):
+        if demand is None or demand[0] not in AGAIN:
             return demand
         if mode is not Mode.DIFFUSION:
             return Action.HOLD, demand[1]  # causal text is what `ar` would write: nothing to refine or redo

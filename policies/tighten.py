@@ -93,11 +93,11 @@ def _modes(parent: Modes, child: Modes) -> Iterator[Loosening]:
     if child.client_may_choose and not parent.client_may_choose:
         yield "modes.client_may_choose", "the parent lets no client choose"
     for mode in CONCRETE:
-        for key, reason in of_knobs(parent.knobs(mode), child.knobs(mode)):
+        for key, reason in _of_knobs(parent.knobs(mode), child.knobs(mode)):
             yield f"modes.{mode.value}.{key}", reason
 
 
-def of_knobs(parent: Knobs, child: Knobs) -> Iterator[Loosening]:
+def _of_knobs(parent: Knobs, child: Knobs) -> Iterator[Loosening]:
     """Where one mode may be tuned further than before."""
     yield from _range("block_length", parent.block_length, child.block_length)
     above, below = parent.block_length.choices, child.block_length.choices

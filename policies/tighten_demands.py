@@ -9,54 +9,49 @@ from policies.document import Document
 from policies.gates import Gate, Refine
 from policies.implies import covers, crosses_wherever
 from policies.rules import Route, Rule
-from policies.tighten_limits import Loosening
+from policies.tighten_limits import Loosening, by_id, under
 from policies.words import Action
 
 
 def of_gates(parent: Document, child: Document) -> Iterator[Loosening]:
     """Gates that are gone, judge less, or demand less."""
-    below = {gate.id: gate for gate in child.gates}
-    for gate in parent.gates:
-        at, other = f"gates.{gate.id}", below.get(gate.id)
-        if other is None:
-            yield at, "the parent has this gate"
-            continue
-        yield from ((f"{at}.{key}", reason) for key, reason in _gate(gate, other))
-        yield from ((f"{at}.{key}", reason) for key, reason in _demand(parent, gate, other))
-        yield from _missing(at, (parent, child), (gate, other))
+
+    def judge(at: str, above: Gate, below: Gate) -> Iterator[Loosening]:
+        yield from under(at, _gate(above, below))
+        yield from under(at, _demand(parent, above, below))
+        yield from _missing(at, (parent, child), (above, below))
+
+    return by_id("gates", parent.gates, child.gates, judge)
 
 
 def of_rules(parent: Document, child: Document) -> Iterator[Loosening]:
     """Rules that are gone, match less, or demand less."""
-    below = {rule.id: rule for rule in child.rules}
-    for rule in parent.rules:
-        at, other = f"rules.{rule.id}", below.get(rule.id)
-        if other is None:
-            yield at, "the parent has this rule"
-            continue
-        if other.phase is not rule.phase:
-            yield f"{at}.phase", f"the parent asks in the phase {rule.phase.value!r}"
-        if not covers(other.when, rule.when):
+
+    def judge(at: str, above: Rule, below: Rule) -> Iterator[Loosening]:
+        if below.phase is not above.phase:
+            yield f"{at}.phase", f"the parent asks in the phase {above.phase.value!r}"
+        if not covers(below.when, above.when):
             yield f"{at}.when", "matches less than the parent's"
-        yield from ((f"{at}.{key}", reason) for key, reason in _demand(parent, rule, other))
-        yield from _missing(at, (parent, child), (rule, other))
+        yield from under(at, _demand(parent, above, below))
+        yield from _missing(at, (parent, child), (above, below))
+
+    return by_id("rules", parent.rules, child.rules, judge)
 
 
 def of_routes(parent: Document, child: Document) -> Iterator[Loosening]:
     """Routes that are gone, are for fewer requests, or offer more."""
-    below = {route.id: route for route in child.routes}
-    for index, route in enumerate(parent.routes):
-        at, other = f"routes.{route.id}", below.get(route.id)
-        if other is None:
-            yield at, "the parent has this route"
-            continue
-        if child.routes[index].id != route.id:
+    placed = {above.id: below.id for above, below in zip(parent.routes, child.routes, strict=False)}
+
+    def judge(at: str, above: Route, below: Route) -> Iterator[Loosening]:
+        if placed.get(above.id) != above.id:
             yield at, "the parent's routes come first, in its order"
-        if not (covers(other.when, route.when) and covers(route.when, other.when)):
+        if not (covers(below.when, above.when) and covers(above.when, below.when)):
             yield f"{at}.when", "is for other requests than the parent's"
-        if not set(other.modes) <= set(route.modes):
-            yield f"{at}.modes", f"the parent offers only {', '.join(mode.value for mode in route.modes)}"
-        yield from ((f"{at}.{key}", reason) for key, reason in _knobs(route, other))
+        if not set(below.modes) <= set(above.modes):
+            yield f"{at}.modes", f"the parent offers only {', '.join(mode.value for mode in above.modes)}"
+        yield from under(at, _knobs(above, below))
+
+    return by_id("routes", parent.routes, child.routes, judge)
 
 
 def of_approvals(parent: Document, child: Document) -> Iterator[Loosening]:
@@ -66,8 +61,7 @@ def of_approvals(parent: Document, child: Document) -> Iterator[Loosening]:
         if name not in child.approvals and name in parent.approvals:
             yield f"approvals.{name}", "the parent has this approval"
             continue
-        for key, reason in _approval(above, child.approval(name)):
-            yield f"approvals.{name}.{key}", reason
+        yield from under(f"approvals.{name}", _approval(above, child.approval(name)))
 
 
 def _gate(above: Gate, below: Gate) -> Iterator[Loosening]:

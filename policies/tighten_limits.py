@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
+from typing import Protocol, TypeVar
 
 from policies.document import Document
 from policies.limits import Budget
 from policies.modes import CONCRETE
-from policies.prices import Prices
+from policies.prices import ModePrice, Prices
 
 Loosening = tuple[str, str]
 
 _SAME = ("per", "unit", "window", "workflow")
-_PRICES = ("prompt_tokens", "answer_tokens", "forwards", "gpu_seconds")
+
+
+class Named(Protocol):
+    """An entry of a list that merges by its id."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=Named)
+
+
+def under(at: str, found: Iterable[Loosening]) -> Iterator[Loosening]:
+    """What was found, its keys below `at`."""
+    return ((f"{at}.{key}", reason) for key, reason in found)
+
+
+def by_id(
+    table: str, above: Iterable[Entry], below: Iterable[Entry], judge: Callable[[str, Entry, Entry], Iterator[Loosening]]
+) -> Iterator[Loosening]:
+    """The parent's entries in their order: that one is gone, or what `judge` finds at the child's of the same id."""
+    known = {entry.id: entry for entry in below}
+    for entry in above:
+        at, other = f"{table}.{entry.id}", known.get(entry.id)
+        if other is None:
+            yield at, f"the parent has this {table.removesuffix('s')}"
+        else:
+            yield from judge(at, entry, other)
 
 
 def of_budgets(parent: Document, child: Document) -> Iterator[Loosening]:
     """Budgets that are gone, count something else, are larger, or do less when they are exceeded."""
-    below = {budget.id: budget for budget in child.budgets}
-    for budget in parent.budgets:
-        at, other = f"budgets.{budget.id}", below.get(budget.id)
-        if other is None:
-            yield at, "the parent has this budget"
-            continue
-        yield from ((f"{at}.{key}", reason) for key, reason in _budget(budget, other))
+    return by_id("budgets", parent.budgets, child.budgets, lambda at, above, below: under(at, _budget(above, below)))
 
 
 def _budget(budget: Budget, other: Budget) -> Iterator[Loosening]:
@@ -49,7 +71,7 @@ def of_prices(parent: Prices, child: Prices) -> Iterator[Loosening]:
     if child.currency != parent.currency:
         yield "prices.currency", f"the parent's is {parent.currency}"
     for mode in CONCRETE:
-        for key in _PRICES:
+        for key in ModePrice.__struct_fields__:
             above, below = getattr(parent.of(mode)[0], key), getattr(child.of(mode)[0], key)
             if Decimal(below) < Decimal(above):
                 yield f"prices.{mode.value}.{key}", f"the parent's is {above}"

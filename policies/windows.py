@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
-from policies.rules import TimeWindow
+from policies.rules import DAYS, TimeWindow
+from policies.words import ENTRIES_MOST
 
-DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY: Final = 24 * 60
 WEEK: Final = 7 * DAY
 
 
+@lru_cache(2 * ENTRIES_MOST)  # every pair of rules with windows is compared
 def open_minutes(window: TimeWindow) -> bytes:
     """One byte per minute of the week, 1 where the window is open; none is, where it opens as it closes."""
     table = bytearray(WEEK)

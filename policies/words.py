@@ -78,11 +78,6 @@ class Risk(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
 
-    @property
-    def rank(self) -> int:
-        """0 is the lowest."""
-        return _RISKS[self]
-
 
 class Action(StrEnum):
     """What a rule or gate demands, the mildest first; of several demands the strictest wins."""
@@ -105,7 +100,8 @@ class Action(StrEnum):
         return self in (Action.HOLD, Action.BLOCK)
 
 
-_RISKS: Final = {risk: rank for rank, risk in enumerate(Risk)}
+AGAIN: Final = (Action.REFINE, Action.REDO_AR)
+"""What has a unit decoded again."""
 _ACTIONS: Final = {action: rank for rank, action in enumerate(Action)}
 
 

@@ -40,7 +40,6 @@ TOOLS = ("bash", "edit", "read")
 GROUPS = ("red", "blue")
 FIGURES = (Metric.LOGPROB_MIN, Metric.LOGPROB_MEAN, Metric.CONFIDENCE_MIN, Metric.AGREEMENT, Metric.ACCEPTANCE, Metric.TOKENS)
 
-actions = st.sampled_from(Action)
 demands = st.sampled_from([Action.ALLOW, Action.ANNOTATE, Action.REDO_AR, Action.HOLD, Action.BLOCK])
 missing = st.none() | st.sampled_from([Action.ANNOTATE, Action.HOLD, Action.BLOCK])
 bounds = st.floats(-8, 1, width=32)
@@ -95,17 +94,12 @@ def rules(draw: st.DrawFn, name: str = "drawn") -> Rule:
     phase = draw(st.sampled_from(Phase))
     when = draw(whens)
     if phase is not Phase.ADMIT and draw(st.booleans()):
-        when = replaced(when, metric=draw(st.sampled_from(FIGURES)), below=draw(bounds))
+        when = msgspec.structs.replace(when, metric=draw(st.sampled_from(FIGURES)), below=draw(bounds))
     if phase is Phase.RELEASE:
-        when = replaced(when, tools_called=draw(some(TOOLS)), paths=draw(some(("secrets/**", "*.py"))))
+        when = msgspec.structs.replace(when, tools_called=draw(some(TOOLS)), paths=draw(some(("secrets/**", "*.py"))))
     coarse = st.sampled_from([Action.ALLOW, Action.ANNOTATE, Action.HOLD, Action.BLOCK])
     action = draw(demands if phase is Phase.BLOCK else coarse)
     return Rule(id=name, phase=phase, when=when, action=action, on_missing=draw(missing))
-
-
-def replaced(when: When, **fields: Any) -> When:
-    """The conditions with some of them changed."""
-    return When(**{key: getattr(when, key) for key in when.__struct_fields__} | fields)
 
 
 @st.composite

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import policies
-from policies import Decision, Mode, Policy, Refusal, RefusalCode, RequestFacts, decide
+from policies import Decision, Mode, Policy, RefusalCode, RequestFacts, decide
 from policies.modes import CAUSAL, CONCRETE
 from tests.policies import drawn
+from tests.policies.documents import allowed, refused
 from tests.policies.facts import HEAD, PLAIN, STRICT, write
 
 BASELINE = policies.load(policies.BASELINE)
@@ -22,21 +23,9 @@ def strict(folder: Path, more: str = "", head: str = "") -> Policy:
     return policies.load(write(folder, "strict", head + STRICT + more))
 
 
-def allowed(verdict: Decision | Refusal) -> Decision:
-    """The verdict, which must be a decision."""
-    assert isinstance(verdict, Decision)
-    return verdict
-
-
-def refused(verdict: Decision | Refusal) -> Refusal:
-    """The verdict, which must be a refusal."""
-    assert isinstance(verdict, Refusal)
-    return verdict
-
-
 def test_a_silent_client_gets_the_defaults() -> None:
     """Without wishes the default mode runs with the document's values and its digest."""
-    decision = allowed(decide(BASELINE, PLAIN))
+    decision = allowed(BASELINE, PLAIN)
     assert decision == Decision(
         mode=Mode.LINEAR_SPEC,
         modes_permitted=CONCRETE,
@@ -54,7 +43,7 @@ def test_a_silent_client_gets_the_defaults() -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_permitted_mode_is_granted(mode: Mode) -> None:
     """Each mode of the baseline, and `auto`, runs when asked for; the engine is bound to the concrete ones."""
-    decision = allowed(decide(BASELINE, replace(PLAIN, requested_mode=mode.value)))
+    decision = allowed(BASELINE, replace(PLAIN, requested_mode=mode.value))
     assert decision.mode is mode
     assert decision.modes_permitted == CONCRETE
     assert decision.rules == ("modes.requested",)
@@ -63,7 +52,7 @@ def test_a_permitted_mode_is_granted(mode: Mode) -> None:
 def test_a_mode_that_is_not_permitted_is_refused(tmp_path: Path) -> None:
     """A known mode outside `allowed` is refused with its code, its status and what would be permitted."""
     policy = strict(tmp_path)
-    refusal = refused(decide(policy, replace(PLAIN, requested_mode="diffusion")))
+    refusal = refused(policy, replace(PLAIN, requested_mode="diffusion"))
     assert refusal.code is RefusalCode.MODE_NOT_PERMITTED
     assert refusal.status == 403
     assert refusal.policy_digest == policy.digest
@@ -75,7 +64,7 @@ def test_a_mode_that_is_not_permitted_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", ["", 'on_disallowed = "default"\n'])
 def test_an_unknown_mode_is_always_refused(tmp_path: Path, mode: str, more: str) -> None:
     """A name that is no mode is refused briefly, even where a disallowed one would be replaced."""
-    refusal = refused(decide(strict(tmp_path, more), replace(PLAIN, requested_mode=mode)))
+    refusal = refused(strict(tmp_path, more), replace(PLAIN, requested_mode=mode))
     assert refusal.code is RefusalCode.MODE_UNKNOWN
     assert refusal.status == 400
     assert len(refusal.reason) < 200
@@ -84,7 +73,7 @@ def test_an_unknown_mode_is_always_refused(tmp_path: Path, mode: str, more: str)
 def test_a_disallowed_mode_may_be_replaced_by_the_default(tmp_path: Path) -> None:
     """Under `on_disallowed = "default"` the default runs and the rules say so."""
     policy = strict(tmp_path, 'on_disallowed = "default"\n')
-    decision = allowed(decide(policy, replace(PLAIN, requested_mode="diffusion")))
+    decision = allowed(policy, replace(PLAIN, requested_mode="diffusion"))
     assert decision.mode is Mode.LINEAR_SPEC
     assert decision.rules == ("modes.allowed:default",)
     assert decision.modes_permitted == (Mode.AR, Mode.LINEAR_SPEC)
@@ -93,9 +82,9 @@ def test_a_disallowed_mode_may_be_replaced_by_the_default(tmp_path: Path) -> Non
 def test_a_client_that_may_not_choose_gets_only_the_default(tmp_path: Path) -> None:
     """With `client_may_choose = false` another permitted mode is refused and the default still runs."""
     policy = strict(tmp_path, "client_may_choose = false\n")
-    refusal = refused(decide(policy, replace(PLAIN, requested_mode="ar")))
+    refusal = refused(policy, replace(PLAIN, requested_mode="ar"))
     assert refusal.rules == ("modes.client_may_choose",)
-    assert allowed(decide(policy, replace(PLAIN, requested_mode="linear_spec"))).mode is Mode.LINEAR_SPEC
+    assert allowed(policy, replace(PLAIN, requested_mode="linear_spec")).mode is Mode.LINEAR_SPEC
 
 
 def only(folder: Path, modes: Iterable[Mode], default: Mode, more: str = "") -> Policy:
@@ -107,7 +96,7 @@ def only(folder: Path, modes: Iterable[Mode], default: Mode, more: str = "") -> 
 def test_auto_needs_a_causal_mode(tmp_path: Path) -> None:
     """Where only `diffusion` is permitted `auto` is refused like any mode that is not, and not offered."""
     policy = only(tmp_path, [Mode.DIFFUSION], Mode.DIFFUSION)
-    refusal = refused(decide(policy, replace(PLAIN, requested_mode="auto")))
+    refusal = refused(policy, replace(PLAIN, requested_mode="auto"))
     assert (refusal.code, refusal.rules) == (RefusalCode.MODE_NOT_PERMITTED, ("modes.allowed",))
     assert refusal.reason.endswith("permitted: diffusion")
 
@@ -115,11 +104,11 @@ def test_auto_needs_a_causal_mode(tmp_path: Path) -> None:
 def test_auto_may_be_the_default(tmp_path: Path) -> None:
     """A document's default may be `auto`: silent clients get it, and where clients may not choose they get nothing else."""
     policy = only(tmp_path, [Mode.AR, Mode.DIFFUSION], Mode.AUTO, "client_may_choose = false\n")
-    silent = allowed(decide(policy, PLAIN))
+    silent = allowed(policy, PLAIN)
     assert (silent.mode, silent.modes_permitted) == (Mode.AUTO, (Mode.AR, Mode.DIFFUSION))
     assert silent.rules == ("modes.default",)
-    assert allowed(decide(policy, replace(PLAIN, requested_mode="auto"))).mode is Mode.AUTO
-    refusal = refused(decide(policy, replace(PLAIN, requested_mode="ar")))
+    assert allowed(policy, replace(PLAIN, requested_mode="auto")).mode is Mode.AUTO
+    refusal = refused(policy, replace(PLAIN, requested_mode="ar"))
     assert (refusal.rules, refusal.reason[-15:]) == (("modes.client_may_choose",), "permitted: auto")
 
 
@@ -127,8 +116,8 @@ def test_auto_may_not_be_chosen_where_nothing_may(tmp_path: Path) -> None:
     """With `client_may_choose = false` and another default, `auto` is refused, or replaced where the document says so."""
     closed = "client_may_choose = false\n"
     asked = replace(PLAIN, requested_mode="auto")
-    assert refused(decide(strict(tmp_path, closed), asked)).rules == ("modes.client_may_choose",)
-    replaced = allowed(decide(strict(tmp_path, closed + 'on_disallowed = "default"\n'), asked))
+    assert refused(strict(tmp_path, closed), asked).rules == ("modes.client_may_choose",)
+    replaced = allowed(strict(tmp_path, closed + 'on_disallowed = "default"\n'), asked)
     assert (replaced.mode, replaced.rules) == (Mode.LINEAR_SPEC, ("modes.client_may_choose:default",))
 
 
@@ -149,8 +138,8 @@ def test_auto_has_the_knobs_of_a_mode_that_it_may_run(tmp_path: Path, modes: tup
     tables = "".join(f"[modes.{m.value}.block_length]\ndefault = {n}\nmost = {n}\n" for m, n in LENGTHS.items())
     policy = only(tmp_path, modes, Mode.AUTO, tables)
     assert lender in CAUSAL
-    assert allowed(decide(policy, PLAIN)).block_length == LENGTHS[lender]
-    clamped = allowed(decide(policy, replace(PLAIN, requested_mode="auto", block_length=32)))
+    assert allowed(policy, PLAIN).block_length == LENGTHS[lender]
+    clamped = allowed(policy, replace(PLAIN, requested_mode="auto", block_length=32))
     assert (clamped.block_length, clamped.threshold) == (LENGTHS[lender], None)
     assert clamped.rules == ("modes.requested", "clamp:block_length")
 
@@ -158,7 +147,7 @@ def test_auto_has_the_knobs_of_a_mode_that_it_may_run(tmp_path: Path, modes: tup
 def test_a_shadow_runs_auto_as_asked(tmp_path: Path) -> None:
     """A document that would refuse `auto` only says so while it is a shadow, and the engine may use every mode."""
     text = HEAD + 'enforcement = "shadow"\n[modes]\nallowed = ["diffusion"]\ndefault = "diffusion"\n'
-    decision = allowed(decide(policies.load(write(tmp_path, "shadow", text)), replace(PLAIN, requested_mode="auto")))
+    decision = allowed(policies.load(write(tmp_path, "shadow", text)), replace(PLAIN, requested_mode="auto"))
     assert (decision.mode, decision.modes_permitted) == (Mode.AUTO, CONCRETE)
     assert decision.rules == ("modes.requested", "shadow:modes.allowed")
 
@@ -190,7 +179,7 @@ def test_effective_values_lie_in_their_ranges(
         max_tokens=max_tokens,
         seed_first=seed_first,
     )
-    decision = allowed(decide(BASELINE, facts))
+    decision = allowed(BASELINE, facts)
     assert 1 <= decision.block_length <= 32
     assert 1 <= decision.max_steps <= 32
     assert 1 <= decision.max_tokens <= 4096
@@ -206,13 +195,13 @@ def test_effective_values_lie_in_their_ranges(
 def test_choices_snap_downwards(tmp_path: Path, asked: int, given_length: int) -> None:
     """Among listed block lengths the largest not above the wish is given, else the smallest."""
     policy = strict(tmp_path, "[modes.linear_spec.block_length]\nchoices = [8, 16, 32]\n")
-    assert allowed(decide(policy, replace(PLAIN, block_length=asked))).block_length == given_length
+    assert allowed(policy, replace(PLAIN, block_length=asked)).block_length == given_length
 
 
 def test_a_knob_the_client_may_not_set_keeps_its_default(tmp_path: Path) -> None:
     """With `client_may_set = false` the wish for seed_first is not granted, and listed."""
     policy = strict(tmp_path, "[modes.linear_spec.seed_first]\nclient_may_set = false\n")
-    decision = allowed(decide(policy, replace(PLAIN, seed_first=False)))
+    decision = allowed(policy, replace(PLAIN, seed_first=False))
     assert decision.seed_first is True
     assert "clamp:seed_first" in decision.rules
 
@@ -229,7 +218,7 @@ def test_a_knob_the_client_may_not_set_keeps_its_default(tmp_path: Path) -> None
 def test_what_no_mode_could_serve_is_refused(tmp_path: Path, facts: RequestFacts, code: RefusalCode) -> None:
     """Another tenant's request, a prompt over the limit and a threshold that is no number are refused."""
     policy = strict(tmp_path, "[limits]\nmax_prompt_tokens = 100\n")
-    refusal = refused(decide(policy, facts))
+    refusal = refused(policy, facts)
     assert refusal.code is code
     assert refusal.status in (400, 403)
 
@@ -239,11 +228,11 @@ def test_a_shadow_document_records_and_does_not_act(tmp_path: Path) -> None:
     head = HEAD + 'enforcement = "shadow"\n'
     text = head + STRICT.removeprefix(HEAD) + "[limits]\ndefault_max_tokens = 5\nmax_tokens = 5\n"
     policy = policies.load(write(tmp_path, "shadow", text))
-    decision = allowed(decide(policy, replace(PLAIN, requested_mode="diffusion", max_tokens=50)))
+    decision = allowed(policy, replace(PLAIN, requested_mode="diffusion", max_tokens=50))
     assert decision.mode is Mode.DIFFUSION
     assert decision.max_tokens == 50
     assert decision.rules == ("modes.requested", "shadow:modes.allowed")
-    clamped = allowed(decide(policy, replace(PLAIN, max_tokens=50)))
+    clamped = allowed(policy, replace(PLAIN, max_tokens=50))
     assert clamped.rules == ("modes.default", "shadow:modes.default", "shadow:clamp:max_tokens")
 
 

@@ -17,7 +17,6 @@ from policies import (
     Policy,
     RequestFacts,
     Row,
-    Ruling,
     ToolCall,
     Usage,
     Verdict,
@@ -132,8 +131,3 @@ def _calls(facts: RequestFacts, random: Random) -> tuple[ToolCall, ...]:
 def single(value: float) -> float:
     """The value as it is recorded: float32."""
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
-
-
-def rulings(row: Row) -> list[Ruling]:
-    """The rulings of a row."""
-    return [ruling for _, ruling in row.units]
