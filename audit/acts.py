@@ -17,8 +17,6 @@ from audit.forms import DIGEST, UINT, UUID16, at, maybe, octets, one_of, sequenc
 
 KEEPER = "palimpsest:acts"
 """The subject whose month keys seal these bodies. It cannot be erased: who erased what must stay readable."""
-FIRST_KIND = 40
-"""Bodies of kinds from here on outlive every retention."""
 
 PERSON = text(256)
 REASON = text(2048)

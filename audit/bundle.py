@@ -36,9 +36,15 @@ MAX_NOTE_LINE_BYTES = 2 * MAX_NOTE_BYTES
 Json = None | str | int | dict[str, "Json"]
 
 
+def json_line(value: Mapping[str, object]) -> bytes:
+    """One object as one line of ASCII with sorted keys, newline included; raises ValueError for NaN and infinity."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
 def canonical(value: Mapping[str, Json]) -> bytes:
-    """The one line of an object, newline included."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
+    """The one line of an object of a bundle's evidence."""
+    return json_line(value)
 
 
 def parse_line(line: bytes, keys: frozenset[str]) -> dict[str, Json]:

@@ -76,6 +76,14 @@ class Header:
         return self.record if self.request is None else self.request
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A row as stored: raw header bytes and the sealed body, None when the body is no longer there."""
+
+    header: bytes
+    body: bytes | None
+
+
 def _is_text(value: str, most: int) -> bool:
     """Whether a text column can hold it: PostgreSQL takes neither NUL nor a lone surrogate."""
     try:

@@ -193,6 +193,11 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+def signer_key(keys: Path, origin: str) -> Path:
+    """Where the private key of the log `origin` lies in the keys folder, its state beside it."""
+    return keys / "signers" / quote(origin, safe="") / "ed25519.key"
+
+
 class Signer:
     """The Ed25519 key of one log and the newest tree it has signed; it never signs two histories.
 
@@ -201,7 +206,8 @@ class Signer:
 
     def __init__(self, folder: Path, origin: str) -> None:
         note.check_name(origin)
-        self._folder = folder / "signers" / quote(origin, safe="")
+        self._path = signer_key(folder, origin)
+        self._folder = self._path.parent
         self._origin = origin
         make_folder(self._folder)
         with locked(self._folder):
@@ -245,10 +251,9 @@ class Signer:
         return note.sign_checkpoint(note.Checkpoint(self._origin, size, root), self._key)
 
     def _open_key(self) -> Ed25519PrivateKey:
-        path = self._folder / "ed25519.key"
-        if not path.exists() and (self._folder / "state.json").exists():
-            raise KeyUnavailable(f"{path} is gone but its state is here; restore it from its backup")
-        return Ed25519PrivateKey.from_private_bytes(own_secret(path))
+        if not self._path.exists() and (self._folder / "state.json").exists():
+            raise KeyUnavailable(f"{self._path} is gone but its state is here; restore it from its backup")
+        return Ed25519PrivateKey.from_private_bytes(own_secret(self._path))
 
     def _load(self) -> CompactRange:
         path = self._folder / "state.json"

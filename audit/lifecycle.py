@@ -30,8 +30,7 @@ from audit.acts import (
     require_two,
 )
 from audit.errors import AuditError, MalformedData
-from audit.export import StoredRecord
-from audit.header import decode_header, uuid7
+from audit.header import StoredRecord, decode_header, uuid7
 from audit.keys import KeyStore, locked, make_folder
 from audit.sealer import open_body
 from audit.standing import DAY, Hold, Rule, Standing

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from audit import cbor, forms
@@ -59,6 +59,14 @@ class Kind(IntEnum):
     EXPORT = 48
     SCHEMA_CHANGE = 49
     ERASURE_REFUSED = 50
+
+
+KINDS: Final = frozenset(map(int, Kind))
+
+
+def kind_name(kind: int) -> str:
+    """The published name of a kind number."""
+    return Kind(kind).name.lower().replace("_", ".") if kind in KINDS else "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from audit.errors import AuditError
-from audit.export import StoredRecord
-from audit.header import Header, LeafHash
+from audit.header import Header, LeafHash, StoredRecord
 
 _FETCH_ROWS = 500
 _HEAD_MOVED = "PA001"

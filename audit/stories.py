@@ -35,6 +35,15 @@ class Ending(StrEnum):
     OPEN = "open"
 
 
+def ending_of(header: Header, body: Body | None) -> Ending | None:
+    """How this record ends its request; None if it does not, or if its body was not read and might."""
+    if header.kind == Kind.REQUEST_CLOSE:
+        return Ending.CLOSED
+    if header.kind == Kind.REQUEST_ABANDONED:
+        return Ending.ABANDONED
+    return Ending.REFUSED if isinstance(body, PolicyDecision) and body.outcome == "refuse" else None
+
+
 @dataclass(slots=True)
 class Story:
     """Counters of one request, in the terms of its closing record."""
@@ -57,13 +66,8 @@ class Story:
         self.unread += body is None
         if self.ending is not Ending.OPEN:
             yield f"a record follows although the request was {self.ending}"
-        if header.kind == Kind.REQUEST_CLOSE:
-            self.ending = Ending.CLOSED
-        elif header.kind == Kind.REQUEST_ABANDONED:
-            self.ending = Ending.ABANDONED
+        self.ending = ending_of(header, body) or self.ending
         match body:
-            case PolicyDecision(outcome="refuse"):
-                self.ending = Ending.REFUSED
             case PromptBody():
                 self.prompt_tokens = len(body.ids)
             case RequestClose():

@@ -21,13 +21,12 @@ from audit.errors import MalformedData, NoteInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_header, leaf_hash
 from audit.merkle import CompactRange
 from audit.note import Checkpoint, VerifierKey
-from audit.records import SCHEMA, Body, Kind, decode_body
+from audit.records import KINDS, SCHEMA, Body, decode_body, kind_name
 from audit.sealing import RequestKey, unseal
 from audit.standing import Standing
 from audit.stories import Ending, Stories
 
 MAX_FINDINGS = 50
-_KNOWN_KINDS = frozenset(int(kind) for kind in Kind)
 
 
 class Verdict(IntEnum):
@@ -91,11 +90,6 @@ class Report:
             self.findings.append(finding)
         else:
             self.suppressed += 1
-
-
-def kind_name(kind: int) -> str:
-    """The published name of a kind number."""
-    return Kind(kind).name.lower().replace("_", ".") if kind in _KNOWN_KINDS else "unknown"
 
 
 def verify(folder: Path, vkeys: Sequence[str], origin: str, held: Sequence[str] = ()) -> Report:
@@ -241,7 +235,7 @@ class _Verification:
         try:
             plain = unseal(key, header.tenant, header.record, sealed)
             self._report.decrypted += 1
-            if header.kind not in _KNOWN_KINDS or header.schema != SCHEMA:
+            if header.kind not in KINDS or header.schema != SCHEMA:
                 self._unknown += 1
                 return None
             return decode_body(header.kind, header.schema, plain)

@@ -10,14 +10,15 @@ from alembic import context
 from sqlalchemy import Connection
 
 from migrations.guard import announce
-from migrations.run import VERSION_SCHEMA, current_revision, newest_revision, upgrade
+from migrations.run import VERSION_SCHEMA, upgrade
 
 
 def _run(connection: Connection) -> None:
     context.configure(connection=connection, version_table_schema=VERSION_SCHEMA)
     with context.begin_transaction():
-        if current_revision(connection) != newest_revision():
-            announce(connection, f"migration to {newest_revision()}")
+        newest = context.get_head_revision()
+        if context.get_context().get_current_revision() != newest:
+            announce(connection, f"migration to {newest}")
         context.run_migrations()
     connection.commit()
 

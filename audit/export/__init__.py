@@ -4,7 +4,6 @@ from audit.export.bundling import Exported, Progress, export
 from audit.export.derivation import Extras, Format, Spell, Speller
 from audit.export.disclosure import Disclosure, Undisclosed, disclose_all, disclose_nothing, disclose_requests
 from audit.export.dsse import Attester
-from audit.export.opened import StoredRecord
 
 __all__ = [
     "Attester",
@@ -15,7 +14,6 @@ __all__ = [
     "Progress",
     "Spell",
     "Speller",
-    "StoredRecord",
     "Undisclosed",
     "disclose_all",
     "disclose_nothing",

@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import tempfile
 
+from audit.bundle import json_line
 from audit.export.derivation import Derivation
 from audit.export.dsse import Attester
 from audit.export.folder import Folder
 from audit.export.generations import Generation
-from audit.export.plain import json_line, stamp
+from audit.export.plain import stamp
 from audit.header import Header
 from audit.note import Checkpoint
-from audit.verify import kind_name
+from audit.records import kind_name
 
 FOLDER = "attestations"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"

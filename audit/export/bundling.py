@@ -21,10 +21,10 @@ from audit.export.derivation import Extras
 from audit.export.disclosure import Answers, Disclosure, Undisclosed, disclose_nothing
 from audit.export.folder import Folder
 from audit.export.formats import derivations, require
-from audit.export.opened import StoredRecord, open_record
+from audit.export.opened import open_record
 from audit.export.readme import readme
 from audit.export.telling import Telling, note_reader, read_checkpoints
-from audit.header import Header, check_tenant, decode_header, leaf_hash
+from audit.header import Header, StoredRecord, check_tenant, decode_header, leaf_hash
 from audit.keys import make_folder
 
 Progress: TypeAlias = Callable[[int], None]

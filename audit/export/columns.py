@@ -13,8 +13,7 @@ from audit.export.folder import Folder
 from audit.export.opened import Opened
 from audit.export.parquet import Table
 from audit.export.plain import plain
-from audit.records import BlockTrace, Body, DecodeRun, SpecRounds
-from audit.verify import kind_name
+from audit.records import BlockTrace, Body, DecodeRun, SpecRounds, kind_name
 
 NAME = "records.parquet"
 GROUP_ROWS = 4096

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit import bundle
-from audit.export.plain import json_line
-from audit.keys import read_secret
+from audit.keys import read_secret, signer_key
 from audit.note import Scheme, VerifierKey
 
 
@@ -34,8 +32,7 @@ class Attester:
     @classmethod
     def of_log(cls, keys: Path, origin: str) -> Attester:
         """The attester of the log `origin`, whose signer lives in the keys folder; raises KeyUnavailable."""
-        path = keys / "signers" / quote(origin, safe="") / "ed25519.key"
-        return cls.of(origin, Ed25519PrivateKey.from_private_bytes(read_secret(path)))
+        return cls.of(origin, Ed25519PrivateKey.from_private_bytes(read_secret(signer_key(keys, origin))))
 
     @property
     def key_id(self) -> str:
@@ -45,7 +42,7 @@ class Attester:
     def envelope(self, payload_type: str, payload: bytes) -> bytes:
         """The signed envelope as JSON."""
         signature = bundle.encode_bytes(self.sign(authenticated(payload_type, payload)))
-        return json_line(
+        return bundle.json_line(
             {
                 "payload": bundle.encode_bytes(payload),
                 "payloadType": payload_type,

@@ -28,7 +28,7 @@ from audit.records import (
     RequestOpen,
     SpecRounds,
 )
-from audit.stories import Ending
+from audit.stories import Ending, ending_of
 
 MOST_ITEMS = 500
 MOST_OUTPUT = 65_536
@@ -115,10 +115,7 @@ class Generation:
         self.leaves.append(opened.leaf)
         if header.kind in _ENDINGS and len(self.endings) < MOST_ITEMS:
             self.endings.append(header)
-        if header.kind == Kind.REQUEST_CLOSE:
-            self.ending = Ending.CLOSED
-        elif header.kind == Kind.REQUEST_ABANDONED:
-            self.ending = Ending.ABANDONED
+        self.ending = ending_of(header, body) or self.ending
         self._keep(header, body)
         for item in _items(header, body):
             self._list(item)
@@ -129,8 +126,6 @@ class Generation:
                 self.prompt, self.prompt_header = body, header
             case PolicyDecision():
                 self.decision = body
-                if body.outcome == "refuse":
-                    self.ending = Ending.REFUSED
             case Delivery():
                 self.delivery = body
             case RequestClose():

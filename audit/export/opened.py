@@ -13,14 +13,6 @@ from audit.records import Body, decode_body
 from audit.sealing import unseal
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A row as stored: raw header bytes and the sealed body, None when the body is no longer there."""
-
-    header: bytes
-    body: bytes | None
-
-
 class BodyState(StrEnum):
     """What a reader of the bundle can see of a body."""
 

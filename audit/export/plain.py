@@ -1,10 +1,8 @@
-"""Values of records in the words of text formats: JSON, times, and text that shows what it holds."""
+"""Values of records in the words of text formats: plain JSON, times, and text that shows what it holds."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,12 +14,6 @@ _LAST_TS = 253_402_300_799_999_999
 _BIDI = {0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 _UNSEEN = (set(range(0x20)) - {0x9, 0xA}) | set(range(0x7F, 0xA0)) | _BIDI | {0x2028, 0x2029, 0xFEFF}
 _SHOWN = {code: f"\N{MATHEMATICAL LEFT ANGLE BRACKET}U+{code:04X}\N{MATHEMATICAL RIGHT ANGLE BRACKET}" for code in _UNSEEN}
-
-
-def json_line(value: Mapping[str, object]) -> bytes:
-    """One object as one line of ASCII with sorted keys, newline included; raises ValueError for NaN and infinity."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return text.encode("ascii") + b"\n"
 
 
 def plain(value: Any) -> Any:

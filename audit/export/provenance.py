@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from audit.bundle import json_line
 from audit.export.derivation import Derivation
 from audit.export.folder import Folder
 from audit.export.generations import Draft, Gate, Generation
-from audit.export.plain import json_line, stamp
+from audit.export.plain import stamp
 from audit.header import Header
 from audit.note import Checkpoint
 

@@ -10,7 +10,7 @@ from audit.export.figures import COUNTS, WORDS, figures
 from audit.export.folder import Folder
 from audit.export.opened import Opened
 from audit.export.plain import stamp
-from audit.verify import kind_name
+from audit.records import kind_name
 
 NAME = "records.not-evidence.csv"
 WARNING = "Not evidence: a copy for reading. The evidence is records.jsonl, checked with: python -m audit verify"

@@ -5,13 +5,12 @@ Delivery to a monitor is at least once; `metadata.uid` and `externalId` (tenant 
 
 from __future__ import annotations
 
+from audit.bundle import json_line
 from audit.export.derivation import Derivation
 from audit.export.figures import COUNTS, WORDS, Figures, figures
 from audit.export.folder import Folder
 from audit.export.opened import Opened
-from audit.export.plain import json_line
-from audit.records import Kind
-from audit.verify import kind_name
+from audit.records import Kind, kind_name
 
 OCSF_NAME = "records.ocsf.jsonl"
 CEF_NAME = "records.cef"
@@ -19,7 +18,7 @@ OCSF_VERSION = "1.6.0"
 _CLASS, _CATEGORY = 6003, 6
 """API Activity, of the application category."""
 _CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 2, 3, 4, 99
-_ACTIVITIES = {
+_ACTIVITIES: dict[int, int] = {
     Kind.REQUEST_OPEN: _CREATE, Kind.HOLD_PLACED: _CREATE, Kind.DELIVERY: _READ, Kind.ACCESS: _READ, Kind.EXPORT: _READ,
     Kind.REQUEST_CLOSE: _UPDATE, Kind.POLICY_CHANGE: _UPDATE, Kind.KEY_CHANGE: _UPDATE, Kind.RETENTION_RULE: _UPDATE,
     Kind.SCHEMA_CHANGE: _UPDATE, Kind.ERASURE: _DELETE, Kind.RETIREMENT: _DELETE, Kind.HOLD_RELEASED: _DELETE,
@@ -59,7 +58,7 @@ class Cef(Derivation):
 def ocsf(opened: Opened) -> dict[str, object]:
     """The event of a record. No address is recorded in the log, so the source endpoint says only that."""
     header, told = opened.header, figures(opened.body)
-    activity = _ACTIVITIES.get(Kind(header.kind), _OTHER) if header.kind in set(Kind) else _OTHER
+    activity = _ACTIVITIES.get(header.kind, _OTHER)
     refused = told.get("state") in _REFUSALS
     api: dict[str, object] = {"operation": kind_name(header.kind), "service": {"name": "palimpsest"}}
     if header.request is not None:

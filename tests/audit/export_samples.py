@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from audit import bundle
-from audit.export import Attester, Exported, Extras, Format, Progress, StoredRecord, disclose_all, export
-from audit.header import uuid7
+from audit.export import Attester, Exported, Extras, Format, Progress, disclose_all, export
+from audit.header import StoredRecord, uuid7
 from audit.note import Checkpoint, sign_checkpoint
 from audit.records import Body, Kind
 from audit.verify import Report, verify

@@ -22,8 +22,8 @@ from audit.acts import (
     SchemaChange,
     commit_to,
 )
-from audit.export import Disclosure, Exported, StoredRecord, disclose_all, export
-from audit.header import Header, leaf_hash, uuid7
+from audit.export import Disclosure, Exported, disclose_all, export
+from audit.header import Header, StoredRecord, leaf_hash, uuid7
 from audit.keys import KeyStore, Signer
 from audit.merkle import CompactRange
 from audit.records import (

@@ -15,10 +15,10 @@ import pytest
 
 from audit import bundle
 from audit.errors import ExportRefused, InvalidRecord, MalformedData, NoteInvalid
-from audit.export import Format, StoredRecord, disclose_nothing, disclose_requests, export
+from audit.export import Format, disclose_nothing, disclose_requests, export
 from audit.export.bundling import PROGRESS_EVERY
 from audit.export.folder import LIST
-from audit.header import decode_header
+from audit.header import StoredRecord, decode_header
 from audit.verify import Verdict
 from tests.audit.export_samples import ALL, bundle_of, judged, long_log
 from tests.audit.samples import ORIGIN, TENANT, Log, small_log

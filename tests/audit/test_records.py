@@ -12,8 +12,7 @@ from audit import cbor
 from audit.acts import Erasure, commit_to
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import pack
-from audit.records import BODIES, SCHEMA, Body, Kind, decode_body, encode_body, kind_of
-from audit.verify import kind_name
+from audit.records import BODIES, SCHEMA, Body, Kind, decode_body, encode_body, kind_name, kind_of
 from tests.audit.samples import BLOCK, ROUND, SAMPLES
 
 VECTORS = Path(__file__).parent / "vectors"

@@ -10,8 +10,7 @@ import pytest
 
 from audit.absences import Absences
 from audit.acts import Erasure, HoldPlaced, HoldReleased, RetentionRule, Retirement, commit_to
-from audit.export import StoredRecord
-from audit.header import Header, decode_header, uuid7
+from audit.header import Header, StoredRecord, decode_header, uuid7
 from audit.records import Body, Kind, kind_of
 from audit.standing import DAY, Standing
 from audit.verify import Report, Verdict, verify

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from audit import bundle
 from audit.__main__ import USAGE, main
 from audit.errors import NoteInvalid
-from audit.export import StoredRecord, disclose_nothing, disclose_requests
-from audit.header import decode_header, leaf_hash, uuid7
+from audit.export import disclose_nothing, disclose_requests
+from audit.header import StoredRecord, decode_header, leaf_hash, uuid7
 from audit.keys import Signer
 from audit.merkle import tree_root
 from audit.records import Body, Kind, PolicyDecision, RequestClose

@@ -12,8 +12,8 @@ from uuid import uuid4
 import psycopg
 
 from audit.__main__ import main
-from audit.export import StoredRecord, disclose_all, export
-from audit.header import Header, decode_header, leaf_hash, uuid7
+from audit.export import disclose_all, export
+from audit.header import Header, StoredRecord, decode_header, leaf_hash, uuid7
 from audit.keys import KeyStore, MonthKey, Signer
 from audit.ledger import body_digest, log_origin
 from audit.lifecycle import Lifecycle
