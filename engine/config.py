@@ -15,10 +15,26 @@ from typing import Any
 
 ARCHITECTURE = "NemotronLabsDiffusionModel"
 MODEL_TYPE = "nemotron_labs_diffusion"
+_LARGEST_JSON = 32 * 1024 * 1024
 
 
 class CheckpointError(Exception):
     """A checkpoint cannot be used; the message says which file and what to do."""
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint. Raises CheckpointError naming the file."""
+    try:
+        if file.stat().st_size > _LARGEST_JSON:
+            raise CheckpointError(f"{file} is larger than {_LARGEST_JSON} bytes: that is no file of this family")
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} is missing: point PALIMPSEST_CHECKPOINT at a checkpoint folder") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{file} must hold a JSON object")
+    return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +71,7 @@ class ModelConfig:
     @classmethod
     def read(cls, folder: Path) -> ModelConfig:
         """Read `folder/config.json`. Raises CheckpointError when it is absent, malformed or of another family."""
-        path = folder / "config.json"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{path} is missing: point PALIMPSEST_CHECKPOINT at a checkpoint folder") from error
-        except ValueError as error:
-            raise CheckpointError(f"{path} is not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise CheckpointError(f"{path} must hold a JSON object")
-        return cls.from_document(document)
+        return cls.from_document(read_json(folder / "config.json"))
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> ModelConfig:

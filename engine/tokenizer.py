@@ -72,7 +72,7 @@ class Tokenizer:
             document = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise CheckpointError(f"{path} is missing: point at a whole checkpoint folder") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is not valid JSON: download it again") from error
         try:
             return cls(document)

@@ -7,20 +7,19 @@ read, and no code that lies beside the weights is ever imported. The weights dig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from engine.config import CheckpointError, ModelConfig
+from engine.config import CheckpointError, ModelConfig, read_json
 from engine.model.network import LORA_SCALE, Network
 from engine.model.tensors import (
     SHARD_BYTES,
     Stored,
     check,
-    read_json,
     stored,
     stored_weights,
     weight_files,
@@ -109,7 +108,7 @@ def save_drafter(folder: Path, network: Network) -> None:
     """Write the drafter LoRA alone, in its own folder."""
     place = folder / LORA_FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    write_json(place / ADAPTER_CONFIG, _adapter_document(network.lora_rank))
+    write_json(place / ADAPTER_CONFIG, adapter_document(network.lora_rank))
     write(place / ADAPTER, {name: value.detach().float() for name, value in released_names(network) if "lora_" in name})
 
 
@@ -149,19 +148,20 @@ def _adapter(folder: Path) -> _Adapter:
     return _Adapter(rank, stored(path / ADAPTER), present=True)
 
 
-def _adapter_document(rank: int) -> dict[str, object]:
+def adapter_document(rank: int, scale: float = LORA_SCALE, modules: Sequence[str] = ("o_proj",)) -> dict[str, object]:
+    """PEFT's `adapter_config.json`, by default the drafter's."""
     return {
         "peft_type": "LORA",
         "r": rank,
-        "lora_alpha": int(LORA_SCALE * rank),
-        "target_modules": ["o_proj"],
+        "lora_alpha": int(scale * rank),
+        "target_modules": list(modules),
         "lora_dropout": 0.0,
         "bias": "none",
         "task_type": "CAUSAL_LM",
     }
 
 
-def released_names(network: Network) -> Iterator[tuple[str, Tensor]]:
+def released_names(network: Network) -> Iterator[tuple[str, nn.Parameter]]:
     """Parameters under their names in the released files: `encoder.*`, `diffusion_head.weight`, PEFT's for the drafter."""
     for name, parameter in network.named_parameters():
         if "lora_" in name:

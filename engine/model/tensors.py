@@ -12,21 +12,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.config import CheckpointError
+from engine.config import CheckpointError, read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
 _TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-_LARGEST_JSON = 32 * 1024 * 1024
 _SHOWN = 5
 
 
@@ -124,21 +122,6 @@ def write_json(file: Path, document: Mapping[str, object]) -> None:
     """One JSON file, whole or not at all."""
     text = json.dumps(document, indent=2, sort_keys=True) + "\n"
     whole(file, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raises CheckpointError naming the file."""
-    try:
-        if file.stat().st_size > _LARGEST_JSON:
-            raise CheckpointError(f"{file} is larger than {_LARGEST_JSON} bytes: that is no file of this family")
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is missing: the checkpoint folder is incomplete") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise CheckpointError(f"{file} must hold a JSON object")
-    return document
 
 
 def whole(file: Path, fill: Callable[[Path], object]) -> None:

@@ -1,8 +1,8 @@
 """The network's weights as decoding wants them: in one dtype, the projections that share an input side by side.
 
 `forward` is the same arithmetic as `Network.forward`, which is its definition and what training uses; a test holds the two
-to one another. Who may see whom and how a product is summed are handed in (`Arithmetic`), so every numeric policy and every
-mode share this one path. Shapes: R rows, H hidden, D head_dim, Hq query heads, Hk key heads, V vocabulary.
+to one another. Who may see whom and how a product is summed are handed in (`Attend`, `Products`), so every numeric policy
+and every mode share this one path. Shapes: R rows, H hidden, D head_dim, Hq query heads, Hk key heads, V vocabulary.
 """
 
 from __future__ import annotations

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from engine.model.checkpoint import LoadedModel
+from engine.train.recipe import Recipe
 from engine.train.scores import BLOCK_LENGTH, THRESHOLD, Score
 
 
-class Made(Protocol):
-    """What a card says of how a checkpoint was made."""
-
-    @property
-    def causal_steps(self) -> int:
-        """Steps of the first stage."""
-
-    @property
-    def joint_steps(self) -> int:
-        """Steps of the joint stage."""
-
-    @property
-    def batch(self) -> int:
-        """Examples per step."""
-
-    @property
-    def seed(self) -> int:
-        """What decided everything."""
-
-
-def write_card(folder: Path, model: LoadedModel, recipe: Made, scores: Sequence[Score]) -> None:
+def write_card(folder: Path, model: LoadedModel, recipe: Recipe, scores: Sequence[Score]) -> None:
     """Write `folder/README.md`: what the checkpoint is, how it was made, and what it scored."""
     rows = [
         f"| `{s.mode}` | {s.correct}/{s.questions} | {s.exact}/{s.questions} | {s.same_as_ar}/{s.questions} | "

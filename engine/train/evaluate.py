@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from uuid import UUID
 
 from engine.engine import Engine
 from engine.events import Finished, Output
 from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest, Mode, Numeric, Sampling
-from engine.train.card import write_card
 from engine.train.corpus import CHARACTERS_PER_TOKEN, prompt_ids
 from engine.train.execution import Verdict
 from engine.train.grammar import Split, task
@@ -20,7 +20,7 @@ from engine.train.tasks.chat import heard, ids
 from engine.train.tasks.functions import of_task
 from engine.train.tasks.guide import guide
 
-__all__ = ["MODES", "Score", "answer", "exam", "questions", "score", "sit", "write_card"]
+__all__ = ["MODES", "answer", "exam", "questions", "score", "sit"]
 
 GUIDED_TOKENS = 768
 """Room for the longest answer that a guide allows, so that even one that rambles comes to its end."""
@@ -96,6 +96,7 @@ def answer(engine: Engine, model: LoadedModel, question: Exercise, setting: Sett
 def score(model: LoadedModel, exercises: Sequence[Exercise], modes: Sequence[Mode] = MODES) -> Iterator[Score]:
     """One score per mode in strict numerics, `ar` first because the others are compared with it."""
     sat: list[Sat] = []
-    for setting in settings(modes, (THRESHOLD,), (BLOCK_LENGTH,)):
-        sat += sit(model, exercises, (setting,))
+    asked = settings(modes, (THRESHOLD,), (BLOCK_LENGTH,))
+    for setting, group in groupby(sit(model, exercises, asked), lambda each: each.setting):
+        sat += group
         yield next(found for found in tally(sat) if found.setting == setting and found.kind is None)

@@ -64,9 +64,9 @@ def extract_code(text: str) -> str | None:
     return found.group(1) if found else None
 
 
-def judge(text: str, made: Task, *, timeout: float = TIMEOUT_SECONDS) -> Verdict:
+def judge(text: str, made: Task) -> Verdict:
     """`judge_code` for a task of the grammar."""
-    return judge_code(text, made.function, made.cases, timeout=timeout)
+    return judge_code(text, made.function, made.cases)
 
 
 def judge_code(text: str, function: str, cases: Sequence[Case], *, timeout: float = TIMEOUT_SECONDS) -> Verdict:

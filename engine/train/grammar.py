@@ -227,9 +227,9 @@ def request(random: Random, parts: Composition[T], names: Names, sentences: Sequ
         function=names.function,
         parameter=names.parameters[0],
         kind=parts.subject.family.kind,
-        orders=_sentence(clauses),
-        acts=_sentence(third),
-        takes=_sentence([f"takes {parts.subject.family.kind}", *third]),
+        orders=listed(clauses),
+        acts=listed(third),
+        takes=listed([f"takes {parts.subject.family.kind}", *third]),
         **more,
     )
 
@@ -239,8 +239,9 @@ def fenced(code: str) -> str:
     return f"{FENCE_START}{code}{FENCE_END}"
 
 
-def _sentence(clauses: Sequence[str]) -> str:
-    return clauses[0] if len(clauses) == 1 else ", ".join(clauses[:-1]) + " and " + clauses[-1]
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def _third_person(clause: str) -> str:

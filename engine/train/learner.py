@@ -13,10 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from engine.config import CheckpointError
+from engine.config import CheckpointError, read_json
 from engine.model.checkpoint import ADAPTER, ADAPTER_CONFIG, released_names, save, save_drafter
 from engine.model.network import Linear, Network, plain_linear
-from engine.model.tensors import SHARD_BYTES, read_json, write, write_json
+from engine.model.tensors import SHARD_BYTES, write, write_json
 from engine.train.lora import Adapters
 from engine.train.recipe import Stage
 
@@ -53,8 +53,7 @@ class WholeLearner:
 
     def trained(self, stage: Stage) -> dict[str, nn.Parameter]:
         """The weights, or the drafter LoRA."""
-        wanted = stage is Stage.DRAFTER
-        return {name: p for name, p in _parameters(self.network).items() if ("lora_" in name) is wanted}
+        return _learning(self.network, drafter=stage is Stage.DRAFTER)
 
     def stored(self) -> dict[str, Tensor]:
         """All parameters."""
@@ -76,7 +75,7 @@ class AdaptedLearner:
     def trained(self, stage: Stage) -> dict[str, nn.Parameter]:
         """The adapters, or the drafter LoRA."""
         if stage is Stage.DRAFTER:
-            return {name: p for name, p in _parameters(self.network).items() if "lora_" in name}
+            return _learning(self.network, drafter=True)
         return {f"{name}.{side}": pair[side] for name, pair in self.linear.pairs.items() for side in (0, 1)}
 
     def stored(self) -> dict[str, Tensor]:
@@ -119,9 +118,9 @@ def with_drafter(network: Network, rank: int, seed: int) -> None:
         attention.register_parameter("lora_b", nn.Parameter(torch.zeros(second.shape[0], rank)))
 
 
-def _parameters(network: Network) -> dict[str, nn.Parameter]:
-    """Parameters by their released names."""
-    return {name: value for name, value in released_names(network) if isinstance(value, nn.Parameter)}
+def _learning(network: Network, *, drafter: bool) -> dict[str, nn.Parameter]:
+    """By their released names, the drafter LoRA's parameters or all others."""
+    return {name: parameter for name, parameter in released_names(network) if ("lora_" in name) is drafter}
 
 
 def _publish(folder: Path, network: Network, like: Path, dtype: torch.dtype) -> None:

@@ -57,7 +57,7 @@ class CausalLesson:
 
     def learn(self, network: Network, linear: Linear) -> Learned:
         """The mean over the whole step's answers."""
-        found = causal_losses(network, self.batch, linear).causal
+        found = causal_losses(network, self.batch, linear)
         return Learned(found / self.scored, {"ar": found.detach()})
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor, nn
 
+from engine.model.checkpoint import adapter_document
 from engine.model.network import Network
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -65,15 +66,7 @@ class Adapters:
 
     def document(self) -> dict[str, object]:
         """PEFT's `adapter_config.json`."""
-        return {
-            "peft_type": "LORA",
-            "r": self.rank,
-            "lora_alpha": int(SCALE * self.rank),
-            "target_modules": list(ADAPTED),
-            "lora_dropout": 0.0,
-            "bias": "none",
-            "task_type": "CAUSAL_LM",
-        }
+        return adapter_document(self.rank, SCALE, ADAPTED)
 
 
 def _projections(network: Network) -> list[tuple[str, nn.Parameter]]:

@@ -56,13 +56,12 @@ class Weighing(StrEnum):
         return losses.causal / counts.causal + losses.diffusion / max(1, counts.masked)
 
 
-def causal_losses(network: Network, batch: Batch, linear: Linear = plain_linear) -> Losses:
-    """Next-token loss over the answers; the other two sums are zero."""
+def causal_losses(network: Network, batch: Batch, linear: Linear = plain_linear) -> Tensor:
+    """The sum of the next-token loss over the answers."""
     length = batch.tokens.shape[1]
     positions = torch.arange(length, device=batch.tokens.device).expand_as(batch.tokens)
     hidden = network(batch.tokens, positions, Causal(), linear)
-    nothing = torch.zeros((), device=hidden.device)
-    return Losses(_causal(network, hidden, batch, linear), nothing, nothing)
+    return _causal(network, hidden, batch, linear)
 
 
 def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, linear: Linear = plain_linear) -> Losses:

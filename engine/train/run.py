@@ -7,10 +7,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from engine.model.checkpoint import load
+from engine.train.card import write_card
 from engine.train.curves import Curves, NoCurves
-from engine.train.evaluate import Score, exam, score, write_card
+from engine.train.evaluate import exam, score
 from engine.train.origin import Scratch
 from engine.train.recipe import Recipe, Stage
+from engine.train.scores import Score
 from engine.train.trainer import Training
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from engine.train.learner import restore
 from engine.train.lessons import Step, step_of
-from engine.train.origin import Origin, Scratch, origin_of
+from engine.train.origin import Origin, origin_of
 from engine.train.recipe import Recipe, Stage
 from engine.train.snapshot import FILE, Snapshot, give_moments, moments_of
 
@@ -143,11 +143,6 @@ class Training:
         learner = self._course.learner
         Snapshot(self.recipe, self.origin.document(), stage, done, learner.stored(), moments).write(self.out)
         learner.publish(self.out, finished=False)
-
-
-def train(recipe: Recipe, out: Path, origin: Origin | None = None) -> Iterator[Progress]:
-    """A whole run into the new folder `out`, from random weights unless `origin` says otherwise."""
-    return Training(recipe, out, origin or Scratch()).steps()
 
 
 def device_named(name: str) -> torch.device:

@@ -61,9 +61,9 @@ def train(tasks: int, size: int = SIZE) -> Tokenizer:
     return tokenizer
 
 
-def build(folder: Path, tasks: int = TASKS, size: int = SIZE) -> None:
+def build(folder: Path, tasks: int = TASKS) -> None:
     """Train and write in one go. Raises CheckpointError like `train`."""
-    write(train(tasks, size), folder)
+    write(train(tasks), folder)
 
 
 def write(tokenizer: Tokenizer, folder: Path) -> None:

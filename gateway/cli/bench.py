@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rich_click as click
 
@@ -58,6 +58,19 @@ def counts(context: click.Context, parameter: click.Parameter, text: str) -> tup
     return tuple(sorted(set(map(int, parts))))
 
 
+threads_option: Final = click.option(
+    "--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in."
+)
+numeric_option: Final = click.option(
+    "--numeric", default="fast", type=click.Choice(["fast", "strict"]), show_default=True, help="Numeric policy."
+)
+checkpoint_option: Final = click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The model's folder. Default: PALIMPSEST_CHECKPOINT, else the tiny one.",
+)
+
+
 @click.group()
 def bench() -> None:
     """Measure what a decision costs, on this machine and with your own prompts."""
@@ -69,9 +82,9 @@ def bench() -> None:
     "  palimpsest bench modes --numeric strict --repeats 1 --questions 4 --busy"
 )
 @json_option
-@click.option("--numeric", default="fast", type=click.Choice(["fast", "strict"]), show_default=True, help="Numeric policy.")
+@numeric_option
 @click.option("--dtype", type=click.Choice(["bf16", "fp32"]), help="Default: bf16 if fast and the processor has it, else fp32.")
-@click.option("--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in.")
+@threads_option
 @click.option("--repeats", default=5, type=click.IntRange(1, 100), show_default=True, help="Runs of each row, in turn.")
 @click.option("--questions", default=32, type=click.IntRange(1, 10_000), show_default=True, help="At most so many prompts.")
 @click.option(
@@ -89,11 +102,7 @@ def bench() -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Your own prompts instead of the built-in questions: one a line, in a .jsonl file as a JSON string.",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The model's folder. Default: PALIMPSEST_CHECKPOINT, else the tiny one.",
-)
+@checkpoint_option
 @click.option("--max-tokens", default=96, type=click.IntRange(1, 1 << 20), show_default=True, help="Longest answer.")
 @click.option("--busy", is_flag=True, help="Measure on a loaded machine too, and say so in the JSON.")
 def modes(
@@ -149,7 +158,7 @@ def modes(
 @click.option("--streams", default=64, type=click.IntRange(1, 4096), show_default=True, help="Synthetic streams of records.")
 @click.option("--seconds", default=5.0, type=click.FloatRange(0.1, 600), show_default=True, help="Length of a synthetic run.")
 @click.option("--repeats", default=5, type=click.IntRange(1, 100), show_default=True, help="Runs of everything, in turn.")
-@click.option("--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in.")
+@threads_option
 @click.option("--here", is_flag=True, help="Use the configured database and keys; its log keeps the benchmark's records.")
 @click.option("--busy", is_flag=True, help="Measure on a loaded machine too, and say so in the JSON.")
 def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others: Any) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from gateway.cli.bench import count_threads
+from gateway.cli.bench import ROWS, checkpoint_option, count_threads, numeric_option, threads_option
 from gateway.cli.json_file import json_option, require_folder, write_json
 
-MODES = ("ar", "diffusion", "linear_spec", "quadratic_spec")
+MODES = ROWS[:4]
 KINDS = ("function", "tool", "turns", "edit", "json")
 
 
@@ -22,11 +22,7 @@ KINDS = ("function", "tool", "turns", "edit", "json")
     "  palimpsest eval --mode diffusion --threshold 0.7 --threshold 0.9 --block 8 --block 16 --json tradeoff.json\n\n"
     "  palimpsest eval --checkpoint var/tiny --context 2000 --count 40",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The model's folder. Default: PALIMPSEST_CHECKPOINT, else the tiny one.",
-)
+@checkpoint_option
 @click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="Only these modes. Default: all.")
 @click.option(
     "--threshold",
@@ -58,8 +54,8 @@ KINDS = ("function", "tool", "turns", "edit", "json")
 @click.option(
     "--grammar", is_flag=True, help="Ask calls and JSON a second time, held to their form by the engine's constraint."
 )
-@click.option("--numeric", default="fast", type=click.Choice(["fast", "strict"]), show_default=True, help="Numeric policy.")
-@click.option("--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in.")
+@numeric_option
+@threads_option
 @json_option
 def evaluate(
     checkpoint: Path | None,

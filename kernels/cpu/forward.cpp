@@ -34,7 +34,7 @@ struct Group {
 };
 
 struct Pass {
-    int64_t rows, wanted_rows, groups, table_width, page_stride, layer_stride, threads;
+    int64_t rows, wanted_rows, table_width, page_stride, layer_stride, threads;
     const int64_t *token, *position, *limit, *slot, *wanted, *tables;
     const Group* group;
     const float* gate;  // [rows], or null

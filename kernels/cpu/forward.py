@@ -117,7 +117,7 @@ class Forward:
             self._room = torch.empty(need, dtype=torch.uint8)
         fields = (rows.token, rows.position, rows.limit, rows.slot, rows.wanted, rows.tables, rows.groups)
         given = _Pass(
-            *(count, wanted, len(rows.groups), rows.tables.shape[1], pages.stride(1), pages.stride(0), torch.get_num_threads()),
+            *(count, wanted, rows.tables.shape[1], pages.stride(1), pages.stride(0), torch.get_num_threads()),
             *(field.data_ptr() for field in fields),
             None if rows.gate is None else rows.gate.data_ptr(),
             pages.data_ptr(),
@@ -171,10 +171,7 @@ class _Network(ctypes.Structure):
 
 class _Pass(ctypes.Structure):
     _fields_: ClassVar = [
-        *(
-            (name, ctypes.c_int64)
-            for name in ("rows", "wanted_rows", "groups", "table_width", "page_stride", "layer_stride", "threads")
-        ),
+        *((name, ctypes.c_int64) for name in ("rows", "wanted_rows", "table_width", "page_stride", "layer_stride", "threads")),
         *(
             (name, ctypes.c_void_p)
             for name in ("token", "position", "limit", "slot", "wanted", "tables", "group", "gate", "pages", "logits")

@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 from engine.tokenizer import Tokenizer
+from engine.train.tasks.schema import closed
 
 Value: TypeAlias = "str | int | bool | list[str] | None"
 
@@ -66,7 +67,7 @@ class Tool:
     def schema(self) -> dict[str, Any]:
         """JSON schema of the arguments."""
         properties = {parameter.name: parameter.schema() for parameter in self.parameters}
-        return {"type": "object", "properties": properties, "required": list(self.required), "additionalProperties": False}
+        return closed(properties, self.required)
 
     def document(self) -> dict[str, Any]:
         """As clients send it to a chat endpoint, without `additionalProperties`, which most leave out."""

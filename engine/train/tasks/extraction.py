@@ -7,17 +7,18 @@ null exactly when the sentence does not speak of it, and a number whose key want
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from engine.train.grammar import Split, split_of
+from engine.train.grammar import Split, listed, split_of
 from engine.train.tasks import words
 from engine.train.tasks.chat import Chat, User, Value
 from engine.train.tasks.checks import JsonCheck
 from engine.train.tasks.exercise import Exercise, Kind
-from engine.train.tasks.tools import SLOTS, listed
+from engine.train.tasks.schema import closed
+from engine.train.tasks.tools import SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def exercise(random: Random, split: Split) -> Exercise:
         sentence, wanted = _of_scene(random, split) if random.random() < 0.67 else _of_facts(random, split)
         if split_of(("json", *(f"{each.key}:{each.schema['type']}" for each in wanted))) is split:
             break
-    schema = _object_schema({each.key: each.schema for each in wanted})
+    schema = closed({each.key: each.schema for each in wanted}, [each.key for each in wanted])
     value = {each.key: each.value for each in wanted}
     asked = random.choice(ASKED).format(schema=json.dumps(schema), sentence=sentence)
     return Exercise(Kind.JSON, Chat((User(asked),)), json.dumps(value), JsonCheck(schema, value))
@@ -164,8 +165,3 @@ def _wanted(random: Random, key: str, value: str | int) -> Wanted:
 
 def _missing(key: str, value: str | int) -> Wanted:
     return Wanted(key, {"type": ["integer" if isinstance(value, int) else "string", "null"]}, None)
-
-
-def _object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
-    required = list(properties)
-    return {"type": "object", "properties": dict(properties), "required": required, "additionalProperties": False}

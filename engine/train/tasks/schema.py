@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 KNOWN: Final = frozenset({"type", "properties", "required", "additionalProperties", "items", "enum", "description"})
 INTEGER: Final = re.compile(r"-?(?:0|[1-9]\d{0,17})")
+
+
+def closed(properties: Mapping[str, Any], required: Iterable[str]) -> dict[str, Any]:
+    """The schema of an object with these properties and no others."""
+    return {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": False}
 
 
 def problem(schema: Mapping[str, Any], value: Any, place: str = "answer") -> str | None:

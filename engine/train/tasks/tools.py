@@ -12,7 +12,7 @@ from itertools import count
 from random import Random
 from typing import Final
 
-from engine.train.grammar import Split, split_of
+from engine.train.grammar import Split, listed, split_of
 from engine.train.tasks import words
 from engine.train.tasks.chat import Call, Parameter, Tool, Value
 
@@ -170,11 +170,6 @@ def mention(random: Random, name: str, value: Value) -> str:
     if isinstance(value, int):
         return f"{called} {random.choice(('', 'of ', 'set to '))}{value}"
     return f"{called} " + random.choice(('"{}"', "`{}`", '"{}"')).format(value)
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
 def call(made: Made, given: Mapping[str, Value]) -> Call:

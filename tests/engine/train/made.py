@@ -1,25 +1,15 @@
-"""What several tests of the corpus need: a tokenizer of it, and the quick way to run code that our own grammar wrote."""
+"""What several tests of the corpus need: its right answers, and the quick way to run code that our own grammar wrote."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import cache
 
-from engine.tokenizer import Tokenizer
-from engine.train import vocabulary
 from engine.train.execution import extract_code
 from engine.train.grammar import Case
 from engine.train.tasks import Exercise
 from engine.train.tasks.chat import spoken
 
 SEEDS = range(600)
-
-
-@cache
-def tokenizer() -> Tokenizer:
-    """A real tokenizer of the whole corpus."""
-    return Tokenizer(json.loads(vocabulary.train(400).to_str()))
 
 
 def run(answer: str, function: str, cases: Sequence[Case]) -> list[object]:

@@ -12,7 +12,8 @@ from engine.train.corpus import FUNCTIONS, WHOLE, Example, Mixture, drawn, examp
 from engine.train.grammar import Split
 from engine.train.tasks import Kind
 from engine.train.tasks.chat import heard
-from tests.engine.train.made import reply, tokenizer
+from tests.engine.harness import tokenizer
+from tests.engine.train.made import reply
 
 TOKENIZER = tokenizer()
 SPLITS = tuple(Split)

@@ -27,8 +27,9 @@ from engine.train.tasks.chat import Call, read_call
 from engine.train.tasks.checks import USABLE, CallCheck
 from engine.train.tasks.guide import call_language, guide
 from engine.train.vocabulary import build
+from tests.engine.harness import tokenizer
 from tests.engine.small import TINY, random_network, small_config
-from tests.engine.train.made import reply, tokenizer
+from tests.engine.train.made import reply
 
 LINEAR = Setting(Mode.LINEAR_SPEC)
 

@@ -17,7 +17,8 @@ from engine.train.tasks.chat import Call, Chat, Result, Tool, User, heard, ids, 
 from engine.train.tasks.checks import CallCheck, CodeCheck, JsonCheck, TextCheck
 from engine.train.tasks.coding import TOOLS as KNOWN
 from engine.train.tasks.schema import problem
-from tests.engine.train.made import SEEDS, reply, run, tokenizer
+from tests.engine.harness import tokenizer
+from tests.engine.train.made import SEEDS, reply, run
 
 KINDS = tuple(Kind)
 SPLITS = tuple(Split)

@@ -16,7 +16,7 @@ from engine.train import vocabulary
 from engine.train.corpus import WHOLE, Mixture, drawn, prompt_ids
 from engine.train.grammar import Split
 from engine.train.tasks.chat import Call, Chat, Mark, Parameter, Result, Tool, User, heard, ids, prompt, read_call, spoken
-from tests.engine.train.made import tokenizer
+from tests.engine.harness import tokenizer
 
 TOKENIZER = tokenizer()
 TOOL = Tool(

@@ -23,7 +23,7 @@ from engine.train.origin import Given, Scratch
 from engine.train.recipe import Decay, Precision, Recipe, Stage
 from engine.train.run import run
 from engine.train.snapshot import FILE, Snapshot
-from engine.train.trainer import Progress, Training, TrainingError, train
+from engine.train.trainer import Progress, Training, TrainingError
 from tests.engine.small import TINY
 from tests.engine.train.given import SHORT, chats, checkpoint
 
@@ -73,8 +73,8 @@ def losses(steps: list[Progress]) -> list[dict[str, float]]:
 
 def test_a_run_follows_from_its_seed(tmp_path: Path) -> None:
     """From scratch, the same recipe gives the same weights, byte for byte, and the same losses; another seed gives others."""
-    first, again = (list(train(TINY_RUN, fresh(tmp_path / name))) for name in "ab")
-    other = list(train(replace(TINY_RUN, seed=2), fresh(tmp_path / "c")))
+    first, again = (list(Training(TINY_RUN, fresh(tmp_path / name), Scratch()).steps()) for name in "ab")
+    other = list(Training(replace(TINY_RUN, seed=2), fresh(tmp_path / "c"), Scratch()).steps())
     assert losses(first) == losses(again) != losses(other)
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
 
@@ -178,7 +178,7 @@ def test_weights_stay_wide_under_bfloat16(given: tuple[Path, Path], tmp_path: Pa
 
 def test_the_loss_falls(tmp_path: Path) -> None:
     """Twenty steps on small batches already take away a quarter of the loss of a model that knows nothing."""
-    steps = list(train(Recipe(causal_steps=20, joint_steps=0, batch=4), fresh(tmp_path / "model")))
+    steps = list(Training(Recipe(causal_steps=20, joint_steps=0, batch=4), fresh(tmp_path / "model"), Scratch()).steps())
     assert steps[19].figures["ar"] < steps[0].figures["ar"] * 3 / 4
 
 

@@ -13,7 +13,7 @@ from engine.train import vocabulary
 from engine.train.corpus import Mixture, example
 from engine.train.grammar import Split
 from engine.train.tasks import Kind
-from tests.engine.train.made import tokenizer
+from tests.engine.harness import tokenizer
 
 AIM = {Kind.FUNCTION: 175, Kind.TOOL: 290, Kind.TURNS: 330, Kind.EDIT: 205, Kind.JSON: 185}
 """Tokens of a short example on average; measured 156, 239, 289, 181 and 167 with the shipped number of tasks."""
