@@ -30,7 +30,7 @@ from audit.acts import (
     require_two,
 )
 from audit.errors import AuditError, MalformedData
-from audit.header import StoredRecord, decode_header, uuid7
+from audit.header import decode_header, uuid7
 from audit.keys import KeyStore, locked, make_folder
 from audit.sealer import open_body
 from audit.standing import DAY, Hold, Rule, Standing
@@ -141,7 +141,7 @@ class Lifecycle:
 
     async def standing(self, tenant: str) -> Standing:
         """What the acts of a tenant add up to now."""
-        return await asyncio.to_thread(self._read, tenant)
+        return await asyncio.to_thread(read_standing, self._reader_url, tenant, self._store)
 
     @asynccontextmanager
     async def _acting(self, tenant: str) -> AsyncIterator[Standing]:
@@ -175,21 +175,6 @@ class Lifecycle:
         entry = Entry(tenant=tenant, request=None, actor=act.requested_by, policy=None, body=act)
         return (await self._writer.append([entry])).first_seq
 
-    def _read(self, tenant: str) -> Standing:
-        standing = Standing()
-        with read_tenant(self._reader_url, tenant) as reader:
-            for row in reader.acts():
-                self._add(standing, row)
-        return standing
-
-    def _add(self, standing: Standing, row: StoredRecord) -> None:
-        """Fold one act in. One that cannot be read stops everything: it might be a hold."""
-        header = decode_header(row.header)
-        if row.body is None:
-            raise MalformedData(f"act {header.seq} has no body: restore the database from a backup")
-        for _ in standing.add(header, open_body(self._store, header, row.body)):
-            pass  # a contradiction is for the verifier to report
-
     def _last_before(self, tenant: str, ts: int) -> int | None:
         with read_tenant(self._reader_url, tenant) as reader:
             return reader.last_before(ts)
@@ -197,6 +182,19 @@ class Lifecycle:
     def _carried_out(self, tenant: str) -> frozenset[int]:
         with read_tenant(self._reader_url, tenant) as reader:
             return reader.retired()
+
+
+def read_standing(reader_url: str, tenant: str, keys: KeyStore) -> Standing:
+    """What the acts of a tenant's log have come to. One that cannot be read stops everything: it might be a hold. Blocking."""
+    standing = Standing()
+    with read_tenant(reader_url, tenant) as reader:
+        for row in reader.acts():
+            header = decode_header(row.header)
+            if row.body is None:
+                raise MalformedData(f"act {header.seq} has no body: restore the database from a backup")
+            for _ in standing.add(header, open_body(keys, header, row.body)):
+                pass  # a contradiction is for the verifier to report
+    return standing
 
 
 def _named(holds: list[Hold]) -> str:

@@ -25,7 +25,7 @@ from audit.note import (
     split_note,
 )
 from audit.quorum import Cosigned, Quorum, open_cosigned
-from audit.tiles import TileReader, inclusion_from_tiles, leaf_from_tiles
+from audit.tiles import TileReader, proof_from_tiles
 
 MAX_PATH = 63
 MAX_EXTRA_BYTES = 4096
@@ -69,8 +69,7 @@ def make_proof(reader: TileReader, index: int, note: str) -> str:
     ProofInvalid for tiles of another tree, and for a record that the checkpoint does not cover.
     """
     signed = parse_checkpoint(split_note(note).text)
-    path = inclusion_from_tiles(reader, index, signed.size)
-    leaf = leaf_from_tiles(reader, index, signed.size)
+    leaf, path = proof_from_tiles(reader, index, signed.size)
     verify_inclusion(leaf, index, signed.size, path, signed.root)
     return LogProof(index, path, note).text()
 

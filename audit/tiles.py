@@ -162,6 +162,13 @@ def inclusion_from_tiles(reader: TileReader, index: int, size: int) -> tuple[byt
     return tuple(map(tree.root, inclusion_ranges(index, size)))
 
 
+def proof_from_tiles(reader: TileReader, index: int, size: int) -> tuple[bytes, tuple[bytes, ...]]:
+    """Leaf `index` of the tree of `size` and its audit path, each tile read once; raises like `root_from_tiles`."""
+    tree = _Tree(reader, size)
+    path = tuple(map(tree.root, inclusion_ranges(index, size)))
+    return tree.root(range(index, index + 1)), path
+
+
 def consistency_from_tiles(reader: TileReader, old_size: int, size: int) -> tuple[bytes, ...]:
     """The proof that the tree of `size` extends that of `old_size`; raises like `root_from_tiles`."""
     tree = _Tree(reader, size)

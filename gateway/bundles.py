@@ -19,7 +19,7 @@ from audit.export import Attester, Extras, Format, Spell, Speller
 from audit.header import check_tenant
 from audit.keys import KeyStore, Signer
 from audit.ledger import log_origin
-from audit.store import read_tenant
+from audit.store import Reader, read_tenant
 from gateway.settings import DatabaseUrl, Settings
 
 Watch: TypeAlias = Callable[[int, int], None]
@@ -55,12 +55,12 @@ def export_log(
     watch: Watch | None = None,
 ) -> Made:
     """Write the bundle into the new or empty folder `out`. Raises AuditError, for a tenant without records too. Blocking."""
-    require_log(reader_url, tenant)
+    check_tenant(tenant)
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
     shown = bundle.disclose_all(store) if disclose is Disclose.ALL else bundle.disclose_nothing
     with read_tenant(reader_url, tenant) as reader:
-        size = reader.size()
+        size = _size(reader, tenant)
         vkey = Signer(settings.keys, origin).vkey
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown,
@@ -74,7 +74,11 @@ def require_log(reader_url: DatabaseUrl, tenant: str) -> int:
     """How many records the tenant's log has; raises ExportRefused for none, InvalidRecord for a name that is none."""
     check_tenant(tenant)
     with read_tenant(reader_url, tenant) as reader:
-        size = reader.size()
+        return _size(reader, tenant)
+
+
+def _size(reader: Reader, tenant: str) -> int:
+    size = reader.size()
     if size == 0:
         raise ExportRefused(f"tenant {tenant!r} has no records: see `palimpsest tenants list`")
     return size

@@ -10,8 +10,7 @@ import base64
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from threading import Lock
+from functools import cache, lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -66,8 +65,7 @@ class Evidence:
 
     def __init__(self, reader_url: DatabaseUrl) -> None:
         self._url = reader_url
-        self._logs: dict[str, TileLog] = {}
-        self._lock = Lock()
+        self._log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(reader_url, tenant)))
 
     def resource(self, tenant: str, path: str) -> bytes | None:
         """A C2SP tlog-tiles resource (`checkpoint`, `tile/...`) of a tenant's log, None where nothing is.
@@ -104,14 +102,6 @@ class Evidence:
             proof = make_proof(tiles, seq, note) if note is not None and seq < _size(note) else None
             found.append(RecordProof(seq, header, proof))
         return found
-
-    def _log(self, tenant: str) -> TileLog:
-        with self._lock:
-            if tenant not in self._logs:
-                while len(self._logs) >= LOGS_MOST:
-                    del self._logs[next(iter(self._logs))]
-                self._logs[tenant] = TileLog(_StoredLog(self._url, tenant))
-            return self._logs[tenant]
 
 
 class _Remembered:

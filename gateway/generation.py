@@ -89,7 +89,6 @@ class Generation:
         self._release = Release(admitted.rule, self.outlet, request.stop_strings)
         self._scorer = Scorer(decode_bytes, len(request.prompt))
         self._begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._turned_away: GatewayError | None = None
         self._verdict: Verdict | None = None
         self._tally = Tally()
         self._records = admitted.records
@@ -127,6 +126,7 @@ class Generation:
 
     async def _serve(self) -> None:
         """The request is open in the log, so it is closed there whatever the engine says to it."""
+        told: GatewayError | None = None
         try:
             feed = await self._engine.submit(self.admitted.request)
             self._begun.set_result(True)
@@ -134,12 +134,12 @@ class Generation:
                 self._engine.abort(self.id)
             finished = await self._follow(feed)
         except (InvalidRequest, Busy) as error:
-            self._turned_away = _turned_away(error)
-            finished = await self._note_end("refused", f"{type(error).__name__}: {self._turned_away.message}")
+            told = _turned_away(error)
+            finished = await self._note_end("refused", f"{type(error).__name__}: {told.message}")
         except (EngineDied, EngineDown) as error:
             _log.error("generation.fault", generation=str(self.id), error=type(error).__name__)
             finished = await self._note_end("fault", type(error).__name__)
-        await self._close(finished)
+        await self._close(finished, told)
 
     async def _follow(self, feed: Feed) -> Finished:
         """Steps 4, 5 and 6, until the engine says that it is done."""
@@ -171,8 +171,8 @@ class Generation:
         await self._append([Statement(self.id, EngineNote(note, detail))])
         return self._tally.finished(self.id, len(self.admitted.request.prompt), FinishReason.FAULT)
 
-    async def _close(self, finished: Finished) -> None:
-        """Step 7: the last text, then delivery and close in one batch, then the end for the client."""
+    async def _close(self, finished: Finished, told: GatewayError | None) -> None:
+        """Step 7: the last text, then delivery and close in one batch, then the end for the client; `told`: why none came."""
         outcome = self._outcome(finished)
         if outcome is Outcome.COMPLETE:
             self._release.approve()
@@ -184,7 +184,7 @@ class Generation:
             self._release.end(self._account(finished))
         else:
             early = EngineDown(f"the generation ended early ({finished.reason.value}); try again")
-            self._release.fail(self._turned_away or early)
+            self._release.fail(told or early)
 
     def _outcome(self, finished: Finished) -> Outcome:
         if self._left:

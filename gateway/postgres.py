@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -187,15 +187,20 @@ def _alive(pid: int) -> bool:
 
 def _await_burial(pid: int) -> None:
     """A killed process keeps its id, which PostgreSQL's own lock files believe in, until its parent has collected it."""
-    entry, deadline = Path(f"/proc/{pid}"), time.monotonic() + _BURIAL_SECONDS
-    with suppress(PermissionError):
-        while entry.exists() and time.monotonic() < deadline:
-            try:
-                entry.joinpath("cwd").readlink()
-            except FileNotFoundError:  # dead: it is in no folder any more
-                time.sleep(0.02)
-            else:
-                return
+    deadline = time.monotonic() + _BURIAL_SECONDS
+    while _unburied(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _unburied(pid: int) -> bool:
+    entry = Path(f"/proc/{pid}")
+    try:
+        entry.joinpath("cwd").readlink()
+    except FileNotFoundError:  # dead, or gone: it is in no folder any more
+        return entry.exists()
+    except PermissionError:
+        pass
+    return False
 
 
 def _works_in(pid: int, data: Path) -> bool:

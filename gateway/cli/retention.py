@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
@@ -14,7 +15,8 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from audit.lifecycle import Lifecycle, RetiredBodies, Warrant
-    from audit.standing import Standing
+    from gateway.database import Urls
+    from gateway.settings import DatabaseUrl
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ _reason = click.option("--reason", required=True, help="Why; it is recorded.")
 def _act(tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
     """Do one act on the logs of this installation, beside a gateway that may be running."""
     from audit.lifecycle import Lifecycle
-    from gateway.database import Urls, open_database
+    from gateway.database import open_database
     from gateway.on_record import writing
     from gateway.settings import Settings
 
@@ -42,13 +44,10 @@ def _act(tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
         return asyncio.run(run(urls))
 
 
-def _require_known(app_url: str, tenant: str) -> None:
-    from contextlib import closing
-
+def _require_known(app_url: DatabaseUrl, tenant: str) -> None:
     from gateway.registry import Registry, RegistryError
-    from gateway.settings import DatabaseUrl
 
-    with closing(Registry(DatabaseUrl(app_url))) as registry:
+    with closing(Registry(app_url)) as registry:
         if tenant not in registry.tenants():
             raise RegistryError(f"there is no tenant {tenant!r}: see `palimpsest tenants list`")
 
@@ -142,7 +141,15 @@ def retire(tenant: str, by: str) -> None:
 @_tenant
 def show(tenant: str) -> None:
     """The rule, the holds that stand, and what was erased and retired."""
-    standing: Standing = _act(tenant, lambda lifecycle: lifecycle.standing(tenant))
+    from audit.keys import KeyStore
+    from audit.lifecycle import read_standing
+    from gateway.database import open_database
+    from gateway.settings import Settings
+
+    settings = Settings.read(os.environ)
+    with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
+        _require_known(urls.app, tenant)
+        standing = read_standing(urls.reader, tenant, KeyStore(settings.keys))
     kept = standing.rule
     click.echo(f"bodies are kept {_span(None if kept is None else kept.days)}" + (f" (record {kept.seq})" if kept else ""))
     for each in standing.holds.values():
