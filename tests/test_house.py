@@ -178,8 +178,23 @@ def test_every_test_states_its_law(path: Path) -> None:
     functions = [node for node in ast.walk(tree(path)) if isinstance(node, kinds)]
     tests = [node for node in functions if node.name.startswith("test_")]
     assert [node.name for node in tests if not ast.get_docstring(node)] == []
-    marks = {ast.unparse(mark) for node in tests for mark in node.decorator_list}
-    assert [mark for mark in marks if re.search(r"\b(?:skip|skipif|xfail|flaky)\b", mark)] == []
+    assert [mark for node in tests for mark in excuses(node)] == []
+
+
+def excuses(test: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """The marks of a test that would let it be skipped, or fail, unseen."""
+    marks = map(ast.unparse, test.decorator_list)
+    return [mark for mark in marks if re.search(r"\b(?:skip|skipif|xfail|flaky)\b", mark)]
+
+
+EXCUSES = ("skip", "skipif(True, reason='slow')", "xfail(strict=False)", "flaky(reruns=3)")
+
+
+@pytest.mark.parametrize("mark", EXCUSES)
+def test_an_excuse_is_found(mark: str) -> None:
+    """The law against skipped tests can fail: each mark that would excuse one is seen."""
+    (test,) = ast.parse(f"@pytest.mark.{mark}\ndef test(): ...").body
+    assert isinstance(test, ast.FunctionDef) and excuses(test) == [f"pytest.mark.{mark}"]
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in (ROOT / "tests").rglob("*.py")}), ids=name)

@@ -35,14 +35,6 @@ class TooSlow(BaseException):
     """An input took too long; no parser may catch this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """An input under which a parser broke the law, and how."""
-
-    data: bytes
-    law: str
-
-
 @dataclass(slots=True)
 class Tally:
     """What a parser made of its inputs."""
@@ -53,7 +45,8 @@ class Tally:
     """Distinct reasons for a refusal."""
     slowest: float = 0.0
     """Seconds of processor time."""
-    broken: dict[str, Broken] = field(default_factory=dict)
+    broken: dict[str, bytes] = field(default_factory=dict)
+    """The shortest input for each way in which the parser broke the law."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -116,8 +109,8 @@ def _feed(parser: Parser, data: bytes, tally: Tally) -> bool:
 
 def _note(tally: Tally, data: bytes, law: str) -> None:
     """Keep the shortest input for each way to break the law."""
-    if law not in tally.broken or len(data) < len(tally.broken[law].data):
-        tally.broken[law] = Broken(data, law)
+    if law not in tally.broken or len(data) < len(tally.broken[law]):
+        tally.broken[law] = data
 
 
 @contextmanager

@@ -69,8 +69,8 @@ def fuzz_for(parser: Parser, seed: int, seconds: float, progress: Progress) -> T
 def keep(name: str, tally: Tally, folder: Path) -> None:
     """Write the inputs that broke the law."""
     for broken in tally.broken.values():
-        digest = hashlib.sha256(broken.data).hexdigest()[:12]
-        folder.joinpath(f"{name}-{digest}").write_bytes(broken.data)
+        digest = hashlib.sha256(broken).hexdigest()[:12]
+        folder.joinpath(f"{name}-{digest}").write_bytes(broken)
 
 
 def _minutes(text: str) -> float:

@@ -16,9 +16,11 @@ from audit.ledger import log_origin
 from audit.records import Body, Delivery, Kind, RequestClose
 from audit.store import read_tenant
 from audit.verify import Report, Verdict, verify
+from engine.tokenizer import Tokenizer
 from tests.audit.writer_samples import TENANT
 from tests.faults.clients import Told
 from tests.gateway.served import Served
+from tests.gateway.tenant_log import text_of
 
 _BATCHES = "SELECT first_seq, n FROM audit.batch WHERE tenant = %s ORDER BY first_seq"
 
@@ -35,10 +37,10 @@ class Memory:
 
 def misheard(served: Served, told: Iterable[Told]) -> Iterator[str]:
     """Every answer that the records do not bear out: a byte too many, or an end that is not on record."""
+    words = Tokenizer.load(served.settings.checkpoint)
     for answer in told:
         bodies = served.log.bodies(answer.generation)
-        explained = served.explained(answer.generation)
-        for fault in _answer_faults(answer, bodies, explained):
+        for fault in _answer_faults(answer, bodies, text_of(bodies, words)):
             yield f"generation {answer.generation}: {fault}"
 
 

@@ -46,7 +46,7 @@ DEEP = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """One parser. `read` returns what it accepted in words, raises one of `refusals`, or breaks the law."""
+    """One parser. `read` accepts, raises one of `refusals`, or breaks the law."""
 
     name: str
     genuine: tuple[bytes, ...]

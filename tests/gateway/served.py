@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import subprocess
@@ -27,7 +26,7 @@ from gateway.registry import Registry
 from gateway.settings import DatabaseUrl, Settings
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import small_config, small_network
-from tests.gateway.tenant_log import TenantLog, output_ids
+from tests.gateway.tenant_log import TenantLog, text_of
 from tests.postgres_fixtures import Database
 
 
@@ -67,8 +66,7 @@ class Served:
 
     def explained(self, request: UUID) -> str:
         """The text that the committed records of a request explain."""
-        data = Tokenizer.load(self.settings.checkpoint).decode_bytes(output_ids(self.log.bodies(request)))
-        return codecs.getincrementaldecoder("utf-8")("replace").decode(data, final=True)
+        return text_of(self.log.bodies(request), Tokenizer.load(self.settings.checkpoint))
 
     def export(self, out: Path) -> Made:
         """The whole log, disclosed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from audit.store import Unfinished, read_tenant
 from audit.verify import Report, verify
 from audit.writer import Entry, Range, Writer
 from engine.request import GenerationRequest
+from engine.tokenizer import Tokenizer
 from gateway.recorded import bodies_of
 from tests.audit.samples import SAMPLES
 from tests.audit.writer_samples import TENANT, Place
@@ -75,6 +77,11 @@ def output_ids(bodies: Iterable[Body]) -> tuple[int, ...]:
         elif isinstance(body, SpecRounds):
             ids += [token for each in body.rounds for token in each.output]
     return tuple(ids)
+
+
+def text_of(bodies: Iterable[Body], words: Tokenizer) -> str:
+    """The text that these records explain."""
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(words.decode_bytes(output_ids(bodies)), final=True)
 
 
 def lock_sessions(database: Database) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 from dataclasses import fields
 from typing import Any
@@ -22,7 +21,7 @@ from tests.gateway.generating import generating, speaking
 from tests.gateway.housed import tiny
 from tests.gateway.replaying import replayed
 from tests.gateway.served import Served
-from tests.gateway.tenant_log import TenantLog, output_ids
+from tests.gateway.tenant_log import TenantLog, output_ids, text_of
 
 QUESTION = task(7_300_000, Split.HELD_OUT).prompt
 SCHEMA = {
@@ -48,9 +47,9 @@ ASKED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def text_of(bodies: list[Body], words: Tokenizer) -> str:
+def answered(bodies: list[Body], words: Tokenizer) -> str:
     """The answer that the records explain: the text of their ids, up to the first stop string."""
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(words.decode_bytes(output_ids(bodies)), final=True)
+    text = text_of(bodies, words)
     cuts = [text.find(stop) for stop in the(RequestOpen, bodies).stop_strings if stop in text]
     return text[: min(cuts, default=len(text))]
 
@@ -66,7 +65,7 @@ def test_the_log_alone_gives_the_answer_again(served: Served, mode: Mode, more: 
     bodies = served.log.bodies(request)
     opening, delivery = the(RequestOpen, bodies), the(Delivery, bodies)
     assert (opening.numeric, opening.weights_digest.hex()) == ("strict", tiny().weights_digest)
-    text = text_of(bodies, tiny().tokenizer)
+    text = answered(bodies, tiny().tokenizer)
     assert text == answer.json()["choices"][0]["message"]["content"]
     data = text.encode()
     assert (delivery.bytes_released, delivery.sha256_released) == (len(data), hashlib.sha256(data).digest())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from audit.records import BlockTrace, Body, DecodeRun, EngineNote, PromptBody, RequestClose, RequestOpen, SpecRounds
 from engine.model.checkpoint import load
 from engine.request import Mode
+from gateway.postgres import Server
 from gateway.replay import Claim, ReplayRefused, replay
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import model
@@ -23,7 +24,7 @@ from tests.faults.clients import streaming
 from tests.gateway.housed import tiny
 from tests.gateway.served import Served, environ, serve
 from tests.gateway.test_serving import QUESTIONS
-from tests.postgres_fixtures import Database
+from tests.postgres_fixtures import copied
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -84,16 +85,20 @@ def test_another_fingerprint_claims_nothing(served: Served) -> None:
     assert found.claim is Claim.COMPARED and found.difference is None
 
 
+@pytest.fixture(scope="module")
+def talking(cluster: Server, endless: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A gateway whose answers last as long as they are let."""
+    with copied(cluster) as database, serve(database, tmp_path_factory.mktemp("talking"), endless) as running:
+        yield running
+
+
 @pytest.mark.parametrize("mode", ["ar", "diffusion", "linear_spec"])
-def test_a_generation_cut_short_is_compared_as_far_as_it_came(
-    database: Database, endless: Path, tmp_path: Path, mode: str
-) -> None:
+def test_a_generation_cut_short_is_compared_as_far_as_it_came(talking: Served, endless: Path, mode: str) -> None:
     """A client that left in mid-answer leaves records that are the beginning of what a replay says."""
-    with serve(database, tmp_path, endless) as served:
-        with streaming(served, mode, 600) as streamed:
-            request = streamed.generation
-        eventually(lambda: any(isinstance(body, RequestClose) for body in served.log.bodies(request)))
-        bodies = served.log.bodies(request)
+    with streaming(talking, mode, 600) as streamed:
+        request = streamed.generation
+    eventually(lambda: any(isinstance(body, RequestClose) for body in talking.log.bodies(request)))
+    bodies = talking.log.bodies(request)
     found = replay(load(endless), request, bodies)
     assert found.claim is Claim.EXACT and found.difference is None and found.compared >= 1
     assert any(isinstance(body, EngineNote) and body.note == "aborted" for body in bodies)
