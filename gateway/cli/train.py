@@ -63,13 +63,13 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
 
     from engine.train.chats import DataError
     from engine.train.curves import TensorBoard
-    from engine.train.run import run
+    from engine.train.run import Exam, run
     from engine.train.trainer import Training, TrainingError, device_named
 
     try:
         chosen = device_named(device)
         training = Training.resume(resume, chosen) if resume else _begun(out, chosen, given)
-        run(training, questions, Console(), TensorBoard(tensorboard) if tensorboard else None)
+        run(training, Exam(questions), Console(), TensorBoard(tensorboard) if tensorboard else None)
     except (DataError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
 
