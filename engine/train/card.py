@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.model.checkpoint import LoadedModel
-from engine.train.recipe import Recipe
+from engine.train.recipe import Recipe, Stage
 from engine.train.scores import BLOCK_LENGTH, QUADRATIC_BLOCK, THRESHOLD
 
 Document = Mapping[str, Any]
@@ -57,8 +57,9 @@ def write_card(folder: Path, model: LoadedModel, recipe: Recipe, mixture: str, s
 
 def command(recipe: Recipe, mixture: str) -> str:
     """The command that makes these weights again."""
-    steps = f"--causal-steps {recipe.causal_steps} --joint-steps {recipe.joint_steps} --drafter-steps {recipe.drafter_steps}"
-    return f"palimpsest train --mixture {mixture} {steps} --batch {recipe.batch} --seed {recipe.seed} --out DIR"
+    steps = " ".join(f"--{stage.name.lower()}-steps {recipe.steps(stage)}" for stage in Stage)
+    chosen = f"--mixture {mixture} --scope {recipe.scope} {steps} --batch {recipe.batch} --seed {recipe.seed}"
+    return f"palimpsest train {chosen} --out DIR"
 
 
 def _percent(row: Row, what: str = "correct") -> str:

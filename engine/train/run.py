@@ -46,7 +46,7 @@ def run(training: Training, exam: Exam, console: Console, curves: Curves | None 
 def _plan(recipe: Recipe) -> str:
     """What will be done, as the options that would ask for it again."""
     steps = " ".join(f"--{stage.name.lower()}-steps {recipe.steps(stage)}" for stage in Stage)
-    return f"{steps} --batch {recipe.batch} --seed {recipe.seed} --precision {recipe.precision}"
+    return f"--scope {recipe.scope} {steps} --batch {recipe.batch} --seed {recipe.seed} --precision {recipe.precision}"
 
 
 def _train(training: Training, console: Console, curves: Curves) -> None:

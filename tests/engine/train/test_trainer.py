@@ -224,7 +224,7 @@ def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
     run(Training(recipe, fresh(tmp_path / "model"), Scratch()), exam, Console(file=printed, width=120))
     card = (tmp_path / "model" / "README.md").read_text()
     assert load(tmp_path / "model").weights_digest in card
-    assert "--mixture functions --causal-steps 3 --joint-steps 2 --drafter-steps 0 --batch 2 --seed 1" in card
+    assert "--mixture functions --scope answers --causal-steps 3 --joint-steps 2 --drafter-steps 0 --batch 2 --seed 1" in card
     for heading in ("| `linear_spec` | 1 |", "| LoRA on | LoRA off |", "| block 16 |"):
         assert heading in card
     assert (tmp_path / "model" / "tradeoff.svg").read_text().startswith("<svg")
