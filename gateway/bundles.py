@@ -17,8 +17,9 @@ from audit import export as bundle
 from audit.errors import ExportRefused
 from audit.export import Attester, Extras, Format, Spell, Speller
 from audit.header import check_tenant
-from audit.keys import KeyStore, Signer
+from audit.keys import KeyStore
 from audit.ledger import log_origin
+from audit.signer import Signer
 from audit.store import Reader, read_tenant
 from gateway.settings import DatabaseUrl, Settings
 
@@ -35,14 +36,23 @@ class Disclose(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An export and what verifies it. `contradicted`: size of the first checkpoint that the records contradict."""
+    """An export and what verifies it: the keys that sign now, Ed25519 first, and those that signed before them.
+
+    `contradicted` is the size of the first checkpoint that the records contradict.
+    """
 
     folder: Path
     records: int
     origin: str
-    vkey: str
+    vkeys: tuple[str, ...]
+    former: tuple[str, ...] = ()
     derived: int = 0
     contradicted: int | None = None
+
+    @property
+    def vkey(self) -> str:
+        """The Ed25519 key that signs now."""
+        return self.vkeys[0]
 
 
 def export_log(
@@ -61,13 +71,13 @@ def export_log(
     shown = bundle.disclose_all(store) if disclose is Disclose.ALL else bundle.disclose_nothing
     with read_tenant(reader_url, tenant) as reader:
         size = _size(reader, tenant)
-        vkey = Signer(settings.keys, origin).vkey
+        signer = Signer(settings.keys, origin)
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown,
             extras=_extras(settings, origin, formats),
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
-    return Made(out, done.records, origin, vkey, done.derived, done.contradicted)
+    return Made(out, done.records, origin, signer.vkeys, signer.former, done.derived, done.contradicted)
 
 
 def require_log(reader_url: DatabaseUrl, tenant: str) -> int:

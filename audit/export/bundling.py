@@ -16,6 +16,7 @@ from typing import IO, TypeAlias
 
 from audit import bundle, note
 from audit.bundle import Measured
+from audit.durable import make_folder
 from audit.errors import ExportRefused, MalformedData
 from audit.export.derivation import Extras
 from audit.export.disclosure import Answers, Disclosure, Undisclosed, disclose_nothing
@@ -25,7 +26,6 @@ from audit.export.opened import open_record
 from audit.export.readme import readme
 from audit.export.telling import Telling, note_reader, read_checkpoints
 from audit.header import Header, StoredRecord, check_tenant, decode_header, leaf_hash
-from audit.keys import make_folder
 
 Progress: TypeAlias = Callable[[int], None]
 """Told how many records are written so far, every PROGRESS_EVERY records and at the end."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from audit.keys import make_folder
+from audit.durable import make_folder
 
 LIST = "derived.sha256"
 

@@ -9,8 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
+
+if TYPE_CHECKING:
+    from audit.note import Scheme
+    from gateway.bundles import Made
 
 FORMATS = ("jsonl", "parquet", "csv", "prov", "in-toto", "ocsf", "cef", "html")
 
@@ -55,6 +60,7 @@ def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...], reaso
     """
     from audit.acts import Export
     from audit.export import Format
+    from audit.note import Scheme
     from gateway.bundles import Disclose, export_log, require_log
     from gateway.database import open_database
     from gateway.on_record import put_on_record
@@ -74,7 +80,15 @@ def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...], reaso
         click.echo(
             f"warning: the records contradict the checkpoint of {made.contradicted} records; verify this export", err=True
         )
-    click.echo(f"verify with: python -m audit verify {out} --origin {made.origin} --vkey '{made.vkey}'")
+    click.echo(f"verify with: python -m audit verify {out} --origin {made.origin} {_given(made, Scheme.ED25519)}")
+    click.echo(f"and, for what no quantum computer forges: --require ml-dsa-44 {_given(made, Scheme.ML_DSA_44)}")
+
+
+def _given(made: Made, scheme: Scheme) -> str:
+    """The options that name every key of one scheme that has signed this log."""
+    from audit.note import decode_vkey
+
+    return " ".join(f"--vkey '{vkey}'" for vkey in (*made.vkeys, *made.former) if decode_vkey(vkey).scheme is scheme)
 
 
 @contextmanager
@@ -98,9 +112,11 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 @click.option("--vkey", required=True, multiple=True, help="The log's verifier key; may be repeated.")
 @click.option("--origin", required=True, help="The log's name.")
 @click.option("--checkpoint", multiple=True, metavar="FILE", help="A checkpoint of this log that you kept; may be repeated.")
-def verify(folder: Path, vkey: tuple[str, ...], origin: str, checkpoint: tuple[str, ...]) -> None:
+@click.option("--require", multiple=True, help="ed25519 or ml-dsa-44: a signature that the newest checkpoint must bear.")
+def verify(folder: Path, vkey: tuple[str, ...], origin: str, checkpoint: tuple[str, ...], require: tuple[str, ...]) -> None:
     """Verify an export; the same as `python -m audit verify`, with the same exit status."""
     from audit.__main__ import main
 
-    keys = (f"--vkey={key}" for key in vkey)
-    sys.exit(main(["verify", str(folder), f"--origin={origin}", *keys, *(f"--checkpoint={file}" for file in checkpoint)]))
+    given = {"vkey": vkey, "checkpoint": checkpoint, "require": require}
+    options = (f"--{name}={value}" for name, values in given.items() for value in values)
+    sys.exit(main(["verify", str(folder), f"--origin={origin}", *options]))

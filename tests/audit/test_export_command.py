@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -14,11 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import policies
-from audit.acts import Export
+from audit.acts import Export, KeyChange
 from audit.export import Format
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
 from audit.ledger import log_origin
+from audit.note import Scheme
 from audit.records import Body, DecodeRun, Kind
 from audit.sealer import open_body
 from audit.store import read_tenant
@@ -75,15 +77,33 @@ def test_the_command_writes_what_it_is_asked_for(settings: Settings, tmp_path: P
     out = tmp_path / "out"
     done = run("export", "--tenant", TENANT, "--out", str(out), *(word for name in FORMATS for word in ("--format", name)))
     assert done.exit_code == 0, done.output
-    first, line = done.stdout.splitlines()
+    first, line, more = done.stdout.splitlines()
     assert first == f"11 records in {out}, and 9 derived files"
     vkey = line.partition("--vkey '")[2].rstrip("'")
+    lattice = more.partition("--vkey '")[2].rstrip("'")
+    both = (Scheme.ED25519, Scheme.ML_DSA_44)
     assert verify(out, [vkey], log_origin(settings.origin, TENANT)).verdict is Verdict.VERIFIED
+    assert verify(out, [vkey, lattice], log_origin(settings.origin, TENANT), required=both).verdict is Verdict.VERIFIED
     (policy,) = (out / "policies").iterdir()
     document = msgspec.json.decode(policy.read_bytes(), type=policies.Document)
     assert policy.stem == seal("again", document).digest.hex() == policies.load(policies.BASELINE).digest.hex()
     (envelope,) = (out / "attestations").iterdir()
     assert json.loads(envelope.read_bytes())["signatures"][0]["keyid"] == "+".join(vkey.split("+")[:2])
+
+
+def test_rotated_keys_are_told_and_everything_still_verifies(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """`rotate` is on record and prints new keys; `keys` prints these and the old ones, under which the export verifies."""
+    before = run("keys", "--tenant", TENANT).stdout.splitlines()
+    after = run("rotate", "--tenant", TENANT, "--by", "ada").stdout.splitlines()
+    assert run("keys", "--tenant", TENANT).stdout.splitlines() == [*after, *before] and len({*before, *after}) == 4
+    (told,) = acts(settings, database, TENANT)
+    assert told == KeyChange("rotated", "signer", before[0].split("+")[1], "Ed25519 and ML-DSA-44", "ada")
+    out, origin = tmp_path / "out", log_origin(settings.origin, TENANT)
+    line = run("export", "--tenant", TENANT, "--out", str(out)).stdout.splitlines()[1]
+    assert re.findall(r"--vkey '(.+?)'", line) == [after[0], before[0]]
+    assert verify(out, [*after, before[0]], origin, required=[Scheme.ML_DSA_44]).verdict is Verdict.VERIFIED
+    assert verify(out, after, origin).verdict is Verdict.TAMPERED
+    assert run("rotate", "--tenant", "nobody").exit_code != 0
 
 
 def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) -> None:
