@@ -13,18 +13,13 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from gateway.account import account
+
 if TYPE_CHECKING:
     from audit.note import Scheme
     from gateway.bundles import Made
 
 FORMATS = ("jsonl", "parquet", "csv", "prov", "in-toto", "ocsf", "cef", "html")
-
-
-def account() -> str:
-    """The account of the operating system that runs this."""
-    import getpass
-
-    return f"account {getpass.getuser()}"
 
 
 @click.group()

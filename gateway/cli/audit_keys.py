@@ -8,7 +8,7 @@ import os
 
 import rich_click as click
 
-from gateway.cli.audit import account
+from gateway.account import account
 
 
 @click.command(epilog="Example:\n\n  palimpsest audit keys --tenant acme > acme.vkeys")
