@@ -17,6 +17,7 @@ from uuid import UUID
 from audit import bundle, note
 from audit.absences import Absences
 from audit.bundle import Json, Manifest, Measured
+from audit.derived import MAX_LINE_BYTES, altered_files
 from audit.errors import MalformedData, NoteInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_header, leaf_hash
 from audit.merkle import CompactRange
@@ -138,6 +139,9 @@ class _Verification:
             report.add(Finding(Verdict.TAMPERED, f"the bundle is of the log {self._manifest.origin!r}"))
         for _ in self._lines(bundle.README, bundle.MAX_MANIFEST_BYTES):
             pass
+        if bundle.DERIVED in self._manifest.files:
+            for wrong in altered_files(self._folder, self._lines(bundle.DERIVED, MAX_LINE_BYTES)):
+                report.add(Finding(Verdict.MALFORMED, wrong))
         checkpoints = list(self._checkpoints())
         self._require_schemes()
         self._read_disclosure()
@@ -306,5 +310,7 @@ class _Verification:
         if not held:
             said.append("whether newer records were cut off, or another history was signed "
                         "(give --checkpoint with one that you kept)")  # fmt: skip
+        if bundle.DERIVED in self._manifest.files:
+            said.append("what the derived files say against the records (they are as they were exported)")
         said.append("witness cosignatures, and times against any clock outside the log")
         said.append("released text against token ids (needs the tokenizer), and the generation (needs the model)")

@@ -72,7 +72,9 @@ def export(
         for digest, policy in sorted(extras.policies.items()):
             folder.write(f"policies/{digest.hex()}.json", policy)
     files |= {bundle.RECORDS: pass_.records, bundle.DISCLOSURE: pass_.disclosure}
-    files[bundle.README] = _write_readme(out, folder, extras)
+    if folder.files:
+        files[bundle.DERIVED] = folder.listed
+    files[bundle.README] = _write_readme(out, extras, folder.files > 0)
     entries = {name: measured.entry() for name, measured in files.items()}
     (out / bundle.MANIFEST).write_bytes(bundle.Manifest(tenant, origin, pass_.records.lines, entries).encode())
     disclosed = pass_.disclosure.lines - pass_.unavailable
@@ -89,10 +91,10 @@ def _check(out: Path, origin: str, tenant: str, extras: Extras) -> None:
         raise ExportRefused(f"{out} is not empty; name a new folder")
 
 
-def _write_readme(out: Path, folder: Folder, extras: Extras) -> Measured:
+def _write_readme(out: Path, extras: Extras, derived: bool) -> Measured:
     measured = Measured()
     with (out / bundle.README).open("wb") as file:
-        for line in readme(extras, folder.digest).encode().splitlines(keepends=True):
+        for line in readme(extras, derived).encode().splitlines(keepends=True):
             _put(file, line, measured)
     return measured
 

@@ -16,6 +16,8 @@ import rich_click as click
 from gateway.account import account
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from audit.note import Scheme
     from gateway.bundles import Made
 
@@ -39,6 +41,13 @@ def audit() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
 @click.option("--sealed", is_flag=True, help="Disclose no content: integrity can be proven, nothing can be read.")
 @click.option(
+    "--request",
+    "requests",
+    multiple=True,
+    type=click.UUID,
+    help="Disclose this request alone, and the acts that concern it: erasures, holds, exports. May be repeated.",
+)
+@click.option(
     "--format",
     "formats",
     multiple=True,
@@ -48,8 +57,10 @@ def audit() -> None:
 )
 @click.option("--reason", default="not given", show_default=True, help="Why; it is recorded.")
 @click.option("--by", default=account, metavar="PERSON", help="Who exports; recorded. Default: the account that runs this.")
-def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...], reason: str, by: str) -> None:
-    """Write a tenant's whole log, its signed checkpoints and, unless --sealed, the keys of its bodies.
+def export(
+    tenant: str, out: Path, sealed: bool, requests: tuple[UUID, ...], formats: tuple[str, ...], reason: str, by: str
+) -> None:
+    """Write a tenant's whole log, its signed checkpoints and the keys of its bodies: all, those of --request, or none.
 
     That it was exported is on record in that log before the first byte is written.
     """
@@ -62,10 +73,13 @@ def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...], reaso
     from gateway.settings import Settings
 
     settings, wanted = Settings.read(os.environ), frozenset(map(Format, formats))
-    disclose = Disclose.NOTHING if sealed else Disclose.ALL
+    if sealed and requests:
+        raise click.UsageError("--sealed discloses nothing and --request something: choose")
+    disclose = frozenset(requests) or (Disclose.NOTHING if sealed else Disclose.ALL)
     with open_database(settings, lambda line: click.echo(line, err=True)) as urls, _progress() as watch:
-        size = require_log(urls.reader, tenant)
-        act = Export(",".join(sorted({"jsonl", *formats})), size, "nothing" if sealed else "all", 0, reason, by)
+        size = require_log(urls.reader, tenant, frozenset(requests))
+        shown = "requests" if requests else "nothing" if sealed else "all"
+        act = Export(",".join(sorted({"jsonl", *formats})), size, shown, len(set(requests)), reason, by)
         place = put_on_record(settings, urls, tenant, act)
         made = export_log(settings, urls.reader, tenant, out, disclose, wanted, watch)
     click.echo(f"{made.records} records in {out}" + (f", and {made.derived} derived files" if made.derived else ""))

@@ -23,6 +23,7 @@ from audit.ledger import log_origin
 from audit.note import Scheme
 from audit.records import Body, DecodeRun, Kind
 from audit.sealer import open_body
+from audit.signer import Signer
 from audit.store import read_tenant
 from audit.verify import Verdict, verify
 from audit.writer import Entry
@@ -113,6 +114,21 @@ def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     assert not (out / "reports").exists()
     assert (out / "records.not-evidence.csv").read_text().count('"undisclosed"') == 11
+
+
+def test_one_request_can_be_shown_with_its_acts(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """--request opens that request and the export itself; a request that is not there, or --sealed beside it, is refused."""
+    out, origin = tmp_path / "out", log_origin(settings.origin, TENANT)
+    asyncio.run(_fill(Place(database, settings.keys, settings.origin), uuid7(), WHOLE_REQUEST))
+    wanted = ("export", "--tenant", TENANT, "--out", str(out), "--request")
+    done = run(*wanted, str(REQUEST), "--by", "ada")
+    assert done.exit_code == 0, done.output
+    (told,) = acts(settings, database, TENANT)
+    assert told == Export("jsonl", 20, "requests", 1, "not given", "ada")
+    report = verify(out, [Signer(settings.keys, origin).vkey], origin)
+    assert (report.verdict, report.records, report.decrypted) == (Verdict.VERIFIED, 21, 11)
+    assert run(*wanted, str(REQUEST), "--sealed").exit_code == 2
+    assert run(*wanted, str(uuid7())).exit_code != 0 and len(acts(settings, database, TENANT)) == 1
 
 
 def test_an_export_is_on_record_before_it_is_made(settings: Settings, database: Database, tmp_path: Path) -> None:
