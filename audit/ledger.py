@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from audit.durable import make_folder, sync_folder
 from audit.errors import LogUnavailable
 from audit.header import Header, leaf_hash
-from audit.keys import Signer, make_folder, sync_folder
 from audit.merkle import CompactRange
+from audit.signer import Signer
 from audit.store import Leaf, Numbered
 
 

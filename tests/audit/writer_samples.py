@@ -14,13 +14,14 @@ import psycopg
 from audit.__main__ import main
 from audit.export import disclose_all, export
 from audit.header import Header, StoredRecord, decode_header, leaf_hash, uuid7
-from audit.keys import KeyStore, MonthKey, Signer
+from audit.keys import KeyStore, MonthKey
 from audit.ledger import body_digest, log_origin
 from audit.lifecycle import Lifecycle
 from audit.note import Checkpoint, decode_vkey, open_checkpoint
 from audit.records import SCHEMA, EngineNote, encode_body, kind_of
 from audit.sealer import open_body
 from audit.sealing import request_key, seal
+from audit.signer import Signer
 from audit.standing import DAY
 from audit.store import AppendConnection, Numbered, read_tenant
 from audit.writer import Entry, Writer, WriterConfig

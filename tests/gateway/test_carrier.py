@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from audit.keys import Signer
 from audit.ledger import log_origin
 from audit.note import Checkpoint, decode_vkey, open_checkpoint
+from audit.signer import Signer
 from gateway.carrier import destinations
 from gateway.settings import SettingsError
 from tests.audit.writer_samples import TENANT
