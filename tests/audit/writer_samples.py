@@ -154,7 +154,7 @@ def _old(tenant: str, seq: int, ts: int, month: MonthKey, text: str) -> Numbered
     kind, digest = kind_of(body), body_digest(sealed)
     header = Header(tenant, seq, ts, record, None, kind, SCHEMA, "key-1", None, month.key_id, len(sealed), digest)
     raw = header.encode()
-    return Numbered(header, raw, leaf_hash(raw), sealed)
+    return Numbered(seq, ts, None, kind, raw, leaf_hash(raw), sealed)
 
 
 def _said(row: StoredRecord, tenant: str, seq: int, store: KeyStore) -> str:
