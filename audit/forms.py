@@ -1,13 +1,14 @@
 """The wire forms of record fields: how each Python value becomes one CBOR value and back, strictly.
 
 A record class is a frozen dataclass whose fields carry `at(key, form)`; `pack` and `unpack` do the rest. A
-map with a missing, an extra or a mistyped entry is refused, so every record has one spelling.
+map with a missing, an extra or a mistyped entry is refused, so every record has one spelling. A field with a default came
+later: where it has just that value its entry is left out, so what was recorded before keeps its bytes and its meaning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
@@ -41,25 +42,59 @@ def at(key: int, form: Form) -> Mapping[str, tuple[int, Form]]:
     return {"wire": (key, form)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One field on the wire; `absent` is the value that is told by leaving it out, MISSING if it never is."""
+
+    name: str
+    key: int
+    form: Form
+    absent: Any
+
+    @property
+    def later(self) -> bool:
+        """Whether older records have no such entry."""
+        return self.absent is not MISSING
+
+    def left_out(self, value: Any) -> bool:
+        """Whether this value is told by the absence of its entry."""
+        return type(value) is type(self.absent) and bool(value == self.absent)
+
+
 @cache
-def _layout(kind: type[Shaped]) -> tuple[tuple[str, int, Form], ...]:
-    return tuple((field.name, *field.metadata["wire"]) for field in fields(kind))
+def _layout(kind: type[Shaped]) -> tuple[_Entry, ...]:
+    told = ((field, *field.metadata["wire"]) for field in fields(kind))
+    return tuple(_Entry(field.name, key, form, field.default) for field, key, form in told)
+
+
+def keys_of(kind: type[Shaped]) -> tuple[int, ...]:
+    """Every key that a record or a part of one may have, in order of its fields."""
+    return tuple(entry.key for entry in _layout(kind))
 
 
 def pack(shaped: Shaped) -> dict[int, Value]:
     """The CBOR map of a record or of a part of one."""
-    return {key: form.pack(getattr(shaped, name)) for name, key, form in _layout(type(shaped))}
+    told = ((entry, getattr(shaped, entry.name)) for entry in _layout(type(shaped)))
+    return {entry.key: entry.form.pack(value) for entry, value in told if not entry.left_out(value)}
 
 
 def unpack(kind: type[S], value: Value) -> S:
     """The dataclass of a CBOR map; raises MalformedData unless exactly its keys are there in their forms."""
     layout = _layout(kind)
-    if not isinstance(value, Mapping) or set(value) != {key for _, key, _ in layout}:
+    if not isinstance(value, Mapping) or not _complete(layout, set(value)):
         raise MalformedData(f"{kind.__name__} is a map with exactly the keys of its schema")
+    told = {entry.name: entry.form.unpack(value[entry.key]) for entry in layout if entry.key in value}
+    for entry in layout:
+        if entry.name in told and entry.left_out(told[entry.name]):
+            raise MalformedData(f"{kind.__name__} tells by leaving key {entry.key} out what stands there")
     try:
-        return kind(**{name: form.unpack(value[key]) for name, key, form in layout})
+        return kind(**told)
     except InvalidRecord as error:
         raise MalformedData(str(error)) from error
+
+
+def _complete(layout: Sequence[_Entry], found: set[Any]) -> bool:
+    return {entry.key for entry in layout if not entry.later} <= found <= {entry.key for entry in layout}
 
 
 def _exact(kind: type[bool | int | float | str | bytes], name: str) -> Form:
