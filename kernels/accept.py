@@ -2,8 +2,8 @@
 
 `select` is one denoising step: the most certain masked positions are kept, at least `least` of them and all that reach the
 threshold, the lowest position first among equals. `accept` is one linear verification: the drafts before the first that the
-causal pass would not have written hold, its own pick after them too, up to a stop id or the end of the budget. What is told on a
-host later is in the record, so a pass needs no other copy.
+causal pass would not have written hold, its own pick after them too, up to a stop id or the end of the budget. What a host
+tells of it later is in the record, so a pass needs no other copy.
 Legend: S sequences, B positions of a block, at most 32, K stop ids.
 """
 
@@ -27,12 +27,12 @@ def select_reference(
     """The definition: one denoising step over `tokens` [S, B], which is updated, and its record int32 [S, 3 + 2 B].
 
     `masked` bool [S, B], which is updated; `proposal` int32 and `logprob` float32 [S, B]; `threshold` float32 and `least` int32
-    [S]; `stops` int32 [S, K]. A record: bits masked before, bits kept, 1 if denoising must go on, the proposals, and the bits of
-    the confidences (0 where nothing was masked). It goes on while a position is masked and no stop id stands before it.
+    [S]; `stops` int32 [S, K]. A record: bits masked before, bits kept, 1 if denoising must go on, the proposals, and the bits
+    of the confidences (0 where nothing was masked). It goes on while a position is masked and no stop id stands before it.
     """
     records = torch.zeros(len(tokens), 3 + 2 * tokens.shape[1], dtype=torch.int32)
-    for index, (row, hidden) in enumerate(zip(tokens, masked, strict=True)):
-        before = hidden.clone()
+    for index, (row, left) in enumerate(zip(tokens, masked, strict=True)):
+        before = left.clone()
         proposed = torch.where(before, proposal[index], row)
         confidence = torch.where(before, logprob[index].exp(), 0.0)
         due = max(int(least[index]), int((before & (confidence >= threshold[index])).sum()))
@@ -40,9 +40,9 @@ def select_reference(
         chosen = torch.zeros_like(before)
         chosen[ranked[:due]] = True
         row.copy_(torch.where(chosen, proposed, row))
-        hidden &= ~chosen
-        known = row.tolist()[: hidden.tolist().index(True)] if hidden.any() else []
-        goes_on = bool(hidden.any()) and set(known).isdisjoint(stops[index].tolist())
+        left.copy_(before & ~chosen)
+        known = row.tolist()[: left.tolist().index(True)] if left.any() else []
+        goes_on = bool(left.any()) and set(known).isdisjoint(stops[index].tolist())
         head = torch.tensor([_bits(before), _bits(chosen), int(goes_on)], dtype=torch.int32)
         records[index] = torch.cat((head, proposed, confidence.view(torch.int32)))
     return records
@@ -53,8 +53,8 @@ def accept_reference(
 ) -> Tensor:
     """The definition: one verification of `draft` [S, B], the seed in front, and its record int32 [S, 4 + 2 B].
 
-    `sizes` [S] positions of each draft are real; `verified` int32 and `logprob` float32 [S, B] are the causal picks after each of
-    them; `room_left` [S] tokens may still be output, at least 1; `stops` [S, K]; `committed` [S] grows by what is output.
+    `sizes` [S] positions of each draft are real; `verified` int32 and `logprob` float32 [S, B] are the causal picks after each
+    of them; `room_left` [S] tokens may still be output, at least 1; `stops` [S, K]; `committed` [S] grows by what is output.
     A record: drafts that hold, tokens output, why it ends, the next seed, the picks, and the bits of their log-probabilities.
     """
     records = torch.zeros(len(draft), 4 + 2 * draft.shape[1], dtype=torch.int32)
@@ -77,7 +77,7 @@ def accept_reference(
 
 def _bits(chosen: Tensor) -> int:
     """Bit i for position i, as a signed 32-bit number."""
-    found = sum(1 << place for place in chosen.nonzero().flatten().tolist())
+    found: int = sum(1 << place for place in chosen.nonzero().flatten().tolist())
     return found - (1 << 32) if found >> 31 else found
 
 

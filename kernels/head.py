@@ -1,8 +1,8 @@
 """From hidden states to tokens without ever holding rows x vocabulary: the head's weight is read once, tile by tile.
 
-Per row: the pick (highest score, lowest id among equals), the logit of the pick and of a given target, and the log-sum-exp of all
-logits. A score is the logit, without the mask id and what a grammar forbids, over the temperature plus keyed noise where there
-is a temperature. Log-probabilities are those of the raw logits, so nothing of that enters the log-sum-exp.
+Per row: the pick (highest score, lowest id among equals), the logit of the pick and of a given target, and the log-sum-exp of
+all logits. A score is the logit, without the mask id and what a grammar forbids, over the temperature plus keyed noise where
+there is a temperature. Log-probabilities are those of the raw logits, so nothing of that enters the log-sum-exp.
 A tile of the vocabulary leaves one summary per row; a second kernel merges a row's summaries, always in the same order.
 Legend: W rows, H hidden, V vocabulary.
 """
@@ -123,7 +123,9 @@ def _summaries(
         warm = tl.load(temperatures + row, mask=real, other=0.0)[:, None]
         key = tl.load(keys + row, mask=real, other=0)[:, None]
         position = tl.load(positions + row, mask=real, other=0)[:, None]
-        hot = tl.div_rn(scores, tl.broadcast_to(tl.where(warm > 0, warm, 1.0), [tile, columns])) + noise_at(token[None, :], position, key)
+        hot = tl.div_rn(scores, tl.broadcast_to(tl.where(warm > 0, warm, 1.0), [tile, columns])) + noise_at(
+            token[None, :], position, key
+        )
         scores = tl.where(warm > 0, hot, scores)
     highest = tl.max(scores, 1)
     pick = tl.min(tl.where(scores == highest[:, None], token[None, :], 2147483647), 1)
@@ -189,7 +191,13 @@ def kernel_pick(hidden: Tensor, weight: Tensor, asked: Asked) -> Picked:
     # A kernel built without noise or grammar never reads its arguments for them.
     heat = asked.heat or Heat(logit, asked.target, asked.target)
     first, second = builds(inputs, vocab, asked.heat is not None, asked.allowed is not None)
-    subject = (asked.target, heat.temperature, heat.key, heat.position, asked.target if asked.allowed is None else asked.allowed)
+    subject = (
+        asked.target,
+        heat.temperature,
+        heat.key,
+        heat.position,
+        asked.target if asked.allowed is None else asked.allowed,
+    )
     first.launch((-(-rows // TILE), tiles), hidden, weight, *subject, *summaries, rows, asked.mask_id)
     second.launch((rows,), *summaries, token, logit, lse, scored)
     return Picked(token, logit, lse, scored)

@@ -8,12 +8,14 @@ definition that stands above each kernel.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+__all__ = ["HAS_TRITON", "INTERPRETED", "Build", "jit", "room", "runs", "tl", "within_reach"]
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -56,7 +58,7 @@ class Build:
     """
 
     kernel: Any
-    constants: dict[str, int | float]
+    constants: Mapping[str, float]
     warps: int = 4
     stages: int = 3
 

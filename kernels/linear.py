@@ -1,8 +1,8 @@
 """Linear products whose rows cannot feel each other.
 
 A library matmul picks its blocking, and with it the order of a sum, from the number of rows: in float32 one row alone and the
-same row among 32 differ in the last bits. Here every product is made in tiles of a fixed number of rows, the last one padded with
-zeros, so the bits of a row depend on that row and the weight alone. `tests/kernels/test_linear.py` checks this.
+same row among 32 differ in the last bits. Here every product is made in tiles of a fixed number of rows, the last one padded
+with zeros, so the bits of a row depend on that row and the weight alone. `tests/kernels/test_linear.py` checks this.
 
 On a CUDA device the inputs are cut into slices, as many as the weight's own shape asks for, so that a lone row keeps a whole
 device busy; a second kernel adds the slices in order. How many rows there are changes nothing but the number of programs.
@@ -85,7 +85,12 @@ def builds(inputs: int, outputs: int) -> tuple[Build, Build]:
     share = -(-inputs // (cut * DEPTH)) * DEPTH
     tiled = {"tile": DEVICE_TILE, "columns": COLUMNS, "depth": DEPTH}
     product = Build(_product, {"inputs": inputs, "outputs": outputs, "share": share, **tiled}, warps=4, stages=4)
-    return product, Build(_added, {"outputs": outputs, "slices": cut, "block": min(1024, room(outputs))})
+    return product, Build(_added, {"outputs": outputs, "slices": cut, "block": _sum_block(outputs)})
+
+
+def _sum_block(outputs: int) -> int:
+    """How many columns of the slices one program adds."""
+    return min(1024, room(outputs))
 
 
 def kernel_linear(x: Tensor, weight: Tensor) -> Tensor:
@@ -98,7 +103,7 @@ def kernel_linear(x: Tensor, weight: Tensor) -> Tensor:
     parts = out if cut == 1 else torch.empty(cut, rows, outputs, dtype=torch.float32, device=x.device)
     product.launch((-(-rows // DEVICE_TILE), -(-outputs // COLUMNS), cut), flat, weight, parts, rows)
     if cut > 1:
-        added.launch((rows, -(-outputs // added.constants["block"])), parts, out, rows)
+        added.launch((rows, -(-outputs // _sum_block(outputs))), parts, out, rows)
     return out.reshape(*x.shape[:-1], outputs)
 
 

@@ -93,7 +93,7 @@ def kernel_gated_lora(base: Tensor, x: Tensor, down: Tensor, up: Tensor, gate: T
     first, second = builds(inputs, outputs, rank)
     inner = torch.empty(rows, rank, dtype=x.dtype, device=x.device)
     tiles = -(-rows // TILE)
-    first.launch((tiles, -(-rank // first.constants["columns"])), x, down, gate, inner, rows)
+    first.launch((tiles, -(-rank // min(COLUMNS, room(rank, 16)))), x, down, gate, inner, rows)
     second.launch((tiles, -(-outputs // COLUMNS)), base, inner, up, gate, rows)
     return base
 

@@ -3,9 +3,9 @@
 A row sees the first `limit` positions of its own sequence in the pages (the committed prefix and what this pass wrote for the
 clean rows before it) and, if noisy, the rows of its own group, whose keys and values come from the projection alone.
 
-Keys are cut at absolute multiples of `SPLIT`, whoever asks, so that the sum behind a row is a function of its own sequence: alone
-or in company, in a lone row or a block. Each split leaves a float32 partial (peak, mass, mix); the rows of a group leave one
-more; a second kernel merges a row's partials in order. No mask is ever stored.
+Keys are cut at absolute multiples of `SPLIT`, whoever asks, so that the sum behind a row is a function of its own sequence:
+alone or in company, in a lone row or a block. Each split leaves a float32 partial (peak, mass, mix); the rows of a group leave
+one more; a second kernel merges a row's partials in order. No mask is ever stored.
 Legend: R rows, t tiles, S sequences, Hq query heads, Hk key heads, G = Hq / Hk, D head size.
 """
 
@@ -33,8 +33,8 @@ CLEAN = -1
 class Rows:
     """Who sees whom in one pass, all int32.
 
-    `limit` [R]; `group` [R] of a noisy row, CLEAN for others; `tiles` [t, 3]: first row, number of rows (at most TILE, noisy groups
-    never cut) and sequence; `tables` [S, pages]. `reach` is the highest limit. Rows in no tile are padding: they see nothing.
+    `limit` [R]; `group` [R] of a noisy row, CLEAN for others; `tiles` [t, 3]: first row, number of rows (at most TILE, noisy
+    groups never cut) and sequence; `tables` [S, pages]. `reach` is the highest limit. Rows in no tile see nothing.
     """
 
     limit: Tensor
@@ -45,9 +45,9 @@ class Rows:
 
 
 def paged_attention_reference(fresh: Tensor, pages: Tensor, rows: Rows) -> Tensor:
-    """The definition: `fresh` [R, Hq + 2 Hk, D] and one layer's `pages` [P, PAGE, 2, Hk, D] -> [R, Hq D]; seeing nothing is 0."""
+    """The definition: `fresh` [R, Hq + 2 Hk, D] and one layer's `pages` [P, PAGE, 2, Hk, D] -> [R, Hq D]."""
     key_heads = pages.shape[3]
-    query, own = fresh[:, : -2 * key_heads], fresh[:, -2 * key_heads :].unflatten(1, (2, key_heads))
+    query, own = fresh[:, : -2 * key_heads], fresh[:, -2 * key_heads :].reshape(len(fresh), 2, key_heads, -1)
     out = torch.zeros_like(query)
     for first, count, sequence in rows.tiles.tolist():
         kept = pages[rows.tables[sequence].long()].flatten(0, 1)
@@ -63,9 +63,27 @@ def paged_attention_reference(fresh: Tensor, pages: Tensor, rows: Rows) -> Tenso
 
 @jit
 def _absorb(
-    peak: tl.tensor, mass: tl.tensor, mix: tl.tensor, scores: tl.tensor, value: tl.tensor
+    peak: tl.tensor,
+    mass: tl.tensor,
+    mix: tl.tensor,
+    query: tl.tensor,
+    source: tl.tensor,
+    there: tl.tensor,
+    visible: tl.tensor,
+    lane: tl.tensor,
+    size: tl.constexpr,
+    to_value: tl.constexpr,
+    scale: tl.constexpr,
+    whole: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    # One step of the online softmax (Milakov and Gimelshein 2018), scores in units of log 2.
+    # One step of the online softmax (Milakov and Gimelshein 2018) over keys at `source`, scores in units of log 2. Hidden keys
+    # score -1e30: finite, absorbs any score, and 2 to its power is exactly 0. A `whole` step hides none, with the same bits.
+    inside = lane < size
+    key = tl.load(source[None, :] + lane[:, None], mask=there[None, :] & inside[:, None], other=0.0)
+    value = tl.load(source[:, None] + to_value + lane[None, :], mask=there[:, None] & inside[None, :], other=0.0)
+    scores = tl.dot(query, key, input_precision="ieee") * scale
+    if not whole:
+        scores = tl.where(visible, scores, -1e30)
     higher = tl.maximum(peak, tl.max(scores, 1))
     shrink = tl.exp2(peak - higher)
     weight = tl.exp2(scores - higher[:, None])
@@ -99,29 +117,23 @@ def _partials(
     page: tl.constexpr,
 ) -> None:
     # One key head of one tile over one split, or, in the place after the last split, over the noisy rows of the tile.
-    key_head, split = tl.program_id(1), tl.program_id(2)
-    work = tiles + tl.program_id(0) * 3
+    key_head, split, work = tl.program_id(1), tl.program_id(2), tiles + tl.program_id(0) * 3
     first, count, sequence = tl.load(work), tl.load(work + 1), tl.load(work + 2)
     heads: tl.constexpr = queries + 2 * keys
     folds: tl.constexpr = queries // keys
-    index = tl.arange(0, tile * folds_room)
+    apart: tl.constexpr = keys * size
+    index, lane = tl.arange(0, tile * folds_room), tl.arange(0, size_room)
     row, fold = first + index // folds_room, index % folds_room
-    real = (index // folds_room < count) & (fold < folds)
     head = key_head * folds + fold
-    lane = tl.arange(0, size_room)
-    inside = lane < size
-    at = (row * heads + head)[:, None] * size + lane[None, :]
-    query = tl.load(fresh + at, mask=real[:, None] & inside[None, :], other=0.0)
-    limit = tl.load(limits + row, mask=real, other=0)
-    group = tl.load(groups + row, mask=real, other=-1)
+    real = (row < first + count) & (fold < folds)
+    there = real[:, None] & (lane < size)[None, :]
+    query = tl.load(fresh + (row * heads + head)[:, None] * size + lane[None, :], mask=there, other=0.0)
+    limit, group = tl.load(limits + row, mask=real, other=0), tl.load(groups + row, mask=real, other=-1)
     furthest, nearest = tl.max(limit, 0), tl.min(tl.where(real, limit, 2147483647), 0)
     low = split * span
-    paged = (split < splits) & (low < furthest)
-    beside = (split == splits) & (tl.max(group, 0) >= 0)
-    # Hidden keys score -1e30: finite, absorbs any score, and 2 to its power is exactly 0.
+    paged, beside = (split < splits) & (low < furthest), (split == splits) & (tl.max(group, 0) >= 0)
     peak = tl.full([tile * folds_room], -1e30, tl.float32)
-    mass = tl.zeros([tile * folds_room], tl.float32)
-    mix = tl.zeros([tile * folds_room, size_room], tl.float32)
+    mass, mix = tl.zeros([tile * folds_room], tl.float32), tl.zeros([tile * folds_room, size_room], tl.float32)
     if paged:
         high = tl.minimum(low + span, furthest)
         whole = low + tl.maximum(tl.minimum(nearest, high) - low, 0) // step * step
@@ -129,35 +141,25 @@ def _partials(
             where = start + tl.arange(0, step)
             place = tl.load(tables + sequence * width + where // page).to(tl.int64) * page + where % page
             source = pages + (place * 2 * keys + key_head) * size
-            key = tl.load(source[None, :] + lane[:, None], mask=inside[:, None], other=0.0)
-            value = tl.load(source[:, None] + keys * size + lane[None, :], mask=inside[None, :], other=0.0)
-            scores = tl.dot(query, key, input_precision="ieee") * scale
-            peak, mass, mix = _absorb(peak, mass, mix, scores, value)
+            peak, mass, mix = _absorb(peak, mass, mix, query, source, where >= 0, where, lane, size, apart, scale, True)
         for start in range(whole, high, step):
             where = start + tl.arange(0, step)
-            there = where < furthest
-            place = tl.load(tables + sequence * width + where // page, mask=there, other=0).to(tl.int64) * page + where % page
+            known = where < furthest
+            place = tl.load(tables + sequence * width + where // page, mask=known, other=0).to(tl.int64) * page + where % page
             source = pages + (place * 2 * keys + key_head) * size
-            key = tl.load(source[None, :] + lane[:, None], mask=there[None, :] & inside[:, None], other=0.0)
-            value = tl.load(source[:, None] + keys * size + lane[None, :], mask=there[:, None] & inside[None, :], other=0.0)
-            scores = tl.dot(query, key, input_precision="ieee") * scale
-            scores = tl.where(where[None, :] < limit[:, None], scores, -1e30)
-            peak, mass, mix = _absorb(peak, mass, mix, scores, value)
+            visible = where[None, :] < limit[:, None]
+            peak, mass, mix = _absorb(peak, mass, mix, query, source, known, visible, lane, size, apart, scale, False)
     if beside:
         near = tl.arange(0, tile)
-        there = near < count
+        mates = tl.load(groups + first + near, mask=near < count, other=-1)
+        visible = (mates[None, :] == group[:, None]) & (mates[None, :] >= 0)
         source = fresh + ((first + near) * heads + queries + key_head) * size
-        key = tl.load(source[None, :] + lane[:, None], mask=there[None, :] & inside[:, None], other=0.0)
-        value = tl.load(source[:, None] + keys * size + lane[None, :], mask=there[:, None] & inside[None, :], other=0.0)
-        mates = tl.load(groups + first + near, mask=there, other=-1)
-        scores = tl.dot(query, key, input_precision="ieee") * scale
-        scores = tl.where((mates[None, :] == group[:, None]) & (mates[None, :] >= 0), scores, -1e30)
-        peak, mass, mix = _absorb(peak, mass, mix, scores, value)
+        peak, mass, mix = _absorb(peak, mass, mix, query, source, near < count, visible, lane, size, apart, scale, False)
     if paged | beside:
         place = (row * (splits + 1) + split) * queries + head
         tl.store(peaks + place, peak, mask=real)
         tl.store(masses + place, mass, mask=real)
-        tl.store(mixes + place[:, None].to(tl.int64) * size + lane[None, :], mix, mask=real[:, None] & inside[None, :])
+        tl.store(mixes + place[:, None].to(tl.int64) * size + lane[None, :], mix, mask=there)
 
 
 @jit

@@ -15,23 +15,21 @@ NOWHERE = -1
 """The slot of a row that keeps nothing: noisy rows and padding."""
 
 
-def rotate_reference(
-    projected: Tensor, turns: Tensor, scales: Tensor, position: Tensor, slot: Tensor, pages: Tensor
-) -> Tensor:
+def rotate_reference(projected: Tensor, turns: Tensor, scales: Tensor, position: Tensor, slot: Tensor, pages: Tensor) -> Tensor:
     """The definition: queries and keys turned, queries scaled, values as they were, [R, Hq + 2 Hk, D].
 
-    `projected` is [R, Hq + 2 Hk, D], `turns` float32 [positions, 2, D / 2] (cos, sin), `scales` [positions], `position` and `slot`
-    int32 [R]; keys and values of rows with a slot are written to it in `pages` [P, page, 2, Hk, D].
+    `projected` is [R, Hq + 2 Hk, D], `turns` float32 [positions, 2, D / 2] (cos, sin), `scales` [positions], `position` and
+    `slot` int32 [R]; keys and values of rows with a slot are written to it in `pages` [P, page, 2, Hk, D].
     """
     keys, size = pages.shape[3], projected.shape[2]
     cos, sin = turns[position.long()].repeat(1, 1, 2)[:, :, None].unbind(1)
     turned = projected[:, :-keys].to(torch.float32)
-    first, second = turned.split(size // 2, dim=-1)
+    first, second = turned.chunk(2, dim=-1)
     turned = turned * cos + torch.cat((-second, first), dim=-1) * sin
-    turned[:, : -keys] *= scales[position.long()][:, None, None]
+    turned[:, :-keys] *= scales[position.long()][:, None, None]
     out = torch.cat((turned.to(projected.dtype), projected[:, -keys:]), dim=1)
     kept = slot != NOWHERE
-    pages.flatten(0, 1)[slot[kept].long()] = out[kept, -2 * keys :].unflatten(1, (2, keys))
+    pages.flatten(0, 1)[slot[kept].long()] = out[kept, -2 * keys :].reshape(-1, 2, keys, size)
     return out
 
 
