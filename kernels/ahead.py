@@ -21,7 +21,22 @@ CAPABILITIES = (80, 90, 100)
 """A100, H100 and H200, B200."""
 WARP = 32
 
-HIDDEN, INNER, QUERIES, KEYS, SIZE, VOCAB, RANK, EPS = 4096, 14336, 32, 8, 128, 131072, 128, 1e-5
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a network: hidden and inner width, query and key heads of so many numbers, vocabulary, rank of the LoRA."""
+
+    hidden: int
+    inner: int
+    queries: int
+    keys: int
+    size: int
+    vocab: int
+    rank: int
+    eps: float = 1e-5
+
+
+EIGHT_B = Shape(hidden=4096, inner=14336, queries=32, keys=8, size=128, vocab=131072, rank=128)
 
 _HALF, _FLOAT, _INT, _LONG, _BOOL, _NUMBER = "*bf16", "*fp32", "*i32", "*i64", "*i1", "i32"
 _USAGE = re.compile(r"REG:(?P<registers>\d+) STACK:(?P<stack>\d+)")
@@ -52,14 +67,15 @@ class Compiled:
     shared_bytes: int
 
 
-def specimens() -> list[Specimen]:
+def specimens(shape: Shape = EIGHT_B) -> list[Specimen]:
     """Every kernel of this room, the head with noise and grammar and without."""
-    partials, merge = paged.builds(QUERIES, KEYS, SIZE)
-    product, added = linear.builds(HIDDEN, HIDDEN)
-    down, up = lora.builds(HIDDEN, HIDDEN, RANK)
+    hidden, queries, keys, size = shape.hidden, shape.queries, shape.keys, shape.size
+    partials, merge = paged.builds(queries, keys, size)
+    product, added = linear.builds(hidden, hidden)
+    down, up = lora.builds(hidden, hidden, shape.rank)
     select, accepted = accept.builds(accept.BLOCK_MOST, 4)
-    greedy, summed = head.builds(HIDDEN, VOCAB, heated=False, bounded=False)
-    heated, _ = head.builds(HIDDEN, VOCAB, heated=True, bounded=True)
+    greedy, summed = head.builds(hidden, shape.vocab, heated=False, bounded=False)
+    heated, _ = head.builds(hidden, shape.vocab, heated=True, bounded=True)
     summaries = (_FLOAT, _INT, _FLOAT, _FLOAT, _FLOAT, _FLOAT)
     picking = (_HALF, _HALF, _INT, _FLOAT, _LONG, _LONG, _INT, *summaries, _NUMBER, _NUMBER)
     held = (_FLOAT, _FLOAT, _FLOAT)
@@ -69,12 +85,12 @@ def specimens() -> list[Specimen]:
         Specimen("head", greedy, picking),
         Specimen("head, noise and grammar", heated, picking),
         Specimen("head, merge", summed, (*summaries, _INT, _FLOAT, _FLOAT, _FLOAT)),
-        Specimen("noise", noise.build(VOCAB), (_LONG, _LONG, _FLOAT)),
+        Specimen("noise", noise.build(shape.vocab), (_LONG, _LONG, _FLOAT)),
         Specimen("select", select, (_INT, _BOOL, _INT, _FLOAT, _FLOAT, _INT, _INT, _INT)),
         Specimen("accept", accepted, (_INT, _INT, _INT, _FLOAT, _INT, _INT, _INT, _INT)),
-        Specimen("rotary", rotary.build(QUERIES, KEYS, SIZE), (_HALF, _FLOAT, _FLOAT, _INT, _INT, _HALF, _HALF)),
-        Specimen("norm", norm.build(HIDDEN, EPS), (_HALF,) * 5),
-        Specimen("silu-mul", swiglu.build(INNER), (_HALF, _HALF)),
+        Specimen("rotary", rotary.build(queries, keys, size), (_HALF, _FLOAT, _FLOAT, _INT, _INT, _HALF, _HALF)),
+        Specimen("norm", norm.build(hidden, shape.eps), (_HALF,) * 5),
+        Specimen("silu-mul", swiglu.build(shape.inner), (_HALF, _HALF)),
         Specimen("linear", product, (_HALF, _HALF, _FLOAT, _NUMBER)),
         Specimen("linear, slices", added, (_FLOAT, _HALF, _NUMBER)),
         Specimen("lora, down", down, (_HALF, _HALF, _FLOAT, _HALF, _NUMBER)),
