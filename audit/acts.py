@@ -62,7 +62,7 @@ class KeyChange:
     act: str = field(metadata=at(1, one_of("made", "revoked", "rotated")))
     purpose: str = field(metadata=at(2, one_of("caller", "signer", "witness")))
     key: str = field(metadata=at(3, KEY_ID))
-    label: str = field(metadata=at(4, maybe(LABEL)))
+    label: str | None = field(metadata=at(4, maybe(LABEL)))
     requested_by: str = field(metadata=at(5, PERSON))
     """As in every act: a user by name, one of tenant `system` as `system/NAME`, or `account NAME` of the operating system."""
 
