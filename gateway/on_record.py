@@ -13,7 +13,10 @@ from contextlib import asynccontextmanager
 from audit.acts import Act
 from audit.ledger import LogRolledBack
 from audit.writer import SYSTEM, Entry, Writer, WriterConfig
+from gateway.administration import Administration, Decide
+from gateway.changes import Change
 from gateway.database import Urls
+from gateway.people.person import Actor
 from gateway.settings import Settings
 
 
@@ -25,6 +28,16 @@ def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
         asyncio.run(_append(settings, urls, SYSTEM, act))
         return SYSTEM
     return tenant
+
+
+def make_change(settings: Settings, urls: Urls, tenant: str, by: Actor, decide: Decide) -> Change | None:
+    """Make one change to tenants, users or keys, on record in the log of `tenant`; see `Administration.make`. Blocking."""
+
+    async def make() -> Change | None:
+        async with writing(settings, urls, tenant) as writer:
+            return await Administration(writer, urls, settings.keys).make(tenant, by, decide)
+
+    return asyncio.run(make())
 
 
 async def _append(settings: Settings, urls: Urls, tenant: str, act: Act) -> None:
