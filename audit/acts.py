@@ -13,7 +13,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from audit.errors import InvalidRecord
-from audit.forms import BOOL, DIGEST, UINT, UUID16, at, maybe, octets, one_of, sequence, text
+from audit.forms import BOOL, DIGEST, FLOAT, UINT, UUID16, at, maybe, octets, one_of, sequence, text
 
 KEEPER = "palimpsest:acts"
 """The subject whose month keys seal these bodies. It cannot be erased: who erased what must stay readable."""
@@ -40,7 +40,10 @@ def require_two(requested_by: str, approved_by: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """Kind 40: another policy is in force; `document` is its text, of which `after` is the SHA-256."""
+    """Kind 40: another policy is in force; `document` is its text, of which `after` is the SHA-256.
+
+    With a `share` it is only tried: that share of requests is judged under it, the others under `before` as they were.
+    """
 
     before: bytes | None = field(metadata=at(1, maybe(DIGEST)))
     after: bytes = field(metadata=at(2, DIGEST))
@@ -48,9 +51,12 @@ class PolicyChange:
     reason: str = field(metadata=at(4, REASON))
     requested_by: str = field(metadata=at(5, PERSON))
     approved_by: str = field(metadata=at(6, PERSON))
+    share: float | None = field(default=None, metadata=at(7, maybe(FLOAT)))
 
     def __post_init__(self) -> None:
         require_two(self.requested_by, self.approved_by)
+        if self.share is not None and not 0.0 < self.share < 1.0:
+            raise InvalidRecord("a policy is tried on a share of requests above 0 and below 1")
         if hashlib.sha256(self.document.encode("utf-8", "surrogatepass")).digest() != self.after:
             raise InvalidRecord("the digest of a policy is not that of its text")
 

@@ -34,10 +34,11 @@ from audit.writer import Entry
 from gateway.appending import Log, append_when_room
 from gateway.changes import Change, from_document, to_document
 from gateway.database import Urls
+from gateway.on_record import writing
 from gateway.people.names import Role
 from gateway.people.person import Account, Actor
 from gateway.registry import RegistryError
-from gateway.settings import sqlalchemy_url
+from gateway.settings import Settings, sqlalchemy_url
 from gateway.tables import StagedChange, User
 
 Decide: TypeAlias = Callable[[Session, Actor], Change | None]
@@ -151,6 +152,16 @@ class Administration:
                 raise Unfinished(f"{error}; the change is kept, and the next change or start records and makes it") from error
 
         return record
+
+
+def make_change(settings: Settings, urls: Urls, tenant: str, by: Actor, decide: Decide) -> Change | None:
+    """Make one change as a command does, beside a gateway that may be running; see `Administration.make`. Blocking."""
+
+    async def make() -> Change | None:
+        async with writing(settings, urls, tenant) as writer:
+            return await Administration(writer, urls, settings.keys).make(tenant, by, decide)
+
+    return asyncio.run(make())
 
 
 def require_operator(session: Session, tenant: str, by: Actor) -> None:

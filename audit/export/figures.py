@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from audit.acts import Export, KeyChange, UserChange
+from audit.judgements import ReleaseDecision
 from audit.records import (
     BlockTrace,
     Body,
@@ -41,6 +42,8 @@ def figures(body: Body | None) -> Figures:
             return {"state": body.outcome, "mode": body.mode, "rule": ",".join(body.rules), "status": body.status}
         case GateVerdict():
             return {"state": body.verdict, "rule": body.rule, "index": body.block_index}
+        case ReleaseDecision():
+            return {"state": body.verdict, "rule": ",".join(body.rules)}
         case EngineNote():
             return {"state": body.note}
         case Delivery():

@@ -103,7 +103,7 @@ class Office:
 
     def change(self, tenant: str, actor: Actor, decide: Decide) -> Change | None:
         """Make a change that is on record in the log of the tenant; None if there was nothing to change."""
-        from gateway.on_record import make_change
+        from gateway.administration import make_change
 
         return make_change(self.settings, self.urls, tenant, actor, decide)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 from uuid import UUID
 
 from audit.writer import SYSTEM
+from gateway.account import account
 from gateway.people.names import Role
 from gateway.tables import User
 
@@ -48,20 +47,13 @@ class Person:
 class Account:
     """An account of the operating system: whoever runs a command there, and has proved nothing to the gateway."""
 
-    name: str
+    on_record: str
+    """How records name the account; no user's name has a space."""
 
     @classmethod
     def mine(cls) -> Account:
-        """The account of this process; by its number where it has no name."""
-        try:
-            return cls(pwd.getpwuid(os.geteuid()).pw_name)
-        except KeyError:
-            return cls(str(os.geteuid()))
-
-    @property
-    def on_record(self) -> str:
-        """How records name the account: no user's name has a space."""
-        return f"account {self.name}"
+        """The account that runs this."""
+        return cls(account())
 
 
 Actor: TypeAlias = Person | Account

@@ -26,7 +26,7 @@ from gateway.settings import DatabaseUrl, Settings
 from tests.gateway.planted import CHEAP, PASSWORD
 from tests.postgres_fixtures import Database
 
-ME = Account("root")
+ME = Account("account root")
 
 
 @dataclass(frozen=True, slots=True)

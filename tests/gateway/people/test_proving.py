@@ -66,7 +66,7 @@ def test_nobody_is_a_person_by_being_named(office: Office) -> None:
     with pytest.raises(TypeError, match="from a password or a session"):
         Person(**values, seal=object())
     with pytest.raises((TypeError, ValueError), match="seal"):
-        dataclasses.replace(ada, **{"roles": frozenset(Role)})
+        dataclasses.replace(ada, roles=frozenset(Role))  # type: ignore[call-arg]
 
 
 def test_only_proofs_make_persons() -> None:
