@@ -25,7 +25,7 @@ from audit.acts import (
 from audit.export import Disclosure, Exported, disclose_all, export
 from audit.header import Header, StoredRecord, leaf_hash, uuid7
 from audit.judgements import Asked, Called, Due, ReleaseDecision
-from audit.keys import KeyStore, Signer
+from audit.keys import KeyStore
 from audit.merkle import CompactRange
 from audit.records import (
     SCHEMA,
@@ -48,6 +48,7 @@ from audit.records import (
     kind_of,
 )
 from audit.sealing import request_key, seal
+from audit.signer import Signer
 from audit.trace import Step, encode_steps
 
 TENANT = "acme"
