@@ -33,6 +33,7 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+from gateway.law.lawbook import Lawbook
 from gateway.on_record import writer_config
 from gateway.presence import Presence
 from gateway.reconcile import Reconciler
@@ -53,7 +54,8 @@ class House:
         self.started = int(time.time())
         keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
-        self.bench = Bench(model, policy, engine, self.instance)
+        self.laws = Lawbook(policy)
+        self.bench = Bench(model, self.laws, engine, self.instance)
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
         self.writer = Writer(writer_config(settings, urls))
@@ -125,10 +127,10 @@ class House:
         """The name under which a tenant's log is signed."""
         return log_origin(self._origin, tenant)
 
-    def model_ids(self) -> list[str]:
-        """The model, then the model with each mode that the policy permits."""
+    def model_ids(self, tenant: str) -> list[str]:
+        """The model, then the model with each mode that the tenant's policy permits."""
         name = self.bench.model.name
-        return [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.choices)]
+        return [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._generations.pop(task, None)
