@@ -1,8 +1,8 @@
 """The wired house: every part that a request meets, made once per process, started and drained in order.
 
-Start: presence, log, unfinished acts, engine, carrier, reconciler, upkeep. Stop: no new requests, running generations to their
-end (or aborted and recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()` every record of this
-process is committed.
+Start: presence, log, unfinished acts, policies, engine, carrier, reconciler, upkeep. Stop: no new requests, running generations
+to their end (or aborted and recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()` every record of
+this process is committed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
+from gateway.law.reloading import Reloading
+from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
 from gateway.presence import Presence
 from gateway.reconcile import Reconciler
@@ -65,6 +68,9 @@ class House:
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
         self.upkeep = Upkeep(urls.app)
+        self._shelf = Shelf(urls.app)
+        self.enactment = Enactment(self.lifecycle, self._shelf, policy)
+        self._reloading = Reloading(self.laws, self._shelf)
         self._presence = Presence(urls.app, self.instance)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
@@ -77,10 +83,12 @@ class House:
         tenants = await asyncio.to_thread(self.registry.tenants)
         await self.writer.start(tenants)
         for tenant in tenants:
-            await self.lifecycle.finish(tenant)
+            await self.enactment.finish(tenant)
+        await self._reloading.look()
         self.engine.start()
         self.carrier.start()
-        self._tasks = [asyncio.create_task(self.reconciler.run(tenants)), asyncio.create_task(self.upkeep.run())]
+        works = (self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run())
+        self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
     async def stop(self) -> None:
@@ -97,6 +105,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self._shelf.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         _log.info("gateway.stopped", instance=str(self.instance))
