@@ -21,6 +21,7 @@ from gateway.admission import Bench, admit
 from gateway.authenticate import Subject
 from gateway.dialects.openai_chat import decode
 from gateway.generation import Admitted
+from gateway.law.lawbook import Lawbook
 from gateway.replay import recorded_request, the
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed, tiny
@@ -72,7 +73,7 @@ def stricter(folder: Path) -> policies.Policy:
 
 async def admitted(policy: policies.Policy, writer: Writer, tenant: str = TENANT, **fields: Any) -> Admitted:
     """A request that has been judged under the policy and recorded."""
-    bench = Bench(tiny(), policy, Engine(tiny()), UUID(int=7))
+    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7))
     chat = decode(msgspec.json.encode({"model": tiny().name, "messages": QUESTION} | fields))
     return await admit(bench, writer, Subject(tenant, "key-1"), chat, uuid7())
 
