@@ -1,7 +1,8 @@
-"""The wire forms of record fields: how each Python value becomes one CBOR value and back, strictly.
+"""The wire forms of record fields: how each Python value becomes the bytes of one CBOR item and back, strictly.
 
-A record class is a frozen dataclass whose fields carry `at(key, form)`; `pack` and `unpack` do the rest. A
-map with a missing, an extra or a mistyped entry is refused, so every record has one spelling.
+A record class is a frozen dataclass whose fields carry `at(key, form)`; `write` and `unpack` do the rest. A
+map with a missing, an extra or a mistyped entry is refused, so every record has one spelling. Writing puts bytes together
+without building a value first, for it is what every record costs; `cbor.decode` refuses any other spelling than its own.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
+from audit import cbor
 from audit.cbor import Element, Typed, Value
 from audit.errors import InvalidRecord, MalformedData
 
 _Unpacker = Callable[[Value], Any]
+_FALSE, _TRUE, _NULL, _PAIR = b"\xf4", b"\xf5", b"\xf6", b"\x82"
+_DIGITS = bytes.maketrans(b"\0\1", b"01")
+_UINT_NAME = "an integer from 0 below 2^64"
 
 
 class Shaped(Protocol):
@@ -29,10 +34,10 @@ S = TypeVar("S", bound=Shaped)
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One wire form: `pack` raises InvalidRecord, `unpack` raises MalformedData."""
+    """One wire form: `write` raises InvalidRecord, `unpack` raises MalformedData."""
 
     name: str
-    pack: Callable[[Any], Value]
+    write: Callable[[Any], bytes]
     unpack: _Unpacker
 
 
@@ -46,9 +51,20 @@ def _layout(kind: type[Shaped]) -> tuple[tuple[str, int, Form], ...]:
     return tuple((field.name, *field.metadata["wire"]) for field in fields(kind))
 
 
-def pack(shaped: Shaped) -> dict[int, Value]:
+@cache
+def _writers(kind: type[Shaped]) -> tuple[bytes, tuple[tuple[str, bytes, Callable[[Any], bytes]], ...]]:
+    """The first bytes of the map, and per entry in the order of the keys: field, bytes of the key, form's writer."""
+    ordered = sorted(_layout(kind), key=lambda entry: entry[1])
+    return cbor.head(5, len(ordered)), tuple((name, cbor.head(0, key), form.write) for name, key, form in ordered)
+
+
+def write(shaped: Shaped) -> bytes:
     """The CBOR map of a record or of a part of one."""
-    return {key: form.pack(getattr(shaped, name)) for name, key, form in _layout(type(shaped))}
+    start, writers = _writers(type(shaped))
+    parts = [start]
+    for name, key, form in writers:
+        parts += (key, form(getattr(shaped, name)))
+    return b"".join(parts)
 
 
 def unpack(kind: type[S], value: Value) -> S:
@@ -62,27 +78,27 @@ def unpack(kind: type[S], value: Value) -> S:
         raise MalformedData(str(error)) from error
 
 
-def _exact(kind: type[bool | int | float | str | bytes], name: str) -> Form:
-    def pack_exact(value: bool | int | float | str | bytes) -> Value:
+def _exact(kind: type, name: str, write_exact: Callable[[Any], bytes]) -> Form:
+    def write_checked(value: Any) -> bytes:
         # The exact type: True is no integer and 1 is no float, since each has its own bytes.
         if type(value) is not kind:
             raise InvalidRecord(f"expected {name}, got {type(value).__name__}")
-        return value
+        return write_exact(value)
 
     def unpack_exact(value: Value) -> Any:
         if type(value) is not kind:
             raise MalformedData(f"expected {name}, found {type(value).__name__}")
         return value
 
-    return Form(name, pack_exact, unpack_exact)
+    return Form(name, write_checked, unpack_exact)
 
 
 def _checked(base: Form, name: str, holds: Callable[[Any], bool]) -> Form:
-    def pack_checked(value: Any) -> Value:
-        packed = base.pack(value)
+    def write_checked(value: Any) -> bytes:
+        written = base.write(value)
         if not holds(value):
             raise InvalidRecord(f"expected {name}, got {value!r}")
-        return packed
+        return written
 
     def unpack_checked(value: Value) -> Any:
         unpacked = base.unpack(value)
@@ -90,14 +106,14 @@ def _checked(base: Form, name: str, holds: Callable[[Any], bool]) -> Form:
             raise MalformedData(f"expected {name}")
         return unpacked
 
-    return Form(name, pack_checked, unpack_checked)
+    return Form(name, write_checked, unpack_checked)
 
 
 def maybe(form: Form) -> Form:
     """The form, or null for None."""
     return Form(
         f"{form.name} or null",
-        lambda value: None if value is None else form.pack(value),
+        lambda value: _NULL if value is None else form.write(value),
         lambda value: None if value is None else form.unpack(value),
     )
 
@@ -110,19 +126,26 @@ def sequence(form: Form) -> Form:
             raise MalformedData(f"expected an array of {form.name}")
         return tuple(form.unpack(item) for item in value)
 
-    return Form(f"array of {form.name}", lambda items: [form.pack(item) for item in items], unpack_all)
+    def write_all(items: Sequence[Any]) -> bytes:
+        return b"".join((cbor.head(4, len(items)), *map(form.write, items)))
+
+    return Form(f"array of {form.name}", write_all, unpack_all)
 
 
 def nested(kind: type[Shaped]) -> Form:
     """A part of a record that is itself a map."""
-    return Form(kind.__name__, pack, lambda value: unpack(kind, value))
+    return Form(kind.__name__, write, lambda value: unpack(kind, value))
+
+
+def _write_ids(ids: Sequence[int]) -> bytes:
+    return cbor.typed(cbor.ids_element(ids), ids)
 
 
 def _unpack_ids(value: Value) -> tuple[int, ...]:
     if not isinstance(value, Typed) or value.element not in (Element.UINT16, Element.UINT32):
         raise MalformedData("token ids are a typed array of uint16 or uint32")
     ids = tuple(int(number) for number in value.numbers())
-    if Typed.of_ids(ids).element is not value.element:
+    if cbor.ids_element(ids) is not value.element:
         raise MalformedData("token ids are not in the smaller of the two widths")
     return ids
 
@@ -133,13 +156,12 @@ def _unpack_floats(value: Value) -> tuple[float, ...]:
     return tuple(float(number) for number in value.numbers())
 
 
-def _pack_bits(bits: Sequence[bool]) -> Value:
-    raw = bytearray((len(bits) + 7) // 8)
-    for index, bit in enumerate(bits):
-        if type(bit) is not bool:
-            raise InvalidRecord(f"expected true or false, got {bit!r}")
-        raw[index >> 3] |= bit << (7 - (index & 7))
-    return [len(bits), bytes(raw)]
+def _write_bits(bits: Sequence[bool]) -> bytes:
+    if not set(map(type, bits)) <= {bool}:
+        raise InvalidRecord("expected true or false and nothing else")
+    count = len(bits)
+    number = int(bytes(bits).translate(_DIGITS) or b"0", 2) << (-count % 8)
+    return _PAIR + cbor.head(0, count) + cbor.octets(number.to_bytes((count + 7) // 8, "big"))
 
 
 def _unpack_bits(value: Value) -> tuple[bool, ...]:
@@ -159,10 +181,22 @@ def _unpack_uuid(value: Value) -> UUID:
     return UUID(bytes=value)
 
 
-def _pack_uuid(value: UUID) -> Value:
+def _write_uuid(value: UUID) -> bytes:
     if not isinstance(value, UUID):
         raise InvalidRecord(f"expected a UUID, got {value!r}")
-    return value.bytes
+    return cbor.octets(value.bytes)
+
+
+def _write_uint(value: Any) -> bytes:
+    if type(value) is not int or not 0 <= value < 1 << 64:
+        raise InvalidRecord(f"expected {_UINT_NAME}, got {value!r}")
+    return cbor.head(0, value)
+
+
+def _unpack_uint(value: Value) -> int:
+    if type(value) is not int or value < 0:
+        raise MalformedData(f"expected {_UINT_NAME}")
+    return value
 
 
 def text(most: int) -> Form:
@@ -187,15 +221,14 @@ def one_of(*words: str) -> Form:
     return _checked(TEXT, f"one of {', '.join(words)}", lambda value: value in words)
 
 
-TEXT = _exact(str, "text")
-BYTES = _exact(bytes, "bytes")
-BOOL = _exact(bool, "true or false")
-INT = _exact(int, "an integer")
-FLOAT = _exact(float, "a float")
-UINT = _checked(INT, "an integer from 0 below 2^64", lambda value: 0 <= value < 1 << 64)
+TEXT = _exact(str, "text", cbor.words)
+BYTES = _exact(bytes, "bytes", cbor.octets)
+BOOL = _exact(bool, "true or false", lambda value: _TRUE if value else _FALSE)
+FLOAT = _exact(float, "a float", cbor.encode)
+UINT = Form(_UINT_NAME, _write_uint, _unpack_uint)
 DIGEST = octets(32)
-UUID16 = Form("an id of 16 bytes", _pack_uuid, _unpack_uuid)
+UUID16 = Form("an id of 16 bytes", _write_uuid, _unpack_uuid)
 TEXTS = sequence(TEXT)
-IDS = Form("token ids", Typed.of_ids, _unpack_ids)
-FLOATS = Form("float32 plane", lambda values: Typed.of(Element.FLOAT32, values), _unpack_floats)
-BITS = Form("bits", _pack_bits, _unpack_bits)
+IDS = Form("token ids", _write_ids, _unpack_ids)
+FLOATS = Form("float32 plane", lambda values: cbor.typed(Element.FLOAT32, values), _unpack_floats)
+BITS = Form("bits", _write_bits, _unpack_bits)

@@ -29,9 +29,10 @@ from audit.acts import (
     commit_to,
     require_two,
 )
+from audit.durable import locked, make_folder
 from audit.errors import AuditError, MalformedData
 from audit.header import decode_header, uuid7
-from audit.keys import KeyStore, locked, make_folder
+from audit.keys import KeyStore
 from audit.sealer import open_body
 from audit.standing import DAY, Hold, Rule, Standing
 from audit.store import AppendConnection, read_tenant

@@ -349,7 +349,10 @@ def kind_of(body: Body) -> Kind:
 
 def encode_body(body: Body) -> bytes:
     """Deterministic CBOR of a body (plaintext); raises InvalidRecord when a field is not in its form."""
-    return cbor.encode(forms.pack(body))
+    data = forms.write(body)
+    if len(data) > cbor.MAX_BYTES:
+        raise InvalidRecord(f"{len(data)} bytes of CBOR; split the record, at most {cbor.MAX_BYTES} are written")
+    return data
 
 
 def decode_body(kind: int, schema: int, data: bytes) -> Body:

@@ -11,6 +11,8 @@ import rich_click as click
 
 from gateway.cli.administration import keys, tenants
 from gateway.cli.audit import audit
+from gateway.cli.audit_keys import keys as log_keys
+from gateway.cli.audit_keys import rotate
 from gateway.cli.audit_replay import replay
 from gateway.cli.bench import bench
 from gateway.cli.demo import demo
@@ -35,7 +37,8 @@ def palimpsest() -> None:
     """An audited gateway for a tri-mode language model: nothing is answered that was not recorded, and anyone may check."""
 
 
-audit.add_command(replay)
+for act in (replay, log_keys, rotate):
+    audit.add_command(act)
 for command in (serve, demo, tenants, keys, audit, policy, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 

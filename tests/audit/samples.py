@@ -24,7 +24,7 @@ from audit.acts import (
 )
 from audit.export import Disclosure, Exported, disclose_all, export
 from audit.header import Header, StoredRecord, leaf_hash, uuid7
-from audit.keys import KeyStore, Signer
+from audit.keys import KeyStore
 from audit.merkle import CompactRange
 from audit.records import (
     SCHEMA,
@@ -47,6 +47,7 @@ from audit.records import (
     kind_of,
 )
 from audit.sealing import request_key, seal
+from audit.signer import Signer
 from audit.trace import Step, encode_steps
 
 TENANT = "acme"

@@ -11,7 +11,6 @@ import pytest
 from audit import cbor
 from audit.acts import Erasure, commit_to
 from audit.errors import InvalidRecord, MalformedData
-from audit.forms import pack
 from audit.records import BODIES, SCHEMA, Body, Kind, decode_body, encode_body, kind_name, kind_of
 from tests.audit.samples import BLOCK, ROUND, SAMPLES
 
@@ -21,6 +20,13 @@ VECTORS = Path(__file__).parent / "vectors"
 def _vectors(name: str) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((VECTORS / name).read_text())
     return loaded
+
+
+def pack(body: Body) -> dict[int, cbor.Value]:
+    """A body as the CBOR map that it is written as."""
+    found = cbor.decode(encode_body(body))
+    assert isinstance(found, dict)
+    return found
 
 
 @pytest.mark.parametrize("kind", list(Kind))

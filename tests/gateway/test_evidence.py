@@ -16,11 +16,11 @@ import pytest
 
 from audit.errors import AuditError
 from audit.header import decode_header
-from audit.keys import Signer
 from audit.ledger import log_origin
 from audit.note import VerifierKey, decode_vkey, open_checkpoint
 from audit.proof import check_proof, make_proof
 from audit.records import Kind
+from audit.signer import Signer
 from audit.tiles import EntryBundle, Tile, entries_of, root_from_tiles
 from gateway.registry import Registry
 from gateway.settings import DatabaseUrl
