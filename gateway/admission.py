@@ -24,9 +24,10 @@ from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
 from engine.tokenizer import Message, Role
 from gateway.appending import Log, append_when_room
 from gateway.authenticate import Subject
+from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
 from gateway.dialects.request import ChatMessage, ChatRequest
-from gateway.errors import BadRequest, GatewayError, Refused, UnknownModel
+from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
 from gateway.release import ReleaseRule
 
@@ -41,6 +42,7 @@ class Bench:
     policy: policies.Policy
     engine: Engine
     instance: UUID
+    budgets: Budgets
 
 
 async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID) -> Admitted:
@@ -50,26 +52,28 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
     _check_numeric(bench, chat)
     prompt = await asyncio.to_thread(_tokenise, bench.model, chat.messages)
     room = _room(bench.engine.longest, prompt)
-    decision = policies.decide(bench.policy, _facts(subject, chat, len(prompt)))
-    if isinstance(decision, policies.Refusal):
-        raise Refused(decision.reason, status=decision.status, code=decision.code.value)
-    request = _generation_request(bench, subject.tenant, chat, decision, request_id, prompt, room)
-    await _check_constraint(bench, request)
-    bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), _permission(decision))
-    digest = bytes(decision.policy_digest)
-    entries = [Entry(subject.tenant, request_id, subject.caller, digest, body) for body in bodies]
-    appended = await append_when_room(log, entries)
-    return Admitted(
-        request=request,
-        tenant=subject.tenant,
-        caller=subject.caller,
-        model=chat.model,
-        policy_digest=digest,
-        release=ReleaseRule(decision.release.value),
-        records=len(entries),
-        first_seq=appended.first_seq,
-        last_seq=appended.last_seq,
-    )
+    allotted = await bench.budgets.allot(bench.policy, _facts(subject, chat, len(prompt)), request_id, room)
+    if isinstance(allotted.verdict, policies.Refusal):
+        raise allotted.error(allotted.verdict)
+    async with bench.budgets.kept(request_id):
+        request = _generation_request(bench, subject.tenant, chat, allotted.verdict, request_id, prompt, room)
+        await _check_constraint(bench, request)
+        bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), _permission(allotted.verdict))
+        digest = bytes(allotted.verdict.policy_digest)
+        entries = [Entry(subject.tenant, request_id, subject.caller, digest, body) for body in bodies]
+        appended = await append_when_room(log, entries)
+        return Admitted(
+            request=request,
+            tenant=subject.tenant,
+            caller=subject.caller,
+            model=chat.model,
+            policy_digest=digest,
+            release=ReleaseRule(allotted.verdict.release.value),
+            records=len(entries),
+            first_seq=appended.first_seq,
+            last_seq=appended.last_seq,
+            lease=allotted.lease,
+        )
 
 
 async def record_refusal(

@@ -24,6 +24,7 @@ from engine.events import Event, Finished, FinishReason, Gated
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
+from gateway.budgets.lease import UNMETERED, Lease
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
 from gateway.pieces import Account
@@ -55,6 +56,7 @@ class Admitted:
     records: int
     first_seq: int
     last_seq: int
+    lease: Lease = UNMETERED
 
     @property
     def rule(self) -> ReleaseRule:
@@ -161,6 +163,7 @@ class Generation:
 
     async def _record(self, events: Sequence[Event]) -> DurableTokens:
         """Step 5: the tokens come back only when the records that explain them are committed."""
+        self.admitted.lease.running()
         await self._append(attest(events))
         for event in events:
             self._tally.count(event)
@@ -178,6 +181,7 @@ class Generation:
             self._release.approve()
         delivery = Statement(self.id, self._release.delivery(outcome))
         await self._append([delivery, close(finished, self._records + 2)])
+        await self.admitted.lease.settle(finished)
         if self._verdict is not None and finished.reason in (*COMPLETE, FinishReason.BLOCKED):
             self._release.fail(_withheld(self._verdict))
         elif finished.reason in COMPLETE:

@@ -27,6 +27,8 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.admission import Bench
+from gateway.budgets.accounts import Accounts
+from gateway.budgets.budgets import Budgets
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
 from gateway.engine_thread import EngineThread
@@ -53,7 +55,8 @@ class House:
         self.started = int(time.time())
         keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
-        self.bench = Bench(model, policy, engine, self.instance)
+        self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
+        self.bench = Bench(model, policy, engine, self.instance, self.budgets)
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
         self.writer = Writer(writer_config(settings, urls))
@@ -78,7 +81,8 @@ class House:
             await self.lifecycle.finish(tenant)
         self.engine.start()
         self.carrier.start()
-        self._tasks = [asyncio.create_task(self.reconciler.run(tenants)), asyncio.create_task(self.upkeep.run())]
+        works = (self.reconciler.run(tenants), self.upkeep.run(), self.budgets.run())
+        self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
     async def stop(self) -> None:
@@ -95,6 +99,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         _log.info("gateway.stopped", instance=str(self.instance))
@@ -131,7 +136,7 @@ class House:
         return [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.choices)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._generations.pop(task, None)
+        self._generations.pop(task).admitted.lease.drop()
         self.seats.leave()
 
     async def _finish_generations(self) -> None:

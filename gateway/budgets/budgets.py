@@ -8,9 +8,9 @@ the records of the request: what was decoded is paid for, and a request that nev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
@@ -30,6 +30,7 @@ from gateway.budgets.ask import Ask, asks
 from gateway.budgets.consumption import Consumption, Tariff, most
 from gateway.budgets.from_log import Recorded
 from gateway.budgets.lease import UNMETERED, Share
+from gateway.errors import GatewayError
 from gateway.settings import DatabaseUrl
 
 LEASE: Final = timedelta(seconds=30)
@@ -88,6 +89,20 @@ class Budgets:
             self.forget(request)
             with suppress(AccountsDown):
                 await self._ask(lambda: self._accounts.cancel(request))
+
+    @asynccontextmanager
+    async def kept(self, request: UUID) -> AsyncIterator[None]:
+        """What a request was allotted is its own if the body opens it. What a client is told before that gives it all back;
+        after anything else only the records can say whether it was opened, so its lease is left to expire.
+        """
+        try:
+            yield
+        except GatewayError:
+            await self.cancel(request)
+            raise
+        except BaseException:
+            self.forget(request)
+            raise
 
     def forget(self, request: UUID) -> None:
         """Renew no more."""
