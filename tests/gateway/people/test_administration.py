@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,17 @@ from audit.errors import LogUnavailable
 from audit.verify import Verdict, verify
 from audit.writer import SYSTEM, Entry, Range
 from gateway.administration import Administration, Decide, Unfinished
-from gateway.appending import Log
 from gateway.changes import UserState
 from gateway.people import users
 from gateway.people.names import Role
 from gateway.registry import RegistryError, Subject
 from gateway.tenancy import key_made, key_revoked, key_rotated, new_key, new_text, tenant_made
+from tests.gateway.people.dying import STATUS
 from tests.gateway.people.office import ME, Office, acts_of, opened, urls_of
 from tests.gateway.planted import CHEAP, PASSWORD, plant_key, plant_tenant, plant_user
 from tests.gateway.tenant_log import TenantLog
 
+ROOT = Path(__file__).parents[3]
 HASH = CHEAP.hash(PASSWORD.encode())
 
 
@@ -193,47 +196,47 @@ def test_a_label_is_one_line(label: str) -> None:
         key_made(new_key(), "acme", label)
 
 
-class Dying:
-    """A log of a process that dies before its record is stored, or right after."""
-
-    def __init__(self, log: Log, after: bool) -> None:
-        self._log, self._after = log, after
+class Away:
+    """A log that cannot commit now."""
 
     async def append(self, entries: Sequence[Entry]) -> Range:
-        """Never answers with a place."""
-        if self._after:
-            await self._log.append(entries)
-        raise LogUnavailable("the process died")
+        """Never succeeds."""
+        raise LogUnavailable("the log is away")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the record", "after the record"])
-async def test_what_dies_half_way_is_finished(office: Office, after: bool, tmp_path: Path) -> None:
-    """A change that was decided is recorded once and then in force: by the next start, or before the next change."""
-    log = office.administration._log
-    dying = Administration(Dying(log, after), urls_of(office.database), office.settings.keys)
-    with pytest.raises(Unfinished, match="the change is kept"):
-        await dying.make("acme", ME, made("ada", Role.OPERATOR))
-    assert office.directory.users() == [] and len(office.acts()) == (1 if after else 0)
-    with pytest.raises(RegistryError, match="'acme' has operators"):  # the next change finds the operator of the one before
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_what_died_half_way_is_finished(office: Office, moment: str, tmp_path: Path) -> None:
+    """A process that dies right before or right after its record leaves a change that the next one makes, on record once."""
+    urls = (office.database.app_url, office.database.reader_url)
+    called = [sys.executable, "-m", "tests.gateway.people.dying", *urls, str(tmp_path), moment]
+    assert await asyncio.to_thread(subprocess.call, called, cwd=ROOT) == STATUS
+    assert office.directory.users() == [] and len(office.acts()) == (moment == "after")
+    with pytest.raises(RegistryError, match="'acme' has operators"):  # the next change finds the operator that was begun
         await office.make(made("grace"))
+    (act,), (ada,) = office.acts(), office.directory.users()
+    assert act == UserChange("made", ada.id, "ada", "Ada", ("operator",), (), True, "account root")
+    assert office.sql("SELECT * FROM app.staged_change") == []
+
+
+async def test_what_the_log_does_not_take_is_kept(office: Office) -> None:
+    """While the log is away a change is not in force; it is made, on record once, by the next start."""
+    away = Administration(Away(), urls_of(office.database), office.settings.keys)
+    with pytest.raises(Unfinished, match="the log is away; the change is kept"):
+        await away.make("acme", ME, made("ada"))
+    assert office.directory.users() == [] and office.acts() == []
+    await office.administration.finish()
+    await office.administration.finish()
     assert [line.name for line in office.directory.users()] == ["ada"] and len(office.acts()) == 1
-    with pytest.raises(Unfinished):
-        await dying.make("acme", office.prove("ada"), users.new_user("acme", "grace", "Grace", [], [], HASH))
-    await office.administration.finish()
-    await office.administration.finish()
-    acts = office.acts()
-    assert [line.name for line in office.directory.users()] == ["ada", "grace"]
-    assert [(type(act), act.requested_by) for act in acts] == [(UserChange, "account root"), (UserChange, "ada")]
     assert office.sql("SELECT * FROM app.staged_change") == []
 
 
 async def test_the_same_act_again_is_another_record(office: Office) -> None:
     """An act equal to an earlier one is not taken for it: each password that was set has its record."""
     await office.make(made("ada"))
-    dying = Administration(Dying(office.administration._log, after=False), urls_of(office.database), office.settings.keys)
+    away = Administration(Away(), urls_of(office.database), office.settings.keys)
     await office.make(users.new_password("acme", "ada", HASH))
     with pytest.raises(Unfinished):
-        await dying.make("acme", ME, users.new_password("acme", "ada", CHEAP.hash(b"another battery staple")))
+        await away.make("acme", ME, users.new_password("acme", "ada", CHEAP.hash(b"another battery staple")))
     await office.administration.finish()
     assert [act.act for act in office.acts() if isinstance(act, UserChange)] == ["made", "password", "password"]
     assert office.prove("ada", "another battery staple").name == "ada"
