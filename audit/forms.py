@@ -2,8 +2,8 @@
 
 A record class is a frozen dataclass whose fields carry `at(key, form)`; `write` and `unpack` do the rest. A
 map with a missing, an extra or a mistyped entry is refused, so every record has one spelling. A field with a default came
-later: where it has just that value its entry is left out, so what was recorded before keeps its bytes and its meaning. Writing
-puts bytes together without building a value first, for it is what every record costs; `cbor.decode` refuses any other
+later and has a higher key: where it has just that value its entry is left out, so older records keep their bytes and meaning.
+Writing puts bytes together without building a value first, for it is what every record costs; `cbor.decode` refuses any other
 spelling than its own.
 """
 
@@ -78,21 +78,30 @@ def keys_of(kind: type[Shaped]) -> tuple[int, ...]:
     return tuple(entry.key for entry in _layout(kind))
 
 
+_Writer = tuple[str, bytes, Callable[[Any], bytes]]
+"""A field, the bytes of its key, and its form's writer."""
+
+
 @cache
-def _writers(kind: type[Shaped]) -> tuple[tuple[_Entry, bytes, Callable[[Any], bytes]], ...]:
-    """Per entry in the order of the keys: the entry, the bytes of its key, and its form's writer."""
-    ordered = sorted(_layout(kind), key=lambda entry: entry.key)
-    return tuple((entry, cbor.head(0, entry.key), entry.form.write) for entry in ordered)
+def _writers(kind: type[Shaped]) -> tuple[bytes, tuple[_Writer, ...], tuple[tuple[_Entry, _Writer], ...]]:
+    """The first bytes of the map if nothing later is told, then what is always told and what came later, by key."""
+    ordered = sorted(_layout(kind), key=lambda entry: (entry.later, entry.key))
+    made = [(entry, (entry.name, cbor.head(0, entry.key), entry.form.write)) for entry in ordered]
+    always = tuple(writer for entry, writer in made if not entry.later)
+    return cbor.head(5, len(always)), always, tuple(pair for pair in made if pair[0].later)
 
 
 def write(shaped: Shaped) -> bytes:
     """The CBOR map of a record or of a part of one."""
-    parts = [b""]
-    for entry, key, form in _writers(type(shaped)):
-        value = getattr(shaped, entry.name)
-        if not (entry.later and entry.left_out(value)):
-            parts += (key, form(value))
-    parts[0] = cbor.head(5, len(parts) // 2)
+    start, always, later = _writers(type(shaped))
+    parts = [start]
+    for name, key, form in always:
+        parts += (key, form(getattr(shaped, name)))
+    if later:
+        told = [writer for entry, writer in later if not entry.left_out(getattr(shaped, entry.name))]
+        for name, key, form in told:
+            parts += (key, form(getattr(shaped, name)))
+        parts[0] = cbor.head(5, len(always) + len(told))
     return b"".join(parts)
 
 

@@ -31,6 +31,7 @@ MAY_USE = {
     "kernels": {"torch", "triton"},
     "policies": {"msgspec"},
     "migrations": {"alembic", "sqlalchemy"},
+    "gateway/bench/kernels.py": {"kernels"},
     "engine/constrain.py": {"llguidance"},
     "engine/tokenizer.py": {"transformers", "tokenizers"},
     "engine/train": {"tokenizers", "rich"},
