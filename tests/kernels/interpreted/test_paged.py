@@ -37,7 +37,7 @@ def projected(plan: Plan, pool: PagePool, seed: int = 0) -> Tensor:
     return fresh
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(JOBS)
 def test_the_kernel_is_the_rule(jobs: list[tuple[int, Step]]) -> None:
     """Every row of any mix of steps gets what the definition and the engine's own attention give it; padding gets 0."""
