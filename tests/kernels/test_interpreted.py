@@ -12,11 +12,11 @@ import pytest
 
 FOLDER = Path(__file__).parent / "interpreted"
 FILES = sorted(FOLDER.glob("test_*.py"))
-HALVES = (FILES[::2], FILES[1::2])
+PARTS = (FILES[::3], FILES[1::3], FILES[2::3])
 """A process takes seconds to start, and a test has one minute."""
 
 
-@pytest.mark.parametrize("files", HALVES, ids=lambda files: "-".join(file.stem.removeprefix("test_") for file in files))
+@pytest.mark.parametrize("files", PARTS, ids=lambda files: "-".join(file.stem.removeprefix("test_") for file in files))
 def test_every_kernel_is_its_definition_in_the_interpreter(files: list[Path]) -> None:
     """The laws of these files hold, all of them were tried, and none was passed over."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--confcutdir={FOLDER}", *map(str, files)]
