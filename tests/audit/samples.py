@@ -27,7 +27,6 @@ from audit.header import Header, StoredRecord, leaf_hash, uuid7
 from audit.keys import KeyStore
 from audit.merkle import CompactRange
 from audit.records import (
-    SCHEMA,
     Alternatives,
     BlockTrace,
     Body,
@@ -45,6 +44,7 @@ from audit.records import (
     SpecRoundTrace,
     encode_body,
     kind_of,
+    schema_of,
 )
 from audit.sealing import request_key, seal
 from audit.signer import Signer
@@ -153,7 +153,7 @@ class Log:
             key = request_key(month.secret, record if request is None else request)
             sealed = seal(key, TENANT, record, encode_body(body))
             header = Header(
-                TENANT, seq, ts, record, request, kind_of(body), SCHEMA, actor, POLICY, month.key_id,
+                TENANT, seq, ts, record, request, kind_of(body), schema_of(kind_of(body)), actor, POLICY, month.key_id,
                 len(sealed), hashlib.sha256(sealed).digest(),
             ).encode()  # fmt: skip
             self.rows.append(StoredRecord(header, sealed))
