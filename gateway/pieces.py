@@ -25,7 +25,8 @@ class Account:
     """What a finished generation tells its client about itself; the records say the same and more.
 
     `first_seq` and `last_seq` are the lowest and highest sequence number of this request's records in the tenant's log;
-    `proof` is that of the last, if it was asked for and a checkpoint came in time.
+    `proof` is that of the last, if it was asked for and a checkpoint came in time. `cached_tokens` are those of the prompt that
+    were in the cache; `stop` is the stop string that ended the text, if one did.
     """
 
     generation: UUID
@@ -40,6 +41,8 @@ class Account:
     first_seq: int
     last_seq: int
     reason: str
+    cached_tokens: int = 0
+    stop: str | None = None
     proof: RecordProof | None = None
 
     def extension(self) -> dict[str, Any]:

@@ -89,6 +89,11 @@ class Release:
         held, self._held = self._held, []
         self._hand_out(joined(held))
 
+    @property
+    def stopped_by(self) -> str | None:
+        """The stop string before which the text ended, if one did it."""
+        return self._stop.found
+
     def withhold(self) -> None:
         """The verdict is against it, or stands out: nothing further is handed out."""
         self._open = False
