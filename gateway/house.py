@@ -35,6 +35,7 @@ from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
 from gateway.on_record import writer_config
 from gateway.presence import Presence
+from gateway.recall import Recall
 from gateway.reconcile import Reconciler
 from gateway.registry import Registry
 from gateway.seats import Seats
@@ -59,6 +60,7 @@ class House:
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
+        self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
