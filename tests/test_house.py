@@ -33,6 +33,7 @@ MAY_USE = {
     "migrations": {"alembic", "sqlalchemy"},
     "engine/constrain.py": {"llguidance"},
     "engine/tokenizer.py": {"transformers", "tokenizers"},
+    "engine/chat_template.py": {"jinja2"},
     "engine/train": {"tokenizers", "rich"},
     "audit/export": {"pyarrow"},
     "audit/trace.py": {"numpy"},
