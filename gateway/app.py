@@ -28,10 +28,21 @@ from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
+from gateway.http.messages import count_tokens, messages
 from gateway.http.models import list_models, show_model
 from gateway.settings import Settings
 
-ROUTES: Final = (live, ready, list_models, show_model, chat_completions, log_resource, generation_proof)
+ROUTES: Final = (
+    live,
+    ready,
+    list_models,
+    show_model,
+    chat_completions,
+    messages,
+    count_tokens,
+    log_resource,
+    generation_proof,
+)
 GRACE_SECONDS: Final = 30
 
 
