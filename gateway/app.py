@@ -30,6 +30,7 @@ from gateway.http.health import live, ready
 from gateway.http.identity import Identity
 from gateway.http.messages import count_tokens, messages
 from gateway.http.models import list_models, show_model
+from gateway.http.responses import cancel_response, create_response, show_response
 from gateway.settings import Settings
 
 ROUTES: Final = (
@@ -40,6 +41,9 @@ ROUTES: Final = (
     chat_completions,
     messages,
     count_tokens,
+    create_response,
+    show_response,
+    cancel_response,
     log_resource,
     generation_proof,
 )

@@ -27,8 +27,10 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.admission import Bench
+from gateway.background import Background
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
+from gateway.dialects.responses.document import Head
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
@@ -61,6 +63,7 @@ class House:
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
+        self.background: Background[Head] = Background()
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
