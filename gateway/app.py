@@ -23,7 +23,8 @@ from engine.model import checkpoint
 from gateway import logs
 from gateway.database import open_database
 from gateway.house import House
-from gateway.http.chat import chat_completions
+from gateway.http.chat import chat_completions, completions
+from gateway.http.elsewhere import embeddings, hello
 from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS
 from gateway.http.health import live, ready
@@ -36,9 +37,12 @@ from gateway.settings import Settings
 ROUTES: Final = (
     live,
     ready,
+    hello,
     list_models,
     show_model,
     chat_completions,
+    completions,
+    embeddings,
     messages,
     count_tokens,
     create_response,

@@ -123,7 +123,7 @@ def _found(tool: ToolSpec, told: Mapping[str, Any], length: int) -> Scanned:
 
 
 def _typed(value: Any, types: frozenset[str]) -> Any:
-    """A printed value as the schema has it; a string stays one where one is permitted, unless it reads as a null, object or list."""
+    """A printed value as the schema has it; where a string is permitted it stays one, unless it is a null, object or list."""
     if not isinstance(value, str) or not types:
         return value
     told = read_json(_AS_JSON.get(value.strip(), value))

@@ -30,6 +30,7 @@ from gateway.admission import Bench
 from gateway.background import Background
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
+from gateway.dialects.knob import CLAUDE_ALIAS
 from gateway.dialects.responses.document import Head
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
@@ -131,9 +132,10 @@ class House:
         return log_origin(self._origin, tenant)
 
     def model_ids(self) -> list[str]:
-        """The model, then the model with each mode that the policy permits."""
+        """The model, then the model with each mode that the policy permits, then all of them as Claude Code accepts them."""
         name = self.bench.model.name
-        return [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.choices)]
+        names = [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.choices)]
+        return [*names, *(CLAUDE_ALIAS + each for each in names)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._generations.pop(task, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -61,14 +61,20 @@ class Account:
             "last_seq": self.last_seq,
         }
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """OpenAI's usage object."""
-        total = self.prompt_tokens + self.completion_tokens
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": total,
-        }
+        return usage_of([self])
+
+
+def usage_of(accounts: Sequence[Account]) -> dict[str, Any]:
+    """OpenAI's usage object for the answers to one prompt, which counts once."""
+    prompt, completion = accounts[0].prompt_tokens, sum(account.completion_tokens for account in accounts)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": accounts[0].cached_tokens},
+    }
 
 
 @dataclass(frozen=True, slots=True)

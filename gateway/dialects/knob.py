@@ -12,6 +12,10 @@ from gateway.errors import BadRequest
 SEEDS: Final = 1 << 64
 LABEL_MOST: Final = 500
 """Characters of a name that goes on record as it came."""
+DAY_MS: Final = 86_400_000
+"""Milliseconds of a day, the longest latency that anybody may call a target."""
+CLAUDE_ALIAS: Final = "claude-"
+"""Every id of `GET /v1/models` is served with this in front as well."""
 
 
 class Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,6 +31,7 @@ class Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
     grammar: str | None = None
     workflow: str | None = None
     risk: str | None = None
+    latency_target_ms: int | None = None
     proof: bool | None = None
 
 
@@ -54,7 +59,14 @@ def knob(given: Palimpsest, suffix: str | None, header: str | None) -> ComputeKn
         numeric=given.numeric,
         workflow=_label("workflow", given.workflow),
         risk=_label("risk", given.risk),
+        latency_target_ms=_milliseconds(given.latency_target_ms),
     )
+
+
+def served_model(asked: str) -> tuple[str, str | None]:
+    """The name of a model and the mode that its suffix asks for; Claude Code lists no id without its own name in it."""
+    name, _, suffix = asked.removeprefix(CLAUDE_ALIAS).partition(":")
+    return name, suffix or None
 
 
 def seed_of(asked: int | None) -> int | None:
@@ -64,6 +76,12 @@ def seed_of(asked: int | None) -> int | None:
     if not -(SEEDS >> 1) <= asked < SEEDS:
         raise BadRequest("seed must fit in 64 bits", code="out_of_range", param="seed")
     return asked % SEEDS
+
+
+def _milliseconds(given: int | None) -> int | None:
+    if given is not None and not 0 <= given <= DAY_MS:
+        raise BadRequest("latency_target_ms must lie in 0..86400000", code="out_of_range", param="palimpsest.latency_target_ms")
+    return given
 
 
 def _label(name: str, given: str | None) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, knob, seed_of
-from gateway.dialects.openai_answer import AnswerFields, constraint, sampling, stop_strings, top_logprobs
+from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
+from gateway.dialects.openai_answer import AnswerFields, ResponseFormat, constraint, sampling, stop_strings, top_logprobs
 from gateway.dialects.openai_messages import Message, Tool, tool_choice, tools, turns
 from gateway.dialects.request import ChatRequest, Conversation, Delivery, Dialect
 from gateway.errors import BadRequest
@@ -54,6 +54,9 @@ class _Body(CommonFields, kw_only=True):
     chat_template_kwargs: _TemplateSwitches | None = None
     functions: list[Any] | None = None
     modalities: list[str] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    response_format: ResponseFormat | None = None
 
 
 class _Verbatim(msgspec.Struct):
@@ -74,7 +77,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         modalities=fields.modalities not in (None, ["text"]),
     )
     own = fields.palimpsest or Palimpsest()
-    model, _, suffix = fields.model.partition(":")
+    model, suffix = served_model(fields.model)
     return ChatRequest(
         dialect=Dialect.CHAT,
         model=model,
@@ -84,10 +87,10 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         seed=seed_of(fields.seed),
         max_tokens=_max_tokens(fields),
         delivery=delivery(fields),
-        knob=knob(own, suffix or None, mode_header or None),
+        knob=knob(own, suffix, mode_header or None),
         stop=stop_strings(fields),
-        top_logprobs=top_logprobs(fields),
-        constraint=constraint(fields, own.regex, own.grammar),
+        top_logprobs=top_logprobs(bool(fields.logprobs), fields.top_logprobs),
+        constraint=constraint(fields.response_format, own.regex, own.grammar),
         proof=bool(own.proof),
         n=answers(fields),
     )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from litestar import Request
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
@@ -14,8 +15,9 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from audit.errors import AuditError
 from gateway.admission import admit, record_refusal
 from gateway.authenticate import Subject
+from gateway.dialects.calling import held_to_choice
 from gateway.dialects.request import ChatRequest
-from gateway.errors import EngineDown, GatewayError, Refused, Unavailable
+from gateway.errors import BadRequest, EngineDown, GatewayError, Refused, Unavailable
 from gateway.generation import Admitted, Generation
 from gateway.house import House
 from gateway.http.identity import request_id
@@ -31,9 +33,11 @@ BIG: Final = 64 * 1024
 
 
 @asynccontextmanager
-async def refusals_on_record(request: Request[Any, Any, Any], house: House, subject: Subject) -> AsyncIterator[None]:
-    """Whatever is refused inside is on record before the client hears of it."""
-    own = request_id(request.scope)
+async def refusals_on_record(
+    request: Request[Any, Any, Any], house: House, subject: Subject, another: UUID | None = None
+) -> AsyncIterator[None]:
+    """Whatever is refused inside is on record before the client hears of it; `another`: not under the request's own id."""
+    own = another or request_id(request.scope)
     try:
         house.require_open()
         yield
@@ -58,10 +62,18 @@ async def decoded(request: Request[Any, Any, Any], decode: Callable[[bytes], T])
     return decode(body) if len(body) < BIG else await asyncio.to_thread(decode, body)
 
 
-async def admitted(request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest) -> Admitted:
+async def admitted(
+    request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, another: UUID | None = None
+) -> Admitted:
     """A permitted request whose opening records are durable, with a seat. Raises what admission raises."""
-    with house.seats.held():
-        return await admit(house.bench, house.writer, subject, chat, request_id(request.scope))
+    held = held_to_choice(house.bench.model, chat)
+    try:
+        with house.seats.held():
+            return await admit(house.bench, house.writer, subject, held, another or request_id(request.scope))
+    except BadRequest as error:
+        if error.code == "invalid_constraint" and held.constraint is not chat.constraint:
+            raise BadRequest(error.message, code=error.code, param="tools") from error
+        raise
 
 
 async def pieces_of(house: House, generation: Generation, proof: bool) -> AsyncIterator[Piece]:

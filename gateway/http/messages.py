@@ -21,7 +21,7 @@ from gateway.dialects.messages.decode import counted, decode
 from gateway.dialects.messages.failures import body_of, error_body, headers_of, status_of
 from gateway.dialects.messages.reply import PING, MessageReply
 from gateway.dialects.prompt import tokenise
-from gateway.dialects.reading import parts, reader_of
+from gateway.dialects.reading import answer_reader, parts
 from gateway.dialects.request import Delivery
 from gateway.errors import EngineDown, GatewayError, LogDown, UnknownModel, Withheld
 from gateway.house import House
@@ -71,7 +71,8 @@ async def messages(request: Request[Any, Any, Any], house: NamedDependency[House
         admitted = await line.admitted(request, house, subject, chat)
     generation = house.begin(admitted)
     reply = MessageReply(generation.id, admitted.model, len(admitted.request.prompt))
-    reader = reader_of(house.bench.model, chat.prompt, f"toolu_{generation.id.hex}_")
+    constrained = admitted.request.constraint is not None
+    reader = answer_reader(house.bench.model, chat.prompt, f"toolu_{generation.id.hex}_", constrained=constrained)
     told = parts(reader, line.pieces_of(house, generation, chat.proof))
     headers = line.headers(admitted)
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.

@@ -20,7 +20,7 @@ from gateway.dialects.responses.decode import chat_of, read
 from gateway.dialects.responses.document import Head, Status, generation_of
 from gateway.dialects.responses.failures import body_of, headers_of, status_of
 from gateway.dialects.responses.narrator import Narrator, Told
-from gateway.dialects.responses.retold import answer_reader, conversation, head_of, retold
+from gateway.dialects.responses.retold import conversation, head_of, reader_for, retold
 from gateway.dialects.responses.wire import Item
 from gateway.errors import BadRequest, EngineDown, GatewayError, NotHere
 from gateway.house import House
@@ -52,9 +52,10 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         chat = chat_of(body, earlier, request.headers.get(line.MODE_HEADER))
         admitted = await line.admitted(request, house, subject, chat)
     generation = house.begin(admitted)
-    head = Head(generation.id, admitted.request.mode.value, admitted.policy_digest.hex(), body)
+    mode, constrained = admitted.request.mode.value, admitted.request.constraint is not None
+    head = Head(generation.id, mode, admitted.policy_digest.hex(), body, constrained)
     pieces = line.pieces_of(house, generation, chat.proof)
-    told = parts(answer_reader(house.bench.model, head), pieces)
+    told = parts(reader_for(house.bench.model, head), pieces)
     begun, headers = await generation.begun(), line.headers(admitted)
     if begun and body.background:
         running = house.background.begin(generation, head, pieces)
@@ -148,7 +149,7 @@ def _document(document: dict[str, Any], headers: dict[str, str]) -> Response[byt
 def _reading(house: House, running: Running[Head], after: int, headers: dict[str, str]) -> Response[Any]:
     """The events of a response that is being made; the work goes on when this reader leaves."""
     narrator = Narrator(running.head)
-    told = parts(answer_reader(house.bench.model, running.head), running.transcript.pieces())
+    told = parts(reader_for(house.bench.model, running.head), running.transcript.pieces())
     return _stream(_after(after, _told(narrator, told, lambda: running.cancelled)), narrator, headers)
 
 

@@ -43,7 +43,7 @@ WRONG: list[tuple[str, Any, int, str, str | None]] = [
     ("a bad byte in a grammar", TURN + b'}], "palimpsest": {"grammar": "start: \x80"}}', 400, "invalid_json", None),
     ("a lone surrogate", b'{"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "\\ud800"}]}', 400,
      "invalid_json", None),
-    ("a body nested without end", b'{"tools": ' + b"[" * 200_000, 400, "invalid_json", None),
+    ("a body nested without end", b'{"tool_choice": ' + b"[" * 200_000, 400, "invalid_json", None),
     ("temperature as text", {"model": MODEL, "messages": HELLO, "temperature": "hot"}, 400, "invalid_type", "temperature"),
     ("temperature too high", {"model": MODEL, "messages": HELLO, "temperature": 2.5}, 400, "out_of_range", "temperature"),
     ("max_tokens of zero", {"model": MODEL, "messages": HELLO, "max_tokens": 0}, 400, "out_of_range", "max_tokens"),

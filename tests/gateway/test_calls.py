@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 
@@ -73,7 +74,7 @@ def test_any_chunking_gives_the_same_parts(text: str, data: st.DataObject, think
     """However a text is cut, its parts are those of the whole; and no text raises."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     borders = [0, *cuts, len(text)]
-    chunks = [text[a:b] for a, b in zip(borders, borders[1:], strict=False)]
+    chunks = [text[a:b] for a, b in itertools.pairwise(borders)]
     assert read(chunks, thinking=thinking) == read([text], thinking=thinking) == read(list(text), thinking=thinking)
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import msgspec
 
 from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, knob, seed_of
+from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
 from gateway.dialects.messages import turns
 from gateway.dialects.messages.wire import Body, CountBody, OutputConfig
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect
 from gateway.errors import BadRequest
 
-ALIAS: Final = "claude-"
-"""Claude Code keeps only model ids that name claude or anthropic: `claude-NAME` is NAME."""
 _bodies = msgspec.json.Decoder(Body)
 _counts = msgspec.json.Decoder(CountBody)
 
@@ -34,7 +31,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
     """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
     fields = parse(_bodies, text_of(body))
     own = fields.palimpsest or Palimpsest()
-    model, suffix = model_of(fields.model)
+    model, suffix = served_model(fields.model)
     if fields.max_tokens < 1:
         raise BadRequest("max_tokens must be at least 1", code="out_of_range", param="max_tokens")
     return ChatRequest(
@@ -56,7 +53,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
 def counted(body: bytes) -> ChatRequest:
     """Read one body of count_tokens, as a request that nobody will run. Raises BadRequest."""
     fields = parse(_counts, text_of(body))
-    model, suffix = model_of(fields.model)
+    model, suffix = served_model(fields.model)
     return ChatRequest(
         dialect=Dialect.MESSAGES,
         model=model,
@@ -68,12 +65,6 @@ def counted(body: bytes) -> ChatRequest:
         delivery=Delivery.WHOLE,
         knob=ComputeKnob(mode=suffix),
     )
-
-
-def model_of(asked: str) -> tuple[str, str | None]:
-    """The model's own name and the mode that may follow it after a colon."""
-    name, _, suffix = asked.partition(":")
-    return name.removeprefix(ALIAS), suffix or None
 
 
 def _prompt(fields: CountBody) -> Conversation:

@@ -48,6 +48,8 @@ class Head:
     mode: str
     policy_digest: str
     body: Body
+    constrained: bool = False
+    """Whether the answer is held to a schema or to a grammar."""
 
     @property
     def id(self) -> str:

@@ -6,7 +6,7 @@ import msgspec
 
 from engine.model.checkpoint import LoadedModel
 from gateway.calls import AnswerReader
-from gateway.dialects.reading import parts_of, reader_of
+from gateway.dialects.reading import answer_reader, parts_of
 from gateway.dialects.responses.decode import prompt_of, recorded
 from gateway.dialects.responses.document import Head
 from gateway.dialects.responses.narrator import Narrator, Told
@@ -19,18 +19,19 @@ from gateway.recall import Ending, Recalled
 def head_of(recalled: Recalled) -> Head:
     """What the response repeats."""
     account = recalled.account
-    return Head(account.generation, account.mode, account.policy_digest, recorded(recalled.asked))
+    constrained = bool(recalled.opening.constraint_kind)
+    return Head(account.generation, account.mode, account.policy_digest, recorded(recalled.asked), constrained)
 
 
-def answer_reader(model: LoadedModel, head: Head) -> AnswerReader:
+def reader_for(model: LoadedModel, head: Head) -> AnswerReader:
     """Reads the answer's text, however often, into the same parts with the same ids."""
-    return reader_of(model, prompt_of(head.body), f"call_{head.generation.hex}_")
+    return answer_reader(model, prompt_of(head.body), f"call_{head.generation.hex}_", constrained=head.constrained)
 
 
 def retold(model: LoadedModel, narrator: Narrator, recalled: Recalled) -> list[Told]:
     """All events of a response that has ended."""
     told = narrator.opening()
-    for part in parts_of(answer_reader(model, narrator.head), recalled.text):
+    for part in parts_of(reader_for(model, narrator.head), recalled.text):
         told += narrator.tell(part)
     match recalled.ending:
         case Ending.ANSWERED:
