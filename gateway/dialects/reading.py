@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 from engine.model.checkpoint import LoadedModel
 from gateway.calls import AnswerReader, Part
 from gateway.dialects.prompt import thinks
-from gateway.dialects.request import Conversation
+from gateway.dialects.request import Conversation, PlainPrompt
 from gateway.pieces import Ended, Failed, Piece, Text
 
 
@@ -15,6 +16,12 @@ def reader_of(model: LoadedModel, prompt: Conversation, prefix: str) -> AnswerRe
     """A reader for one answer to `prompt`; its calls are named `prefix` and their number."""
     most = None if prompt.parallel else 1
     return AnswerReader(prompt.callable, prefix, thinking=thinks(model, prompt), most=most)
+
+
+def answer_reader(model: LoadedModel, prompt: Conversation | PlainPrompt, prefix: str, *, constrained: bool) -> AnswerReader:
+    """A reader for one answer to `prompt`. A constrained answer does not think: its constraint begins with its first token."""
+    asked = prompt if isinstance(prompt, Conversation) else Conversation(())
+    return reader_of(model, replace(asked, thinking=asked.thinking and not constrained), prefix)
 
 
 async def parts(reader: AnswerReader, pieces: AsyncIterator[Piece]) -> AsyncIterator[Part | Ended | Failed]:
