@@ -22,10 +22,13 @@ from audit.acts import (
     HoldPlaced,
     HoldReleased,
     KeyChange,
+    KeyTerms,
     PolicyChange,
     RetentionRule,
     Retirement,
     SchemaChange,
+    TenantMade,
+    UserChange,
 )
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import BITS, BOOL, BYTES, DIGEST, FLOAT, FLOATS, IDS, TEXT, TEXTS, UINT, UUID16, at
@@ -61,6 +64,9 @@ class Kind(IntEnum):
     EXPORT = 48
     SCHEMA_CHANGE = 49
     ERASURE_REFUSED = 50
+    TENANT_MADE = 51
+    USER_CHANGE = 52
+    KEY_TERMS = 53
 
 
 KINDS: Final = frozenset(map(int, Kind))
@@ -348,7 +354,8 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.POLICY_CHANGE: PolicyChange, Kind.KEY_CHANGE: KeyChange, Kind.ERASURE: Erasure,
     Kind.HOLD_PLACED: HoldPlaced, Kind.HOLD_RELEASED: HoldReleased, Kind.RETENTION_RULE: RetentionRule,
     Kind.RETIREMENT: Retirement, Kind.ACCESS: Access, Kind.EXPORT: Export, Kind.SCHEMA_CHANGE: SchemaChange,
-    Kind.ERASURE_REFUSED: ErasureRefused,
+    Kind.ERASURE_REFUSED: ErasureRefused, Kind.TENANT_MADE: TenantMade, Kind.USER_CHANGE: UserChange,
+    Kind.KEY_TERMS: KeyTerms,
 }  # fmt: skip
 _KINDS = {body: kind for kind, body in BODIES.items()}
 

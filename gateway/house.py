@@ -1,8 +1,8 @@
 """The wired house: every part that a request meets, made once per process, started and drained in order.
 
-Start: presence, log, unfinished acts, policies, engine, carrier, reconciler, upkeep. Stop: no new requests, running generations
-to their end (or aborted and recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()` every record of
-this process is committed.
+Start: presence, log, unfinished acts and changes, policies, engine, carrier, reconciler, upkeep. Stop: no new requests, running
+generations to their end (or aborted and recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()`
+every record of this process is committed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from audit.writer import Writer
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
+from gateway.administration import Administration
 from gateway.admission import Bench
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
@@ -67,6 +68,7 @@ class House:
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
+        self.administration = Administration(self.writer, urls, settings.keys)
         self.upkeep = Upkeep(urls.app)
         self._shelf = Shelf(urls.app)
         self.enactment = Enactment(self.lifecycle, self._shelf, policy)
@@ -84,6 +86,7 @@ class House:
         await self.writer.start(tenants)
         for tenant in tenants:
             await self.enactment.finish(tenant)
+        await self.administration.finish()
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from audit.acts import Export, KeyChange
+from audit.acts import Export, KeyChange, UserChange
 from audit.judgements import ReleaseDecision
 from audit.records import (
     BlockTrace,
@@ -50,7 +50,7 @@ def figures(body: Body | None) -> Figures:
             return {"state": body.outcome, "bytes_released": body.bytes_released}
         case RequestClose():
             return _closed(body)
-        case KeyChange():
+        case KeyChange() | UserChange():
             return {"state": body.act}
         case Export():
             return {"state": body.disclosed}

@@ -16,10 +16,13 @@ from audit.acts import (
     HoldPlaced,
     HoldReleased,
     KeyChange,
+    KeyTerms,
     PolicyChange,
     RetentionRule,
     Retirement,
     SchemaChange,
+    TenantMade,
+    UserChange,
     commit_to,
 )
 from audit.export import Disclosure, Exported, disclose_all, export
@@ -129,6 +132,12 @@ SAMPLES: dict[Kind, Body] = {
     Kind.ERASURE_REFUSED: ErasureRefused(
         subject=commit_to("key-1", SALT), salt=SALT, holds=(HOLD,), reason="asked to", **TWO,
     ),
+    Kind.TENANT_MADE: TenantMade(tenant="acme", requested_by="account root"),
+    Kind.USER_CHANGE: UserChange(
+        act="roles", user=INSTANCE, name="grace", display_name="Grace Hopper", roles=("approver", "auditor"), groups=("leads",),
+        enabled=True, requested_by="ada",
+    ),
+    Kind.KEY_TERMS: KeyTerms(key="key-1", user="grace", expires=START, requested_by="system/ada"),
 }  # fmt: skip
 LATER: dict[Kind, Body] = {
     Kind.POLICY_DECISION: PolicyDecision(

@@ -25,6 +25,7 @@ from gateway.law.lawbook import Lawbook
 from gateway.replay import recorded_request, the
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed, tiny
+from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog
 from tests.postgres_fixtures import Database
 
@@ -94,9 +95,9 @@ def cached(inside: Housed, answer: httpx.Response) -> int:
 async def test_a_prompt_of_another_tenant_is_not_found(database: Database, tmp_path: Path) -> None:
     """A prompt that another tenant has sent just before is computed anew; one's own is found."""
     async with housed(database, tmp_path) as inside:
-        registry, question = inside.house.registry, "tell me a story " * 20
-        registry.create_tenant("other")
-        stranger = registry.create_key("other", "test").text
+        question = "tell me a story " * 20
+        plant_tenant(database.app_url, "other")
+        stranger = plant_key(database.app_url, "other").text
         assert (await inside.ask(question, key=stranger)).status_code == 200
         assert cached(inside, await inside.ask(question)) == 0
         assert cached(inside, await inside.ask(question)) >= 32
