@@ -5,7 +5,7 @@ Only records that hold figures and names are opened, never a prompt or a text. W
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
@@ -60,6 +60,19 @@ def read_docket(reader: Reader, keys: KeyStore, policy: policies.Policy, since: 
             _file(found, cases.pop(header.request))
     found.unfinished = len(cases)
     return found
+
+
+def read_case(
+    reader: Reader, keys: KeyStore, request: UUID, laws: Mapping[bytes, policies.Policy]
+) -> tuple[policies.Row, policies.Policy] | None:
+    """One request and the policy of `laws`, by digest, that judged it; None where the records do not suffice. Blocking."""
+    for policy in laws.values():
+        case = _Case()
+        for header, stored in _figures(reader.request(request)):
+            _take(case, header, _opened(keys, header, stored), policy)
+        if case.row is not None and not case.broken:
+            return case.row, policy
+    return None
 
 
 def _figures(records: Iterator[StoredRecord]) -> Iterator[tuple[Header, StoredRecord]]:
