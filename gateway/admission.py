@@ -24,9 +24,10 @@ from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
 from engine.tokenizer import Message, Role
 from gateway.appending import Log, append_when_room
 from gateway.authenticate import Subject
+from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
 from gateway.dialects.request import ChatMessage, ChatRequest
-from gateway.errors import BadRequest, GatewayError, Refused, UnknownModel
+from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
 from gateway.law.clock import minute_of_week
 from gateway.law.hearing import Law
@@ -46,6 +47,7 @@ class Bench:
     laws: Lawbook
     engine: Engine
     instance: UUID
+    budgets: Budgets
 
 
 async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID) -> Admitted:
@@ -57,41 +59,33 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
     room = _room(bench.engine.longest, prompt)
     policy = bench.laws.policy_for(subject.tenant, request_id)
     facts = _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone))
-    verdict = policies.decide(policy, facts)
-    if isinstance(verdict, policies.Refusal):
-        raise Forbidden(verdict, facts)
-    law = Law(policy, verdict)
-    request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
-    await _check_constraint(bench, request)
-    bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), decided(facts, verdict))
-    entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
-    appended = await append_when_room(log, entries)
-    return Admitted(
-        request=request,
-        tenant=subject.tenant,
-        caller=subject.caller,
-        model=chat.model,
-        law=law,
-        records=len(entries),
-        first_seq=appended.first_seq,
-        last_seq=appended.last_seq,
-    )
-
-
-class Forbidden(Refused):
-    """The law says no, of these facts."""
-
-    def __init__(self, refusal: policies.Refusal, facts: policies.RequestFacts) -> None:
-        super().__init__(refusal.reason, status=refusal.status, code=refusal.code.value)
-        self.record = decided(facts, refusal)
+    allotted = await bench.budgets.allot(policy, facts, request_id, room)
+    decision = decided(allotted.facts, allotted.verdict)
+    if isinstance(allotted.verdict, policies.Refusal):
+        raise allotted.error(allotted.verdict).recorded_as(decision)
+    async with bench.budgets.kept(request_id):
+        law = Law(policy, allotted.verdict)
+        request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
+        await _check_constraint(bench, request)
+        bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), decision)
+        entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
+        appended = await append_when_room(log, entries)
+        return Admitted(
+            request=request,
+            tenant=subject.tenant,
+            caller=subject.caller,
+            model=chat.model,
+            law=law,
+            records=len(entries),
+            first_seq=appended.first_seq,
+            last_seq=appended.last_seq,
+            lease=allotted.lease,
+        )
 
 
 async def record_refusal(bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:
     """One record for a request that an authenticated caller made and that will not run. Raises LogUnavailable."""
-    if isinstance(error, Forbidden):
-        body = error.record
-    else:
-        body = _turned_away(error, bench.laws.policy_for(subject.tenant, request_id))
+    body = error.record or _turned_away(error, bench.laws.policy_for(subject.tenant, request_id))
     await append_when_room(log, [Entry(subject.tenant, request_id, subject.caller, body.policy_digest, body)])
 
 

@@ -24,6 +24,7 @@ from engine.events import Event, Finished, FinishReason, Gated
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
+from gateway.budgets.lease import UNMETERED, Lease
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
 from gateway.law.hearing import Heard, Hearing, Law
@@ -58,6 +59,7 @@ class Admitted:
     records: int
     first_seq: int
     last_seq: int
+    lease: Lease = UNMETERED
 
     @property
     def policy_digest(self) -> bytes:
@@ -168,6 +170,7 @@ class Generation:
 
     async def _record(self, events: Sequence[Event]) -> DurableTokens:
         """Step 5: the tokens come back only when the records that explain them are committed."""
+        self.admitted.lease.running()
         statements = attest(events)
         await self._append(statements)
         self._hearing.hear(statement.body for statement in statements)
@@ -189,6 +192,7 @@ class Generation:
         bodies = [] if heard is None else [Statement(self.id, heard.body)]
         bodies.append(Statement(self.id, self._release.delivery(outcome)))
         await self._append([*bodies, close(finished, self._records + len(bodies) + 1)])
+        await self.admitted.lease.settle(finished)
         if heard is not None and heard.verdict.stops:
             self._release.fail(_withheld(heard.verdict))
         elif heard is not None:

@@ -28,6 +28,8 @@ from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.administration import Administration
 from gateway.admission import Bench
+from gateway.budgets.accounts import Accounts
+from gateway.budgets.budgets import Budgets
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
 from gateway.engine_thread import EngineThread
@@ -59,7 +61,8 @@ class House:
         keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
         self.laws = Lawbook(policy)
-        self.bench = Bench(model, self.laws, engine, self.instance)
+        self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
+        self.bench = Bench(model, self.laws, engine, self.instance, self.budgets)
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
         self.writer = Writer(writer_config(settings, urls))
@@ -90,7 +93,7 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
-        works = (self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run())
+        works = (self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run(), self.budgets.run())
         self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
@@ -109,6 +112,7 @@ class House:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
         await asyncio.to_thread(self._shelf.close)
+        await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         _log.info("gateway.stopped", instance=str(self.instance))
@@ -145,7 +149,7 @@ class House:
         return [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._generations.pop(task, None)
+        self._generations.pop(task).admitted.lease.drop()
         self.seats.leave()
 
     async def _finish_generations(self) -> None:

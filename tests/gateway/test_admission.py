@@ -14,15 +14,19 @@ import pytest
 
 import policies
 from audit.header import uuid7
+from audit.keys import KeyStore
 from audit.records import EngineNote, PolicyDecision, PromptBody, RequestOpen
 from audit.writer import Writer
 from engine.engine import Engine
 from gateway.admission import Bench, admit
 from gateway.authenticate import Subject
+from gateway.budgets.accounts import Accounts
+from gateway.budgets.budgets import Budgets
 from gateway.dialects.openai_chat import decode
 from gateway.generation import Admitted
 from gateway.law.lawbook import Lawbook
 from gateway.replay import recorded_request, the
+from gateway.settings import DatabaseUrl
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed, tiny
 from tests.gateway.planted import plant_key, plant_tenant
@@ -73,7 +77,9 @@ def stricter(folder: Path) -> policies.Policy:
 
 async def admitted(policy: policies.Policy, writer: Writer, tenant: str = TENANT, **fields: Any) -> Admitted:
     """A request that has been judged under the policy and recorded."""
-    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7))
+    place = writer._config
+    budgets = Budgets(Accounts(DatabaseUrl(place.app_url), UUID(int=7)), DatabaseUrl(place.reader_url), KeyStore(place.keys))
+    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7), budgets)
     chat = decode(msgspec.json.encode({"model": tiny().name, "messages": QUESTION} | fields))
     return await admit(bench, writer, Subject(tenant, "key-1"), chat, uuid7())
 
