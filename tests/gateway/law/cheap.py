@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from audit.keys import KeyStore
 from audit.writer import Writer
 from engine import gates
 from engine.engine import Engine
@@ -20,11 +21,14 @@ from engine.events import Event, FinishReason, Gated, RunDecoded
 from engine.request import GenerationRequest
 from gateway.admission import Bench, admit, record_refusal
 from gateway.authenticate import Subject
+from gateway.budgets.accounts import Accounts
+from gateway.budgets.budgets import Budgets
 from gateway.dialects.openai_chat import decode
 from gateway.engine_thread import EngineThread
 from gateway.errors import GatewayError
 from gateway.generation import Generation
 from gateway.law.lawbook import Lawbook
+from gateway.settings import DatabaseUrl
 from gateway.testimony import Tally
 from policies import Policy
 from tests.audit.writer_samples import TENANT
@@ -100,7 +104,9 @@ def _gated(generation: UUID, index: int, facts: gates.BlockFacts, ruling: gates.
 
 async def make(policy: Policy, writer: Writer, count: int, seed: int = 7) -> None:
     """`count` requests of any kind under a policy, each recorded to its end."""
-    random, bench = Random(seed), Bench(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7))
+    random, place, ours = Random(seed), writer._config, UUID(int=7)
+    budgets = Budgets(Accounts(DatabaseUrl(place.app_url), ours), DatabaseUrl(place.reader_url), KeyStore(place.keys))
+    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), ours, budgets)
     bodies = [msgspec.json.encode(_body(random)) for _ in range(count)]
     room = asyncio.Semaphore(64)
     async with started(Cheap()) as thread:
