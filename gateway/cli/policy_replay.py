@@ -143,32 +143,21 @@ def _docket(here: Office, tenant: str, active: Policy, since: int | None) -> Doc
 
 def _row(here: Office, tenant: str, generation: UUID) -> tuple[Row, Policy]:
     """One recorded request and the policy that judged it, also one that is no longer in force."""
+    import policies
     from audit.keys import KeyStore
     from audit.store import read_tenant
     from gateway.law.docket import read_case
+    from gateway.law.known import known_policies
 
     here.require_tenant(tenant)
+    known = known_policies(laws_of(here, tenant), policies.load(policies.BASELINE))
     with read_tenant(here.urls.reader, tenant) as reader:
-        found = read_case(reader, KeyStore(here.settings.keys), generation, _every_policy(here, tenant))
+        found = read_case(reader, KeyStore(here.settings.keys), generation, known)
     if found is None:
         raise click.ClickException(
             "the records of this request do not suffice: no law was asked, or they are erased or another's"
         )
     return found
-
-
-def _every_policy(here: Office, tenant: str) -> dict[bytes, Policy]:
-    """All policies that were ever in force for a tenant, as far as this release can read them, by digest."""
-    import policies
-
-    shipped = policies.load(policies.BASELINE)
-    known = {bytes(shipped.digest): shipped}
-    for each in laws_of(here, tenant).changes:
-        try:
-            known[each.change.after] = policies.restored(tenant, each.change.document)
-        except policies.PolicyError as error:
-            click.echo(str(error), err=True)
-    return known
 
 
 def _replayed(report: Report, docket: Docket, active: Policy, candidate: Policy) -> dict[str, Any]:

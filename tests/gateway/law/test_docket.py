@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 import policies
 from audit.keys import KeyStore
+from audit.laws import Laws
 from audit.store import read_tenant
 from gateway.law.docket import Docket, read_docket
+from gateway.law.known import known_policies, law_of
+from gateway.replay import Claim, ReplayRefused
+from gateway.replay import replay as run_again
 from policies import Outcome, Policy
 from policies.reading import ROOM
 from tests.audit.writer_samples import TENANT
+from tests.gateway.housed import housed, tiny
 from tests.gateway.law.cheap import make
 from tests.gateway.tenant_log import TenantLog
+from tests.policies.documents import policy as made
 from tests.policies.facts import write
+from tests.postgres_fixtures import Database
 
 ADMITS = """
 [[rules]]
@@ -113,3 +121,18 @@ async def test_a_period_begins_where_it_says(log: TenantLog, tmp_path: Path) -> 
     assert len(docket(log, policy).rows) == 10
     assert docket(log, policy, times[-1] + 1).rows == []
     assert len(docket(log, policy, times[len(times) // 2]).rows) < 10
+
+
+async def test_a_gated_generation_is_run_again(database: Database, tmp_path: Path) -> None:
+    """With the policy on record, the engine asked again under the same gate does every step again, refinements included."""
+    gate = '[[gates]]\nid = "g"\nmodes = ["diffusion"]\nmetric = "attempt"\nbelow = 0.5\naction = "refine"\n'
+    policy = made(gate + 'refine = { threshold = 1.0, steps = 2, attempts = 1, then = "hold" }\n')
+    async with housed(database, tmp_path, policy) as inside:
+        answer = await inside.ask(palimpsest={"mode": "diffusion"}, max_tokens=20)
+        bodies, request = inside.records(answer), UUID(answer.headers["x-request-id"])
+    law = law_of(TENANT, bodies, known_policies(Laws(), policy))
+    assert law is not None and law_of(TENANT, bodies, {}) is None
+    found = run_again(tiny(), request, bodies, law.gate())
+    assert (found.claim, found.difference) == (Claim.EXACT, None)
+    with pytest.raises(ReplayRefused, match="gate"):
+        run_again(tiny(), request, bodies)
