@@ -78,6 +78,7 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
             records=len(entries),
             first_seq=appended.first_seq,
             last_seq=appended.last_seq,
+            tools=chat.tools,
             lease=allotted.lease,
         )
 

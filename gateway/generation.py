@@ -25,6 +25,8 @@ from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
 from gateway.budgets.lease import UNMETERED, Lease
+from gateway.calls import calls_of
+from gateway.dialects.request import ToolSpec
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
 from gateway.law.hearing import Heard, Hearing, Law
@@ -33,7 +35,7 @@ from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import Scorer
 from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
-from policies import Action, ToolCall
+from policies import Action, ToolCall, called
 
 FLUSH_SECONDS: Final = 0.025
 COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
@@ -59,6 +61,7 @@ class Admitted:
     records: int
     first_seq: int
     last_seq: int
+    tools: tuple[ToolSpec, ...] = ()
     lease: Lease = UNMETERED
 
     @property
@@ -188,7 +191,8 @@ class Generation:
 
     async def _close(self, finished: Finished, told: GatewayError | None) -> None:
         """Step 7: verdict, delivery and close in one batch, then the last text and the end; `told`: why none came."""
-        heard = self._hearing.judge(finished.forwards, self._calls()) if finished.reason in JUDGED else None
+        text = self._release.finish()
+        heard = self._hearing.judge(finished.forwards, self._calls(text)) if finished.reason in JUDGED else None
         outcome = self._outcome(heard)
         if outcome is Outcome.COMPLETE:
             self._release.approve()
@@ -204,9 +208,9 @@ class Generation:
             early = EngineDown(f"the generation ended early ({finished.reason.value}); try again")
             self._release.fail(told or early)
 
-    def _calls(self) -> tuple[ToolCall, ...]:
-        """The tools that the answer calls."""
-        return ()
+    def _calls(self, text: str) -> tuple[ToolCall, ...]:
+        """The tools that the answer calls, and what their arguments name."""
+        return tuple(called(call.name, call.arguments) for call in calls_of(text, self.admitted.tools))
 
     def _outcome(self, heard: Heard | None) -> Outcome:
         if self._left:
