@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -20,20 +20,22 @@ from audit.errors import AuditError
 from audit.records import Body, EngineNote
 from audit.writer import Entry
 from engine.errors import Busy, InvalidRequest
-from engine.events import Event, Finished, FinishReason, Gated
+from engine.events import Event, Finished, FinishReason, Gated, Prefilled
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
 from gateway.budgets.lease import UNMETERED, Lease
+from gateway.calls import AnswerReader
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
+from gateway.law.called import calls_read
 from gateway.law.hearing import Heard, Hearing, Law
 from gateway.pieces import Account
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import Scorer
 from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
-from policies import Action, ToolCall
+from policies import Action
 
 FLUSH_SECONDS: Final = 0.025
 COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
@@ -60,6 +62,8 @@ class Admitted:
     first_seq: int
     last_seq: int
     lease: Lease = UNMETERED
+    reader: AnswerReader = field(default_factory=lambda: AnswerReader((), ""))
+    """Reads the answer for its judge; used once."""
 
     @property
     def policy_digest(self) -> bytes:
@@ -105,6 +109,7 @@ class Generation:
         self._records = admitted.records
         self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
         self._left = False
+        self._cached: int | None = None
 
     async def begun(self) -> bool:
         """True once the engine has taken the request; False if that never happens, and then the outlet says why."""
@@ -176,6 +181,8 @@ class Generation:
         self._hearing.hear(statement.body for statement in statements)
         for event in events:
             self._tally.count(event)
+            if isinstance(event, Prefilled) and self._cached is None:
+                self._cached = event.cached
         return DurableTokens(tuple(self._scorer.scores(events)))
 
     async def _note_end(self, note: str, detail: str) -> Finished:
@@ -185,7 +192,7 @@ class Generation:
 
     async def _close(self, finished: Finished, told: GatewayError | None) -> None:
         """Step 7: verdict, delivery and close in one batch, then the last text and the end; `told`: why none came."""
-        heard = self._hearing.judge(finished.forwards, self._calls()) if finished.reason in JUDGED else None
+        heard = self._judge(finished) if finished.reason in JUDGED else None
         outcome = self._outcome(heard)
         if outcome is Outcome.COMPLETE:
             self._release.approve()
@@ -201,9 +208,10 @@ class Generation:
             early = EngineDown(f"the generation ended early ({finished.reason.value}); try again")
             self._release.fail(told or early)
 
-    def _calls(self) -> tuple[ToolCall, ...]:
-        """The tools that the answer calls."""
-        return ()
+    def _judge(self, finished: Finished) -> Heard:
+        """The verdict on the whole answer, whose tool calls are read as its client would read them."""
+        calls = calls_read(self.admitted.reader, self._release.whole())
+        return self._hearing.judge(finished.forwards, calls)
 
     def _outcome(self, heard: Heard | None) -> Outcome:
         if self._left:
@@ -241,6 +249,8 @@ class Generation:
             last_seq=self._last_seq,
             reason=finished.reason.value,
             annotations=heard.annotations,
+            cached_tokens=self._cached or 0,
+            stop=self._release.stopped_by,
         )
 
 

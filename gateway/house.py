@@ -32,6 +32,7 @@ from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
+from gateway.dialects.knob import CLAUDE_ALIAS
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
@@ -144,9 +145,10 @@ class House:
         return log_origin(self._origin, tenant)
 
     def model_ids(self, tenant: str) -> list[str]:
-        """The model, then the model with each mode that the tenant's policy permits."""
+        """The model, it with each mode that the tenant's policy permits, then all of them as Claude Code accepts them."""
         name = self.bench.model.name
-        return [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
+        names = [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
+        return [*names, *(CLAUDE_ALIAS + each for each in names)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._generations.pop(task).admitted.lease.drop()

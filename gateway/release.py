@@ -71,6 +71,7 @@ class Release:
         self._waiting: deque[tuple[int, TokenScore]] = deque()
         self._seen = self._cleared = 0
         self._held: list[Text] = []
+        self._text: list[str] = []
         self._bytes = 0
         self._digest = hashlib.sha256()
         self._last: Text | None = None
@@ -84,12 +85,22 @@ class Release:
                 self._waiting.append((self._seen, token))
         self._pass_on(self._cleared_text(self._stop.clear(b"".join(token.data for token in tokens))))
 
+    def whole(self) -> str:
+        """No more tokens will come: all text of the answer, as its client would have it, for whoever judges it."""
+        self._held.append(self._cleared_text(self._stop.rest(), final=True))
+        self._text.append(self._held[-1].text)
+        return "".join(self._text)
+
     def approve(self) -> None:
-        """The verdict is in favour and no more tokens will come: count all that is kept back, which leaves at the end."""
-        last = joined((*self._held, self._cleared_text(self._stop.rest(), final=True)))
-        self._held = []
+        """The verdict on the whole is in favour: count all that is kept back, which leaves at the end."""
+        last, self._held = joined(self._held), []
         if self._counts(last):
             self._last = last
+
+    @property
+    def stopped_by(self) -> str | None:
+        """The stop string before which the text ended, if one did it."""
+        return self._stop.found
 
     def withhold(self) -> None:
         """The verdict is against it, or stands out: nothing further is handed out."""
@@ -125,6 +136,7 @@ class Release:
         return Text(text, tuple(scores))
 
     def _pass_on(self, piece: Text) -> None:
+        self._text.append(piece.text)
         if self._rule is ReleaseRule.STREAM:
             self._hand_out(piece)
         else:
