@@ -26,7 +26,7 @@ from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
 from gateway.dialects.prompt import tokenise
-from gateway.dialects.reading import judged_reader
+from gateway.dialects.reading import answer_reader
 from gateway.dialects.request import ChatRequest
 from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
@@ -80,7 +80,7 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
             first_seq=appended.first_seq,
             last_seq=appended.last_seq,
             lease=allotted.lease,
-            reader=judged_reader(bench.model, chat.prompt),
+            reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
         )
 
 
@@ -152,8 +152,8 @@ def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int, minute: int 
         max_steps=_recordable(chat.knob.max_steps),
         seed_first=chat.knob.seed_first,
         prompt_tokens=prompt_tokens,
-        groups=subject.groups,
         tools=tuple(tool.name for tool in chat.tools),
+        groups=subject.groups,
         latency_target_ms=chat.knob.latency_target_ms,
         minute_of_week=minute,
     )

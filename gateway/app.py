@@ -29,7 +29,9 @@ from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
+from gateway.http.messages import count_tokens, messages
 from gateway.http.models import list_models, show_model
+from gateway.http.responses import cancel_response, create_response, show_response
 from gateway.settings import Settings
 
 ROUTES: Final = (
@@ -41,6 +43,11 @@ ROUTES: Final = (
     chat_completions,
     completions,
     embeddings,
+    messages,
+    count_tokens,
+    create_response,
+    show_response,
+    cancel_response,
     log_resource,
     generation_proof,
 )

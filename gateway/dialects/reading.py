@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 from engine.model.checkpoint import LoadedModel
 from gateway.calls import AnswerReader, Part
@@ -17,9 +18,10 @@ def reader_of(model: LoadedModel, prompt: Conversation, prefix: str) -> AnswerRe
     return AnswerReader(prompt.callable, prefix, thinking=thinks(model, prompt), most=most)
 
 
-def judged_reader(model: LoadedModel, prompt: Conversation | PlainPrompt) -> AnswerReader:
-    """The same for whoever judges the answer; what goes on with a text calls nothing."""
-    return reader_of(model, prompt, "") if isinstance(prompt, Conversation) else AnswerReader((), "")
+def answer_reader(model: LoadedModel, prompt: Conversation | PlainPrompt, prefix: str, *, constrained: bool) -> AnswerReader:
+    """A reader for one answer to `prompt`. A constrained answer does not think: its constraint begins with its first token."""
+    asked = prompt if isinstance(prompt, Conversation) else Conversation(())
+    return reader_of(model, replace(asked, thinking=asked.thinking and not constrained), prefix)
 
 
 async def parts(reader: AnswerReader, pieces: AsyncIterator[Piece]) -> AsyncIterator[Part | Ended | Failed]:

@@ -179,13 +179,11 @@ RULES: Final = (
 async def test_a_tool_call_is_judged_before_it_leaves(database: Database, tmp_path: Path) -> None:
     """By the tool that is called and by what its arguments name an answer is held or blocked; no part of the call leaves."""
     model = checkpoint.load(tooled_checkpoint(tmp_path / "tooled"))
-    must = {"tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 120}
+    must: dict[str, Any] = {"tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 120}
     async with housed(database, tmp_path, model=model) as inside:
         for when, action, stream, met in RULES:
             inside.house.laws.replace({TENANT: Standing(policy(RULE.format(action=action, when=when)))})
-            answer = await inside.ask(
-                tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, stream=stream, max_tokens=120
-            )
+            answer = await inside.ask(**must, stream=stream)
             found = told(inside, answer)
             assert found.decision.facts is not None and found.decision.facts.tools == ("weather",)
             assert [call.name for call in found.release.calls] == ["weather"] and found.decision.release == "whole"
