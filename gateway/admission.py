@@ -26,6 +26,7 @@ from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
 from gateway.dialects.prompt import tokenise
+from gateway.dialects.reading import answer_reader
 from gateway.dialects.request import ChatRequest
 from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
@@ -78,8 +79,8 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
             records=len(entries),
             first_seq=appended.first_seq,
             last_seq=appended.last_seq,
-            tools=chat.tools,
             lease=allotted.lease,
+            reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
         )
 
 

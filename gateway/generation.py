@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -25,17 +25,17 @@ from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
 from gateway.budgets.lease import UNMETERED, Lease
-from gateway.calls import calls_of
-from gateway.dialects.request import ToolSpec
+from gateway.calls import AnswerReader
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
+from gateway.law.called import calls_read
 from gateway.law.hearing import Heard, Hearing, Law
 from gateway.pieces import Account
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import Scorer
 from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
-from policies import Action, ToolCall, called
+from policies import Action
 
 FLUSH_SECONDS: Final = 0.025
 COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
@@ -61,8 +61,9 @@ class Admitted:
     records: int
     first_seq: int
     last_seq: int
-    tools: tuple[ToolSpec, ...] = ()
     lease: Lease = UNMETERED
+    reader: AnswerReader = field(default_factory=lambda: AnswerReader((), ""))
+    """Reads the answer for its judge; used once."""
 
     @property
     def policy_digest(self) -> bytes:
@@ -191,8 +192,7 @@ class Generation:
 
     async def _close(self, finished: Finished, told: GatewayError | None) -> None:
         """Step 7: verdict, delivery and close in one batch, then the last text and the end; `told`: why none came."""
-        text = self._release.finish()
-        heard = self._hearing.judge(finished.forwards, self._calls(text)) if finished.reason in JUDGED else None
+        heard = self._judge(finished) if finished.reason in JUDGED else None
         outcome = self._outcome(heard)
         if outcome is Outcome.COMPLETE:
             self._release.approve()
@@ -208,9 +208,10 @@ class Generation:
             early = EngineDown(f"the generation ended early ({finished.reason.value}); try again")
             self._release.fail(told or early)
 
-    def _calls(self, text: str) -> tuple[ToolCall, ...]:
-        """The tools that the answer calls, and what their arguments name."""
-        return tuple(called(call.name, call.arguments) for call in calls_of(text, self.admitted.tools))
+    def _judge(self, finished: Finished) -> Heard:
+        """The verdict on the whole answer, whose tool calls are read as its client would read them."""
+        calls = calls_read(self.admitted.reader, self._release.whole())
+        return self._hearing.judge(finished.forwards, calls)
 
     def _outcome(self, heard: Heard | None) -> Outcome:
         if self._left:

@@ -71,8 +71,7 @@ class Release:
         self._waiting: deque[tuple[int, TokenScore]] = deque()
         self._seen = self._cleared = 0
         self._held: list[Text] = []
-        self._told: list[str] = []
-        self._end = Text("")
+        self._text: list[str] = []
         self._bytes = 0
         self._digest = hashlib.sha256()
         self._last: Text | None = None
@@ -86,15 +85,15 @@ class Release:
                 self._waiting.append((self._seen, token))
         self._pass_on(self._cleared_text(self._stop.clear(b"".join(token.data for token in tokens))))
 
-    def finish(self) -> str:
-        """No more tokens will come: the whole text of the answer, for the judge, whatever of it has left or ever may."""
-        self._end = self._cleared_text(self._stop.rest(), final=True)
-        return "".join(self._told)
+    def whole(self) -> str:
+        """No more tokens will come: all text of the answer, as its client would have it, for whoever judges it."""
+        self._held.append(self._cleared_text(self._stop.rest(), final=True))
+        self._text.append(self._held[-1].text)
+        return "".join(self._text)
 
     def approve(self) -> None:
-        """The verdict on the finished answer is in favour: count all that is kept back, which leaves at the end."""
-        last = joined((*self._held, self._end))
-        self._held = []
+        """The verdict on the whole is in favour: count all that is kept back, which leaves at the end."""
+        last, self._held = joined(self._held), []
         if self._counts(last):
             self._last = last
 
@@ -134,10 +133,10 @@ class Release:
         scores: list[TokenScore] = []
         while self._waiting and self._waiting[0][0] <= readable:
             scores.append(self._waiting.popleft()[1])
-        self._told.append(text)
         return Text(text, tuple(scores))
 
     def _pass_on(self, piece: Text) -> None:
+        self._text.append(piece.text)
         if self._rule is ReleaseRule.STREAM:
             self._hand_out(piece)
         else:

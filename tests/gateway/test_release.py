@@ -52,7 +52,7 @@ def test_deltas_are_always_a_prefix_of_the_decoded_ids(data: bytes, sizes: list[
         place += size
         out += "".join(drain(outlet))
         assert whole.startswith(out)
-    made.finish()
+    made.whole()
     made.approve()
     made.end(ACCOUNT)
     assert out + "".join(drain(outlet)) == whole
@@ -73,7 +73,7 @@ def test_whole_hands_out_nothing_before_the_verdict() -> None:
     for byte in POEM:
         made.durable(tokens(bytes((byte,))))
     assert drain(outlet) == []
-    made.finish()
+    made.whole()
     made.approve()
     assert drain(outlet) == []
     delivery = made.delivery(Outcome.COMPLETE)
@@ -86,7 +86,7 @@ def test_the_delivery_counts_and_hashes_what_left() -> None:
     """Bytes and hash of the delivery record are those of the UTF-8 that was handed out."""
     made, outlet = release(ReleaseRule.STREAM)
     made.durable(tokens(POEM))
-    made.finish()
+    made.whole()
     made.approve()
     delivery = made.delivery(Outcome.COMPLETE)
     made.end(ACCOUNT)
@@ -101,7 +101,7 @@ def test_nothing_leaves_after_the_client_left() -> None:
     made.durable(tokens(b"ab"))
     made.client_left()
     made.durable(tokens(b"cd"))
-    made.finish()
+    made.whole()
     made.approve()
     made.end(ACCOUNT)
     assert "".join(drain(outlet)) == "ab"
@@ -135,7 +135,7 @@ def test_scores_leave_with_the_text_of_their_tokens() -> None:
     made, outlet = release(ReleaseRule.STREAM, "stop")
     made.durable(DurableTokens((TokenScore(b"a s", -1.0), SPECIAL, TokenScore(b"t", -2.0))))
     made.durable(DurableTokens((TokenScore(b"ep", -3.0),)))
-    made.finish()
+    made.whole()
     made.approve()
     made.end(ACCOUNT)
     pieces = [outlet._pieces.get_nowait() for _ in range(outlet._pieces.qsize())]
@@ -164,7 +164,7 @@ def test_text_ends_before_the_first_stop_string(text: str, stops: list[str], siz
         made.durable(DurableTokens((part,)))
         out += "".join(drain(outlet))
         assert wanted.startswith(out)
-    made.finish()
+    made.whole()
     made.approve()
     made.end(ACCOUNT)
     assert out + "".join(drain(outlet)) == wanted
@@ -174,7 +174,7 @@ def test_a_token_that_a_stop_string_cuts_has_no_score() -> None:
     """A token of which a part is withheld tells nothing about itself."""
     made, outlet = release(ReleaseRule.WHOLE, "no")
     made.durable(DurableTokens((TokenScore(b"yes", -1.0), TokenScore(b" no", -2.0))))
-    made.finish()
+    made.whole()
     made.approve()
     made.end(ACCOUNT)
     piece = outlet._pieces.get_nowait()
@@ -188,7 +188,7 @@ def test_nothing_leaves_once_withheld() -> None:
     made.durable(tokens(b"ab"))
     made.withhold()
     made.durable(tokens(b"cd"))
-    made.finish()
+    made.whole()
     made.approve()
     made.end(ACCOUNT)
     assert "".join(drain(outlet)) == "ab"

@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from audit.judgements import ReleaseDecision
-from audit.records import Body, Delivery, GateVerdict, PolicyDecision
+from audit.records import Body, Delivery, GateVerdict, PolicyDecision, encode_body
 from audit.verify import Verdict as Found
 from engine.gates import Gate, Ruling, Verdict
+from engine.model import checkpoint
 from engine.request import Mode
 from gateway.law.lawbook import Standing
 from gateway.release import ReleaseRule
@@ -24,25 +25,29 @@ from tests.engine.harness import asked
 from tests.gateway.generating import Held, generating
 from tests.gateway.housed import CHAT, Housed, housed
 from tests.gateway.tenant_log import TenantLog
+from tests.gateway.tooled import WEATHER, tooled_checkpoint
 from tests.policies.documents import policy
 from tests.postgres_fixtures import Database
 
 B = TypeVar("B", bound=Body)
 MODES: Final = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto")
 ACTIONS: Final = ("allow", "annotate", "refine", "redo_ar", "hold", "block")
-STOPPED: Final = {"hold": (403, "answer_held"), "block": (403, "answer_blocked")}
+STOPPED: Final = {"hold": "the policy held this answer", "block": "the policy blocked this answer"}
+"""How the note begins that a client gets in place of an answer."""
 GATE = '[[gates]]\nid = "g"\nmodes = {modes}\nmetric = "{metric}"\n{bound}\naction = "{action}"\n'
 REFINE = 'refine = {{ threshold = 1.0, steps = 2, attempts = 1, then = "hold" }}\n'
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A row of the matrix: where requests go, how one is written, and what text came back, whole or in events."""
+    """A row of the matrix: where requests go, how one is written, and what came back of it, text and how that ended."""
 
     path: str
     body: Callable[[str, str, bool], dict[str, Any]]
-    text: Callable[[dict[str, Any]], str]
-    streamed: Callable[[Sequence[dict[str, Any]]], str]
+    whole: Callable[[dict[str, Any]], tuple[str, str]]
+    streamed: Callable[[Sequence[dict[str, Any]]], tuple[str, str]]
+    stopped: str
+    """How an answer ends that does not leave."""
 
 
 def _chat(model: str, mode: str, stream: bool) -> dict[str, Any]:
@@ -52,14 +57,17 @@ def _chat(model: str, mode: str, stream: bool) -> dict[str, Any]:
     }
 
 
-DIALECTS: Final = {
-    "chat": Dialect(
-        CHAT,
-        _chat,
-        lambda answer: str(answer["choices"][0]["message"]["content"]),
-        lambda events: "".join(event["choices"][0]["delta"].get("content", "") for event in events if event["choices"]),
-    )
-}
+def _chat_whole(answer: dict[str, Any]) -> tuple[str, str]:
+    (choice,) = answer["choices"]
+    return str(choice["message"]["content"]), str(choice["finish_reason"])
+
+
+def _chat_streamed(events: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    told = [choice for event in events for choice in event["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in told), str(told[-1]["finish_reason"])
+
+
+DIALECTS: Final = {"chat": Dialect(CHAT, _chat, _chat_whole, _chat_streamed, "content_filter")}
 
 
 def law(action: str, mode: str) -> Policy:
@@ -131,14 +139,13 @@ def _released(inside: Housed, row: Dialect, verdict: str, whole: httpx.Response,
     handed = [_all(inside.records(answer), Delivery)[0] for answer in (whole, streamed)]
     lines = [line.removeprefix("data: ") for line in streamed.text.splitlines() if line.startswith("data: ")]
     events = [json.loads(line) for line in lines if line != "[DONE]"]
+    (text, end), again = row.whole(whole.json()), row.streamed(events)
+    assert whole.status_code == streamed.status_code == 200 and again == (text, end)
     if verdict in STOPPED:
-        assert (whole.status_code, whole.json()["error"]["code"]) == STOPPED[verdict]
-        assert [event["error"]["code"] for event in events if "error" in event] == [STOPPED[verdict][1]]
-        assert row.streamed([event for event in events if "error" not in event]) == ""
+        assert text.startswith(STOPPED[verdict]) and end == row.stopped
         assert [(delivery.outcome, delivery.bytes_released) for delivery in handed] == [("withheld", 0)] * 2
         return
-    text = row.text(whole.json())
-    assert text and row.streamed(events) == text
+    assert text and end != row.stopped
     assert [(delivery.outcome, delivery.bytes_released) for delivery in handed] == [("complete", len(text.encode()))] * 2
     assert whole.json()["palimpsest"].get("annotations", []) == (["gate:g"] if verdict == "annotate" else [])
 
@@ -160,3 +167,28 @@ async def test_nothing_leaves_before_the_verdict_is_on_record(log: TenantLog, mo
             held.look = look
             await held.let_all_in(run)
             assert run.text() != "" and seen and not any(seen)
+
+
+RULE: Final = '[[rules]]\nid = "r"\nphase = "release"\naction = "{action}"\nwhen = {{ {when} }}\n'
+RULES: Final = (
+    ('tools_called = ["weather"]', "hold", True, True), ('paths = ["rome", "oslo"]', "block", False, True),
+    ('tools_called = ["bash"]', "hold", False, False), ('paths = ["*.py"]', "block", True, False),
+)  # fmt: skip
+
+
+async def test_a_tool_call_is_judged_before_it_leaves(database: Database, tmp_path: Path) -> None:
+    """By the tool that is called and by what its arguments name an answer is held or blocked; no part of the call leaves."""
+    model = checkpoint.load(tooled_checkpoint(tmp_path / "tooled"))
+    must: dict[str, Any] = {"tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 120}
+    async with housed(database, tmp_path, model=model) as inside:
+        for when, action, stream, met in RULES:
+            inside.house.laws.replace({TENANT: Standing(policy(RULE.format(action=action, when=when)))})
+            answer = await inside.ask(**must, stream=stream)
+            found = told(inside, answer)
+            assert found.decision.facts is not None and found.decision.facts.tools == ("weather",)
+            assert [call.name for call in found.release.calls] == ["weather"] and found.decision.release == "whole"
+            assert (found.release.verdict, found.release.rules) == ((action, ("rule:r",)) if met else ("allow", ()))
+            (delivery,) = _all(inside.records(answer), Delivery)
+            assert (delivery.outcome, delivery.bytes_released > 0) == (("withheld", False) if met else ("complete", True))
+            assert ("tool_calls" in answer.text) is not met
+            assert not any(city in encode_body(found.release) for city in (b"Rome", b"Oslo"))
