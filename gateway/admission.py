@@ -156,6 +156,7 @@ def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int, minute: int 
         max_steps=_recordable(chat.knob.max_steps),
         seed_first=chat.knob.seed_first,
         prompt_tokens=prompt_tokens,
+        groups=subject.groups,
         latency_target_ms=chat.knob.latency_target_ms,
         minute_of_week=minute,
     )
