@@ -165,7 +165,8 @@ def test_a_verdict_is_recorded_after_what_it_judged(verdict: Verdict) -> None:
     """A verdict is a record of its own between the tokens before and after it, whatever it says."""
     ruled = replace(GATED, verdict=verdict)
     before, gate, after = bodies(attest([RUN, ruled, replace(RUN, start=11)]))
-    assert gate == GateVerdict(0, ("tokens", "agreement"), (2.0, 0.5), verdict.value, 10, "gates.agreement", "linear_spec", 0.5, 3)
+    told = (verdict.value, 10, "gates.agreement", "linear_spec", 0.5, 3)
+    assert gate == GateVerdict(0, ("tokens", "agreement"), (2.0, 0.5), *told)
     assert (before.start, after.start) == (10, 11)
 
 
