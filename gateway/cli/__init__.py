@@ -21,6 +21,7 @@ from gateway.cli.policy import policy
 from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
+from gateway.cli.users import users
 from gateway.postgres_place import PostgresError
 from gateway.registry import RegistryError
 from gateway.settings import SettingsError
@@ -39,7 +40,7 @@ def palimpsest() -> None:
 
 for act in (replay, log_keys, rotate):
     audit.add_command(act)
-for command in (serve, demo, tenants, keys, audit, policy, retention, bench, train, evaluate):
+for command in (serve, demo, tenants, users, keys, audit, policy, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 
 

@@ -20,6 +20,8 @@ ROLES: Final = {"system": "system", "developer": "system", "user": "user", "assi
 SEEDS: Final = 1 << 64
 LABEL_MOST: Final = 500
 """Characters of a name that goes on record as it came."""
+DAY_MS: Final = 86_400_000
+"""Milliseconds of a day, the longest latency that anybody may call a target."""
 _PLACE: Final = " - at `$"
 _KEY = re.compile(r"`(?P<key>[^`]+)`")
 
@@ -50,6 +52,7 @@ class _Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
     grammar: str | None = None
     workflow: str | None = None
     risk: str | None = None
+    latency_target_ms: int | None = None
     proof: bool | None = None
 
 
@@ -213,7 +216,14 @@ def _knob(given: _Palimpsest, suffix: str | None, header: str | None) -> Compute
         numeric=given.numeric,
         workflow=_label("workflow", given.workflow),
         risk=_label("risk", given.risk),
+        latency_target_ms=_milliseconds(given.latency_target_ms),
     )
+
+
+def _milliseconds(given: int | None) -> int | None:
+    if given is not None and not 0 <= given <= DAY_MS:
+        raise BadRequest("latency_target_ms must lie in 0..86400000", code="out_of_range", param="palimpsest.latency_target_ms")
+    return given
 
 
 def _label(name: str, given: str | None) -> str:

@@ -39,6 +39,7 @@ class ComputeKnob:
     numeric: str | None = None
     workflow: str = ""
     risk: str = ""
+    latency_target_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,12 @@ from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
 from gateway.dialects.openai_chat import decode
 from gateway.generation import Admitted
+from gateway.law.lawbook import Lawbook
 from gateway.replay import recorded_request, the
 from gateway.settings import DatabaseUrl
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed, tiny
+from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog
 from tests.postgres_fixtures import Database
 
@@ -77,7 +79,7 @@ async def admitted(policy: policies.Policy, writer: Writer, tenant: str = TENANT
     """A request that has been judged under the policy and recorded."""
     place = writer._config
     budgets = Budgets(Accounts(DatabaseUrl(place.app_url), UUID(int=7)), DatabaseUrl(place.reader_url), KeyStore(place.keys))
-    bench = Bench(tiny(), policy, Engine(tiny()), UUID(int=7), budgets)
+    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7), budgets)
     chat = decode(msgspec.json.encode({"model": tiny().name, "messages": QUESTION} | fields))
     return await admit(bench, writer, Subject(tenant, "key-1"), chat, uuid7())
 
@@ -99,9 +101,9 @@ def cached(inside: Housed, answer: httpx.Response) -> int:
 async def test_a_prompt_of_another_tenant_is_not_found(database: Database, tmp_path: Path) -> None:
     """A prompt that another tenant has sent just before is computed anew; one's own is found."""
     async with housed(database, tmp_path) as inside:
-        registry, question = inside.house.registry, "tell me a story " * 20
-        registry.create_tenant("other")
-        stranger = registry.create_key("other", "test").text
+        question = "tell me a story " * 20
+        plant_tenant(database.app_url, "other")
+        stranger = plant_key(database.app_url, "other").text
         assert (await inside.ask(question, key=stranger)).status_code == 200
         assert cached(inside, await inside.ask(question)) == 0
         assert cached(inside, await inside.ask(question)) >= 32

@@ -49,7 +49,7 @@ def told(draw: st.DrawFn) -> list[Event]:
             case "note":
                 events.append(Noted(ONE, NoteKind.PREEMPTED, str(position)))
             case "gate":
-                events.append(Gated(ONE, len(events), position, (), (), Verdict.ACCEPT, ""))
+                events.append(Gated(ONE, len(events), position, (), (), Verdict.ACCEPT, "", "ar", 0.0, 0))
             case kind:
                 count = draw(st.integers(1, 9))
                 if draw(st.booleans()):

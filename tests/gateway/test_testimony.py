@@ -39,7 +39,7 @@ BLOCK = BlockDecoded(ONE, 0, 10, False, (STEP,), (5, 6), (0.5, 0.25), (-0.5, -1.
 ROUND = SpecRound(ONE, 0, 10, (5, 6), (1.0, 0.5), (6, 7), 1, (6, 7), (-0.5, -0.25), 2, True)
 RUN = RunDecoded(ONE, 10, (5,), (-0.5,), 1)
 RANKED = Alternatives(ONE, 10, 2, (5, 6, 7, 8), (-0.5, -1.0, -0.25, -2.0))
-GATED = Gated(ONE, 0, 10, ("tokens", "agreement"), (2.0, 0.5), Verdict.HOLD, "gates.agreement")
+GATED = Gated(ONE, 0, 10, ("tokens", "agreement"), (2.0, 0.5), Verdict.HOLD, "gates.agreement", "linear_spec", 0.5, 3)
 EVENTS: tuple[Event, ...] = (
     ADMITTED,
     Prefilled(ONE, 10, 8, 1),
