@@ -30,13 +30,11 @@ def budgets() -> None:
 @click.option("--tenant", required=True, help="Whose budgets.")
 @json_option
 def show(tenant: str, json_file: Path | None) -> None:
-    """Every budget that somebody has drawn on: reserved, spent, room, and when the first of what was spent leaves the window."""
+    """Every budget that somebody draws on: reserved, spent, room, and when the first of what was spent leaves its window."""
     require_folder(json_file)
     found = _standing(tenant)
-    names = ("budget", "per", "whose", "unit", "window", "amount", "reserved", "spent", "room", "ends")
-    table = Table(
-        *(Column(name, justify="right" if name in ("amount", "reserved", "spent", "room") else "left") for name in names)
-    )
+    amounts = (Column(name, justify="right") for name in ("amount", "reserved", "spent", "room"))
+    table = Table("budget", "per", "whose", "unit", "window", *amounts, "ends")
     for each in found:
         # What a workflow is called is a client's word: it is shown, never obeyed.
         table.add_row(*(Text(text or "") for text in _line(each).values()))
