@@ -67,7 +67,7 @@ class Typed:
     @classmethod
     def of(cls, element: Element, numbers: Sequence[float]) -> Typed:
         """Pack numbers; raises InvalidRecord when one does not fit the element exactly."""
-        return cls(element, _packed(element, numbers))
+        return cls(element, packed(element, numbers))
 
     def numbers(self) -> list[int] | list[float]:
         """The elements as Python numbers; float32 comes back as the double of equal value."""
@@ -82,16 +82,17 @@ _PLAIN = frozenset({bytes, str, bool, type(None), Typed})
 Value: TypeAlias = "bool | int | float | bytes | str | Typed | Sequence[Value] | Mapping[int, Value] | None"
 
 
-def _packed(element: Element, numbers: Sequence[float]) -> bytes:
+def packed(element: Element, numbers: Sequence[float]) -> bytes:
+    """The big-endian bytes of numbers; raises InvalidRecord when one does not fit the element exactly."""
     try:
-        packed = array.array(_CODES[element], numbers)
+        row = array.array(_CODES[element], numbers)
     except (OverflowError, TypeError, ValueError) as error:
         raise InvalidRecord(f"a value does not fit a {element.name} array: {error}") from error
-    if element is Element.FLOAT32 and not _same_floats(packed, numbers):
+    if element is Element.FLOAT32 and not _same_floats(row, numbers):
         raise InvalidRecord("round every value to float32 before it is recorded")
     if sys.byteorder == "little":
-        packed.byteswap()
-    return packed.tobytes()
+        row.byteswap()
+    return row.tobytes()
 
 
 def ids_element(ids: Sequence[int]) -> Element:
@@ -130,7 +131,7 @@ def words(text: str) -> bytes:
 
 def typed(element: Element, numbers: Sequence[float]) -> bytes:
     """The item of a typed array; raises InvalidRecord when a number does not fit the element exactly."""
-    return _TAGS[element] + octets(_packed(element, numbers))
+    return _TAGS[element] + octets(packed(element, numbers))
 
 
 def encode(value: Value) -> bytes:

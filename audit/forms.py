@@ -196,6 +196,29 @@ def _unpack_ids(value: Value) -> tuple[int, ...]:
     return ids
 
 
+def _write_short_ids(ids: Sequence[int]) -> bytes:
+    if not 1 << 16 <= max(ids, default=0) < 1 << 24:
+        return _write_ids(ids)
+    wide, data = cbor.packed(Element.UINT32, ids), bytearray(3 * len(ids))
+    for place in range(3):
+        data[place::3] = wide[place + 1 :: 4]
+    return cbor.octets(bytes(data))
+
+
+def _unpack_short_ids(value: Value) -> tuple[int, ...]:
+    if not isinstance(value, bytes):
+        ids = _unpack_ids(value)
+        if isinstance(value, Typed) and value.element is Element.UINT32 and max(ids) < 1 << 24:
+            raise MalformedData("token ids are not in the smallest of the three widths")
+        return ids
+    if len(value) % 3:
+        raise MalformedData("token ids of 24 bits are cut off")
+    ids = tuple(int.from_bytes(value[start : start + 3], "big") for start in range(0, len(value), 3))
+    if max(ids, default=0) < 1 << 16:
+        raise MalformedData("token ids are not in the smallest of the three widths")
+    return ids
+
+
 def _unpack_floats(value: Value) -> tuple[float, ...]:
     if not isinstance(value, Typed) or value.element is not Element.FLOAT32:
         raise MalformedData("expected a typed array of float32")
@@ -276,5 +299,6 @@ DIGEST = octets(32)
 UUID16 = Form("an id of 16 bytes", _write_uuid, _unpack_uuid)
 TEXTS = sequence(TEXT)
 IDS = Form("token ids", _write_ids, _unpack_ids)
+SHORT_IDS = Form("token ids of 16, 24 or 32 bits", _write_short_ids, _unpack_short_ids)
 FLOATS = Form("float32 plane", lambda values: cbor.typed(Element.FLOAT32, values), _unpack_floats)
 BITS = Form("bits", _write_bits, _unpack_bits)

@@ -12,7 +12,7 @@ from audit.errors import InvalidRecord
 from audit.header import Header, uuid7
 from audit.keys import KeyStore, MonthKey
 from audit.ledger import SealedRecord, body_digest
-from audit.records import SCHEMA, Body, decode_body, encode_body, kind_of
+from audit.records import Body, decode_body, encode_body, kind_of, schema_of
 from audit.sealing import Box, request_key, unseal
 
 _BOXES_MOST: Final = 1024
@@ -55,7 +55,7 @@ class Sealer:
             record=record,
             request=entry.request,
             kind=kind,
-            schema=SCHEMA,
+            schema=schema_of(kind),
             actor=entry.actor,
             policy=entry.policy,
             key_id=month.key_id,

@@ -22,7 +22,7 @@ from audit.errors import MalformedData, NoteInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_header, leaf_hash
 from audit.merkle import CompactRange
 from audit.note import Checkpoint, Scheme, VerifierKey
-from audit.records import KINDS, SCHEMA, Body, decode_body, kind_name
+from audit.records import Body, decode_body, is_known, kind_name
 from audit.sealing import RequestKey, unseal
 from audit.standing import Standing
 from audit.stories import Ending, Stories
@@ -252,7 +252,7 @@ class _Verification:
         try:
             plain = unseal(key, header.tenant, header.record, sealed)
             self._report.decrypted += 1
-            if header.kind not in KINDS or header.schema != SCHEMA:
+            if not is_known(header.kind, header.schema):
                 self._unknown += 1
                 return None
             return decode_body(header.kind, header.schema, plain)

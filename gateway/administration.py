@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, create_engine, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -43,6 +45,8 @@ from gateway.tables import StagedChange, User
 
 Decide: TypeAlias = Callable[[Session, Actor], Change | None]
 """Says under the lock what is to change, None for nothing; raises RegistryError for what may not be."""
+P = ParamSpec("P")
+T = TypeVar("T")
 _Record: TypeAlias = Callable[[str, str, tuple[Act, ...]], None]
 
 CONNECT: Final = {"connect_timeout": 3, "options": "-c lock_timeout=20s"}
@@ -58,6 +62,8 @@ class Administration:
     def __init__(self, log: Log, urls: Urls, keys: Path) -> None:
         # No pool: the lock goes when the connection does, at the latest with the process.
         self._engine = create_engine(sqlalchemy_url(urls.app), poolclass=NullPool, connect_args=CONNECT)
+        # A thread of its own: whoever waits for the lock in a shared one would keep it from the log that the holder waits for.
+        self._thread = ThreadPoolExecutor(1, "administration")
         self._log = log
         self._reader_url = urls.reader
         self._keys = keys
@@ -65,16 +71,24 @@ class Administration:
     async def make(self, tenant: str, by: Actor, decide: Decide) -> Change | None:
         """Decide and make one change, on record in the log of `tenant`; None if there was nothing to change.
 
-        Raises what `decide` raises, InvalidRecord for what no record can say, and Unfinished. A caller that is cancelled
-        leaves the change to go its way.
+        Raises what `decide` raises, InvalidRecord for what no record can say, and Unfinished. A change that was begun is made
+        even if its caller is cancelled.
         """
-        record = self._recorder()
-        return await asyncio.shield(asyncio.to_thread(self._make, tenant, by, decide, record))
+        return await self._in_turn(self._make, tenant, by, decide, self._recorder())
 
     async def finish(self) -> None:
         """Put into force what processes that died have left staged, for every tenant. Raises Unfinished."""
-        record = self._recorder()
-        await asyncio.shield(asyncio.to_thread(self._finish_all, record))
+        await self._in_turn(self._finish_all, self._recorder())
+
+    async def _in_turn(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do it in this object's thread, to its end even if the caller is cancelled: the log must not close before."""
+        working = asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await asyncio.wait({working})
+            working.exception()  # looked at, or the loop would report it as lost
+            raise
 
     def _make(self, tenant: str, by: Actor, decide: Decide, record: _Record) -> Change | None:
         with self._turn(tenant) as connection:

@@ -21,22 +21,20 @@ from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
 from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
-from engine.tokenizer import Message, Role
 from gateway.appending import Log, append_when_room
 from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
-from gateway.dialects.request import ChatMessage, ChatRequest
+from gateway.dialects.prompt import tokenise
+from gateway.dialects.request import ChatRequest
 from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
 from gateway.law.clock import minute_of_week
 from gateway.law.hearing import Law
 from gateway.law.lawbook import Lawbook
 from gateway.law.record import decided
-from gateway.law.refusal import Forbidden
 from gateway.release import ReleaseRule
 
-OPENAI_CHAT: Final = "openai.chat"
 RECORDABLE: Final = 2**63 - 1
 
 
@@ -56,19 +54,19 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
     if chat.model != bench.model.name:
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
     _check_numeric(bench, chat)
-    prompt = await asyncio.to_thread(_tokenise, bench.model, chat.messages)
+    prompt = await asyncio.to_thread(tokenise, bench.model, chat)
     room = _room(bench.engine.longest, prompt)
     policy = bench.laws.policy_for(subject.tenant, request_id)
     facts = _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone))
     allotted = await bench.budgets.allot(policy, facts, request_id, room)
+    decision = decided(allotted.facts, allotted.verdict)
     if isinstance(allotted.verdict, policies.Refusal):
-        raise allotted.error(allotted.verdict)
+        raise allotted.error(allotted.verdict).recorded_as(decision)
     async with bench.budgets.kept(request_id):
         law = Law(policy, allotted.verdict)
         request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
         await _check_constraint(bench, request)
-        permission = decided(allotted.facts, allotted.verdict)
-        bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), permission)
+        bodies = (_open(bench, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
         entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
         appended = await append_when_room(log, entries)
         return Admitted(
@@ -86,10 +84,7 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
 
 async def record_refusal(bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:
     """One record for a request that an authenticated caller made and that will not run. Raises LogUnavailable."""
-    if isinstance(error, Forbidden):
-        body = error.record
-    else:
-        body = _turned_away(error, bench.laws.policy_for(subject.tenant, request_id))
+    body = error.record or _turned_away(error, bench.laws.policy_for(subject.tenant, request_id))
     await append_when_room(log, [Entry(subject.tenant, request_id, subject.caller, body.policy_digest, body)])
 
 
@@ -130,11 +125,6 @@ async def _check_constraint(bench: Bench, request: GenerationRequest) -> None:
         raise BadRequest(str(error), code="invalid_constraint", param=param) from error
 
 
-def _tokenise(model: LoadedModel, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
-    turns = [Message(Role(message.role), message.content) for message in messages]
-    return tuple(model.tokenizer.render_chat(turns))
-
-
 def _room(context: int, prompt: Sequence[int]) -> int:
     """Tokens of the context that the prompt leaves for the answer."""
     if len(prompt) >= context:
@@ -160,6 +150,8 @@ def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int, minute: int 
         max_steps=_recordable(chat.knob.max_steps),
         seed_first=chat.knob.seed_first,
         prompt_tokens=prompt_tokens,
+        tools=tuple(tool.name for tool in chat.tools),
+        groups=subject.groups,
         latency_target_ms=chat.knob.latency_target_ms,
         minute_of_week=minute,
     )
@@ -201,7 +193,7 @@ def _generation_request(
 def _sampling(chat: ChatRequest) -> Sampling:
     """What was asked for; a missing seed is 64 random bits."""
     seed = secrets.randbits(64) if chat.seed is None else chat.seed
-    return Sampling(seed=seed, **asdict(chat.sampling))
+    return Sampling(seed=seed, choice=chat.index, **asdict(chat.sampling))
 
 
 def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:
@@ -226,7 +218,7 @@ def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: Generation
         max_tokens=request.max_tokens,
         prompt_tokens=len(request.prompt),
         instance=bench.instance,
-        dialect=OPENAI_CHAT,
+        dialect=chat.dialect.value,
         top_p=float(sampling.top_p),
         top_k=sampling.top_k,
         min_p=float(sampling.min_p),

@@ -20,7 +20,7 @@ from audit.errors import AuditError
 from audit.records import Body, EngineNote
 from audit.writer import Entry
 from engine.errors import Busy, InvalidRequest
-from engine.events import Event, Finished, FinishReason, Gated
+from engine.events import Event, Finished, FinishReason, Gated, Prefilled
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
@@ -105,6 +105,7 @@ class Generation:
         self._records = admitted.records
         self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
         self._left = False
+        self._cached: int | None = None
 
     async def begun(self) -> bool:
         """True once the engine has taken the request; False if that never happens, and then the outlet says why."""
@@ -176,6 +177,8 @@ class Generation:
         self._hearing.hear(statement.body for statement in statements)
         for event in events:
             self._tally.count(event)
+            if isinstance(event, Prefilled) and self._cached is None:
+                self._cached = event.cached
         return DurableTokens(tuple(self._scorer.scores(events)))
 
     async def _note_end(self, note: str, detail: str) -> Finished:
@@ -241,6 +244,8 @@ class Generation:
             last_seq=self._last_seq,
             reason=finished.reason.value,
             annotations=heard.annotations,
+            cached_tokens=self._cached or 0,
+            stop=self._release.stopped_by,
         )
 
 

@@ -28,10 +28,13 @@ from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.administration import Administration
 from gateway.admission import Bench
+from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
+from gateway.dialects.knob import CLAUDE_ALIAS
+from gateway.dialects.responses.document import Head
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
@@ -42,6 +45,7 @@ from gateway.law.reloading import Reloading
 from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
 from gateway.presence import Presence
+from gateway.recall import Recall
 from gateway.reconcile import Reconciler
 from gateway.registry import Registry
 from gateway.seats import Seats
@@ -68,6 +72,8 @@ class House:
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
+        self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
+        self.background: Background[Head] = Background()
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
@@ -111,8 +117,8 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
-        await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self._shelf.close)
+        await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         _log.info("gateway.stopped", instance=str(self.instance))
@@ -144,9 +150,10 @@ class House:
         return log_origin(self._origin, tenant)
 
     def model_ids(self, tenant: str) -> list[str]:
-        """The model, then the model with each mode that the tenant's policy permits."""
+        """The model, it with each mode that the tenant's policy permits, then all of them as Claude Code accepts them."""
         name = self.bench.model.name
-        return [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
+        names = [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
+        return [*names, *(CLAUDE_ALIAS + each for each in names)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._generations.pop(task).admitted.lease.drop()

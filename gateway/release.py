@@ -91,6 +91,11 @@ class Release:
         if self._counts(last):
             self._last = last
 
+    @property
+    def stopped_by(self) -> str | None:
+        """The stop string before which the text ended, if one did it."""
+        return self._stop.found
+
     def withhold(self) -> None:
         """The verdict is against it, or stands out: nothing further is handed out."""
         self._open = False

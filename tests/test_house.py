@@ -34,6 +34,7 @@ MAY_USE = {
     "gateway/bench/kernels.py": {"kernels"},
     "engine/constrain.py": {"llguidance"},
     "engine/tokenizer.py": {"transformers", "tokenizers"},
+    "engine/chat_template.py": {"jinja2"},
     "engine/train": {"tokenizers", "rich"},
     "audit/export": {"pyarrow"},
     "audit/trace.py": {"numpy"},

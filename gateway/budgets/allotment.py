@@ -12,7 +12,7 @@ import policies
 from gateway.budgets.accounts import Short
 from gateway.budgets.ask import Ask
 from gateway.budgets.lease import Lease
-from gateway.law.refusal import Forbidden, NoRoom
+from gateway.errors import GatewayError, OverBudget, Refused
 from gateway.seats import UNKNOWN_SECONDS
 from policies.compiled import BUDGET
 
@@ -36,10 +36,11 @@ class Lack:
         found = tuple((by_account[each.account].budget.id, _wait(by_account[each.account], each)) for each in short)
         return type(self)((*self.waits, *found))
 
-    def wait(self, refusal: policies.Refusal) -> int | None:
-        """When to come back after the one that refused."""
-        refused_by = [BUDGET + name for name in self.budgets]
-        return next(seconds for (_, seconds), rule in zip(self.waits, refused_by, strict=True) if rule in refusal.rules)
+    def error(self, refusal: policies.Refusal) -> OverBudget:
+        """What a client is told of the one that refused: when to come back."""
+        waits = dict(self.waits)
+        named = [rule.removeprefix(BUDGET) for rule in refusal.rules if rule.startswith(BUDGET)]
+        return OverBudget(refusal.reason, retry_seconds=next((waits[name] for name in named if name in waits), UNKNOWN_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ class Allotted:
     lease: Lease
     lack: Lack
 
-    def error(self, refusal: policies.Refusal) -> Forbidden:
+    def error(self, refusal: policies.Refusal) -> GatewayError:
         """The refusal as a client hears it."""
         if refusal.code is policies.RefusalCode.BUDGET_EXCEEDED:
-            return NoRoom(refusal, self.facts, self.lack.wait(refusal))
-        return Forbidden(refusal, self.facts)
+            return self.lack.error(refusal)
+        return Refused(refusal.reason, status=refusal.status, code=refusal.code.value)
 
 
 def _wait(ask: Ask, short: Short) -> int | None:

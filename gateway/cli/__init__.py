@@ -19,6 +19,8 @@ from gateway.cli.budgets import budgets
 from gateway.cli.demo import demo
 from gateway.cli.eval import evaluate
 from gateway.cli.policy import policy
+from gateway.cli.policy_replay import explain, sweep
+from gateway.cli.policy_replay import replay as replay_policy
 from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
@@ -41,6 +43,8 @@ def palimpsest() -> None:
 
 for act in (replay, log_keys, rotate):
     audit.add_command(act)
+for question in (explain, replay_policy, sweep):
+    policy.add_command(question)
 for command in (serve, demo, tenants, users, keys, audit, policy, budgets, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 

@@ -31,7 +31,6 @@ from audit.judgements import Asked, Called, Due, ReleaseDecision
 from audit.keys import KeyStore
 from audit.merkle import CompactRange
 from audit.records import (
-    SCHEMA,
     Alternatives,
     BlockTrace,
     Body,
@@ -49,6 +48,7 @@ from audit.records import (
     SpecRoundTrace,
     encode_body,
     kind_of,
+    schema_of,
 )
 from audit.sealing import request_key, seal
 from audit.signer import Signer
@@ -189,7 +189,7 @@ class Log:
             key = request_key(month.secret, record if request is None else request)
             sealed = seal(key, TENANT, record, encode_body(body))
             header = Header(
-                TENANT, seq, ts, record, request, kind_of(body), SCHEMA, actor, POLICY, month.key_id,
+                TENANT, seq, ts, record, request, kind_of(body), schema_of(kind_of(body)), actor, POLICY, month.key_id,
                 len(sealed), hashlib.sha256(sealed).digest(),
             ).encode()  # fmt: skip
             self.rows.append(StoredRecord(header, sealed))

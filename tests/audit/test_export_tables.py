@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit import bundle
+from audit.blocks import StepPlanes
 from audit.export import columns, states
 from audit.export.figures import COUNTS, WORDS, figures
 from audit.export.folder import Folder
@@ -28,7 +29,6 @@ from audit.export.siem import CEF_NAME, OCSF_NAME, cef, ocsf
 from audit.header import Header, decode_header, leaf_hash, uuid7
 from audit.records import (
     BODIES,
-    SCHEMA,
     Body,
     EngineNote,
     GateVerdict,
@@ -36,9 +36,9 @@ from audit.records import (
     PolicyDecision,
     PromptBody,
     RequestOpen,
-    StepPlanes,
     decode_body,
     kind_of,
+    schema_of,
 )
 from audit.sealing import RequestKey, unseal
 from audit.trace import decode_step
@@ -57,7 +57,18 @@ HOSTILE = st.builds(
 def opened(body: Body, actor: str = "gateway") -> Opened:
     """A record with the given actor and a shown body."""
     header = Header(
-        TENANT, 7, START, uuid7(START), uuid7(START), kind_of(body), SCHEMA, actor, POLICY, "2026-11-00", 40, bytes(32)
+        TENANT,
+        7,
+        START,
+        uuid7(START),
+        uuid7(START),
+        kind_of(body),
+        schema_of(kind_of(body)),
+        actor,
+        POLICY,
+        "2026-11-00",
+        40,
+        bytes(32),
     )
     return Opened(header, leaf_hash(header.encode()), BodyState.SHOWN, body)
 

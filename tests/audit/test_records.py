@@ -11,8 +11,8 @@ import pytest
 from audit import cbor
 from audit.acts import Erasure, commit_to
 from audit.errors import InvalidRecord, MalformedData
-from audit.forms import keys_of
-from audit.records import BODIES, SCHEMA, Body, Kind, decode_body, encode_body, kind_name, kind_of
+from audit.forms import keys_of, write
+from audit.records import BODIES, SCHEMA, Body, Kind, decode_body, encode_body, kind_name, kind_of, schema_of
 from tests.audit.samples import BLOCK, LATER, ROUND, SAMPLES
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -33,9 +33,20 @@ def pack(body: Body) -> dict[int, cbor.Value]:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_golden_bytes(kind: Kind) -> None:
     """The bytes of each kind are the published ones, in both directions."""
-    golden = bytes.fromhex(_vectors("bodies.json")[str(int(kind))])
+    schema = schema_of(kind)
+    golden = bytes.fromhex(_vectors("bodies.json")[f"{int(kind)}" if schema == SCHEMA else f"{int(kind)}/{schema}"])
     assert encode_body(SAMPLES[kind]) == golden
-    assert decode_body(kind, SCHEMA, golden) == SAMPLES[kind]
+    assert decode_body(kind, schema, golden) == SAMPLES[kind]
+
+
+def test_blocks_of_the_first_schema_are_still_read() -> None:
+    """The published bytes of schema 1 say the same block, and no other bytes of schema 1 do."""
+    golden = bytes.fromhex(_vectors("bodies.json")["4"])
+    assert decode_body(Kind.BLOCK, SCHEMA, golden) == BLOCK and write(BLOCK) == golden
+    with pytest.raises(MalformedData):
+        decode_body(Kind.BLOCK, schema_of(Kind.BLOCK), golden)
+    with pytest.raises(MalformedData):
+        decode_body(Kind.BLOCK, SCHEMA, encode_body(BLOCK))
 
 
 def test_kinds_only_grow() -> None:
@@ -86,7 +97,7 @@ def test_missing_and_extra_keys_are_refused(kind: Kind) -> None:
     wrong: tuple[cbor.Value, ...] = (fewer, {**entries, 99: 0}, {}, [])
     for other in wrong:
         with pytest.raises(MalformedData):
-            decode_body(kind, SCHEMA, cbor.encode(other))
+            decode_body(kind, schema_of(kind), cbor.encode(other))
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -95,7 +106,7 @@ def test_mistyped_values_are_refused(kind: Kind) -> None:
     entries = pack(SAMPLES[kind])
     for key in entries:
         with pytest.raises(MalformedData):
-            decode_body(kind, SCHEMA, cbor.encode({**entries, key: {7: 7}}))
+            decode_body(kind, schema_of(kind), cbor.encode({**entries, key: {7: 7}}))
 
 
 @pytest.mark.parametrize(("kind", "schema"), [(14, 1), (0, 1), (1, 2), (1, 0), (13, 2)])
@@ -188,7 +199,7 @@ def test_planes_of_a_block_have_its_length() -> None:
     with pytest.raises(InvalidRecord):
         dataclasses.replace(BLOCK, emitted=5)
     unfinished = dataclasses.replace(BLOCK, complete=False, emitted=0, verifier_logprob=(), agreement=(), commit_confidence=())
-    assert decode_body(Kind.BLOCK, SCHEMA, encode_body(unfinished)) == unfinished
+    assert decode_body(Kind.BLOCK, schema_of(Kind.BLOCK), encode_body(unfinished)) == unfinished
 
 
 @pytest.mark.parametrize("change", [{"think_budget": 0}, {"constraint_source": ""}, {"stop_strings": (), "stop_ids": ()}])
@@ -210,7 +221,7 @@ def test_the_format_page_shows_the_golden_bytes() -> None:
     page = (Path(__file__).parents[2] / "audit" / "FORMAT.md").read_text()
     known = json.dumps([_vectors(name) for name in ("bodies.json", "later.json", "header.json", "sealed.json", "tile.json")])
     shown = re.findall(r"^    ([0-9a-f]{30,})$", page, re.MULTILINE)
-    assert len(shown) == 12
+    assert len(shown) == 13
     assert all(f'"{each}"' in known for each in shown)
     note = _vectors("note.json")
     assert all(f"    {line}\n" in page for line in (note["vkey"], *note["note"].strip().split("\n")) if line)

@@ -70,6 +70,8 @@ def another(event: Event, name: str) -> Event:
         return replace(event, tokens=(5, 9))
     if name == "steps" and isinstance(event, BlockDecoded):
         return replace(event, steps=(STEP, STEP))
+    if name == "mode" and isinstance(event, Gated):
+        return replace(event, mode="diffusion")
     changed = SAMPLES[name] if name in SAMPLES else _changed(getattr(event, name))
     return replace(event, **{name: changed})
 
@@ -163,7 +165,8 @@ def test_a_verdict_is_recorded_after_what_it_judged(verdict: Verdict) -> None:
     """A verdict is a record of its own between the tokens before and after it, whatever it says."""
     ruled = replace(GATED, verdict=verdict)
     before, gate, after = bodies(attest([RUN, ruled, replace(RUN, start=11)]))
-    assert gate == GateVerdict(0, ("tokens", "agreement"), (2.0, 0.5), verdict.value, 10, "gates.agreement")
+    told = (verdict.value, 10, "gates.agreement", "linear_spec", 0.5, 3)
+    assert gate == GateVerdict(0, ("tokens", "agreement"), (2.0, 0.5), *told)
     assert (before.start, after.start) == (10, 11)
 
 

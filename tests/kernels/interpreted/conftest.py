@@ -22,10 +22,11 @@ def walls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every buffer that a kernel gets is full of poison and has walls of it, which must stand when the test is over."""
     built: list[Tensor] = []
 
-    def empty(*shape: object, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    def empty(*shape: object, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Tensor:
         sizes = torch.Size(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)  # type: ignore[arg-type]
         count = math.prod(sizes)
-        whole = torch.full((count + 2 * WALL,), poison(dtype), dtype=dtype, device=device)
+        kind = dtype or torch.get_default_dtype()
+        whole = torch.full((count + 2 * WALL,), poison(kind), dtype=kind, device=device)
         built.append(whole)
         return whole[WALL : WALL + count].view(sizes)
 

@@ -14,7 +14,7 @@ from tests.kernels.interpreted.walls import walled
 SIZES = st.integers(1, 150)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(SIZES, st.integers(1, 700), SIZES, st.integers(0, 99))
 def test_the_product_is_its_definition(rows: int, inputs: int, outputs: int, seed: int) -> None:
     """Any number of rows, inputs and outputs, cut into slices or not."""
@@ -29,7 +29,7 @@ def test_a_row_does_not_feel_its_company(inputs: int, outputs: int) -> None:
     torch.manual_seed(inputs)
     weight, row = torch.randn(outputs, inputs), torch.randn(inputs)
     alone = kernel_linear(row[None], weight)[0]
-    for rows, place in ((2, 1), (31, 7), (64, 63), (65, 64), (130, 70)):
+    for rows, place in ((2, 1), (64, 63), (65, 64)):
         others = torch.randn(rows, inputs) * 100
         others[place - 1] = torch.nan
         others[place] = row
