@@ -41,6 +41,7 @@ class Housed:
     house: House
     client: httpx.AsyncClient
     log: TenantLog
+    key: str
 
     async def ask(self, question: str = "hello", key: str | None = None, **more: Any) -> httpx.Response:
         """One chat request, with another key than the client's if one is given."""
@@ -66,10 +67,11 @@ async def housed(
         await house.start()
         if TENANT not in house.registry.tenants():
             house.registry.create_tenant(TENANT)
-        headers = {"authorization": f"Bearer {house.registry.create_key(TENANT, 'test').text}"}
+        own = house.registry.create_key(TENANT, "test").text
+        headers = {"authorization": f"Bearer {own}"}
         application: Any = create_app(house)
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://housed", headers=headers) as client:
-            yield Housed(house, client, TenantLog(database, given.keys, given.origin))
+            yield Housed(house, client, TenantLog(database, given.keys, given.origin), own)
     finally:
         await house.stop()
