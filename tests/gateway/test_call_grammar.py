@@ -47,9 +47,9 @@ def written(name: str, **arguments: object) -> str:
 
 def held(choice: ToolChoice, *tools: ToolSpec, form: CallForm = CallForm.XML, parallel: bool = True) -> Constraint:
     """The grammar of a choice."""
-    found = call_grammar(Conversation((), tools, choice, parallel), form)
-    assert found is not None
-    return found
+    prompt = Conversation((), tools, choice, parallel)
+    assert prompt.binding
+    return call_grammar(prompt, form)
 
 
 def fits(constraint: Constraint, text: str) -> bool:
@@ -132,5 +132,5 @@ def test_what_fits_reads_as_the_call(text: str) -> None:
 
 def test_no_choice_needs_no_grammar() -> None:
     """Without a must and without a strict tool an answer may be anything, and where none may be called nothing is held."""
-    assert call_grammar(Conversation((), (LOOSE, LOOK)), CallForm.XML) is None
-    assert call_grammar(Conversation((), (EDIT,), Calling.NONE), CallForm.XML) is None
+    assert not Conversation((), (LOOSE, LOOK)).binding
+    assert not Conversation((), (EDIT,), Calling.NONE).binding
