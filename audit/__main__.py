@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from audit.errors import AuditError, MalformedData, NoteInvalid, ProofInvalid
 from audit.header import MAX_HEADER_BYTES
-from audit.note import decode_vkey
+from audit.note import Scheme, decode_vkey
 from audit.proof import MAX_PROOF_BYTES, Proven, check_proof
 from audit.quorum import Quorum
 from audit.verify import Report, Verdict, verify
@@ -90,9 +90,16 @@ def _add_witness(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_witness)
 
 
+_LOG_SCHEMES = {scheme.label: scheme for scheme in (Scheme.ED25519, Scheme.ML_DSA_44)}
+
+
 def _add_log(command: argparse.ArgumentParser) -> None:
     command.add_argument("--vkey", action="append", required=True, help="verifier key name+hash+key; repeatable")
     command.add_argument("--origin", required=True, metavar="NAME", help="the log's name, such as example.org/tenant")
+    command.add_argument(
+        "--require", action="append", default=[], choices=_LOG_SCHEMES,
+        help="a signature that the newest checkpoint must bear under a given key; repeatable, for both",
+    )  # fmt: skip
 
 
 def render(report: Report) -> str:
@@ -134,12 +141,16 @@ def _read(path: Path, limit: int) -> bytes:
         return file.read(limit + 1)
 
 
+def _required(parsed: argparse.Namespace) -> tuple[Scheme, ...]:
+    return tuple(_LOG_SCHEMES[label] for label in parsed.require)
+
+
 def _verify(parsed: argparse.Namespace) -> int:
     if not parsed.folder.is_dir():
         print(f"{parsed.folder} is not a folder; name the folder that the export wrote", file=sys.stderr)
         return USAGE
     held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
-    report = verify(parsed.folder, parsed.vkey, parsed.origin, held)
+    report = verify(parsed.folder, parsed.vkey, parsed.origin, held, _required(parsed))
     print(render(report))
     return int(report.verdict)
 
@@ -151,7 +162,7 @@ def _check(parsed: argparse.Namespace) -> int:
     witnesses = Quorum(required, named) if named or parsed.quorum is not None else None
     text, header = _read(parsed.proof, MAX_PROOF_BYTES), _read(parsed.header, MAX_HEADER_BYTES)
     try:
-        print(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses)))
+        print(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses, _required(parsed))))
     except (NoteInvalid, ProofInvalid) as error:
         print(f"TAMPERED: {error}")
         return int(Verdict.TAMPERED)

@@ -28,6 +28,8 @@ CHECKPOINTS = "checkpoints.jsonl"
 DISCLOSURE = "disclosure.jsonl"
 README = "README.txt"
 DATA_FILES = (README, CHECKPOINTS, DISCLOSURE, RECORDS)
+DERIVED = "derived.sha256"
+"""The list of derived files, in a bundle that has any."""
 
 MAX_MANIFEST_BYTES = 65_536
 MAX_LINE_BYTES = 4 * (MAX_HEADER_BYTES + MAX_SEALED_BYTES) // 3 + 1024
@@ -163,7 +165,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise MalformedData(f"this verifier reads {FORMAT} only")
     if not isinstance(tenant, str) or not isinstance(origin, str) or type(records) is not int:
         raise MalformedData(f"{MANIFEST} has a value of the wrong type")
-    if not isinstance(files, dict) or set(files) != set(DATA_FILES):
+    if not isinstance(files, dict) or set(files) - {DERIVED} != set(DATA_FILES):
         raise MalformedData(f"{MANIFEST} lists other files than a bundle has")
     return Manifest(tenant, origin, records, {name: _entry(name, files[name]) for name in files})
 

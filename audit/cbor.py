@@ -1,5 +1,7 @@
 """Deterministic CBOR (RFC 8949, 4.2.1) with one spelling per value; the decoder refuses all others.
 
+`encode` writes any value; `head`, `octets`, `words` and `typed` are the same spelling for those who know what they write.
+
 The vocabulary is closed: integers of 64 bits, byte and text strings, arrays, maps with integer keys from 0, false,
 true, null, floats in their shortest exact form, and big-endian RFC 8746 typed arrays of uint8, uint16,
 uint32, float32. Nothing else encodes or decodes: no NaN, no indefinite length, no other tag, no duplicate or
@@ -37,6 +39,10 @@ class Element(IntEnum):
 
 _CODES = {Element.UINT8: "B", Element.UINT16: "H", Element.UINT32: "I", Element.FLOAT32: "f"}
 _WIDTHS = {element: array.array(code).itemsize for element, code in _CODES.items()}
+_TAGS = {element: bytes((0xD8, element)) for element in Element}
+_HEADS = [
+    [bytes((major << 5 | number,) if number < 24 else (major << 5 | 24, number)) for number in range(256)] for major in range(8)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +67,7 @@ class Typed:
     @classmethod
     def of(cls, element: Element, numbers: Sequence[float]) -> Typed:
         """Pack numbers; raises InvalidRecord when one does not fit the element exactly."""
-        try:
-            packed = array.array(_CODES[element], numbers)
-        except (OverflowError, TypeError, ValueError) as error:
-            raise InvalidRecord(f"a value does not fit a {element.name} array: {error}") from error
-        if element is Element.FLOAT32 and not _same_floats(packed, numbers):
-            raise InvalidRecord("round every value to float32 before it is recorded")
-        if sys.byteorder == "little":
-            packed.byteswap()
-        return cls(element, packed.tobytes())
-
-    @classmethod
-    def of_ids(cls, ids: Sequence[int]) -> Typed:
-        """Pack token ids in the smaller of uint16 and uint32 that holds them all."""
-        small = max(ids, default=0) < 1 << 16
-        return cls.of(Element.UINT16 if small else Element.UINT32, ids)
+        return cls(element, packed(element, numbers))
 
     def numbers(self) -> list[int] | list[float]:
         """The elements as Python numbers; float32 comes back as the double of equal value."""
@@ -90,11 +82,56 @@ _PLAIN = frozenset({bytes, str, bool, type(None), Typed})
 Value: TypeAlias = "bool | int | float | bytes | str | Typed | Sequence[Value] | Mapping[int, Value] | None"
 
 
+def packed(element: Element, numbers: Sequence[float]) -> bytes:
+    """The big-endian bytes of numbers; raises InvalidRecord when one does not fit the element exactly."""
+    try:
+        row = array.array(_CODES[element], numbers)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise InvalidRecord(f"a value does not fit a {element.name} array: {error}") from error
+    if element is Element.FLOAT32 and not _same_floats(row, numbers):
+        raise InvalidRecord("round every value to float32 before it is recorded")
+    if sys.byteorder == "little":
+        row.byteswap()
+    return row.tobytes()
+
+
+def ids_element(ids: Sequence[int]) -> Element:
+    """The smaller of uint16 and uint32 that holds every id."""
+    return Element.UINT16 if max(ids, default=0) < 1 << 16 else Element.UINT32
+
+
 def _same_floats(packed: array.array[float], numbers: Sequence[float]) -> bool:
     """Whether packing lost nothing; the slow look is for NaN alone, which equals nothing."""
     return packed.tolist() == list(numbers) or all(
         a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(packed, numbers, strict=True)
     )
+
+
+def head(major: int, number: int) -> bytes:
+    """The first bytes of an item: its major type (0 to 7) and its number, from 0 below 2^64, in the shortest form."""
+    if number < 256:
+        return _HEADS[major][number]
+    size = 1 if number < 1 << 16 else 2 if number < 1 << 32 else 3
+    return bytes((major << 5 | 24 + size,)) + number.to_bytes(1 << size, "big")
+
+
+def octets(data: bytes) -> bytes:
+    """The item of a byte string."""
+    return head(2, len(data)) + data
+
+
+def words(text: str) -> bytes:
+    """The item of a text; raises InvalidRecord for a lone surrogate."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRecord("text holds a lone surrogate; repair it before it is recorded") from error
+    return head(3, len(data)) + data
+
+
+def typed(element: Element, numbers: Sequence[float]) -> bytes:
+    """The item of a typed array; raises InvalidRecord when a number does not fit the element exactly."""
+    return _TAGS[element] + octets(packed(element, numbers))
 
 
 def encode(value: Value) -> bytes:

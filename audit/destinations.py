@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from audit.keys import make_folder, sync_folder
+from audit.durable import make_folder, sync_folder
 from audit.note import encode_base64, parse_checkpoint, split_note
 from audit.objectstore import Credentials, ObjectStore
 from audit.outbound import BadAddress, http_url

@@ -1,21 +1,28 @@
-"""The wire forms of record fields: how each Python value becomes one CBOR value and back, strictly.
+"""The wire forms of record fields: how each Python value becomes the bytes of one CBOR item and back, strictly.
 
-A record class is a frozen dataclass whose fields carry `at(key, form)`; `pack` and `unpack` do the rest. A
-map with a missing, an extra or a mistyped entry is refused, so every record has one spelling.
+A record class is a frozen dataclass whose fields carry `at(key, form)`; `write` and `unpack` do the rest. A
+map with a missing, an extra or a mistyped entry is refused, so every record has one spelling. A field with a default came
+later and has a higher key: where it has just that value its entry is left out, so older records keep their bytes and meaning.
+Writing puts bytes together without building a value first, for it is what every record costs; `cbor.decode` refuses any other
+spelling than its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
+from audit import cbor
 from audit.cbor import Element, Typed, Value
 from audit.errors import InvalidRecord, MalformedData
 
 _Unpacker = Callable[[Value], Any]
+_FALSE, _TRUE, _NULL, _PAIR = b"\xf4", b"\xf5", b"\xf6", b"\x82"
+_DIGITS = bytes.maketrans(b"\0\1", b"01")
+_UINT_NAME = "an integer from 0 below 2^64"
 
 
 class Shaped(Protocol):
@@ -29,10 +36,10 @@ S = TypeVar("S", bound=Shaped)
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One wire form: `pack` raises InvalidRecord, `unpack` raises MalformedData."""
+    """One wire form: `write` raises InvalidRecord, `unpack` raises MalformedData."""
 
     name: str
-    pack: Callable[[Any], Value]
+    write: Callable[[Any], bytes]
     unpack: _Unpacker
 
 
@@ -41,48 +48,103 @@ def at(key: int, form: Form) -> Mapping[str, tuple[int, Form]]:
     return {"wire": (key, form)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One field on the wire; `absent` is the value that is told by leaving it out, MISSING if it never is."""
+
+    name: str
+    key: int
+    form: Form
+    absent: Any
+
+    @property
+    def later(self) -> bool:
+        """Whether older records have no such entry."""
+        return self.absent is not MISSING
+
+    def left_out(self, value: Any) -> bool:
+        """Whether this value is told by the absence of its entry."""
+        return type(value) is type(self.absent) and bool(value == self.absent)
+
+
 @cache
-def _layout(kind: type[Shaped]) -> tuple[tuple[str, int, Form], ...]:
-    return tuple((field.name, *field.metadata["wire"]) for field in fields(kind))
+def _layout(kind: type[Shaped]) -> tuple[_Entry, ...]:
+    told = ((field, *field.metadata["wire"]) for field in fields(kind))
+    return tuple(_Entry(field.name, key, form, field.default) for field, key, form in told)
 
 
-def pack(shaped: Shaped) -> dict[int, Value]:
+def keys_of(kind: type[Shaped]) -> tuple[int, ...]:
+    """Every key that a record or a part of one may have, in order of its fields."""
+    return tuple(entry.key for entry in _layout(kind))
+
+
+_Writer = tuple[str, bytes, Callable[[Any], bytes]]
+"""A field, the bytes of its key, and its form's writer."""
+
+
+@cache
+def _writers(kind: type[Shaped]) -> tuple[bytes, tuple[_Writer, ...], tuple[tuple[_Entry, _Writer], ...]]:
+    """The first bytes of the map if nothing later is told, then what is always told and what came later, by key."""
+    ordered = sorted(_layout(kind), key=lambda entry: (entry.later, entry.key))
+    made = [(entry, (entry.name, cbor.head(0, entry.key), entry.form.write)) for entry in ordered]
+    always = tuple(writer for entry, writer in made if not entry.later)
+    return cbor.head(5, len(always)), always, tuple(pair for pair in made if pair[0].later)
+
+
+def write(shaped: Shaped) -> bytes:
     """The CBOR map of a record or of a part of one."""
-    return {key: form.pack(getattr(shaped, name)) for name, key, form in _layout(type(shaped))}
+    start, always, later = _writers(type(shaped))
+    parts = [start]
+    for name, key, form in always:
+        parts += (key, form(getattr(shaped, name)))
+    if later:
+        told = [writer for entry, writer in later if not entry.left_out(getattr(shaped, entry.name))]
+        for name, key, form in told:
+            parts += (key, form(getattr(shaped, name)))
+        parts[0] = cbor.head(5, len(always) + len(told))
+    return b"".join(parts)
 
 
 def unpack(kind: type[S], value: Value) -> S:
     """The dataclass of a CBOR map; raises MalformedData unless exactly its keys are there in their forms."""
     layout = _layout(kind)
-    if not isinstance(value, Mapping) or set(value) != {key for _, key, _ in layout}:
+    if not isinstance(value, Mapping) or not _complete(layout, set(value)):
         raise MalformedData(f"{kind.__name__} is a map with exactly the keys of its schema")
+    told = {entry.name: entry.form.unpack(value[entry.key]) for entry in layout if entry.key in value}
+    for entry in layout:
+        if entry.name in told and entry.left_out(told[entry.name]):
+            raise MalformedData(f"{kind.__name__} tells by leaving key {entry.key} out what stands there")
     try:
-        return kind(**{name: form.unpack(value[key]) for name, key, form in layout})
+        return kind(**told)
     except InvalidRecord as error:
         raise MalformedData(str(error)) from error
 
 
-def _exact(kind: type[bool | int | float | str | bytes], name: str) -> Form:
-    def pack_exact(value: bool | int | float | str | bytes) -> Value:
+def _complete(layout: Sequence[_Entry], found: set[Any]) -> bool:
+    return {entry.key for entry in layout if not entry.later} <= found <= {entry.key for entry in layout}
+
+
+def _exact(kind: type, name: str, write_exact: Callable[[Any], bytes]) -> Form:
+    def write_checked(value: Any) -> bytes:
         # The exact type: True is no integer and 1 is no float, since each has its own bytes.
         if type(value) is not kind:
             raise InvalidRecord(f"expected {name}, got {type(value).__name__}")
-        return value
+        return write_exact(value)
 
     def unpack_exact(value: Value) -> Any:
         if type(value) is not kind:
             raise MalformedData(f"expected {name}, found {type(value).__name__}")
         return value
 
-    return Form(name, pack_exact, unpack_exact)
+    return Form(name, write_checked, unpack_exact)
 
 
 def _checked(base: Form, name: str, holds: Callable[[Any], bool]) -> Form:
-    def pack_checked(value: Any) -> Value:
-        packed = base.pack(value)
+    def write_checked(value: Any) -> bytes:
+        written = base.write(value)
         if not holds(value):
             raise InvalidRecord(f"expected {name}, got {value!r}")
-        return packed
+        return written
 
     def unpack_checked(value: Value) -> Any:
         unpacked = base.unpack(value)
@@ -90,14 +152,14 @@ def _checked(base: Form, name: str, holds: Callable[[Any], bool]) -> Form:
             raise MalformedData(f"expected {name}")
         return unpacked
 
-    return Form(name, pack_checked, unpack_checked)
+    return Form(name, write_checked, unpack_checked)
 
 
 def maybe(form: Form) -> Form:
     """The form, or null for None."""
     return Form(
         f"{form.name} or null",
-        lambda value: None if value is None else form.pack(value),
+        lambda value: _NULL if value is None else form.write(value),
         lambda value: None if value is None else form.unpack(value),
     )
 
@@ -110,20 +172,50 @@ def sequence(form: Form) -> Form:
             raise MalformedData(f"expected an array of {form.name}")
         return tuple(form.unpack(item) for item in value)
 
-    return Form(f"array of {form.name}", lambda items: [form.pack(item) for item in items], unpack_all)
+    def write_all(items: Sequence[Any]) -> bytes:
+        return b"".join((cbor.head(4, len(items)), *map(form.write, items)))
+
+    return Form(f"array of {form.name}", write_all, unpack_all)
 
 
 def nested(kind: type[Shaped]) -> Form:
     """A part of a record that is itself a map."""
-    return Form(kind.__name__, pack, lambda value: unpack(kind, value))
+    return Form(kind.__name__, write, lambda value: unpack(kind, value))
+
+
+def _write_ids(ids: Sequence[int]) -> bytes:
+    return cbor.typed(cbor.ids_element(ids), ids)
 
 
 def _unpack_ids(value: Value) -> tuple[int, ...]:
     if not isinstance(value, Typed) or value.element not in (Element.UINT16, Element.UINT32):
         raise MalformedData("token ids are a typed array of uint16 or uint32")
     ids = tuple(int(number) for number in value.numbers())
-    if Typed.of_ids(ids).element is not value.element:
+    if cbor.ids_element(ids) is not value.element:
         raise MalformedData("token ids are not in the smaller of the two widths")
+    return ids
+
+
+def _write_short_ids(ids: Sequence[int]) -> bytes:
+    if not 1 << 16 <= max(ids, default=0) < 1 << 24:
+        return _write_ids(ids)
+    wide, data = cbor.packed(Element.UINT32, ids), bytearray(3 * len(ids))
+    for place in range(3):
+        data[place::3] = wide[place + 1 :: 4]
+    return cbor.octets(bytes(data))
+
+
+def _unpack_short_ids(value: Value) -> tuple[int, ...]:
+    if not isinstance(value, bytes):
+        ids = _unpack_ids(value)
+        if isinstance(value, Typed) and value.element is Element.UINT32 and max(ids) < 1 << 24:
+            raise MalformedData("token ids are not in the smallest of the three widths")
+        return ids
+    if len(value) % 3:
+        raise MalformedData("token ids of 24 bits are cut off")
+    ids = tuple(int.from_bytes(value[start : start + 3], "big") for start in range(0, len(value), 3))
+    if max(ids, default=0) < 1 << 16:
+        raise MalformedData("token ids are not in the smallest of the three widths")
     return ids
 
 
@@ -133,13 +225,12 @@ def _unpack_floats(value: Value) -> tuple[float, ...]:
     return tuple(float(number) for number in value.numbers())
 
 
-def _pack_bits(bits: Sequence[bool]) -> Value:
-    raw = bytearray((len(bits) + 7) // 8)
-    for index, bit in enumerate(bits):
-        if type(bit) is not bool:
-            raise InvalidRecord(f"expected true or false, got {bit!r}")
-        raw[index >> 3] |= bit << (7 - (index & 7))
-    return [len(bits), bytes(raw)]
+def _write_bits(bits: Sequence[bool]) -> bytes:
+    if not set(map(type, bits)) <= {bool}:
+        raise InvalidRecord("expected true or false and nothing else")
+    count = len(bits)
+    number = int(bytes(bits).translate(_DIGITS) or b"0", 2) << (-count % 8)
+    return _PAIR + cbor.head(0, count) + cbor.octets(number.to_bytes((count + 7) // 8, "big"))
 
 
 def _unpack_bits(value: Value) -> tuple[bool, ...]:
@@ -159,10 +250,22 @@ def _unpack_uuid(value: Value) -> UUID:
     return UUID(bytes=value)
 
 
-def _pack_uuid(value: UUID) -> Value:
+def _write_uuid(value: UUID) -> bytes:
     if not isinstance(value, UUID):
         raise InvalidRecord(f"expected a UUID, got {value!r}")
-    return value.bytes
+    return cbor.octets(value.bytes)
+
+
+def _write_uint(value: Any) -> bytes:
+    if type(value) is not int or not 0 <= value < 1 << 64:
+        raise InvalidRecord(f"expected {_UINT_NAME}, got {value!r}")
+    return cbor.head(0, value)
+
+
+def _unpack_uint(value: Value) -> int:
+    if type(value) is not int or value < 0:
+        raise MalformedData(f"expected {_UINT_NAME}")
+    return value
 
 
 def text(most: int) -> Form:
@@ -187,15 +290,15 @@ def one_of(*words: str) -> Form:
     return _checked(TEXT, f"one of {', '.join(words)}", lambda value: value in words)
 
 
-TEXT = _exact(str, "text")
-BYTES = _exact(bytes, "bytes")
-BOOL = _exact(bool, "true or false")
-INT = _exact(int, "an integer")
-FLOAT = _exact(float, "a float")
-UINT = _checked(INT, "an integer from 0 below 2^64", lambda value: 0 <= value < 1 << 64)
+TEXT = _exact(str, "text", cbor.words)
+BYTES = _exact(bytes, "bytes", cbor.octets)
+BOOL = _exact(bool, "true or false", lambda value: _TRUE if value else _FALSE)
+FLOAT = _exact(float, "a float", cbor.encode)
+UINT = Form(_UINT_NAME, _write_uint, _unpack_uint)
 DIGEST = octets(32)
-UUID16 = Form("an id of 16 bytes", _pack_uuid, _unpack_uuid)
+UUID16 = Form("an id of 16 bytes", _write_uuid, _unpack_uuid)
 TEXTS = sequence(TEXT)
-IDS = Form("token ids", Typed.of_ids, _unpack_ids)
-FLOATS = Form("float32 plane", lambda values: Typed.of(Element.FLOAT32, values), _unpack_floats)
-BITS = Form("bits", _pack_bits, _unpack_bits)
+IDS = Form("token ids", _write_ids, _unpack_ids)
+SHORT_IDS = Form("token ids of 16, 24 or 32 bits", _write_short_ids, _unpack_short_ids)
+FLOATS = Form("float32 plane", lambda values: cbor.typed(Element.FLOAT32, values), _unpack_floats)
+BITS = Form("bits", _write_bits, _unpack_bits)

@@ -23,7 +23,21 @@ LeafHash = NewType("LeafHash", bytes)
 VERSION = 1
 MAX_HEADER_BYTES = 4096
 MAX_SEALED_BYTES = cbor.MAX_BYTES + 28
+_START = cbor.head(4, 13) + cbor.head(0, VERSION)
+_NULL = cbor.encode(None)
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A header's bytes before and after its place."""
+
+    head: bytes
+    tail: bytes
+
+    def at(self, seq: int, ts: int) -> bytes:
+        """The header's bytes at this place; both numbers are from 0 below 2^63."""
+        return b"".join((self.head, cbor.head(0, seq), cbor.head(0, ts), self.tail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +63,9 @@ class Header:
 
     def __post_init__(self) -> None:
         check_tenant(self.tenant)
-        for name in ("seq", "ts", "kind", "schema", "body_length"):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 63:
-                raise InvalidRecord(f"header field {name} is an integer from 0 below 2^63, not {number!r}")
+        for number in (self.seq, self.ts, self.kind, self.schema, self.body_length):
+            if not _is_count(number):
+                raise InvalidRecord(f"a number of a header is an integer from 0 below 2^63, not {number!r}")
         if self.kind < 1 or self.schema < 1 or self.body_length > MAX_SEALED_BYTES:
             raise InvalidRecord("header kind or schema is 0, or the body is too long")
         if not _is_text(self.actor, 256) or not _is_text(self.key_id, 128):
@@ -64,11 +77,18 @@ class Header:
 
     def encode(self) -> bytes:
         """The stored bytes."""
-        request = None if self.request is None else self.request.bytes
-        return cbor.encode(
-            [VERSION, self.tenant, self.seq, self.ts, self.record.bytes, request, self.kind, self.schema,
-             self.actor, self.policy, self.key_id, self.body_length, self.body_sha256]
+        return self.blank().at(self.seq, self.ts)
+
+    def blank(self) -> Blank:
+        """The bytes around seq and time, so that a record can be numbered again without writing the rest again."""
+        request = _NULL if self.request is None else cbor.octets(self.request.bytes)
+        policy = _NULL if self.policy is None else cbor.octets(self.policy)
+        parts = (
+            cbor.octets(self.record.bytes), request, cbor.head(0, self.kind), cbor.head(0, self.schema),
+            cbor.words(self.actor), policy, cbor.words(self.key_id), cbor.head(0, self.body_length),
+            cbor.octets(self.body_sha256),
         )  # fmt: skip
+        return Blank(_START + cbor.words(self.tenant), b"".join(parts))
 
     @property
     def scope(self) -> UUID:
@@ -82,6 +102,10 @@ class StoredRecord:
 
     header: bytes
     body: bytes | None
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 63
 
 
 def _is_text(value: str, most: int) -> bool:

@@ -8,14 +8,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from uuid import UUID
 
+from audit.durable import make_folder, sync_folder
 from audit.errors import LogUnavailable
-from audit.header import Header, leaf_hash
-from audit.keys import Signer, make_folder, sync_folder
+from audit.header import Blank, leaf_hash
 from audit.merkle import CompactRange
+from audit.signer import Signer
 from audit.store import Leaf, Numbered
 
 
@@ -25,9 +27,11 @@ class LogRolledBack(LogUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class SealedRecord:
-    """A record that has its id and ciphertext but no place yet: `header.seq` and `header.ts` are provisional."""
+    """A record that has its id and ciphertext but no place yet; `request` and `kind` are those of its header."""
 
-    header: Header
+    request: UUID | None
+    kind: int
+    blank: Blank
     sealed: bytes
 
 
@@ -87,7 +91,7 @@ class Ledger:
     def committed(self, records: Sequence[Numbered]) -> None:
         """Follow records that are now durable."""
         for record in records:
-            self._grow(record.leaf, record.header.ts)
+            self._grow(record.leaf, record.ts)
 
     def sign(self) -> SignedCheckpoint:
         """Sign the tree as it stands and add the note to the checkpoint file. Blocks on the disk.
@@ -115,9 +119,8 @@ class Ledger:
 
 
 def _numbered(record: SealedRecord, seq: int, ts: int) -> Numbered:
-    header = replace(record.header, seq=seq, ts=ts)
-    raw = header.encode()
-    return Numbered(header, raw, leaf_hash(raw), record.sealed)
+    raw = record.blank.at(seq, ts)
+    return Numbered(seq, ts, record.request, record.kind, raw, leaf_hash(raw), record.sealed)
 
 
 def body_digest(sealed: bytes) -> bytes:

@@ -11,9 +11,9 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import NewType, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -44,12 +44,10 @@ class Scheme(IntEnum):
     ML_DSA_44 = 0x06
     """ML-DSA-44 over time, log and tree (tlog-cosignature)."""
 
-
-class Demand(Enum):
-    """How many of the keys that a caller gives must have signed."""
-
-    ANY = "any"
-    EVERY = "every"
+    @property
+    def label(self) -> str:
+        """The name by which people ask for it."""
+        return self.name.lower().replace("_", "-")
 
 
 _PUBLIC_BYTES = {Scheme.ED25519: 32, Scheme.COSIGNATURE: 32, Scheme.ML_DSA_44: 1312}
@@ -208,15 +206,15 @@ def verify_note(note: SplitNote, keys: Sequence[VerifierKey]) -> tuple[Signature
     return tuple(found)
 
 
-def open_note(raw: str, keys: Sequence[VerifierKey], demand: Demand = Demand.ANY) -> VerifiedNote:
-    """The text of a note that any, or every one, of `keys` has signed; raises NoteInvalid."""
+def open_note(raw: str, keys: Sequence[VerifierKey], required: Collection[Scheme] = ()) -> VerifiedNote:
+    """The text of a note that one of `keys` has signed, and one of each `required` scheme; raises NoteInvalid."""
     note = split_note(raw)
-    signers = {signature.key for signature in verify_note(note, keys)}
-    if not signers:
+    schemes = {signature.key.scheme for signature in verify_note(note, keys)}
+    if not schemes:
         raise NoteInvalid("the note is not signed by a key that was given")
-    if demand is Demand.EVERY and signers != set(keys):
-        missing = ", ".join(f"{key.name} ({key.scheme.name})" for key in keys if key not in signers)
-        raise NoteInvalid(f"the note lacks the signature of {missing}")
+    if missing := set(required) - schemes:
+        names = " or ".join(sorted(scheme.label for scheme in missing))
+        raise NoteInvalid(f"no {names} key that was given has signed the note")
     return VerifiedNote(note.text)
 
 
@@ -250,9 +248,9 @@ def _verify(text: str, key: VerifierKey, stamp: bytes) -> Signature:
     return Signature(key, seconds)
 
 
-def open_checkpoint(raw: str, keys: Sequence[VerifierKey], origin: str, demand: Demand = Demand.ANY) -> Checkpoint:
-    """The checkpoint in a note signed, for exactly this `origin`, by any or every one of `keys`; raises NoteInvalid."""
-    text = open_note(raw, keys, demand)
+def open_checkpoint(raw: str, keys: Sequence[VerifierKey], origin: str, required: Collection[Scheme] = ()) -> Checkpoint:
+    """The checkpoint in a note signed for exactly this `origin`, as `open_note` demands; raises NoteInvalid."""
+    text = open_note(raw, keys, required)
     found = parse_checkpoint(text)
     if found.text() != text:
         raise NoteInvalid("a checkpoint has an origin, a size and a root, and no further lines")

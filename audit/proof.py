@@ -7,7 +7,7 @@ header, the log's keys and name and, if wished, the witnesses that must have see
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from audit.errors import MalformedData, NoteInvalid, ProofInvalid
@@ -16,6 +16,7 @@ from audit.merkle import verify_inclusion
 from audit.note import (
     MAX_NOTE_BYTES,
     Checkpoint,
+    Scheme,
     Signature,
     VerifierKey,
     decode_base64,
@@ -103,15 +104,23 @@ def _decode(line: str, what: str) -> bytes:
         raise MalformedData(str(error)) from error
 
 
-def check_proof(text: str, header: bytes, keys: Sequence[VerifierKey], origin: str, witnesses: Quorum | None = None) -> Proven:
+def check_proof(
+    text: str,
+    header: bytes,
+    keys: Sequence[VerifierKey],
+    origin: str,
+    witnesses: Quorum | None = None,
+    required: Collection[Scheme] = (),
+) -> Proven:
     """Verify that stored header bytes are a record of the log `origin`, under a checkpoint signed by one of `keys`.
 
-    With `witnesses`, the checkpoint must be cosigned as well. Raises MalformedData for a proof or header that does not
-    read, NoteInvalid for signatures, ProofInvalid when the record is not where the proof puts it.
+    The checkpoint must bear a signature of each `required` scheme and, with `witnesses`, be cosigned as well. Raises
+    MalformedData for a proof or header that does not read, NoteInvalid for signatures, ProofInvalid when the record is not
+    where the proof puts it.
     """
     proof = parse_proof(text)
     record = decode_header(header)
-    seen = Cosigned(open_checkpoint(proof.note, keys, origin), ())
+    seen = Cosigned(open_checkpoint(proof.note, keys, origin, required), ())
     if witnesses is not None:
         seen = open_cosigned(proof.note, keys, origin, witnesses)
     if record.seq != proof.index:

@@ -22,15 +22,24 @@ from audit.acts import (
     HoldPlaced,
     HoldReleased,
     KeyChange,
+    KeyTerms,
     PolicyChange,
     RetentionRule,
     Retirement,
     SchemaChange,
+    TenantMade,
+    UserChange,
 )
+from audit.blocks import BlockTrace as BlockTrace  # noqa: PLC0414 - a record like the others, in a file of its own
+from audit.blocks import read_compact, write_compact
 from audit.errors import InvalidRecord, MalformedData
-from audit.forms import BITS, BOOL, BYTES, DIGEST, FLOAT, FLOATS, IDS, TEXT, TEXTS, UINT, UUID16, at
+from audit.forms import BOOL, DIGEST, FLOAT, FLOATS, IDS, TEXT, TEXTS, UINT, UUID16, at
+from audit.judgements import Asked, ReleaseDecision
 
 SCHEMA = 1
+"""The schema of every kind but blocks."""
+BLOCK_SCHEMA = 2
+"""The schema in which blocks are written; those of schema 1 are read."""
 
 
 class Kind(IntEnum):
@@ -48,6 +57,7 @@ class Kind(IntEnum):
     REQUEST_CLOSE = 10
     REQUEST_ABANDONED = 11
     ALTERNATIVES = 12
+    RELEASE_DECISION = 13
     POLICY_CHANGE = 40
     KEY_CHANGE = 41
     ERASURE = 42
@@ -59,6 +69,9 @@ class Kind(IntEnum):
     EXPORT = 48
     SCHEMA_CHANGE = 49
     ERASURE_REFUSED = 50
+    TENANT_MADE = 51
+    USER_CHANGE = 52
+    KEY_TERMS = 53
 
 
 KINDS: Final = frozenset(map(int, Kind))
@@ -124,7 +137,10 @@ class PromptBody:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
-    """Kind 3: what the law said. A refusal ends its request; `status` is then its HTTP status, else 0."""
+    """Kind 3: what the law said of which facts. A refusal ends its request; `status` is then its HTTP status, else 0.
+
+    Without `facts` the law was not asked: something else turned the request away.
+    """
 
     outcome: str = field(metadata=at(1, TEXT))
     reason: str = field(metadata=at(2, TEXT))
@@ -134,79 +150,11 @@ class PolicyDecision:
     policy_digest: bytes = field(metadata=at(6, DIGEST))
     rules: tuple[str, ...] = field(metadata=at(7, TEXTS))
     status: int = field(metadata=at(8, UINT))
+    facts: Asked | None = field(default=None, metadata=at(9, forms.maybe(forms.nested(Asked))))
 
     def __post_init__(self) -> None:
         if self.outcome not in ("allow", "refuse") or self.release not in ("stream", "whole"):
             raise InvalidRecord("a policy decision allows or refuses, and releases as stream or whole")
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlanes:
-    """Every denoising step of one block as deltas; made and read by `audit.trace`.
-
-    Bit planes hold `steps` rows of ceil(width / 8) bytes, first position in the highest bit, padding zero.
-    `ids` are the changed proposals row by row; step 0 has every position changed. `confidence` has one byte
-    (255 = 1.0) per masked position row by row.
-    """
-
-    steps: int = field(metadata=at(1, UINT))
-    width: int = field(metadata=at(2, UINT))
-    masked: bytes = field(metadata=at(3, BYTES))
-    committed: bytes = field(metadata=at(4, BYTES))
-    changed: bytes = field(metadata=at(5, BYTES))
-    ids: tuple[int, ...] = field(metadata=at(6, IDS))
-    confidence: bytes = field(metadata=at(7, BYTES))
-
-    def __post_init__(self) -> None:
-        stride = (self.width + 7) // 8
-        padding = (1 << (-self.width % 8)) - 1
-        for plane in (self.masked, self.committed, self.changed):
-            if len(plane) != self.steps * stride:
-                raise InvalidRecord("a bit plane has not one row per step")
-            if any(last & padding for last in plane[stride - 1 :: stride or 1]):
-                raise InvalidRecord("the padding of a bit plane is not zero")
-        if self.steps and _ones(self.changed[:stride]) != self.width:
-            raise InvalidRecord("step 0 states every proposal")
-        if _ones(self.changed) != len(self.ids) or _ones(self.masked) != len(self.confidence):
-            raise InvalidRecord("bit planes and the values they announce disagree")
-
-
-def _ones(plane: bytes) -> int:
-    return int.from_bytes(plane, "big").bit_count()
-
-
-@dataclass(frozen=True, slots=True)
-class BlockTrace:
-    """Kind 4: one diffusion block, every intermediate state and what the causal pass thought of it.
-
-    All planes have the block's length B; an unfinished block may leave the last three empty.
-    """
-
-    index: int = field(metadata=at(1, UINT))
-    start: int = field(metadata=at(2, UINT))
-    seeded: bool = field(metadata=at(3, BOOL))
-    steps: StepPlanes = field(metadata=at(4, forms.nested(StepPlanes)))
-    tokens: tuple[int, ...] = field(metadata=at(5, IDS))
-    commit_confidence: tuple[float, ...] = field(metadata=at(6, FLOATS))
-    verifier_logprob: tuple[float, ...] = field(metadata=at(7, FLOATS))
-    agreement: tuple[bool, ...] = field(metadata=at(8, BITS))
-    emitted: int = field(metadata=at(9, UINT))
-    forwards: int = field(metadata=at(10, UINT))
-    complete: bool = field(metadata=at(11, BOOL))
-
-    def __post_init__(self) -> None:
-        width, optional = len(self.tokens), (self.commit_confidence, self.verifier_logprob, self.agreement)
-        if self.steps.steps and self.steps.width != width:
-            raise InvalidRecord("the steps of a block have another width than its tokens")
-        if any(len(plane) != width and (self.complete or plane) for plane in optional):
-            raise InvalidRecord("a plane of a block has another length than its tokens")
-        if self.emitted > width:
-            raise InvalidRecord("a block cannot emit more tokens than it has")
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        """The leading tokens that belong to the answer."""
-        return self.tokens[: self.emitted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +194,8 @@ class DecodeRun:
 class GateVerdict:
     """Kind 7: the figures a quality gate saw for one unit, and its verdict with the rule that gave it.
 
-    `block_index` counts the gated units of the request; `start` is the absolute position of the unit's first token.
+    `block_index` counts the gated units of the request; `start` is the absolute position of the unit's first token; `mode` says
+    how the unit came about; a unit that is refined is masked again below `threshold`, for `steps` steps more.
     """
 
     block_index: int = field(metadata=at(1, UINT))
@@ -255,6 +204,9 @@ class GateVerdict:
     verdict: str = field(metadata=at(4, TEXT))
     start: int = field(metadata=at(5, UINT))
     rule: str = field(metadata=at(6, TEXT))
+    mode: str = field(default="", metadata=at(7, TEXT))
+    threshold: float = field(default=0.0, metadata=at(8, FLOAT))
+    steps: int = field(default=0, metadata=at(9, UINT))
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values):
@@ -326,7 +278,7 @@ class Alternatives:
 
 Body: TypeAlias = (
     RequestOpen | PromptBody | PolicyDecision | BlockTrace | SpecRounds | DecodeRun
-    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives | Act
+    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives | ReleaseDecision | Act
 )  # fmt: skip
 
 BODIES: dict[Kind, type[Body]] = {
@@ -334,10 +286,12 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.BLOCK: BlockTrace, Kind.SPEC_ROUNDS: SpecRounds, Kind.DECODE_RUN: DecodeRun, Kind.GATE: GateVerdict,
     Kind.ENGINE_NOTE: EngineNote, Kind.DELIVERY: Delivery, Kind.REQUEST_CLOSE: RequestClose,
     Kind.REQUEST_ABANDONED: RequestAbandoned, Kind.ALTERNATIVES: Alternatives,
+    Kind.RELEASE_DECISION: ReleaseDecision,
     Kind.POLICY_CHANGE: PolicyChange, Kind.KEY_CHANGE: KeyChange, Kind.ERASURE: Erasure,
     Kind.HOLD_PLACED: HoldPlaced, Kind.HOLD_RELEASED: HoldReleased, Kind.RETENTION_RULE: RetentionRule,
     Kind.RETIREMENT: Retirement, Kind.ACCESS: Access, Kind.EXPORT: Export, Kind.SCHEMA_CHANGE: SchemaChange,
-    Kind.ERASURE_REFUSED: ErasureRefused,
+    Kind.ERASURE_REFUSED: ErasureRefused, Kind.TENANT_MADE: TenantMade, Kind.USER_CHANGE: UserChange,
+    Kind.KEY_TERMS: KeyTerms,
 }  # fmt: skip
 _KINDS = {body: kind for kind, body in BODIES.items()}
 
@@ -347,17 +301,28 @@ def kind_of(body: Body) -> Kind:
     return _KINDS[type(body)]
 
 
+def schema_of(kind: int) -> int:
+    """The schema in which a kind is written."""
+    return BLOCK_SCHEMA if kind == Kind.BLOCK else SCHEMA
+
+
+def is_known(kind: int, schema: int) -> bool:
+    """Whether `decode_body` can read this kind in this schema."""
+    return kind in KINDS and 1 <= schema <= schema_of(kind)
+
+
 def encode_body(body: Body) -> bytes:
-    """Deterministic CBOR of a body (plaintext); raises InvalidRecord when a field is not in its form."""
-    return cbor.encode(forms.pack(body))
+    """Deterministic CBOR of a body (plaintext) in the schema of its kind; raises InvalidRecord for a field out of its form."""
+    data = write_compact(body) if isinstance(body, BlockTrace) else forms.write(body)
+    if len(data) > cbor.MAX_BYTES:
+        raise InvalidRecord(f"{len(data)} bytes of CBOR; split the record, at most {cbor.MAX_BYTES} are written")
+    return data
 
 
 def decode_body(kind: int, schema: int, data: bytes) -> Body:
     """The body of plaintext bytes; raises MalformedData for an unknown kind, schema or spelling."""
-    try:
-        known = BODIES[Kind(kind)]
-    except ValueError as error:
-        raise MalformedData(f"record kind {kind} is unknown here; use a newer verifier") from error
-    if schema != SCHEMA:
-        raise MalformedData(f"schema {schema} of kind {kind} is unknown here; use a newer verifier")
-    return forms.unpack(known, cbor.decode(data))
+    if not is_known(kind, schema):
+        unknown = f"schema {schema} of kind {kind}" if kind in KINDS else f"record kind {kind}"
+        raise MalformedData(f"{unknown} is unknown here; use a newer verifier")
+    value = cbor.decode(data)
+    return read_compact(value) if kind == Kind.BLOCK and schema == BLOCK_SCHEMA else forms.unpack(BODIES[Kind(kind)], value)

@@ -1,17 +1,22 @@
 """From an author's entry to a sealed record (id, key, ciphertext, a header that still lacks its place), and back to a body."""
 
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from audit.acts import KEEPER, Act
 from audit.errors import InvalidRecord
 from audit.header import Header, uuid7
-from audit.keys import KeyStore
+from audit.keys import KeyStore, MonthKey
 from audit.ledger import SealedRecord, body_digest
-from audit.records import SCHEMA, Body, decode_body, encode_body, kind_of
-from audit.sealing import request_key, seal, unseal
+from audit.records import Body, decode_body, encode_body, kind_of, schema_of
+from audit.sealing import Box, request_key, unseal
+
+_BOXES_MOST: Final = 1024
+"""Requests whose derived key is kept: as many as may be written at once, and a few that have just ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +37,45 @@ class Sealer:
 
     def __init__(self, keys: Path) -> None:
         self._store = KeyStore(keys)
+        self._boxes = OrderedDict[tuple[str, UUID], Box]()
+        self._seen = self._store.changes
 
     def seal(self, entry: Entry) -> SealedRecord:
         """Seal one entry; raises InvalidRecord, or KeyUnavailable when the keys folder cannot be trusted."""
         now = time.time_ns() // 1000
         record = uuid7(now)
         month = self._store.month_key(entry.tenant, _subject(entry), now)
-        key = request_key(month.secret, record if entry.request is None else entry.request)
-        sealed = seal(key, entry.tenant, record, encode_body(entry.body))
+        box = self._box(month, record if entry.request is None else entry.request)
+        sealed = box.seal(entry.tenant, record, encode_body(entry.body))
+        kind = kind_of(entry.body)
         header = Header(
             tenant=entry.tenant,
             seq=0,
             ts=now,
             record=record,
             request=entry.request,
-            kind=kind_of(entry.body),
-            schema=SCHEMA,
+            kind=kind,
+            schema=schema_of(kind),
             actor=entry.actor,
             policy=entry.policy,
             key_id=month.key_id,
             body_length=len(sealed),
             body_sha256=body_digest(sealed),
         )
-        return SealedRecord(header, sealed)
+        return SealedRecord(entry.request, kind, header.blank(), sealed)
+
+    def _box(self, month: MonthKey, scope: UUID) -> Box:
+        """The key of a request, derived once; all are forgotten when a month key came or went, for it may have been erased."""
+        if self._seen != self._store.changes:
+            self._boxes.clear()
+            self._seen = self._store.changes
+        name = (month.key_id, scope)
+        box = self._boxes.get(name)
+        if box is None:
+            box = self._boxes[name] = Box(request_key(month.secret, scope))
+            if len(self._boxes) > _BOXES_MOST:
+                self._boxes.popitem(last=False)
+        return box
 
 
 def open_body(store: KeyStore, header: Header, sealed: bytes) -> Body:

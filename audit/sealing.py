@@ -22,6 +22,7 @@ RequestKey = NewType("RequestKey", bytes)
 """32 derived bytes that open the bodies of one request; may be disclosed in an export."""
 
 NONCE_BYTES = 12
+_KEY_BYTES = 32
 OVERHEAD = NONCE_BYTES + 16
 _INFO = b"palimpsest/body-key/1\x00"
 
@@ -37,18 +38,37 @@ def associated_data(tenant: str, record: UUID) -> bytes:
     return tenant.encode() + record.bytes
 
 
+class Box:
+    """One request's key, set up once for all its bodies."""
+
+    __slots__ = ("_cipher",)
+
+    def __init__(self, key: RequestKey) -> None:
+        if len(key) != _KEY_BYTES:
+            raise SealBroken(f"a request key has {_KEY_BYTES} bytes, not {len(key)}")
+        self._cipher = AESGCM(key)
+
+    def seal(self, tenant: str, record: UUID, plaintext: bytes) -> bytes:
+        """Encrypt one body; two calls never give the same bytes."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, plaintext, associated_data(tenant, record))
+
+    def unseal(self, tenant: str, record: UUID, sealed: bytes) -> bytes:
+        """Decrypt one body; raises SealBroken if key, tenant, record id or a single byte is another."""
+        if len(sealed) < OVERHEAD:
+            raise SealBroken(f"a sealed body has at least {OVERHEAD} bytes, not {len(sealed)}")
+        try:
+            nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+            return self._cipher.decrypt(nonce, rest, associated_data(tenant, record))
+        except (InvalidTag, ValueError) as error:
+            raise SealBroken(f"the body of record {record} does not open under this key") from error
+
+
 def seal(key: RequestKey, tenant: str, record: UUID, plaintext: bytes) -> bytes:
-    """Encrypt one body; two calls never give the same bytes."""
-    nonce = os.urandom(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plaintext, associated_data(tenant, record))
+    """The same with a key that is used once."""
+    return Box(key).seal(tenant, record, plaintext)
 
 
 def unseal(key: RequestKey, tenant: str, record: UUID, sealed: bytes) -> bytes:
-    """Decrypt one body; raises SealBroken if key, tenant, record id or a single byte is another."""
-    if len(sealed) < OVERHEAD:
-        raise SealBroken(f"a sealed body has at least {OVERHEAD} bytes, not {len(sealed)}")
-    try:
-        nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
-        return AESGCM(key).decrypt(nonce, rest, associated_data(tenant, record))
-    except (InvalidTag, ValueError) as error:
-        raise SealBroken(f"the body of record {record} does not open under this key") from error
+    """The same with a key that is used once."""
+    return Box(key).unseal(tenant, record, sealed)

@@ -16,8 +16,8 @@ from threading import Event
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
+from audit.durable import locked, make_folder, write_durably
 from audit.errors import AuditError, NoteInvalid
-from audit.keys import locked, make_folder, write_durably
 from audit.note import MAX_NOTE_BYTES, parse_checkpoint, split_note
 
 BATCH = 256

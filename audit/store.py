@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from audit.errors import AuditError
-from audit.header import Header, LeafHash, StoredRecord
+from audit.header import LeafHash, StoredRecord
 
 _FETCH_ROWS = 500
 _HEAD_MOVED = "PA001"
@@ -47,9 +47,12 @@ class HeadMoved(AuditError):
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """One record in its final form: header, its stored bytes and leaf hash, and the sealed body."""
+    """One record in its final form: its place, what a query asks for, the header's bytes and leaf hash, and the sealed body."""
 
-    header: Header
+    seq: int
+    ts: int
+    request: UUID | None
+    kind: int
     raw: bytes
     leaf: LeafHash
     sealed: bytes
@@ -109,7 +112,7 @@ class AppendConnection:
     async def append(self, tenant: str, batch_id: UUID, records: Sequence[Numbered]) -> Stored:
         """Append one batch, durably; with no records this is a probe that commits like an append."""
         columns = _columns(records)
-        expected = records[0].header.seq if records else 0
+        expected = records[0].seq if records else 0
         statement, values = (_APPEND, columns) if records else (_PROBE, ())
         try:
             # An explicit transaction, so that returning from here means that COMMIT itself was answered.
@@ -279,13 +282,12 @@ def _raise(error: psycopg.Error) -> NoReturn:
 
 
 def _columns(records: Sequence[Numbered]) -> tuple[list[object], ...]:
-    headers = [record.header for record in records]
     return (
         [record.raw for record in records],
         [record.sealed for record in records],
-        [header.ts for header in headers],
-        [header.request for header in headers],
-        [header.kind for header in headers],
+        [record.ts for record in records],
+        [record.request for record in records],
+        [record.kind for record in records],
     )
 
 

@@ -14,8 +14,8 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import SplitResult, quote
 
+from audit.durable import make_folder, write_durably
 from audit.errors import MalformedData
-from audit.keys import make_folder, write_durably
 from audit.note import parse_checkpoint, split_note
 from audit.outbound import request
 from audit.shipping import ShippingFailed, folder_name

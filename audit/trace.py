@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.blocks import StepPlanes
 from audit.errors import InvalidRecord
-from audit.records import StepPlanes
 
 QUANTA = 255
 MAX_WIDTH = 4096

@@ -8,7 +8,7 @@ changed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -17,11 +17,12 @@ from uuid import UUID
 from audit import bundle, note
 from audit.absences import Absences
 from audit.bundle import Json, Manifest, Measured
+from audit.derived import MAX_LINE_BYTES, altered_files
 from audit.errors import MalformedData, NoteInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_header, leaf_hash
 from audit.merkle import CompactRange
-from audit.note import Checkpoint, VerifierKey
-from audit.records import KINDS, SCHEMA, Body, decode_body, kind_name
+from audit.note import Checkpoint, Scheme, VerifierKey
+from audit.records import Body, decode_body, is_known, kind_name
 from audit.sealing import RequestKey, unseal
 from audit.standing import Standing
 from audit.stories import Ending, Stories
@@ -92,9 +93,13 @@ class Report:
             self.suppressed += 1
 
 
-def verify(folder: Path, vkeys: Sequence[str], origin: str, held: Sequence[str] = ()) -> Report:
+def verify(
+    folder: Path, vkeys: Sequence[str], origin: str, held: Sequence[str] = (), required: Collection[Scheme] = ()
+) -> Report:
     """Judge the bundle in `folder` of the log called `origin` under the given verifier keys.
 
+    Every checkpoint needs the signature of one of them. The newest, whose root commits to all that came before, also needs
+    one of each `required` scheme: so a log that is older than its ML-DSA-44 key can meet the demand too.
     `held` are checkpoint notes that the caller kept from elsewhere; only they can show a tail that was cut
     off. Raises NoteInvalid for a given key or held checkpoint that is itself unusable: a mistake of the
     caller.
@@ -105,7 +110,7 @@ def verify(folder: Path, vkeys: Sequence[str], origin: str, held: Sequence[str] 
     kept = [note.open_checkpoint(text, keys, origin) for text in held]
     report = Report(origin)
     try:
-        _Verification(folder, keys, report).run(kept)
+        _Verification(folder, keys, report, required).run(kept)
     except MalformedData as error:
         report.add(Finding(Verdict.MALFORMED, str(error)))
     except OSError as error:
@@ -116,8 +121,9 @@ def verify(folder: Path, vkeys: Sequence[str], origin: str, held: Sequence[str] 
 class _Verification:
     """One run over one bundle: memory grows with checkpoints and requests, not with records or bodies."""
 
-    def __init__(self, folder: Path, keys: list[VerifierKey], report: Report) -> None:
-        self._folder, self._vkeys, self._report = folder, keys, report
+    def __init__(self, folder: Path, keys: list[VerifierKey], report: Report, required: Collection[Scheme]) -> None:
+        self._folder, self._vkeys, self._report, self._required = folder, keys, report, required
+        self._newest_note = ""
         self._manifest = Manifest("", "", 0, {})
         self._stories, self._standing, self._absences = Stories(), Standing(), Absences()
         self._disclosed: dict[tuple[str, str], RequestKey | None] = {}
@@ -133,7 +139,11 @@ class _Verification:
             report.add(Finding(Verdict.TAMPERED, f"the bundle is of the log {self._manifest.origin!r}"))
         for _ in self._lines(bundle.README, bundle.MAX_MANIFEST_BYTES):
             pass
+        if bundle.DERIVED in self._manifest.files:
+            for wrong in altered_files(self._folder, self._lines(bundle.DERIVED, MAX_LINE_BYTES)):
+                report.add(Finding(Verdict.MALFORMED, wrong))
         checkpoints = list(self._checkpoints())
+        self._require_schemes()
         self._read_disclosure()
         wanted = {0, *(each.size for each in (*checkpoints, *held))}
         tree = self._read_records(wanted)
@@ -165,8 +175,15 @@ class _Verification:
                 continue
             if found.size < newest.size:
                 self._report.add(Finding(Verdict.TAMPERED, f"checkpoint {found.size} follows {newest.size}"))
-            newest = found
+            newest, self._newest_note = found, text
             yield found
+
+    def _require_schemes(self) -> None:
+        if self._newest_note:
+            try:
+                note.open_checkpoint(self._newest_note, self._vkeys, self._report.origin, self._required)
+            except NoteInvalid as error:
+                self._report.add(Finding(Verdict.INCOMPLETE, f"the newest checkpoint: {error}"))
 
     def _read_disclosure(self) -> None:
         for line in self._lines(bundle.DISCLOSURE, 4096):
@@ -235,7 +252,7 @@ class _Verification:
         try:
             plain = unseal(key, header.tenant, header.record, sealed)
             self._report.decrypted += 1
-            if header.kind not in KINDS or header.schema != SCHEMA:
+            if not is_known(header.kind, header.schema):
                 self._unknown += 1
                 return None
             return decode_body(header.kind, header.schema, plain)
@@ -293,5 +310,7 @@ class _Verification:
         if not held:
             said.append("whether newer records were cut off, or another history was signed "
                         "(give --checkpoint with one that you kept)")  # fmt: skip
+        if bundle.DERIVED in self._manifest.files:
+            said.append("what the derived files say against the records (they are as they were exported)")
         said.append("witness cosignatures, and times against any clock outside the log")
         said.append("released text against token ids (needs the tokenizer), and the generation (needs the model)")

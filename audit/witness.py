@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from audit import note
+from audit.durable import locked, make_folder, own_secret, write_durably
 from audit.errors import KeyUnavailable, NoteInvalid, ProofInvalid
-from audit.keys import locked, make_folder, own_secret, write_durably
 from audit.merkle import EMPTY_ROOT, verify_consistency
 from audit.note import MAX_NOTE_BYTES, Checkpoint, Scheme, SigningKey, SplitNote, VerifierKey
 

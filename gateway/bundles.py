@@ -4,21 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
+from uuid import UUID
 
 import msgspec
 
 import policies
 from audit import export as bundle
 from audit.errors import ExportRefused
-from audit.export import Attester, Extras, Format, Spell, Speller
-from audit.header import check_tenant
-from audit.keys import KeyStore, Signer
+from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Speller, acts_concerning
+from audit.header import Header, check_tenant, decode_header
+from audit.keys import KeyStore
 from audit.ledger import log_origin
+from audit.signer import Signer
 from audit.store import Reader, read_tenant
 from gateway.settings import DatabaseUrl, Settings
 
@@ -27,7 +29,7 @@ Watch: TypeAlias = Callable[[int, int], None]
 
 
 class Disclose(Enum):
-    """How much of the content an export lets its reader see."""
+    """How much of the content an export lets its reader see, unless it names the requests."""
 
     ALL = "all"
     NOTHING = "nothing"
@@ -35,14 +37,23 @@ class Disclose(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An export and what verifies it. `contradicted`: size of the first checkpoint that the records contradict."""
+    """An export and what verifies it: the keys that sign now, Ed25519 first, and those that signed before them.
+
+    `contradicted` is the size of the first checkpoint that the records contradict.
+    """
 
     folder: Path
     records: int
     origin: str
-    vkey: str
+    vkeys: tuple[str, ...]
+    former: tuple[str, ...] = ()
     derived: int = 0
     contradicted: int | None = None
+
+    @property
+    def vkey(self) -> str:
+        """The Ed25519 key that signs now."""
+        return self.vkeys[0]
 
 
 def export_log(
@@ -50,31 +61,58 @@ def export_log(
     reader_url: DatabaseUrl,
     tenant: str,
     out: Path,
-    disclose: Disclose,
+    disclose: Disclose | frozenset[UUID],
     formats: frozenset[Format] = frozenset(),
     watch: Watch | None = None,
 ) -> Made:
-    """Write the bundle into the new or empty folder `out`. Raises AuditError, for a tenant without records too. Blocking."""
+    """Write the bundle into the new or empty folder `out`; named requests are shown with the acts that concern them.
+
+    Raises AuditError, for a tenant without records and a request that is not there too. Blocking.
+    """
     check_tenant(tenant)
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
-    shown = bundle.disclose_all(store) if disclose is Disclose.ALL else bundle.disclose_nothing
     with read_tenant(reader_url, tenant) as reader:
         size = _size(reader, tenant)
-        vkey = Signer(settings.keys, origin).vkey
+        signer = Signer(settings.keys, origin)
+        shown = _shown(reader, store, disclose)
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown,
             extras=_extras(settings, origin, formats),
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
-    return Made(out, done.records, origin, vkey, done.derived, done.contradicted)
+    return Made(out, done.records, origin, signer.vkeys, signer.former, done.derived, done.contradicted)
 
 
-def require_log(reader_url: DatabaseUrl, tenant: str) -> int:
-    """How many records the tenant's log has; raises ExportRefused for none, InvalidRecord for a name that is none."""
+def require_log(reader_url: DatabaseUrl, tenant: str, requests: frozenset[UUID] = frozenset()) -> int:
+    """How many records the tenant's log has.
+
+    Raises ExportRefused for none and for a request that is not among them, InvalidRecord for a name that is none.
+    """
     check_tenant(tenant)
     with read_tenant(reader_url, tenant) as reader:
+        for _ in _headers_of(reader, requests):
+            pass
         return _size(reader, tenant)
+
+
+def _shown(reader: Reader, store: KeyStore, disclose: Disclose | frozenset[UUID]) -> Disclosure:
+    match disclose:
+        case Disclose.ALL:
+            return bundle.disclose_all(store)
+        case Disclose.NOTHING:
+            return bundle.disclose_nothing
+        case _:
+            acts = acts_concerning(Reach.of(_headers_of(reader, disclose)), reader.acts(), store)
+            return bundle.disclose_requests(store, disclose | acts)
+
+
+def _headers_of(reader: Reader, requests: frozenset[UUID]) -> Iterator[Header]:
+    for request in requests:
+        found = [decode_header(stored.header) for stored in reader.request(request)]
+        if not found:
+            raise ExportRefused(f"request {request} is not in this tenant's log")
+        yield from found
 
 
 def _size(reader: Reader, tenant: str) -> int:

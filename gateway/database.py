@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from audit.errors import AuditError
 from gateway import postgres
+from gateway.on_record import record_migration
 from gateway.settings import DatabaseUrl, ExternalDatabase, Settings, SettingsError, sqlalchemy_url
 from migrations.catalog import require_intact
 from migrations.run import current_revision, newest_revision, upgrade
@@ -33,19 +35,29 @@ def open_database(settings: Settings, tell: Callable[[str], None] = lambda _: No
     Raises PostgresError, MigrationError or SettingsError, each saying what to do.
     """
     if settings.database is not None:
-        yield _external(settings.database)
+        yield _external(settings, settings.database, tell)
         return
     with postgres.running(settings.home) as server:
         if server.place.notice is not None:
             tell(server.place.notice)
-        upgrade(server.owner_url)
-        yield Urls(server.app_url, server.reader_url)
+        yield _migrated(settings, server.owner_url, Urls(server.app_url, server.reader_url), tell)
 
 
-def _external(database: ExternalDatabase) -> Urls:
+def _migrated(settings: Settings, owner_url: str, urls: Urls, tell: Callable[[str], None]) -> Urls:
+    """The database at the newest schema; if logs were there already, that it is another schema now is on record."""
+    done = upgrade(owner_url)
+    if done is not None:
+        try:
+            record_migration(settings, urls, done)
+        except AuditError as error:  # a log that takes no records must still be exported
+            tell(f"warning: that the schema is now at {done.revision} could not be put on record: {error}")
+    return urls
+
+
+def _external(settings: Settings, database: ExternalDatabase, tell: Callable[[str], None]) -> Urls:
+    urls = Urls(database.app, database.reader)
     if database.owner is not None:
-        upgrade(database.owner)
-        return Urls(database.app, database.reader)
+        return _migrated(settings, database.owner, urls, tell)
     engine = create_engine(sqlalchemy_url(database.app), poolclass=NullPool)
     try:
         with engine.connect() as connection:
@@ -58,4 +70,4 @@ def _external(database: ExternalDatabase) -> Urls:
             "set PALIMPSEST_OWNER_URL once, so that the migrations can run"
         )
     require_intact(database.app)
-    return Urls(database.app, database.reader)
+    return urls

@@ -1,4 +1,4 @@
-"""What a person does to a log at the command line is on record in it before it is done.
+"""What a person does to a log at the command line is on record in it before it is done; a change of the schema right after it.
 
 A log that no longer takes records, because the database contradicts what was signed, must still be exportable: then the act
 stands in the log of tenant `system`. If that cannot take it either, the act does not happen.
@@ -9,12 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
 
-from audit.acts import Act
+from audit.acts import Access, Act, SchemaChange
+from audit.header import decode_header
 from audit.ledger import LogRolledBack
+from audit.store import read_tenant
 from audit.writer import SYSTEM, Entry, Writer, WriterConfig
-from gateway.database import Urls
+from gateway.account import account
 from gateway.settings import Settings
+from migrations.run import Migrated
+
+if TYPE_CHECKING:
+    from gateway.database import Urls
 
 
 def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
@@ -25,6 +33,21 @@ def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
         asyncio.run(_append(settings, urls, SYSTEM, act))
         return SYSTEM
     return tenant
+
+
+def record_access(settings: Settings, urls: Urls, tenant: str, request: UUID, reason: str, by: str) -> None:
+    """Commit that a person is about to read the content of one request; nothing for a request that is not there. Blocking."""
+    with read_tenant(urls.reader, tenant) as reader:
+        seqs = [decode_header(stored.header).seq for stored in reader.request(request)]
+    if seqs:
+        put_on_record(settings, urls, tenant, Access(request, seqs[0], seqs[-1], reason, by))
+
+
+def record_migration(settings: Settings, urls: Urls, done: Migrated) -> None:
+    """Commit, in the log of `system`, that the schema under the logs is another. Raises AuditError. Blocking."""
+    before, after = bytes.fromhex(done.before), bytes.fromhex(done.after)
+    act = SchemaChange(done.revision, before, after, f"{account()} as {done.login}")
+    put_on_record(settings, urls, SYSTEM, act)
 
 
 async def _append(settings: Settings, urls: Urls, tenant: str, act: Act) -> None:

@@ -41,6 +41,8 @@ class Account:
     first_seq: int
     last_seq: int
     reason: str
+    annotations: tuple[str, ...] = ()
+    """Labels of the rules and gates of the policy that remark on this answer."""
     cached_tokens: int = 0
     stop: str | None = None
     proof: RecordProof | None = None
@@ -48,18 +50,23 @@ class Account:
     def extension(self) -> dict[str, Any]:
         """The `palimpsest` object. Tokens per forward of one generation = its tokens / its forwards (0 if none)."""
         proof = {} if self.proof is None else {"proof": self.proof.document()}
-        return proof | {
-            "generation_id": str(self.generation),
-            "mode": self.mode,
-            "policy": self.policy_digest,
-            "block_length": self.block_length,
-            "seed": self.seed,
-            "forwards": self.forwards,
-            "tokens_per_forward": self.completion_tokens / self.forwards if self.forwards else 0.0,
-            "records": self.records,
-            "first_seq": self.first_seq,
-            "last_seq": self.last_seq,
-        }
+        remarks = {"annotations": list(self.annotations)} if self.annotations else {}
+        return (
+            proof
+            | remarks
+            | {
+                "generation_id": str(self.generation),
+                "mode": self.mode,
+                "policy": self.policy_digest,
+                "block_length": self.block_length,
+                "seed": self.seed,
+                "forwards": self.forwards,
+                "tokens_per_forward": self.completion_tokens / self.forwards if self.forwards else 0.0,
+                "records": self.records,
+                "first_seq": self.first_seq,
+                "last_seq": self.last_seq,
+            }
+        )
 
     def usage(self) -> dict[str, Any]:
         """OpenAI's usage object."""

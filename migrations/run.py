@@ -4,6 +4,7 @@ Works as gov_owner, as a member of gov_owner, or as a superuser; whoever connect
 every object. Two starts at once wait for one another on an advisory lock.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from migrations.catalog import judge
+from migrations.catalog import fingerprint, judge
 from migrations.cluster import MigrationError, engine_url, ensure_roles
 from migrations.guard import ensure_guard
 
@@ -23,8 +24,23 @@ _LOCK = 0x70616C696D  # any fixed number; it names the advisory lock of our migr
 _OLDEST_SERVER = 150000
 
 
-def upgrade(owner_url: str, revision: str = "head") -> None:
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """A schema that changed under logs which held records: what it came to, from which catalog to which, and by whose login.
+
+    `before` and `after` are fingerprints of schema audit, 64 hexadecimal digits.
+    """
+
+    revision: str
+    before: str
+    after: str
+    login: str
+
+
+def upgrade(owner_url: str, revision: str = "head") -> Migrated | None:
     """Apply every migration up to `revision`; raises MigrationError with what to do when it cannot.
+
+    Returns what is to be put on record: None when nothing changed, or when there was no record yet.
 
     At the newest revision the catalog is compared with this release, and the partitions of the months ahead are made;
     CatalogAltered, which is a MigrationError, means that somebody changed what guards the log.
@@ -33,15 +49,35 @@ def upgrade(owner_url: str, revision: str = "head") -> None:
     try:
         with engine.connect() as connection:
             _become_owner(connection)
+            before = _described(connection)
             _configured(connection, revision)
+            done = _migrated(connection, before)
             if current_revision(connection) == newest_revision():
                 judge(connection)
                 connection.execute(text("SELECT audit.tend_partitions()"))
                 connection.commit()
+            return done
     except OperationalError as error:
         raise MigrationError(f"the database cannot be reached or refused the login: {error.orig}") from error
     finally:
         engine.dispose()
+
+
+def _described(connection: Connection) -> tuple[str, str] | None:
+    """Revision and fingerprint of a database whose logs hold records; None for any other."""
+    found = current_revision(connection)
+    there = connection.execute(text("SELECT to_regclass('audit.header') IS NOT NULL")).scalar_one()
+    if found is None or not there or not connection.execute(text("SELECT EXISTS (SELECT FROM audit.header)")).scalar_one():
+        return None
+    return found, fingerprint(connection, "audit")
+
+
+def _migrated(connection: Connection, before: tuple[str, str] | None) -> Migrated | None:
+    after = _described(connection)
+    if before is None or after is None or before == after:
+        return None
+    login = connection.execute(text("SELECT session_user")).scalar_one()
+    return Migrated(revision=after[0], before=before[1], after=after[1], login=login)
 
 
 def current_revision(connection: Connection) -> str | None:

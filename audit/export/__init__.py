@@ -1,6 +1,7 @@
 """The bundle that leaves the house: evidence as JSON lines with proofs, and derived files that say it again in other forms."""
 
 from audit.export.bundling import Exported, Progress, export
+from audit.export.concern import Reach, acts_concerning
 from audit.export.derivation import Extras, Format, Spell, Speller
 from audit.export.disclosure import Disclosure, Undisclosed, disclose_all, disclose_nothing, disclose_requests
 from audit.export.dsse import Attester
@@ -12,9 +13,11 @@ __all__ = [
     "Extras",
     "Format",
     "Progress",
+    "Reach",
     "Spell",
     "Speller",
     "Undisclosed",
+    "acts_concerning",
     "disclose_all",
     "disclose_nothing",
     "disclose_requests",

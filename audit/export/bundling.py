@@ -16,6 +16,7 @@ from typing import IO, TypeAlias
 
 from audit import bundle, note
 from audit.bundle import Measured
+from audit.durable import make_folder
 from audit.errors import ExportRefused, MalformedData
 from audit.export.derivation import Extras
 from audit.export.disclosure import Answers, Disclosure, Undisclosed, disclose_nothing
@@ -25,7 +26,6 @@ from audit.export.opened import open_record
 from audit.export.readme import readme
 from audit.export.telling import Telling, note_reader, read_checkpoints
 from audit.header import Header, StoredRecord, check_tenant, decode_header, leaf_hash
-from audit.keys import make_folder
 
 Progress: TypeAlias = Callable[[int], None]
 """Told how many records are written so far, every PROGRESS_EVERY records and at the end."""
@@ -72,7 +72,9 @@ def export(
         for digest, policy in sorted(extras.policies.items()):
             folder.write(f"policies/{digest.hex()}.json", policy)
     files |= {bundle.RECORDS: pass_.records, bundle.DISCLOSURE: pass_.disclosure}
-    files[bundle.README] = _write_readme(out, folder, extras)
+    if folder.files:
+        files[bundle.DERIVED] = folder.listed
+    files[bundle.README] = _write_readme(out, extras, folder.files > 0)
     entries = {name: measured.entry() for name, measured in files.items()}
     (out / bundle.MANIFEST).write_bytes(bundle.Manifest(tenant, origin, pass_.records.lines, entries).encode())
     disclosed = pass_.disclosure.lines - pass_.unavailable
@@ -89,10 +91,10 @@ def _check(out: Path, origin: str, tenant: str, extras: Extras) -> None:
         raise ExportRefused(f"{out} is not empty; name a new folder")
 
 
-def _write_readme(out: Path, folder: Folder, extras: Extras) -> Measured:
+def _write_readme(out: Path, extras: Extras, derived: bool) -> Measured:
     measured = Measured()
     with (out / bundle.README).open("wb") as file:
-        for line in readme(extras, folder.digest).encode().splitlines(keepends=True):
+        for line in readme(extras, derived).encode().splitlines(keepends=True):
             _put(file, line, measured)
     return measured
 

@@ -44,7 +44,7 @@ def disclose_all(store: KeyStore) -> Disclosure:
 
 
 def disclose_requests(store: KeyStore, requests: frozenset[UUID]) -> Disclosure:
-    """Show the given requests (or single records outside a request) and nothing else."""
+    """Show the given requests (or single records outside a request, such as acts by their record ids) and nothing else."""
     everything = disclose_all(store)
     return lambda header: everything(header) if header.scope in requests else Undisclosed.NOT_ASKED
 

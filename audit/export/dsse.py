@@ -13,8 +13,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit import bundle
-from audit.keys import read_secret, signer_key
+from audit.durable import read_secret
 from audit.note import Scheme, VerifierKey
+from audit.signer import ED25519_FILE, signer_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Attester:
     @classmethod
     def of_log(cls, keys: Path, origin: str) -> Attester:
         """The attester of the log `origin`, whose signer lives in the keys folder; raises KeyUnavailable."""
-        return cls.of(origin, Ed25519PrivateKey.from_private_bytes(read_secret(signer_key(keys, origin))))
+        return cls.of(origin, Ed25519PrivateKey.from_private_bytes(read_secret(signer_folder(keys, origin) / ED25519_FILE)))
 
     @property
     def key_id(self) -> str:

@@ -1,7 +1,7 @@
 """The folder of derived files: each is hashed while it is written, and `derived.sha256` lists them all.
 
-The list has the form that `sha256sum --check` reads. Its own digest stands in README.txt and that of README.txt in
-the manifest, so the manifest fixes every derived file, however many there are.
+The list has the form that `sha256sum --check` reads, and stands in the manifest like a file of the evidence: so the manifest
+fixes every derived file, however many there are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from audit.keys import make_folder
-
-LIST = "derived.sha256"
+from audit.bundle import DERIVED, Measured
+from audit.durable import make_folder
 
 
 class DerivedFile(io.RawIOBase):
@@ -54,8 +53,9 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.files = 0
+        self.listed = Measured()
+        """The list so far."""
         self._list: IO[bytes] | None = None
-        self._digest = hashlib.sha256()
 
     def __enter__(self) -> Self:
         return self
@@ -63,11 +63,6 @@ class Folder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._list is not None:
             self._list.close()
-
-    @property
-    def digest(self) -> str | None:
-        """SHA-256 of the list in hex once it is closed, None without derived files."""
-        return self._digest.hexdigest() if self.files else None
 
     def open(self, name: str) -> DerivedFile:
         """A new derived file; `name` is relative, with forward slashes."""
@@ -81,8 +76,8 @@ class Folder:
     def list_file(self, name: str, digest: str) -> None:
         """Take a finished file into the list."""
         if self._list is None:
-            self._list = (self.path / LIST).open("xb")
+            self._list = (self.path / DERIVED).open("xb")
         line = f"{digest}  {name}\n".encode()
         self._list.write(line)
-        self._digest.update(line)
+        self.listed.feed(line)
         self.files += 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from audit.export import attestation, folder, provenance, report, sheet, siem
+from audit.bundle import DERIVED
+from audit.export import attestation, provenance, report, sheet, siem
 from audit.export.derivation import Extras, Format
 
 _EVIDENCE = """\
@@ -19,10 +20,8 @@ The format is described in audit/FORMAT.md. There are no exports of a part of a 
 """
 
 _DERIVED = """
-Not evidence. The files below say again, in other forms, what the records say. The verifier does not read them. They are
-as the exporter wrote them if `sha256sum --check {list}` says so and the SHA-256 of {list} is
-
-    {digest}
+Not evidence. The files below say again, in other forms, what the records say. The verifier finds out whether they are as the
+exporter wrote them, by {list}, and does not read what they say.
 
 """
 
@@ -40,11 +39,11 @@ _PARTS = {
 _POLICIES = "policies/: the policies in force, resolved, each under the digest that decisions name"
 
 
-def readme(extras: Extras, digest: str | None) -> str:
-    """The text; `digest` is the SHA-256 of the list of derived files in hex, None without any."""
-    if digest is None:
+def readme(extras: Extras, derived: bool) -> str:
+    """The text; `derived` tells whether there are derived files to speak of."""
+    if not derived:
         return _EVIDENCE
     parts = [text for wanted, text in _PARTS.items() if wanted in extras.formats]
     parts += [_POLICIES] if extras.policies else []
     lines = "".join(f"* {part}\n" for part in parts)
-    return f"{_EVIDENCE}{_DERIVED.format(list=folder.LIST, digest=digest)}{lines}"
+    return f"{_EVIDENCE}{_DERIVED.format(list=DERIVED)}{lines}"

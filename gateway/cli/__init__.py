@@ -11,6 +11,8 @@ import rich_click as click
 
 from gateway.cli.administration import keys, tenants
 from gateway.cli.audit import audit
+from gateway.cli.audit_keys import keys as log_keys
+from gateway.cli.audit_keys import rotate
 from gateway.cli.audit_replay import replay
 from gateway.cli.bench import bench
 from gateway.cli.demo import demo
@@ -19,6 +21,7 @@ from gateway.cli.policy import policy
 from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
+from gateway.cli.users import users
 from gateway.postgres_place import PostgresError
 from gateway.registry import RegistryError
 from gateway.settings import SettingsError
@@ -35,8 +38,9 @@ def palimpsest() -> None:
     """An audited gateway for a tri-mode language model: nothing is answered that was not recorded, and anyone may check."""
 
 
-audit.add_command(replay)
-for command in (serve, demo, tenants, keys, audit, policy, retention, bench, train, evaluate):
+for act in (replay, log_keys, rotate):
+    audit.add_command(act)
+for command in (serve, demo, tenants, users, keys, audit, policy, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 
 

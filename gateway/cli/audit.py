@@ -9,17 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from gateway.account import account
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from audit.note import Scheme
+    from gateway.bundles import Made
+
 FORMATS = ("jsonl", "parquet", "csv", "prov", "in-toto", "ocsf", "cef", "html")
-
-
-def account() -> str:
-    """The account of the operating system that runs this."""
-    import getpass
-
-    return f"account {getpass.getuser()}"
 
 
 @click.group()
@@ -39,6 +41,13 @@ def audit() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
 @click.option("--sealed", is_flag=True, help="Disclose no content: integrity can be proven, nothing can be read.")
 @click.option(
+    "--request",
+    "requests",
+    multiple=True,
+    type=click.UUID,
+    help="Disclose this request alone, and the acts that concern it: erasures, holds, exports. May be repeated.",
+)
+@click.option(
     "--format",
     "formats",
     multiple=True,
@@ -48,23 +57,29 @@ def audit() -> None:
 )
 @click.option("--reason", default="not given", show_default=True, help="Why; it is recorded.")
 @click.option("--by", default=account, metavar="PERSON", help="Who exports; recorded. Default: the account that runs this.")
-def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...], reason: str, by: str) -> None:
-    """Write a tenant's whole log, its signed checkpoints and, unless --sealed, the keys of its bodies.
+def export(
+    tenant: str, out: Path, sealed: bool, requests: tuple[UUID, ...], formats: tuple[str, ...], reason: str, by: str
+) -> None:
+    """Write a tenant's whole log, its signed checkpoints and the keys of its bodies: all, those of --request, or none.
 
     That it was exported is on record in that log before the first byte is written.
     """
     from audit.acts import Export
     from audit.export import Format
+    from audit.note import Scheme
     from gateway.bundles import Disclose, export_log, require_log
     from gateway.database import open_database
     from gateway.on_record import put_on_record
     from gateway.settings import Settings
 
     settings, wanted = Settings.read(os.environ), frozenset(map(Format, formats))
-    disclose = Disclose.NOTHING if sealed else Disclose.ALL
+    if sealed and requests:
+        raise click.UsageError("--sealed discloses nothing and --request something: choose")
+    disclose = frozenset(requests) or (Disclose.NOTHING if sealed else Disclose.ALL)
     with open_database(settings, lambda line: click.echo(line, err=True)) as urls, _progress() as watch:
-        size = require_log(urls.reader, tenant)
-        act = Export(",".join(sorted({"jsonl", *formats})), size, "nothing" if sealed else "all", 0, reason, by)
+        size = require_log(urls.reader, tenant, frozenset(requests))
+        shown = "requests" if requests else "nothing" if sealed else "all"
+        act = Export(",".join(sorted({"jsonl", *formats})), size, shown, len(set(requests)), reason, by)
         place = put_on_record(settings, urls, tenant, act)
         made = export_log(settings, urls.reader, tenant, out, disclose, wanted, watch)
     click.echo(f"{made.records} records in {out}" + (f", and {made.derived} derived files" if made.derived else ""))
@@ -74,7 +89,15 @@ def export(tenant: str, out: Path, sealed: bool, formats: tuple[str, ...], reaso
         click.echo(
             f"warning: the records contradict the checkpoint of {made.contradicted} records; verify this export", err=True
         )
-    click.echo(f"verify with: python -m audit verify {out} --origin {made.origin} --vkey '{made.vkey}'")
+    click.echo(f"verify with: python -m audit verify {out} --origin {made.origin} {_given(made, Scheme.ED25519)}")
+    click.echo(f"and, for what no quantum computer forges: --require ml-dsa-44 {_given(made, Scheme.ML_DSA_44)}")
+
+
+def _given(made: Made, scheme: Scheme) -> str:
+    """The options that name every key of one scheme that has signed this log."""
+    from audit.note import decode_vkey
+
+    return " ".join(f"--vkey '{vkey}'" for vkey in (*made.vkeys, *made.former) if decode_vkey(vkey).scheme is scheme)
 
 
 @contextmanager
@@ -98,9 +121,11 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 @click.option("--vkey", required=True, multiple=True, help="The log's verifier key; may be repeated.")
 @click.option("--origin", required=True, help="The log's name.")
 @click.option("--checkpoint", multiple=True, metavar="FILE", help="A checkpoint of this log that you kept; may be repeated.")
-def verify(folder: Path, vkey: tuple[str, ...], origin: str, checkpoint: tuple[str, ...]) -> None:
+@click.option("--require", multiple=True, help="ed25519 or ml-dsa-44: a signature that the newest checkpoint must bear.")
+def verify(folder: Path, vkey: tuple[str, ...], origin: str, checkpoint: tuple[str, ...], require: tuple[str, ...]) -> None:
     """Verify an export; the same as `python -m audit verify`, with the same exit status."""
     from audit.__main__ import main
 
-    keys = (f"--vkey={key}" for key in vkey)
-    sys.exit(main(["verify", str(folder), f"--origin={origin}", *keys, *(f"--checkpoint={file}" for file in checkpoint)]))
+    given = {"vkey": vkey, "checkpoint": checkpoint, "require": require}
+    options = (f"--{name}={value}" for name, values in given.items() for value in values)
+    sys.exit(main(["verify", str(folder), f"--origin={origin}", *options]))

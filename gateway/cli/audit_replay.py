@@ -11,7 +11,7 @@ from uuid import UUID
 
 import rich_click as click
 
-from gateway.cli.audit import account
+from gateway.account import account
 from gateway.cli.json_file import json_option, require_folder, write_json
 
 
@@ -29,13 +29,11 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation
     """Ask the model again what the records say was asked, and compare every step with what they say came of it."""
     require_folder(json_file)
 
-    from audit.acts import Access
-    from audit.header import decode_header
     from audit.keys import KeyStore
     from audit.store import read_tenant
     from engine.model.checkpoint import load
     from gateway.database import open_database
-    from gateway.on_record import put_on_record
+    from gateway.on_record import record_access
     from gateway.recorded import bodies_of
     from gateway.replay import Claim, ReplayRefused
     from gateway.replay import replay as run
@@ -43,10 +41,7 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation
 
     settings = Settings.read(os.environ)
     with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
-        with read_tenant(urls.reader, tenant) as reader:
-            seqs = [decode_header(stored.header).seq for stored in reader.request(generation)]
-        if seqs:
-            put_on_record(settings, urls, tenant, Access(generation, seqs[0], seqs[-1], reason, by))
+        record_access(settings, urls, tenant, generation, reason, by)
         with read_tenant(urls.reader, tenant) as reader:
             bodies = list(bodies_of(reader, KeyStore(settings.keys), generation))
     try:

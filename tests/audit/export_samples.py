@@ -67,7 +67,7 @@ def long_log(folder: Path, requests: int, runs: int) -> Log:
     bodies: Sequence[Body] = [SAMPLES[kind] for kind in (*first, *(Kind.DECODE_RUN for _ in range(runs)), *last)]
     for _ in range(requests):
         log.add(uuid7(START), bodies)
-        log.notes.append(sign_checkpoint(Checkpoint(ORIGIN, log.tree.size, log.tree.root()), log.signer._key))
+        log.notes.append(sign_checkpoint(Checkpoint(ORIGIN, log.tree.size, log.tree.root()), *log.signer._keys))
     return log
 
 

@@ -33,7 +33,7 @@ def numbered(
         body_sha256=hashlib.sha256(body).digest(),
     )
     raw = header.encode()
-    return Numbered(header, raw, leaf_hash(raw), body)
+    return Numbered(header.seq, header.ts, header.request, header.kind, raw, leaf_hash(raw), body)
 
 
 def run_of(first: int, count: int, tenant: str = TENANT) -> Sequence[Numbered]:

@@ -97,7 +97,8 @@ def test_values_outside_the_vocabulary_are_not_written(value: object) -> None:
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=40))
 def test_ids_take_the_smaller_width(ids: list[int]) -> None:
     """Ids are packed as uint16 exactly when all of them fit, big-endian, and come back equal."""
-    typed = Typed.of_ids(ids)
+    typed = Typed.of(cbor.ids_element(ids), ids)
+    assert cbor.typed(typed.element, ids) == cbor.encode(typed)
     assert typed.element is (Element.UINT16 if all(i < 65536 for i in ids) else Element.UINT32)
     assert typed.data == b"".join(i.to_bytes(typed.width, "big") for i in ids)
     assert typed.numbers() == ids
@@ -126,3 +127,19 @@ def test_float32_planes_keep_nan_and_infinities() -> None:
     back = Typed.of(Element.FLOAT32, [math.nan, -math.inf]).numbers()
     assert math.isnan(back[0])
     assert back[1] == -math.inf
+
+
+@given(st.integers(0, 2**64 - 1), st.binary(max_size=300), st.text(max_size=300))
+def test_pieces_are_spelt_like_values(number: int, data: bytes, text: str) -> None:
+    """A number, a byte string and a text written as pieces are what the encoder of values writes."""
+    assert cbor.head(0, number) == cbor.encode(number)
+    assert cbor.octets(data) == cbor.encode(data)
+    assert cbor.words(text) == cbor.encode(text)
+    assert cbor.head(4, 2) + cbor.head(0, number) + cbor.octets(data) == cbor.encode([number, data])
+    assert cbor.head(5, 1) + cbor.head(0, 7) + cbor.words(text) == cbor.encode({7: text})
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), max_size=40))
+def test_a_plane_is_spelt_like_a_value(values: list[float]) -> None:
+    """So is a plane of float32."""
+    assert cbor.typed(Element.FLOAT32, values) == cbor.encode(Typed.of(Element.FLOAT32, values))

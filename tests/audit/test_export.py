@@ -17,7 +17,6 @@ from audit import bundle
 from audit.errors import ExportRefused, InvalidRecord, MalformedData, NoteInvalid
 from audit.export import Format, disclose_nothing, disclose_requests, export
 from audit.export.bundling import PROGRESS_EVERY
-from audit.export.folder import LIST
 from audit.header import StoredRecord, decode_header
 from audit.verify import Verdict
 from tests.audit.export_samples import ALL, bundle_of, judged, long_log
@@ -140,21 +139,21 @@ def sha256(path: Path) -> str:
 
 
 def test_the_manifest_fixes_every_file(tmp_path: Path) -> None:
-    """Manifest to README.txt to the list to each derived file, every digest is that of the file, and no file is left out."""
+    """Manifest to the list to each derived file, every digest is that of the file, and no file is left out."""
     log, out = small_log(tmp_path / "keys"), tmp_path / "out"
     done = bundle_of(log, out, policies={hashlib.sha256(b"{}").digest(): b"{}"})
     manifest = json.loads((out / bundle.MANIFEST).read_bytes())["files"]
     assert {name: sha256(out / name) for name in manifest} == {name: manifest[name]["sha256"] for name in manifest}
-    assert sha256(out / LIST) in (out / bundle.README).read_text()
-    listed = {name: digest for digest, name in (line.split("  ") for line in (out / LIST).read_text().splitlines())}
+    assert set(manifest) == {*bundle.DATA_FILES, bundle.DERIVED}
+    listed = {name: digest for digest, name in (line.split("  ") for line in (out / bundle.DERIVED).read_text().splitlines())}
     assert listed == {name: sha256(out / name) for name in listed}
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert there == {*listed, *bundle.DATA_FILES, LIST, bundle.MANIFEST}
+    assert there == {*listed, *bundle.DATA_FILES, bundle.DERIVED, bundle.MANIFEST}
     assert len(listed) == done.derived == 12
     folders = {name.partition("/")[0] for name in listed}
     assert folders >= {"reports", "provenance", "attestations", "policies", "records.parquet", "records.cef"}
     checker = shutil.which("sha256sum")
-    assert checker and subprocess.run([checker, "--check", "--quiet", LIST], cwd=out, check=False).returncode == 0
+    assert checker and subprocess.run([checker, "--check", "--quiet", bundle.DERIVED], cwd=out, check=False).returncode == 0
 
 
 def test_the_readme_says_what_is_no_evidence(tmp_path: Path) -> None:
@@ -165,7 +164,7 @@ def test_the_readme_says_what_is_no_evidence(tmp_path: Path) -> None:
     full, bare = ((tmp_path / name / bundle.README).read_text() for name in ("full", "bare"))
     _, _, derived = full.partition("Not evidence.")
     assert all(word in derived for word in ("not-evidence.csv", "parquet", "PROV", "in-toto", "OCSF", "CEF", "reports/"))
-    assert "Not evidence" not in bare and not (tmp_path / "bare" / LIST).exists()
+    assert "Not evidence" not in bare and not (tmp_path / "bare" / bundle.DERIVED).exists()
 
 
 def test_policies_lie_under_their_digests(tmp_path: Path) -> None:
@@ -188,7 +187,7 @@ def test_a_failure_leaves_no_bundle_in_any_format(tmp_path: Path) -> None:
 
     with pytest.raises(ConnectionError):
         bundle_of(log, tmp_path / "out", records=broken())
-    assert (tmp_path / "out" / LIST).exists() and not (tmp_path / "out" / bundle.MANIFEST).exists()
+    assert (tmp_path / "out" / bundle.DERIVED).exists() and not (tmp_path / "out" / bundle.MANIFEST).exists()
 
 
 def test_a_damaged_header_stops_no_format(tmp_path: Path) -> None:

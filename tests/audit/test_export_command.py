@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -14,13 +15,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 import policies
-from audit.acts import Export
+from audit.acts import Export, KeyChange
 from audit.export import Format
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
 from audit.ledger import log_origin
+from audit.note import Scheme
 from audit.records import Body, DecodeRun, Kind
 from audit.sealer import open_body
+from audit.signer import Signer
 from audit.store import read_tenant
 from audit.verify import Verdict, verify
 from audit.writer import Entry
@@ -75,15 +78,33 @@ def test_the_command_writes_what_it_is_asked_for(settings: Settings, tmp_path: P
     out = tmp_path / "out"
     done = run("export", "--tenant", TENANT, "--out", str(out), *(word for name in FORMATS for word in ("--format", name)))
     assert done.exit_code == 0, done.output
-    first, line = done.stdout.splitlines()
+    first, line, more = done.stdout.splitlines()
     assert first == f"11 records in {out}, and 9 derived files"
     vkey = line.partition("--vkey '")[2].rstrip("'")
+    lattice = more.partition("--vkey '")[2].rstrip("'")
+    both = (Scheme.ED25519, Scheme.ML_DSA_44)
     assert verify(out, [vkey], log_origin(settings.origin, TENANT)).verdict is Verdict.VERIFIED
+    assert verify(out, [vkey, lattice], log_origin(settings.origin, TENANT), required=both).verdict is Verdict.VERIFIED
     (policy,) = (out / "policies").iterdir()
     document = msgspec.json.decode(policy.read_bytes(), type=policies.Document)
     assert policy.stem == seal("again", document).digest.hex() == policies.load(policies.BASELINE).digest.hex()
     (envelope,) = (out / "attestations").iterdir()
     assert json.loads(envelope.read_bytes())["signatures"][0]["keyid"] == "+".join(vkey.split("+")[:2])
+
+
+def test_rotated_keys_are_told_and_everything_still_verifies(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """`rotate` is on record and prints new keys; `keys` prints these and the old ones, under which the export verifies."""
+    before = run("keys", "--tenant", TENANT).stdout.splitlines()
+    after = run("rotate", "--tenant", TENANT, "--by", "ada").stdout.splitlines()
+    assert run("keys", "--tenant", TENANT).stdout.splitlines() == [*after, *before] and len({*before, *after}) == 4
+    (told,) = acts(settings, database, TENANT)
+    assert told == KeyChange("rotated", "signer", before[0].split("+")[1], "Ed25519 and ML-DSA-44", "ada")
+    out, origin = tmp_path / "out", log_origin(settings.origin, TENANT)
+    line = run("export", "--tenant", TENANT, "--out", str(out)).stdout.splitlines()[1]
+    assert re.findall(r"--vkey '(.+?)'", line) == [after[0], before[0]]
+    assert verify(out, [*after, before[0]], origin, required=[Scheme.ML_DSA_44]).verdict is Verdict.VERIFIED
+    assert verify(out, after, origin).verdict is Verdict.TAMPERED
+    assert run("rotate", "--tenant", "nobody").exit_code != 0
 
 
 def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) -> None:
@@ -93,6 +114,21 @@ def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     assert not (out / "reports").exists()
     assert (out / "records.not-evidence.csv").read_text().count('"undisclosed"') == 11
+
+
+def test_one_request_can_be_shown_with_its_acts(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """--request opens that request and the export itself; a request that is not there, or --sealed beside it, is refused."""
+    out, origin = tmp_path / "out", log_origin(settings.origin, TENANT)
+    asyncio.run(_fill(Place(database, settings.keys, settings.origin), uuid7(), WHOLE_REQUEST))
+    wanted = ("export", "--tenant", TENANT, "--out", str(out), "--request")
+    done = run(*wanted, str(REQUEST), "--by", "ada")
+    assert done.exit_code == 0, done.output
+    (told,) = acts(settings, database, TENANT)
+    assert told == Export("jsonl", 20, "requests", 1, "not given", "ada")
+    report = verify(out, [Signer(settings.keys, origin).vkey], origin)
+    assert (report.verdict, report.records, report.decrypted) == (Verdict.VERIFIED, 21, 11)
+    assert run(*wanted, str(REQUEST), "--sealed").exit_code == 2
+    assert run(*wanted, str(uuid7())).exit_code != 0 and len(acts(settings, database, TENANT)) == 1
 
 
 def test_an_export_is_on_record_before_it_is_made(settings: Settings, database: Database, tmp_path: Path) -> None:

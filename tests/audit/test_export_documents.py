@@ -31,7 +31,7 @@ from audit.export.report import report
 from audit.header import Header, leaf_hash, uuid7
 from audit.merkle import tree_root
 from audit.note import Checkpoint, sign_checkpoint
-from audit.records import SCHEMA, Body, EngineNote, Kind, RequestOpen, kind_of
+from audit.records import Body, EngineNote, Kind, RequestOpen, kind_of, schema_of
 from audit.stories import Ending
 from audit.verify import Verdict
 from tests.audit.export_samples import ALL, altered, attester, bundle_of, judged, with_bodies
@@ -50,7 +50,18 @@ def told(bodies: list[Body], start: int = 0) -> Generation:
     generations, last = Generations(), None
     for seq, body in enumerate(bodies, start):
         header = Header(
-            TENANT, seq, START + seq, uuid7(START), REQUEST, kind_of(body), SCHEMA, "gateway", POLICY, "m", 40, bytes(32)
+            TENANT,
+            seq,
+            START + seq,
+            uuid7(START),
+            REQUEST,
+            kind_of(body),
+            schema_of(kind_of(body)),
+            "gateway",
+            POLICY,
+            "m",
+            40,
+            bytes(32),
         )
         last = generations.add(Opened(header, leaf_hash(header.encode()), BodyState.SHOWN, body))
     return last if last is not None else next(generations.remaining())

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit import bundle
+from audit.blocks import StepPlanes
 from audit.export import columns, states
 from audit.export.figures import COUNTS, WORDS, figures
 from audit.export.folder import Folder
@@ -28,7 +29,6 @@ from audit.export.siem import CEF_NAME, OCSF_NAME, cef, ocsf
 from audit.header import Header, decode_header, leaf_hash, uuid7
 from audit.records import (
     BODIES,
-    SCHEMA,
     Body,
     EngineNote,
     GateVerdict,
@@ -36,9 +36,9 @@ from audit.records import (
     PolicyDecision,
     PromptBody,
     RequestOpen,
-    StepPlanes,
     decode_body,
     kind_of,
+    schema_of,
 )
 from audit.sealing import RequestKey, unseal
 from audit.trace import decode_step
@@ -57,7 +57,18 @@ HOSTILE = st.builds(
 def opened(body: Body, actor: str = "gateway") -> Opened:
     """A record with the given actor and a shown body."""
     header = Header(
-        TENANT, 7, START, uuid7(START), uuid7(START), kind_of(body), SCHEMA, actor, POLICY, "2026-11-00", 40, bytes(32)
+        TENANT,
+        7,
+        START,
+        uuid7(START),
+        uuid7(START),
+        kind_of(body),
+        schema_of(kind_of(body)),
+        actor,
+        POLICY,
+        "2026-11-00",
+        40,
+        bytes(32),
     )
     return Opened(header, leaf_hash(header.encode()), BodyState.SHOWN, body)
 
@@ -101,12 +112,12 @@ def test_parquet_says_what_the_evidence_says(tmp_path: Path, monkeypatch: pytest
     """Each row of the Parquet file equals the header and the decrypted body of its line, in row groups of bounded length."""
     monkeypatch.setattr(columns, "GROUP_ROWS", 8)
     log = small_log(tmp_path / "keys")
-    log.add(None, [SAMPLES[Kind(number)] for number in range(40, 51)])
+    log.add(None, [SAMPLES[Kind(number)] for number in range(40, 54)])
     out = tmp_path / "out"
     bundle_of(log, out)
     file, keys = pq.ParquetFile(out / columns.NAME), keys_in(out)
     groups = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
-    assert groups == [8, 8, 8, 8]
+    assert groups == [8, 8, 8, 8, 3]
     rows: list[dict[str, Any]] = file.read().to_pylist()
     for row, stored in zip(rows, rows_of(out), strict=True):
         header, sealed = decode_header(stored.header), stored.body or b""
@@ -182,7 +193,7 @@ def secretive(body: Body) -> Body:
 def test_monitors_get_states_and_ids_and_no_content(tmp_path: Path) -> None:
     """Nothing that a person or a model wrote is in the OCSF or CEF lines, of which there is one for each record."""
     log = with_bodies(tmp_path / "keys", {kind: secretive(body) for kind, body in SAMPLES.items()})
-    acts = [SAMPLES[Kind(number)] for number in range(40, 51)]
+    acts = [SAMPLES[Kind(number)] for number in range(40, 54)]
     log.add(None, [altered(act, reason=SECRET) for act in acts if hasattr(act, "reason")])
     bundle_of(log, tmp_path / "out")
     (page,) = (tmp_path / "out" / "reports").iterdir()

@@ -1,25 +1,17 @@
-"""Laws of the key folder: durable month keys, and a signer that cannot be made to contradict itself."""
+"""Laws of the key folder: durable month keys, made once, found again, and gone for good once destroyed."""
 
-import json
 import multiprocessing
 from pathlib import Path
 
 import pytest
 
-from audit.errors import InvalidRecord, KeyUnavailable, SigningRefused
-from audit.header import leaf_hash
-from audit.keys import KeyStore, Signer, write_durably
-from audit.merkle import tree_root
-from audit.note import decode_vkey, open_checkpoint
+from audit.durable import write_durably
+from audit.errors import InvalidRecord, KeyUnavailable
+from audit.keys import KeyStore
+from audit.signer import Signer
 
-ORIGIN = "palimpsest.test/acme"
 NOVEMBER = 1_795_000_000_000_000
 DECEMBER = NOVEMBER + 31 * 86_400_000_000
-LEAVES = [leaf_hash(bytes([number])) for number in range(20)]
-
-
-def _sign(signer: Signer, size: int) -> str:
-    return signer.sign(size, tree_root(LEAVES[:size]), LEAVES[:size])
 
 
 def test_a_month_key_is_made_once_and_found_again(tmp_path: Path) -> None:
@@ -47,7 +39,7 @@ def test_tenant_subject_and_month_each_have_their_own_key(tmp_path: Path) -> Non
 def test_key_files_are_private(tmp_path: Path) -> None:
     """Secrets are readable by their owner alone, and no temporary file stays behind."""
     KeyStore(tmp_path / "keys").month_key("acme", "key-1", NOVEMBER)
-    Signer(tmp_path / "keys", ORIGIN)
+    Signer(tmp_path / "keys", "palimpsest.test/acme")
     files = [path for path in (tmp_path / "keys").rglob("*") if path.is_file()]
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
     assert not any(path.suffix == ".tmp" for path in files)
@@ -129,63 +121,3 @@ def test_durable_writes_replace_whole_files(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_durably(path, b"x")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_signer_signs_growing_trees(tmp_path: Path) -> None:
-    """Each checkpoint opens under the signer's key, and the newest is remembered over a restart."""
-    signer = Signer(tmp_path, ORIGIN)
-    for size in (0, 1, 1, 5, 20):
-        checkpoint = open_checkpoint(_sign(signer, size), [decode_vkey(signer.vkey)], ORIGIN)
-        assert (checkpoint.size, checkpoint.root) == (size, tree_root(LEAVES[:size]))
-    again = Signer(tmp_path, ORIGIN)
-    assert (again.size, again.root, again.vkey) == (20, tree_root(LEAVES), signer.vkey)
-
-
-def test_a_signer_never_goes_back(tmp_path: Path) -> None:
-    """A smaller tree is refused, also by a fresh signer or one that another process overtook."""
-    first, second = Signer(tmp_path, ORIGIN), Signer(tmp_path, ORIGIN)
-    _sign(first, 9)
-    for signer in (first, second, Signer(tmp_path, ORIGIN)):
-        with pytest.raises(SigningRefused, match="back in time"):
-            _sign(signer, 8)
-
-
-def test_a_signer_never_signs_two_histories(tmp_path: Path) -> None:
-    """A tree that does not extend the signed one is refused, and the state stays as it was."""
-    signer = Signer(tmp_path, ORIGIN)
-    _sign(signer, 4)
-    rewritten = [LEAVES[7], *LEAVES[1:6]]
-    for size, leaves in ((4, rewritten), (6, rewritten), (6, LEAVES[:5]), (6, [])):
-        with pytest.raises(SigningRefused):
-            signer.sign(size, tree_root(rewritten[:size]), leaves)
-    assert (Signer(tmp_path, ORIGIN).size, signer.root) == (4, tree_root(LEAVES[:4]))
-
-
-def test_only_new_leaves_are_needed(tmp_path: Path) -> None:
-    """The leaves since the last signed tree are enough to grow it."""
-    signer = Signer(tmp_path, ORIGIN)
-    _sign(signer, 7)
-    signer.sign(12, tree_root(LEAVES[:12]), LEAVES[7:12])
-    assert signer.size == 12
-
-
-@pytest.mark.parametrize("change", [{"size": 3}, {"root": "00"}, {"hashes": []}, {"size": "4"}])
-def test_a_damaged_state_stops_the_signer(tmp_path: Path, change: dict[str, object]) -> None:
-    """A state file that contradicts itself is not signed upon."""
-    _sign(Signer(tmp_path, ORIGIN), 4)
-    (state,) = tmp_path.rglob("state.json")
-    state.write_text(json.dumps({**json.loads(state.read_text()), **change}))
-    with pytest.raises(KeyUnavailable):
-        Signer(tmp_path, ORIGIN)
-
-
-def test_a_lost_signing_key_is_not_replaced(tmp_path: Path) -> None:
-    """A key that is gone or cut short, beside a state that it signed, is an error and not a new identity."""
-    _sign(Signer(tmp_path, ORIGIN), 4)
-    (key,) = tmp_path.rglob("ed25519.key")
-    key.write_bytes(b"short")
-    with pytest.raises(KeyUnavailable):
-        Signer(tmp_path, ORIGIN)
-    key.unlink()
-    with pytest.raises(KeyUnavailable):
-        Signer(tmp_path, ORIGIN)

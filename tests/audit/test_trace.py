@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.blocks import BlockTrace, StepPlanes
 from audit.errors import InvalidRecord, MalformedData
-from audit.records import SCHEMA, BlockTrace, Kind, StepPlanes, decode_body, encode_body
+from audit.records import BLOCK_SCHEMA, Kind, decode_body, encode_body
 from audit.trace import QUANTA, Step, decode_step, decode_steps, encode_steps, quantise
 from tests.audit.samples import BLOCK, STEPS
 
@@ -45,7 +46,7 @@ def test_round_trip_through_bytes(steps: list[Step]) -> None:
         verifier_logprob=(),
         agreement=(), emitted=0, forwards=len(steps), complete=False,
     )  # fmt: skip
-    back = decode_body(Kind.BLOCK, SCHEMA, encode_body(body))
+    back = decode_body(Kind.BLOCK, BLOCK_SCHEMA, encode_body(body))
     assert isinstance(back, BlockTrace)
     assert back == body
     assert encode_steps(decode_steps(back.steps)) == planes
@@ -107,11 +108,11 @@ def test_planes_that_disagree_are_refused(change: dict[str, bytes]) -> None:
 def test_disagreeing_planes_are_malformed_when_read() -> None:
     """The same contradiction inside stored bytes is malformed data."""
     good = encode_body(BLOCK)
-    plane = b"\x42" + BLOCK.steps.masked
-    bad = good.replace(plane, b"\x42\x00\x00", 1)
+    plane = b"\x41" + BLOCK.steps.masked[:1]
+    bad = good.replace(plane, b"\x41\x00", 1)
     assert bad != good
     with pytest.raises(MalformedData):
-        decode_body(Kind.BLOCK, SCHEMA, bad)
+        decode_body(Kind.BLOCK, BLOCK_SCHEMA, bad)
 
 
 def test_a_block_without_steps_has_empty_planes() -> None:

@@ -17,9 +17,10 @@ from audit.__main__ import USAGE, main
 from audit.errors import NoteInvalid
 from audit.export import disclose_nothing, disclose_requests
 from audit.header import StoredRecord, decode_header, leaf_hash, uuid7
-from audit.keys import Signer
 from audit.merkle import tree_root
+from audit.note import Scheme
 from audit.records import Body, Kind, PolicyDecision, RequestClose
+from audit.signer import Signer
 from audit.stories import Ending
 from audit.verify import Finding, Report, Verdict, verify
 from tests.audit.samples import ORIGIN, SAMPLES, START, WHOLE_REQUEST, Log, small_log
@@ -385,3 +386,17 @@ def test_leaves_of_the_sample_log_are_its_headers(tmp_path: Path) -> None:
     log = small_log(tmp_path / "keys")
     assert tree_root([leaf_hash(row.header) for row in log.rows]) == log.tree.root() == log.signer.root
     assert isinstance(SAMPLES[Kind.REQUEST_CLOSE], RequestClose)
+
+
+def test_a_signature_can_be_demanded(tmp_path: Path) -> None:
+    """A signature that the newest checkpoint should bear and does not makes the log incomplete; older ones may lack it."""
+    log = small_log(tmp_path / "log")
+    both = (Scheme.ED25519, Scheme.ML_DSA_44)
+    stripped = [note.rsplit("\n", 2)[0] + "\n" for note in log.notes]
+    for notes, verdict in ((log.notes, 0), ([stripped[0], log.notes[1]], 0), ([log.notes[0], stripped[1]], 3), (stripped, 3)):
+        log.notes = notes
+        log.export(out := tmp_path / f"{verdict}{len(notes[0])}{len(notes[1])}")
+        assert verify(out, log.signer.vkeys, ORIGIN, required=both).verdict == verdict
+        assert verify(out, log.signer.vkeys, ORIGIN).verdict is Verdict.VERIFIED
+    keys = [word for vkey in log.signer.vkeys for word in ("--vkey", vkey)]
+    assert main(["verify", str(out), "--origin", ORIGIN, *keys, "--require", "ml-dsa-44", "--require", "ed25519"]) == 3

@@ -14,13 +14,14 @@ import psycopg
 from audit.__main__ import main
 from audit.export import disclose_all, export
 from audit.header import Header, StoredRecord, decode_header, leaf_hash, uuid7
-from audit.keys import KeyStore, MonthKey, Signer
+from audit.keys import KeyStore, MonthKey
 from audit.ledger import body_digest, log_origin
 from audit.lifecycle import Lifecycle
 from audit.note import Checkpoint, decode_vkey, open_checkpoint
 from audit.records import SCHEMA, EngineNote, encode_body, kind_of
 from audit.sealer import open_body
 from audit.sealing import request_key, seal
+from audit.signer import Signer
 from audit.standing import DAY
 from audit.store import AppendConnection, Numbered, read_tenant
 from audit.writer import Entry, Writer, WriterConfig
@@ -153,7 +154,7 @@ def _old(tenant: str, seq: int, ts: int, month: MonthKey, text: str) -> Numbered
     kind, digest = kind_of(body), body_digest(sealed)
     header = Header(tenant, seq, ts, record, None, kind, SCHEMA, "key-1", None, month.key_id, len(sealed), digest)
     raw = header.encode()
-    return Numbered(header, raw, leaf_hash(raw), sealed)
+    return Numbered(seq, ts, None, kind, raw, leaf_hash(raw), sealed)
 
 
 def _said(row: StoredRecord, tenant: str, seq: int, store: KeyStore) -> str:

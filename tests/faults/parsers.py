@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from audit import bundle, cbor
 from audit.errors import AuditError
+from audit.forms import write
 from audit.header import decode_header
 from audit.note import (
     Checkpoint,
@@ -27,10 +28,11 @@ from audit.note import (
     split_note,
 )
 from audit.proof import check_proof, make_proof, parse_proof
-from audit.records import SCHEMA, decode_body, encode_body, kind_of
+from audit.records import SCHEMA, Kind, decode_body, encode_body, kind_of, schema_of
 from audit.tiles import EntryBundle, Tile, entries_of, entry_bundle, parse_path
 from audit.witness import read_submission, write_submission
 from gateway.dialects import openai_chat
+from gateway.dialects.request import Conversation
 from gateway.errors import BadRequest
 from policies import BASELINE, PolicyError, load
 from tests.audit.outside_samples import KEY, LATTICE, LATTICE_VKEY, ORIGIN, VKEY, SampleLog, Shelf, signed
@@ -92,13 +94,16 @@ def header_parser() -> Parser:
 
 
 def body_parser() -> Parser:
-    """The plaintext of every kind of record, behind a byte that names the kind."""
+    """The plaintext of every kind of record, behind two bytes that name kind and schema; blocks in their older schema too."""
 
     def read(data: bytes) -> None:
-        body = decode_body(data[0] if data else 0, SCHEMA, data[1:])
-        assert bytes([kind_of(body)]) + encode_body(body) == data, "accepted in a spelling that is not its own"
+        kind, schema = (*data[:2], 0, 0)[:2]
+        body = decode_body(kind, schema, data[2:])
+        again = encode_body(body) if schema == schema_of(kind) else write(body)
+        assert bytes([kind_of(body), schema]) + again == data, "accepted in a spelling that is not its own"
 
-    return Parser("body", tuple(bytes([kind]) + encode_body(body) for kind, body in SAMPLES.items()), read)
+    newest = (bytes([kind, schema_of(kind)]) + encode_body(body) for kind, body in SAMPLES.items())
+    return Parser("body", (*newest, bytes([Kind.BLOCK, SCHEMA]) + write(SAMPLES[Kind.BLOCK])), read)
 
 
 def note_parser() -> Parser:
@@ -222,8 +227,9 @@ def chat_parser() -> Parser:
 
     def read(data: bytes) -> None:
         asked = openai_chat.decode(data, None)
-        assert asked.messages_json.encode() in data and json.loads(asked.messages_json), "the record is not verbatim"
-        assert all(message.content.encode() is not None for message in asked.messages), "a message is no text"
+        assert asked.prompt_json.encode() in data and json.loads(asked.prompt_json), "the record is not verbatim"
+        assert isinstance(asked.prompt, Conversation) and asked.prompt.turns, "a prompt has no turns"
+        assert all(turn.text.encode() is not None for turn in asked.prompt.turns), "a turn is no text"
         assert asked.seed is None or 0 <= asked.seed < 1 << 64, "a seed is no seed"
 
     nested = b'{"model":"m","messages":[{"role":"user","content":"x"}],"tools":'

@@ -11,6 +11,7 @@ import httpx
 from audit.keys import KeyStore
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed
+from tests.gateway.planted import plant_key, plant_tenant
 from tests.postgres_fixtures import Database
 
 PATH = "/v1/responses"
@@ -34,9 +35,8 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         assert (await again.client.get(second, params={"stream": "true"})).content == stream.content
         more = await respond(again, "and?", previous_response_id=response)
         assert more.json()["previous_response_id"] == response
-        again.house.registry.create_tenant("other")
-        key = again.house.registry.create_key("other", "test").text
-        stranger = {"authorization": f"Bearer {key}"}
+        plant_tenant(database.app_url, "other")
+        stranger = {"authorization": f"Bearer {plant_key(database.app_url, 'other').text}"}
         assert (await again.client.get(f"{PATH}/{response}", headers=stranger)).status_code == 404
         assert (await again.client.post(f"{PATH}/{response}/cancel", headers=stranger)).status_code == 404
 

@@ -1,0 +1,185 @@
+"""Kind 4: a diffusion block with every intermediate state, as it is in memory, in schema 1, and in the shorter schema 2.
+
+Schema 1 writes each plane whole. Schema 2 leaves out what follows from the rest (masks that only commits lift, the proposals of
+step 0, tokens that the last step proposes) and writes it where it does not follow, so each block still has one spelling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from audit import forms
+from audit.cbor import Value
+from audit.errors import InvalidRecord, MalformedData
+from audit.forms import BITS, BOOL, BYTES, FLOATS, IDS, SHORT_IDS, UINT, at
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlanes:
+    """Every denoising step of one block as deltas; made and read by `audit.trace`.
+
+    Bit planes hold `steps` rows of ceil(width / 8) bytes, first position in the highest bit, padding zero.
+    `ids` are the changed proposals row by row; step 0 has every position changed. `confidence` has one byte
+    (255 = 1.0) per masked position row by row.
+    """
+
+    steps: int = field(metadata=at(1, UINT))
+    width: int = field(metadata=at(2, UINT))
+    masked: bytes = field(metadata=at(3, BYTES))
+    committed: bytes = field(metadata=at(4, BYTES))
+    changed: bytes = field(metadata=at(5, BYTES))
+    ids: tuple[int, ...] = field(metadata=at(6, IDS))
+    confidence: bytes = field(metadata=at(7, BYTES))
+
+    def __post_init__(self) -> None:
+        stride = (self.width + 7) // 8
+        padding = (1 << (-self.width % 8)) - 1
+        for plane in (self.masked, self.committed, self.changed):
+            if len(plane) != self.steps * stride:
+                raise InvalidRecord("a bit plane has not one row per step")
+            if any(last & padding for last in plane[stride - 1 :: stride or 1]):
+                raise InvalidRecord("the padding of a bit plane is not zero")
+        if self.steps and _ones(self.changed[:stride]) != self.width:
+            raise InvalidRecord("step 0 states every proposal")
+        if _ones(self.changed) != len(self.ids) or _ones(self.masked) != len(self.confidence):
+            raise InvalidRecord("bit planes and the values they announce disagree")
+
+
+def _ones(plane: bytes) -> int:
+    return int.from_bytes(plane, "big").bit_count()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTrace:
+    """Kind 4: one diffusion block, every intermediate state and what the causal pass thought of it.
+
+    All planes have the block's length B; an unfinished block may leave the last three empty.
+    """
+
+    index: int = field(metadata=at(1, UINT))
+    start: int = field(metadata=at(2, UINT))
+    seeded: bool = field(metadata=at(3, BOOL))
+    steps: StepPlanes = field(metadata=at(4, forms.nested(StepPlanes)))
+    tokens: tuple[int, ...] = field(metadata=at(5, IDS))
+    commit_confidence: tuple[float, ...] = field(metadata=at(6, FLOATS))
+    verifier_logprob: tuple[float, ...] = field(metadata=at(7, FLOATS))
+    agreement: tuple[bool, ...] = field(metadata=at(8, BITS))
+    emitted: int = field(metadata=at(9, UINT))
+    forwards: int = field(metadata=at(10, UINT))
+    complete: bool = field(metadata=at(11, BOOL))
+
+    def __post_init__(self) -> None:
+        width, optional = len(self.tokens), (self.commit_confidence, self.verifier_logprob, self.agreement)
+        if self.steps.steps and self.steps.width != width:
+            raise InvalidRecord("the steps of a block have another width than its tokens")
+        if any(len(plane) != width and (self.complete or plane) for plane in optional):
+            raise InvalidRecord("a plane of a block has another length than its tokens")
+        if self.emitted > width:
+            raise InvalidRecord("a block cannot emit more tokens than it has")
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The leading tokens that belong to the answer."""
+        return self.tokens[: self.emitted]
+
+
+@dataclass(frozen=True, slots=True)
+class _CompactSteps:
+    """Planes of schema 2: `masked` has one row, or all if a mask does not follow; `changed` begins with step 1."""
+
+    steps: int = field(metadata=at(1, UINT))
+    width: int = field(metadata=at(2, UINT))
+    masked: bytes = field(metadata=at(3, BYTES))
+    committed: bytes = field(metadata=at(4, BYTES))
+    changed: bytes = field(metadata=at(5, BYTES))
+    ids: tuple[int, ...] = field(metadata=at(6, SHORT_IDS))
+    confidence: bytes = field(metadata=at(7, BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class _CompactBlock:
+    """A block of schema 2: `tokens` are None if they are what the last step proposes."""
+
+    index: int = field(metadata=at(1, UINT))
+    start: int = field(metadata=at(2, UINT))
+    seeded: bool = field(metadata=at(3, BOOL))
+    steps: _CompactSteps = field(metadata=at(4, forms.nested(_CompactSteps)))
+    tokens: tuple[int, ...] | None = field(metadata=at(5, forms.maybe(SHORT_IDS)))
+    commit_confidence: tuple[float, ...] = field(metadata=at(6, FLOATS))
+    verifier_logprob: tuple[float, ...] = field(metadata=at(7, FLOATS))
+    agreement: tuple[bool, ...] = field(metadata=at(8, BITS))
+    emitted: int = field(metadata=at(9, UINT))
+    forwards: int = field(metadata=at(10, UINT))
+    complete: bool = field(metadata=at(11, BOOL))
+
+
+def write_compact(block: BlockTrace) -> bytes:
+    """The bytes of schema 2; raises InvalidRecord for a field out of its form."""
+    planes, stride = block.steps, (block.steps.width + 7) // 8
+    masked = planes.masked
+    if planes.steps and masked == _lifted(masked[:stride], planes.committed, stride):
+        masked = masked[:stride]
+    compact = _CompactSteps(
+        planes.steps, planes.width, masked, planes.committed, planes.changed[stride:], planes.ids, planes.confidence
+    )
+    follows = planes.steps > 0 and block.tokens == _last_proposal(planes)
+    return forms.write(
+        _CompactBlock(
+            block.index, block.start, block.seeded, compact, None if follows else block.tokens, block.commit_confidence,
+            block.verifier_logprob, block.agreement, block.emitted, block.forwards, block.complete,
+        )
+    )  # fmt: skip
+
+
+def read_compact(value: Value) -> BlockTrace:
+    """The block of a CBOR map of schema 2; raises MalformedData, also where something is written that follows."""
+    found = forms.unpack(_CompactBlock, value)
+    try:
+        planes = _expanded(found.steps)
+        if found.tokens is None and not planes.steps:
+            raise MalformedData("a block without steps states its tokens")
+        last = _last_proposal(planes) if planes.steps else ()
+        if planes.steps and found.tokens == last:
+            raise MalformedData("the tokens of a block are written although the last step proposes them")
+        return BlockTrace(
+            found.index, found.start, found.seeded, planes, last if found.tokens is None else found.tokens,
+            found.commit_confidence, found.verifier_logprob, found.agreement, found.emitted, found.forwards, found.complete,
+        )  # fmt: skip
+    except InvalidRecord as error:
+        raise MalformedData(str(error)) from error
+
+
+def _expanded(found: _CompactSteps) -> StepPlanes:
+    stride = (found.width + 7) // 8
+    if len(found.committed) != found.steps * stride:  # so nothing below is larger than what is here
+        raise MalformedData("a block has one row of commits per step")
+    masked = _lifted(found.masked[:stride], found.committed, stride)
+    if len(found.masked) > stride:
+        if found.masked == masked:
+            raise MalformedData("the masks of a block are written although they follow")
+        masked = found.masked
+    first = ((1 << found.width) - 1 << -found.width % 8).to_bytes(stride, "big") if found.steps else b""
+    return StepPlanes(found.steps, found.width, masked, found.committed, first + found.changed, found.ids, found.confidence)
+
+
+def _lifted(first: bytes, committed: bytes, stride: int) -> bytes:
+    """The masks before each step if nothing but the commits of earlier steps lifts them."""
+    row, rows = int.from_bytes(first, "big"), [first]
+    for start in range(0, len(committed) - stride, stride or 1):
+        row &= ~int.from_bytes(committed[start : start + stride], "big")
+        rows.append(row.to_bytes(stride, "big"))
+    return b"".join(rows)
+
+
+def _last_proposal(planes: StepPlanes) -> tuple[int, ...]:
+    """What the last step proposes: for each position the last id that was stated for it."""
+    width, stride = planes.width, (planes.width + 7) // 8
+    proposal, at_id = list(planes.ids[:width]), width
+    for start in range(stride, len(planes.changed), stride or 1):
+        row = int.from_bytes(planes.changed[start : start + stride], "big") >> (-width % 8)
+        while row:
+            place = row.bit_length()
+            proposal[width - place] = planes.ids[at_id]
+            at_id += 1
+            row ^= 1 << (place - 1)
+    return tuple(proposal)

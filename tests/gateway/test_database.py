@@ -1,0 +1,101 @@
+"""Opening the database: a schema that changes under a log is on record in the log of `system`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from audit.acts import SchemaChange
+from audit.header import decode_header
+from audit.keys import KeyStore
+from audit.records import Body
+from audit.sealer import open_body
+from audit.store import read_tenant
+from audit.writer import SYSTEM
+from gateway.account import account
+from gateway.database import open_database
+from gateway.settings import Settings
+from migrations.catalog import AUDIT
+from migrations.run import newest_revision, upgrade
+from tests.audit.writer_samples import TENANT, Place, entry
+from tests.postgres_fixtures import Database
+
+EARLIER = "0003"
+LATER = newest_revision()
+
+
+@pytest.fixture
+def earlier(database: Database) -> Iterator[Database]:
+    """A database of an earlier release, without a record."""
+    made = Database(database.server, f"t{uuid.uuid4().hex}")
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {made.name}")
+        upgrade(made.superuser_url, EARLIER)
+        yield made
+        connection.execute(f"DROP DATABASE {made.name} WITH (FORCE)")
+
+
+def settings_for(database: Database, home: Path) -> Settings:
+    """An installation over a database whose owner's login it has."""
+    given = {"HOME": str(home), "DATABASE_URL": database.app_url, "READER_URL": database.reader_url}
+    given["OWNER_URL"] = database.superuser_url
+    return Settings.read({f"PALIMPSEST_{name}": value for name, value in given.items()})
+
+
+def record_one(settings: Settings, database: Database) -> None:
+    """Give the tenant's log a record."""
+
+    async def append() -> None:
+        async with Place(database, settings.keys, settings.origin).writing() as writer:
+            await writer.append([entry("before")])
+
+    asyncio.run(append())
+
+
+def acts(settings: Settings, database: Database) -> list[Body]:
+    """The acts in the log of `system`."""
+    store = KeyStore(settings.keys)
+    with read_tenant(database.reader_url, SYSTEM) as reader:
+        rows = [(decode_header(row.header), row.body or b"") for row in reader.acts()]
+    return [open_body(store, header, body) for header, body in rows]
+
+
+def test_a_schema_that_changes_under_a_log_is_on_record(earlier: Database, tmp_path: Path) -> None:
+    """Who migrated, to which revision and from which catalog to which stands in `system`, once and under a checkpoint."""
+    settings = settings_for(earlier, tmp_path)
+    record_one(settings, earlier)
+    for _ in range(2):
+        with open_database(settings):
+            pass
+    (told,) = acts(settings, earlier)
+    assert isinstance(told, SchemaChange)
+    assert (told.revision, told.after.hex()) == (LATER, AUDIT)
+    assert told.before is not None and told.requested_by == f"{account()} as postgres"
+    with read_tenant(earlier.reader_url, SYSTEM) as reader:
+        assert reader.newest_checkpoint() is not None
+
+
+def test_a_database_without_records_has_nothing_to_tell(earlier: Database, tmp_path: Path) -> None:
+    """A migration before the first record changes nothing that anybody relied on."""
+    settings = settings_for(earlier, tmp_path)
+    with open_database(settings):
+        pass
+    assert acts(settings, earlier) == []
+    assert not settings.keys.exists() or not any(settings.keys.rglob("*.jsonl"))
+
+
+def test_a_log_that_takes_no_record_can_still_be_opened(earlier: Database, tmp_path: Path) -> None:
+    """When `system` cannot be written the database is open all the same, and whoever opened it hears what is missing."""
+    settings, heard = settings_for(earlier, tmp_path), list[str]()
+    place = Place(earlier, settings.keys, settings.origin)
+    record_one(settings, earlier)
+    (settings.keys / "signers" / f"{settings.origin}%2F{SYSTEM}").mkdir()
+    (settings.keys / "signers" / f"{settings.origin}%2F{SYSTEM}" / "state.json").write_text("{}")
+    with open_database(settings, heard.append) as urls:
+        assert urls.reader == earlier.reader_url and place.said(TENANT) == ["before"]
+    assert [LATER in line and "warning" in line for line in heard] == [True]
