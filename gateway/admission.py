@@ -151,6 +151,7 @@ def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int, minute: int 
         seed_first=chat.knob.seed_first,
         prompt_tokens=prompt_tokens,
         tools=tuple(tool.name for tool in chat.tools),
+        groups=subject.groups,
         latency_target_ms=chat.knob.latency_target_ms,
         minute_of_week=minute,
     )

@@ -46,10 +46,12 @@ class Reloading:
 
     async def look(self) -> None:
         """Take up what has changed. Raises SQLAlchemyError."""
-        for placed, entry in await asyncio.to_thread(self._changed):
+        news = await asyncio.to_thread(self._changed)
+        for placed, entry in news:
             self._entries[placed.tenant] = entry
             self._seen[placed.tenant] = placed.in_force
-        self._book.replace(self._entries)
+        if news:
+            self._book.replace(self._entries)
 
     def _changed(self) -> list[tuple[Placed, Entry]]:
         news = [placed for placed in self._shelf.placed() if self._seen.get(placed.tenant) != placed.in_force]

@@ -36,7 +36,8 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         more = await respond(again, "and?", previous_response_id=response)
         assert more.json()["previous_response_id"] == response
         plant_tenant(database.app_url, "other")
-        stranger = {"authorization": f"Bearer {plant_key(database.app_url, 'other').text}"}
+        key = plant_key(database.app_url, "other").text
+        stranger = {"authorization": f"Bearer {key}"}
         assert (await again.client.get(f"{PATH}/{response}", headers=stranger)).status_code == 404
         assert (await again.client.post(f"{PATH}/{response}/cancel", headers=stranger)).status_code == 404
 
