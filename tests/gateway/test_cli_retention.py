@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from audit.errors import KeyUnavailable
 from audit.keys import KeyStore
-from gateway.cli import main
 from gateway.settings import Settings
+from tests.gateway.commanding import Done, command_line
 from tests.postgres_fixtures import Database
 
 TWO = ("--by", "ada", "--approved-by", "grace")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -34,22 +23,9 @@ def retention(
     database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Done]:
     """Runs `palimpsest` for tenant acme of a database that somebody else runs; the first word may be another group."""
-    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PALIMPSEST_DATABASE_URL", database.app_url)
-    monkeypatch.setenv("PALIMPSEST_READER_URL", database.reader_url)
-
-    def run(*arguments: str, tenant: str = "acme") -> Done:
-        command = ["palimpsest", *arguments]
-        monkeypatch.setattr(sys, "argv", command if arguments[0] == "tenants" else [*command, "--tenant", tenant])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return Done(int(ended.value.code or 0), written.out, written.err)
-
-    assert run("tenants", "create", "acme").status == 0
-    return run
+    command = command_line(monkeypatch, capsys, tmp_path / "home", database)
+    assert command("tenants", "create", "acme").status == 0
+    return lambda *arguments, tenant="acme": command(*arguments, "--tenant", tenant)
 
 
 def test_rules_and_holds_are_recorded_and_shown(retention: Callable[..., Done]) -> None:
