@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cbor2
 
@@ -69,8 +69,8 @@ class Typed:
         """Pack numbers; raises InvalidRecord when one does not fit the element exactly."""
         return cls(element, packed(element, numbers))
 
-    def numbers(self) -> list[int] | list[float]:
-        """The elements as Python numbers; float32 comes back as the double of equal value."""
+    def numbers(self) -> list[Any]:
+        """The elements, integers or floats as the element says; float32 comes back as the double of equal value."""
         unpacked = array.array(_CODES[self.element], self.data)
         if sys.byteorder == "little":
             unpacked.byteswap()
@@ -189,23 +189,21 @@ def decode(data: bytes, limit: int = MAX_BYTES) -> Value:
 class _Reader:
     """A cursor over the bytes of one value."""
 
-    __slots__ = ("at", "data")
+    __slots__ = ("at", "data", "end")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.at = 0
+        self.at, self.end = 0, len(data)
 
     def take(self, count: int) -> bytes:
         end = self.at + count
-        if end > len(self.data):
+        if end > self.end:
             raise MalformedData("the value ends too early")
         piece = self.data[self.at : end]
         self.at = end
         return piece
 
     def argument(self, info: int) -> int:
-        if info < 24:
-            return info
         if info > 27:
             raise MalformedData("indefinite lengths and reserved forms are refused")
         size = 1 << (info - 24)
@@ -217,11 +215,15 @@ class _Reader:
     def item(self, depth: int) -> Value:
         if depth > MAX_DEPTH:
             raise MalformedData(f"values nest deeper than {MAX_DEPTH}")
-        initial = self.take(1)[0]
+        at = self.at
+        if at >= self.end:
+            raise MalformedData("the value ends too early")
+        initial = self.data[at]
+        self.at = at + 1
         major, info = initial >> 5, initial & 31
         if major == 7:
             return self.simple(info)
-        number = self.argument(info)
+        number = info if info < 24 else self.argument(info)
         if major == 0:
             return number
         if major == 1:
@@ -237,7 +239,7 @@ class _Reader:
         return self.typed(number, depth)
 
     def count(self, number: int) -> int:
-        if number > len(self.data) - self.at:
+        if number > self.end - self.at:
             raise MalformedData("more items are announced than bytes remain")
         return number
 

@@ -190,7 +190,7 @@ def _write_ids(ids: Sequence[int]) -> bytes:
 def _unpack_ids(value: Value) -> tuple[int, ...]:
     if not isinstance(value, Typed) or value.element not in (Element.UINT16, Element.UINT32):
         raise MalformedData("token ids are a typed array of uint16 or uint32")
-    ids = tuple(int(number) for number in value.numbers())
+    ids = tuple(value.numbers())
     if cbor.ids_element(ids) is not value.element:
         raise MalformedData("token ids are not in the smaller of the two widths")
     return ids
@@ -213,7 +213,10 @@ def _unpack_short_ids(value: Value) -> tuple[int, ...]:
         return ids
     if len(value) % 3:
         raise MalformedData("token ids of 24 bits are cut off")
-    ids = tuple(int.from_bytes(value[start : start + 3], "big") for start in range(0, len(value), 3))
+    wide = bytearray(4 * (len(value) // 3))
+    for place in range(3):
+        wide[place + 1 :: 4] = value[place::3]
+    ids = tuple(Typed(Element.UINT32, bytes(wide)).numbers())
     if max(ids, default=0) < 1 << 16:
         raise MalformedData("token ids are not in the smallest of the three widths")
     return ids
@@ -222,7 +225,7 @@ def _unpack_short_ids(value: Value) -> tuple[int, ...]:
 def _unpack_floats(value: Value) -> tuple[float, ...]:
     if not isinstance(value, Typed) or value.element is not Element.FLOAT32:
         raise MalformedData("expected a typed array of float32")
-    return tuple(float(number) for number in value.numbers())
+    return tuple(value.numbers())
 
 
 def _write_bits(bits: Sequence[bool]) -> bytes:
@@ -241,7 +244,8 @@ def _unpack_bits(value: Value) -> tuple[bool, ...]:
         raise MalformedData("the count of bits and their bytes disagree")
     if raw and raw[-1] & ((1 << (-count % 8)) - 1):
         raise MalformedData("the padding of bits is not zero")
-    return tuple(bool(raw[index >> 3] >> (7 - (index & 7)) & 1) for index in range(count))
+    digits = f"{int.from_bytes(raw, 'big'):0{8 * len(raw)}b}"[:count] if raw else ""
+    return tuple(map("1".__eq__, digits))
 
 
 def _unpack_uuid(value: Value) -> UUID:

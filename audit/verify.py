@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_head
 from audit.merkle import CompactRange
 from audit.note import Checkpoint, Scheme, VerifierKey
 from audit.records import Body, decode_body, is_known, kind_name
-from audit.sealing import RequestKey, unseal
+from audit.sealing import Box, RequestKey
 from audit.standing import Standing
 from audit.stories import Ending, Stories
 
@@ -127,6 +128,7 @@ class _Verification:
         self._manifest = Manifest("", "", 0, {})
         self._stories, self._standing, self._absences = Stories(), Standing(), Absences()
         self._disclosed: dict[tuple[str, str], RequestKey | None] = {}
+        self._boxes = lru_cache(64)(Box)  # records of one request stand close together
         self._roots: dict[int, bytes] = {}
         self._last_ts = 0
         self._undisclosed = self._unknown = 0
@@ -250,7 +252,7 @@ class _Verification:
             return None
         place = (position, header.record, header.kind)
         try:
-            plain = unseal(key, header.tenant, header.record, sealed)
+            plain = self._boxes(key).unseal(header.tenant, header.record, sealed)
             self._report.decrypted += 1
             if not is_known(header.kind, header.schema):
                 self._unknown += 1

@@ -37,19 +37,18 @@ from policies.policy import seal
 from tests.audit.export_samples import altered
 from tests.audit.samples import POLICY, SAMPLES, WHOLE_REQUEST
 from tests.audit.writer_samples import TENANT, Place
+from tests.gateway.commanding import command_line
 from tests.postgres_fixtures import Database
 
 REQUEST = UUID("0198c0de-0005-7000-8000-000000000005")
 
 
 @pytest.fixture
-def settings(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Settings:
     """An installation with one tenant, whose log holds one whole request."""
-    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
-        monkeypatch.delenv(name)
-    given = {"HOME": str(tmp_path / "home"), "DATABASE_URL": database.app_url, "READER_URL": database.reader_url}
-    for name, value in given.items():
-        monkeypatch.setenv(f"PALIMPSEST_{name}", value)
+    command_line(monkeypatch, capsys, tmp_path / "home", database)
     found = Settings.read(os.environ)
     asyncio.run(_fill(Place(database, found.keys, found.origin), REQUEST, WHOLE_REQUEST))
     return found

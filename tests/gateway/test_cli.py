@@ -5,58 +5,33 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import rich_click as click
 
 import policies
-from gateway.cli import main, palimpsest
+from gateway.cli import palimpsest
 from gateway.registry import PREFIX, Registry
 from gateway.settings import DatabaseUrl
+from tests.gateway.commanding import CommandLine, Done, command_line
 from tests.gateway.served import environ
 from tests.postgres_fixtures import Database
 
 ROOT = Path(__file__).parents[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Done]
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
+    """`palimpsest` with no setting but a home of its own."""
+    return command_line(monkeypatch, capsys, tmp_path / "home")
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Runs `palimpsest` in this process, with no setting but a home of its own."""
-    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["palimpsest", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return Done(int(ended.value.code or 0), written.out, written.err)
-
-    return run
-
-
-@pytest.fixture
-def administrator(command: Command, database: Database, monkeypatch: pytest.MonkeyPatch) -> Command:
+def administrator(command: CommandLine, database: Database) -> CommandLine:
     """The command with a database that somebody else runs."""
-    monkeypatch.setenv("PALIMPSEST_DATABASE_URL", database.app_url)
-    monkeypatch.setenv("PALIMPSEST_READER_URL", database.reader_url)
+    command.set(database_url=database.app_url, reader_url=database.reader_url)
     return command
 
 
@@ -86,7 +61,7 @@ def assert_one_line(done: Done, *words: str) -> None:
 
 
 @pytest.mark.parametrize("words", [(), *TREE], ids=" ".join)
-def test_every_command_explains_itself(command: Command, words: tuple[str, ...]) -> None:
+def test_every_command_explains_itself(command: CommandLine, words: tuple[str, ...]) -> None:
     """--help ends with 0 and shows the usage; -h is the same."""
     done = command(*words, "--help")
     assert done.status == 0 and f"Usage: {' '.join(('palimpsest', *words))} " in done.out
@@ -94,7 +69,7 @@ def test_every_command_explains_itself(command: Command, words: tuple[str, ...])
 
 
 @pytest.mark.parametrize("words", TREE, ids=" ".join)
-def test_every_command_with_an_argument_shows_an_example(command: Command, words: tuple[str, ...]) -> None:
+def test_every_command_with_an_argument_shows_an_example(command: CommandLine, words: tuple[str, ...]) -> None:
     """A command that needs something to be said shows how; every option and every command says what it is for."""
     found = TREE[words]
     options = [each for each in found.params if isinstance(each, click.Option)]
@@ -126,7 +101,7 @@ def test_a_mistake_has_no_traceback(tmp_path: Path) -> None:
     assert not Path(home).exists()
 
 
-def test_tenants_are_made_and_listed(administrator: Command, registry: Registry) -> None:
+def test_tenants_are_made_and_listed(administrator: CommandLine, registry: Registry) -> None:
     """What was made is named on standard output and listed one a line."""
     assert administrator("tenants", "list") == Done(0, "", "")
     assert administrator("tenants", "create", "beta") == Done(0, "beta\n", "")
@@ -135,7 +110,7 @@ def test_tenants_are_made_and_listed(administrator: Command, registry: Registry)
     assert registry.tenants() == ["acme", "beta"]
 
 
-def test_a_key_is_made_listed_and_revoked(administrator: Command, registry: Registry) -> None:
+def test_a_key_is_made_listed_and_revoked(administrator: CommandLine, registry: Registry) -> None:
     """The key alone is on standard output; its id is on standard error and, whole, in the list; revoked it opens nothing."""
     administrator("tenants", "create", "acme")
     made = administrator("keys", "create", "--tenant", "acme", "--label", "laptop [/] of ö")
@@ -167,7 +142,7 @@ def test_a_key_is_made_listed_and_revoked(administrator: Command, registry: Regi
         ("audit export --tenant \udcff --out unused", "use 1 to 63 of a-z 0-9"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_to_do(administrator: Command, arguments: str, word: str) -> None:
+def test_a_mistake_is_one_line_that_says_what_to_do(administrator: CommandLine, arguments: str, word: str) -> None:
     """An act that cannot be done ends with 1 and leaves everything as it was."""
     administrator("tenants", "create", "acme")
     assert_one_line(administrator(*arguments.split()), "palimpsest: ", word)
@@ -183,14 +158,14 @@ def test_a_mistake_is_one_line_that_says_what_to_do(administrator: Command, argu
         ("AUDIT_STALL_SECONDS", "never", "PALIMPSEST_AUDIT_STALL_SECONDS='never': give a number of seconds"),
     ],
 )
-def test_a_bad_setting_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str) -> None:
+def test_a_bad_setting_is_one_line(command: CommandLine, name: str, text: str, words: str) -> None:
     """A setting that cannot be used is named before anything is started."""
-    monkeypatch.setenv(f"PALIMPSEST_{name}", text)
+    command.set(**{name: text})
     assert_one_line(command("tenants", "list"), f"palimpsest: {words}")
     assert not Path(os.environ["PALIMPSEST_HOME"]).exists()
 
 
-def test_a_database_that_is_not_there_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_not_there_is_one_line(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that cannot be reached is said in one line, without the password."""
     for name in ("DATABASE_URL", "READER_URL"):
         monkeypatch.setenv(f"PALIMPSEST_{name}", "postgresql://gov_app:hunter2@127.0.0.1:1/palimpsest")
@@ -200,7 +175,7 @@ def test_a_database_that_is_not_there_is_one_line(command: Command, monkeypatch:
 
 
 def test_a_database_without_our_schema_is_one_line(
-    administrator: Command, database: Database, monkeypatch: pytest.MonkeyPatch
+    administrator: CommandLine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database that was never migrated is answered with the setting that migrates it."""
     elsewhere = database.superuser_url.replace(database.name, "postgres")
@@ -208,7 +183,7 @@ def test_a_database_without_our_schema_is_one_line(
     assert_one_line(administrator("tenants", "list"), "set PALIMPSEST_OWNER_URL once")
 
 
-def test_policy_check_knows_the_baseline(command: Command) -> None:
+def test_policy_check_knows_the_baseline(command: CommandLine) -> None:
     """Without a file the shipped baseline is checked: its name, digest and modes are printed."""
     baseline = policies.load(policies.BASELINE)
     done = command("policy", "check")
@@ -217,7 +192,7 @@ def test_policy_check_knows_the_baseline(command: Command) -> None:
     assert command("policy", "check", str(policies.BASELINE)) == done
 
 
-def test_policy_check_refuses_in_one_line(command: Command, tmp_path: Path) -> None:
+def test_policy_check_refuses_in_one_line(command: CommandLine, tmp_path: Path) -> None:
     """A document with an unknown key, or none at all, ends with 1 and a line that names the file."""
     bad = tmp_path / "bad.toml"
     bad.write_text(policies.BASELINE.read_text().replace("[limits]", "[limits]\nmax_jokes = 3"))

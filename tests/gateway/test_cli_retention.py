@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from audit.errors import KeyUnavailable
 from audit.keys import KeyStore
-from gateway.cli import main
 from gateway.people.names import Role
 from gateway.settings import Settings
+from tests.gateway.commanding import Done, command_line
 from tests.gateway.planted import PASSWORD, plant_tenant, plant_user
 from tests.postgres_fixtures import Database
 
@@ -34,38 +31,19 @@ USERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def retention(
     database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Done]:
     """Runs `palimpsest` for tenant acme of a database that somebody else runs; the first word may be another group."""
-    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PALIMPSEST_DATABASE_URL", database.app_url)
-    monkeypatch.setenv("PALIMPSEST_READER_URL", database.reader_url)
-
+    command = command_line(monkeypatch, capsys, tmp_path / "home", database)
     plant_tenant(database.app_url, "acme")
     for name, roles in USERS.items():
         plant_user(database.app_url, "acme", name, *roles)
     plant_user(database.app_url, "system", "root", Role.OPERATOR)
 
     def run(*arguments: str, tenant: str = "acme", typed: str = PASSWORDS) -> Done:
-        monkeypatch.setattr(sys, "argv", ["palimpsest", *arguments, "--tenant", tenant])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return Done(int(ended.value.code or 0), written.out, written.err)
+        return command(*arguments, "--tenant", tenant, typed=typed)
 
     return run
 
