@@ -28,6 +28,7 @@ from engine.native import CompiledPass
 from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
+from kernels.jit import INTERPRETED
 from kernels.linear import padded_rows, tiled_linear
 from kernels.norm import paired_rms_norm, rms_norm_reference
 
@@ -130,7 +131,7 @@ def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
         torch.get_num_threads(),
         dtype_name(chosen.dtype),
         chosen.numeric,
-        made_with,
+        made_with + " interpreted" * INTERPRETED,
         torch.backends.cpu.get_cpu_capability(),
         version("llguidance"),
     )

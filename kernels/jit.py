@@ -68,6 +68,8 @@ class Build:
         return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": False}
 
     def launch(self, grid: tuple[int, ...], *arguments: Tensor | float) -> None:
-        """Run it over `grid` on contiguous tensors; an empty grid is no work."""
+        """Run it over `grid`; an empty grid is no work. Raises ValueError for a tensor that is not contiguous."""
+        if any(isinstance(each, Tensor) and not each.is_contiguous() for each in arguments):
+            raise ValueError("a kernel reads memory in order: make its tensors contiguous first")
         if all(grid):
             self.kernel[grid](*arguments, **self.constants, **self.options)

@@ -52,3 +52,9 @@ def test_the_door_opens_on_the_kernel() -> None:
     assert tiled_linear(torch.zeros(0, 40), weight).shape == (0, 20)
     half = x.to(torch.bfloat16)[0]
     torch.testing.assert_close(tiled_linear(half, weight.to(torch.bfloat16)), half @ weight.to(torch.bfloat16).t())
+
+
+def test_a_tensor_out_of_order_is_refused() -> None:
+    """A kernel that would read other memory than it was given says so instead."""
+    with pytest.raises(ValueError, match="contiguous"):
+        kernel_linear(torch.randn(2, 40), torch.randn(40, 20).t())

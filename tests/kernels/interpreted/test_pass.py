@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
+from engine import numeric
 from engine.forward import run
 from engine.model.rope import inverse_frequencies, query_scale, rotation
 from engine.model.weights import LayerWeights, Weights
-from engine.numeric import Strict
+from engine.numeric import Strict, numeric_fingerprint
 from engine.pages import PagePool
 from engine.plan import Flag, Lora, Plan, clean, noisy, quadratic
 from kernels.head import Asked, Picked, pick
@@ -77,3 +79,10 @@ def test_the_kernels_together_are_the_network() -> None:
     logits[:, weights.config.mask_token_id] = -torch.inf
     assert torch.equal(found.token.long(), logits.argmax(-1))
     torch.testing.assert_close(found.logit, logits.amax(-1), rtol=1e-3, atol=1e-3)
+
+
+def test_a_fingerprint_names_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was computed in the interpreter is not taken for what the library computes."""
+    here = numeric_fingerprint(Strict(), "torch")
+    monkeypatch.setattr(numeric, "INTERPRETED", False)
+    assert numeric_fingerprint(Strict(), "torch") != here
