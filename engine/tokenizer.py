@@ -51,10 +51,10 @@ class Tokenizer:
     """A byte-level BPE vocabulary and the family's chat format; immutable, safe to share between threads.
 
     `special` holds the ids that no text is read as, `reserved` the strings of those and of all other added tokens, `calls` the
-    ids of the marks of calls; `size` is one more than the largest id.
+    ids of the marks of calls; `size` is one more than the largest id, `longest` the most bytes of an id.
     """
 
-    __slots__ = ("_backend", "_bytes", "_ids", "calls", "eos_id", "mask_id", "reserved", "size", "special")
+    __slots__ = ("_backend", "_bytes", "_ids", "calls", "eos_id", "longest", "mask_id", "reserved", "size", "special")
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         """Build from a parsed `tokenizer.json`. Raises CheckpointError when it is not of this family."""
@@ -70,6 +70,7 @@ class Tokenizer:
         for needed in (TURN_START, THINK_START, THINK_END):
             self.id_of(needed)
         self._bytes: dict[int, bytes] = _byte_table(vocabulary, added)
+        self.longest: int = max(map(len, self._bytes.values()))
         self._backend: Backend = _plain_backend(document, frozenset(added))
 
     @classmethod

@@ -26,8 +26,8 @@ SAID: Final = r"SAID: /(?s:.*)/ & ~/(?s:.*)<(tool_call>|function=)(?s:.*)/"
 OPENED: Final = r"opened[lazy]: /(?s:.*?)<tool_call>/"
 
 
-def call_grammar(prompt: Conversation, form: CallForm) -> Constraint | None:
-    """What the answer must be by the prompt's choice of tools and its strict tools; None if it may be anything."""
+def call_grammar(prompt: Conversation, form: CallForm) -> Constraint:
+    """What the answer must be by a binding choice of tools, or by tools that are strict."""
     tools = prompt.callable
     match prompt.choice:
         case CallOf(name):
@@ -35,10 +35,8 @@ def call_grammar(prompt: Conversation, form: CallForm) -> Constraint | None:
             tools = tuple(tool for tool in tools if tool.name == name)
         case Calling.REQUIRED:
             lines = [f'start: "\\n"? call{_more(prompt)}', f"call: {_literal(CALL_START)} called"]
-        case _ if any(tool.strict for tool in tools):
-            lines = [f"start: (opened called){'*' if prompt.parallel else '?'} SAID", SAID, OPENED]
         case _:
-            return None
+            lines = [f"start: (opened called){'*' if prompt.parallel else '?'} SAID", SAID, OPENED]
     body = (_xml if form is CallForm.XML else _json)(tools)
     return Constraint(ConstraintKind.GRAMMAR, "\n".join([*lines, *body]) + "\n")
 

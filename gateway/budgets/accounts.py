@@ -7,7 +7,6 @@ again. So what a broken connection leaves in doubt is tried once more, on a new 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,9 @@ from decimal import Decimal
 from typing import Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, create_engine, func, select, update
+import structlog
+from sqlalchemy import Connection, bindparam, create_engine, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.budgets.ask import Ask
@@ -29,6 +30,12 @@ CONNECTIONS: Final = 4
 CONNECT: Final = {"connect_timeout": 3, "options": "-c statement_timeout=3s -c idle_in_transaction_session_timeout=10s"}
 EXPIRED_MOST: Final = 200
 """Leases that are taken up in one turn."""
+_PARTS: Final = ("request", "tenant", "instance", "lease", "mode", "prices")
+_RESERVE: Final = select(
+    func.app.budget_reserve(*map(bindparam, _PARTS), bindparam("asks", type_=JSONB)).table_valued("short", "wait_seconds")
+)
+_SETTLE: Final = select(func.app.budget_settle(bindparam("request"), bindparam("used", type_=JSONB)))
+_log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -80,23 +87,29 @@ class Accounts:
 
     def __init__(self, url: DatabaseUrl, instance: UUID) -> None:
         self._engine = create_engine(
-            sqlalchemy_url(url), pool_size=CONNECTIONS, max_overflow=0, isolation_level="AUTOCOMMIT", connect_args=CONNECT
+            sqlalchemy_url(url),
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            connect_args=CONNECT,
+            hide_parameters=True,
         )
         self._instance = instance
 
     def reserve(self, request: UUID, tenant: str, tariff: Tariff, asks: Sequence[Ask], lease: timedelta) -> list[Short]:
         """Reserve all that is asked for until the lease ends, or nothing: then the accounts that had no room."""
-        told = json.dumps([ask.told() for ask in asks])
-        called = func.app.budget_reserve(request, tenant, self._instance, lease, *tariff.told(), func.jsonb(told))
-        found = called.table_valued("short", "wait_seconds")
-        query = select(found)
-        rows = self._do(lambda connection: connection.execute(query).all())
+        mode, prices = tariff.told()
+        values = {
+            "request": request, "tenant": tenant, "instance": self._instance, "lease": lease, "mode": mode, "prices": prices,
+            "asks": [ask.told() for ask in asks],
+        }  # fmt: skip
+        rows = self._do(lambda connection: connection.execute(_RESERVE, values).all())
         return [Short(row.short, row.wait_seconds) for row in rows]
 
     def settle(self, request: UUID, consumed: Consumption) -> bool:
         """Free what the request holds and book what it consumed; False if it never reserved anything."""
-        query = select(func.app.budget_settle(request, func.jsonb(json.dumps(consumed.told()))))
-        return bool(self._do(lambda connection: connection.scalar(query)))
+        values = {"request": request, "used": consumed.told()}
+        return bool(self._do(lambda connection: connection.scalar(_SETTLE, values)))
 
     def cancel(self, request: UUID) -> bool:
         """Give everything back, as if the request had never been; False if there is nothing to give back."""
@@ -156,4 +169,6 @@ class Accounts:
             with self._engine.connect() as connection:
                 return work(connection)
         except SQLAlchemyError as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            _log.warning("budgets.unreached", error=type(cause).__name__)
             raise AccountsDown("the accounts of the budgets cannot be used; try again later") from error

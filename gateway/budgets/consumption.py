@@ -9,11 +9,10 @@ from typing import Final, Self
 import msgspec
 
 import policies
+from engine.gates import REFINES_MOST
 from policies import Mode, Prices, Unit, Usage, Verdict
 
 ONE: Final = Decimal(1)
-REFINED_MOST: Final = 2
-"""How often a document can have one unit refined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def _forwards(decision: policies.Decision, mode: Mode, answer: int) -> int:
     length = decision.block_length
     passes = min(length, decision.max_steps) + 1
     if Verdict.REFINE in decision.verdicts:
-        passes += REFINED_MOST * (length + 1)
+        passes += REFINES_MOST * (length + 1)
     if Verdict.REDO_AR in decision.verdicts:
         passes += length
     return -(-answer // length) * passes

@@ -15,6 +15,7 @@ from gateway.cli.audit_keys import keys as log_keys
 from gateway.cli.audit_keys import rotate
 from gateway.cli.audit_replay import replay
 from gateway.cli.bench import bench
+from gateway.cli.budgets import budgets
 from gateway.cli.demo import demo
 from gateway.cli.eval import evaluate
 from gateway.cli.policy import policy
@@ -44,7 +45,7 @@ for act in (replay, log_keys, rotate):
     audit.add_command(act)
 for question in (explain, replay_policy, sweep):
     policy.add_command(question)
-for command in (serve, demo, tenants, users, keys, audit, policy, retention, bench, train, evaluate):
+for command in (serve, demo, tenants, users, keys, audit, policy, budgets, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 
 

@@ -58,9 +58,14 @@ class Typed:
 
     @staticmethod
     def _line(question: str) -> str:
-        line = sys.stdin.readline(_MOST_LINE)
+        try:
+            line = sys.stdin.readline(_MOST_LINE)
+        except UnicodeDecodeError as error:
+            raise RegistryError(f"standard input is not text in UTF-8 ({question})") from error
         if not line:
             raise RegistryError(f"standard input ended before a line for: {question}")
+        if len(line) == _MOST_LINE:  # the rest of it would be taken for the next password
+            raise RegistryError(f"a line of standard input is too long for a password ({question})")
         return line.rstrip("\r\n")
 
     @staticmethod

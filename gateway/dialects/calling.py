@@ -11,10 +11,7 @@ from gateway.errors import BadRequest
 
 
 def held_to_choice(model: LoadedModel, asked: ChatRequest) -> ChatRequest:
-    """The request with its grammar, if its tools need one. Raises BadRequest for an answer that must be two things.
-
-    A constrained answer does not think: its constraint begins with its first token.
-    """
+    """The request with its grammar, if its tools need one. Raises BadRequest for an answer that must be two things."""
     prompt, form = asked.prompt, None if model.template is None else model.template.call_form
     if not isinstance(prompt, Conversation):
         return asked
@@ -22,8 +19,6 @@ def held_to_choice(model: LoadedModel, asked: ChatRequest) -> ChatRequest:
     if must and asked.constraint is not None:
         message = "the answer cannot be both a call and what response_format asks for: leave one of them out"
         raise BadRequest(message, code="conflict", param="tool_choice")
-    grammar = None if form is None or not prompt.callable else call_grammar(prompt, form)
-    constraint = asked.constraint or grammar
-    if constraint is None:
+    if form is None or not prompt.binding or asked.constraint is not None:
         return asked
-    return replace(asked, prompt=replace(prompt, thinking=False), constraint=constraint)
+    return replace(asked, constraint=call_grammar(prompt, form))

@@ -78,10 +78,11 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
     )
     own = fields.palimpsest or Palimpsest()
     model, suffix = served_model(fields.model)
+    held = constraint(fields.response_format, own.regex, own.grammar)
     return ChatRequest(
         dialect=Dialect.CHAT,
         model=model,
-        prompt=_conversation(fields),
+        prompt=_conversation(fields, constrained=held is not None),
         prompt_json=bytes(_verbatim.decode(text).messages).decode(),
         sampling=sampling(fields),
         seed=seed_of(fields.seed),
@@ -90,22 +91,23 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         knob=knob(own, suffix, mode_header or None),
         stop=stop_strings(fields),
         top_logprobs=top_logprobs(bool(fields.logprobs), fields.top_logprobs),
-        constraint=constraint(fields.response_format, own.regex, own.grammar),
+        constraint=held,
         proof=bool(own.proof),
         n=answers(fields),
     )
 
 
-def _conversation(fields: _Body) -> Conversation:
+def _conversation(fields: _Body, *, constrained: bool) -> Conversation:
     offered = tools(fields.tools or [])
     switches = fields.chat_template_kwargs or _TemplateSwitches()
     effort = fields.reasoning_effort not in (None, "none", "minimal")
+    thinking = effort if switches.enable_thinking is None else switches.enable_thinking
     return Conversation(
         turns=turns(fields.messages),
         tools=offered,
         choice=tool_choice(fields.tool_choice, offered),
         parallel=fields.parallel_tool_calls is not False,
-        thinking=effort if switches.enable_thinking is None else switches.enable_thinking,
+        thinking=thinking and not constrained,
     )
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
+from gateway.call_forms import write_json
 from gateway.dialects.request import (
     AssistantTurn,
     ChatRequest,
     Conversation,
+    PlainPrompt,
     SystemTurn,
     ToolCall,
     ToolSpec,
@@ -23,6 +25,7 @@ from gateway.errors import BadRequest
 
 def tokenise(model: LoadedModel, asked: ChatRequest) -> tuple[int, ...]:
     """Ids of the prompt. Raises BadRequest for one that this checkpoint cannot take."""
+    _check_size(model, asked)
     try:
         if isinstance(asked.prompt, Conversation):
             return tuple(_rendered(model, asked.prompt))
@@ -34,7 +37,26 @@ def tokenise(model: LoadedModel, asked: ChatRequest) -> tuple[int, ...]:
 
 def thinks(model: LoadedModel, prompt: Conversation) -> bool:
     """Whether the answer begins inside of the model's reasoning."""
-    return prompt.thinking and model.template is not None and model.template.can_think
+    return prompt.thinking and not prompt.binding and model.template is not None and model.template.can_think
+
+
+def _check_size(model: LoadedModel, asked: ChatRequest) -> None:
+    """Refuse, before it is read, what cannot fit: reading takes a second for two megabytes."""
+    least, context = _characters(asked.prompt) // model.tokenizer.longest, model.config.max_position_embeddings
+    if least > context:
+        raise BadRequest(
+            f"the prompt has more than {least} tokens and the model's context is {context}: shorten it",
+            code="context_length_exceeded",
+            param="messages" if isinstance(asked.prompt, Conversation) else "prompt",
+        )
+
+
+def _characters(prompt: Conversation | PlainPrompt) -> int:
+    """Characters of what is said and offered, or ids as if each were one."""
+    if isinstance(prompt, PlainPrompt):
+        return len(prompt.content)
+    offered = sum(len(tool.description) + len(write_json(tool.schema) or "") for tool in prompt.callable)
+    return offered + sum(len(turn.text) for turn in prompt.turns)
 
 
 def _rendered(model: LoadedModel, prompt: Conversation) -> list[int]:

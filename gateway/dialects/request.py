@@ -102,7 +102,8 @@ ToolChoice: TypeAlias = Calling | CallOf
 class Conversation:
     """A prompt of turns, rendered by the checkpoint's chat template.
 
-    `parallel`: the answer may make several calls; `thinking`: the model may think first, if its template knows how.
+    `parallel`: the answer may make several calls; `thinking`: the model may think first, if its template knows how. An
+    answer that is bound from its first token on, by its tools or by a constraint of the request, has no room to think.
     """
 
     turns: tuple[Turn, ...]
@@ -115,6 +116,12 @@ class Conversation:
     def callable(self) -> tuple[ToolSpec, ...]:
         """The tools that the answer may call."""
         return () if self.choice is Calling.NONE else self.tools
+
+    @property
+    def binding(self) -> bool:
+        """Whether the tools bind the answer from its first token on: it must call, or some calls must keep to a schema."""
+        must = self.choice is Calling.REQUIRED or isinstance(self.choice, CallOf)
+        return bool(self.callable) and (must or any(tool.strict for tool in self.callable))
 
 
 @dataclass(frozen=True, slots=True)

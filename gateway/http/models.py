@@ -1,10 +1,12 @@
 """GET /v1/models: the served model, once by its name and once for each mode that the policy permits.
 
-The shape is the union that clients of several dialects read: OpenAI's list plus `display_name`, `type`, `has_more`.
+The shape is the union that clients of several dialects read: OpenAI's list plus `display_name`, `type`,
+`created_at` and `has_more`.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -45,4 +47,5 @@ def _line(house: House, name: str) -> dict[str, Any]:
         "owned_by": "palimpsest",
         "type": "model",
         "display_name": name,
+        "created_at": datetime.fromtimestamp(house.started, UTC).isoformat().replace("+00:00", "Z"),
     }

@@ -42,6 +42,7 @@ class Housed:
     house: House
     client: httpx.AsyncClient
     log: TenantLog
+    key: str
 
     async def ask(self, question: str = "hello", key: str | None = None, **more: Any) -> httpx.Response:
         """One chat request, with another key than the client's if one is given."""
@@ -66,10 +67,11 @@ async def housed(
     try:
         await house.start()
         plant_tenant(database.app_url, TENANT)
-        headers = {"authorization": f"Bearer {plant_key(database.app_url, TENANT).text}"}
+        own = plant_key(database.app_url, TENANT).text
+        headers = {"authorization": f"Bearer {own}"}
         application: Any = create_app(house)
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://housed", headers=headers) as client:
-            yield Housed(house, client, TenantLog(database, given.keys, given.origin))
+            yield Housed(house, client, TenantLog(database, given.keys, given.origin), own)
     finally:
         await house.stop()

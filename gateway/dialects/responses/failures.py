@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.errors import GatewayError, Refused, UnknownModel, Withheld, error_body
+from gateway.errors import GatewayError, UnknownModel, Withheld, error_body
 
 _FINAL: Final = {"x-should-retry": "false"}
 
 
 def status_of(error: GatewayError) -> int:
     """The HTTP status of an error in this dialect."""
-    return 400 if isinstance(error, Refused | Withheld | UnknownModel) else error.status
+    final = error.headers().get("x-should-retry") == "false"
+    return 400 if final or isinstance(error, UnknownModel) else error.status
 
 
 def headers_of(error: GatewayError) -> dict[str, str]:

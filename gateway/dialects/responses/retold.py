@@ -39,7 +39,7 @@ def retold(model: LoadedModel, narrator: Narrator, recalled: Recalled) -> list[T
         case Ending.CUT:
             return told + narrator.cancelling()
         case Ending.WITHHELD:
-            return told + narrator.failing(Withheld("a quality gate did not let this answer go; its records say why"))
+            return told + narrator.failing(Withheld("the policy did not let this answer go; its records say why"))
         case _:
             return told + narrator.failing(EngineDown("the generation ended early; try again"))
 

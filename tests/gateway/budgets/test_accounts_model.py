@@ -127,8 +127,8 @@ def test_accounts_are_arithmetic(bank: Teller) -> None:
     """Over any course of requests, what is reserved and spent is the sum of what they hold and used, within every amount."""
     machine = type("TrafficHere", (Traffic,), {"bank": bank})
     course = settings(
-        max_examples=10,
-        stateful_step_count=25,
+        max_examples=8,
+        stateful_step_count=20,
         deadline=None,
         phases=(Phase.reuse, Phase.generate),  # a course is short enough to read; to shorten it would take minutes
         suppress_health_check=list(HealthCheck),

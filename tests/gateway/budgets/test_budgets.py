@@ -44,6 +44,7 @@ def refused(inside: Housed, answer: httpx.Response, name: str) -> PolicyDecision
     assert repr(name) in error["message"]
     (record,) = inside.records(answer)
     assert isinstance(record, PolicyDecision) and (record.outcome, record.status) == ("refuse", 429)
+    assert record.facts is not None and name in record.facts.exceeded
     return record
 
 
@@ -55,7 +56,7 @@ async def test_a_crowd_of_requests(database: Database, tmp_path: Path, unit: str
     async with housed(database, tmp_path, law(tmp_path, scarce)) as inside:
         inside.house.bench.engine.pause()
         crowd = [asyncio.create_task(inside.ask(palimpsest={"workflow": "Nightly"})) for _ in range(CROWD)]
-        await until(lambda: sum(task.done() for task in crowd) == CROWD - ROOM)
+        await until(lambda: sum(task.done() for task in crowd) == CROWD - ROOM, seconds=45)
         inside.house.bench.engine.resume()
         answers = await asyncio.gather(*crowd)
         let_in = [answer for answer in answers if answer.status_code == 200]
@@ -136,7 +137,7 @@ async def test_a_full_budget_goes_down_a_mode(database: Database, tmp_path: Path
         opening, _, decision, *_ = inside.records(answer)
         assert isinstance(opening, RequestOpen) and isinstance(decision, PolicyDecision)
         assert (answer.status_code, opening.mode, decision.mode) == (200, "linear_spec", "linear_spec")
-        assert "budget:dear" in decision.rules
+        assert "budget:dear" in decision.rules and decision.facts is not None and decision.facts.exceeded == ("dear",)
         reserved, spent = standing(inside, "dear")
         assert (reserved, spent > 0) == (0, True)
 

@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from uuid import UUID
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from gateway.calls import CallArguments, CallBegun, CallEnded, Part, Reasoning
@@ -27,6 +28,7 @@ ACCOUNT = Account(
     reason="stop",
     cached_tokens=32,
 )
+EXAMPLES = settings(deadline=None, max_examples=60)
 SAID = st.text(st.sampled_from('ab \n\té😀\u2028"\\{}<>'), min_size=1, max_size=30)
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | SAID, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
 

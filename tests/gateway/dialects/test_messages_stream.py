@@ -14,9 +14,19 @@ from hypothesis import strategies as st
 from gateway.calls import CallArguments, CallBegun, CallEnded, Part, Reasoning
 from gateway.dialects.messages.failures import body_of, headers_of, status_of
 from gateway.dialects.messages.reply import PING, MessageReply
-from gateway.errors import BadRequest, GatewayError, LogDown, Overloaded, Refused, Unauthenticated, UnknownModel, Withheld
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    LogDown,
+    OverBudget,
+    Overloaded,
+    Refused,
+    Unauthenticated,
+    UnknownModel,
+    Withheld,
+)
 from gateway.pieces import Account, Text
-from tests.gateway.dialects.answers import ACCOUNT, ANSWERS, CUTS, GENERATION, chunked, said
+from tests.gateway.dialects.answers import ACCOUNT, ANSWERS, CUTS, EXAMPLES, GENERATION, chunked, said
 from tests.gateway.dialects.messages_grammar import MessageReader
 from tests.gateway.dialects.sse import GrammarError
 
@@ -50,6 +60,7 @@ def read(data: bytes, cuts: list[int] | None = None) -> MessageReader:
     return reader
 
 
+@EXAMPLES
 @given(ANSWERS, CUTS, st.sampled_from(["stop", "length"]))
 def test_any_answer_keeps_the_grammar(parts: list[Part], cuts: list[int], reason: str) -> None:
     """However the bytes come, a strict reader gets the blocks, the reason and the counts of the document."""
@@ -74,6 +85,7 @@ def _arguments(parts: list[Part]) -> list[str]:
     return found
 
 
+@EXAMPLES
 @given(ANSWERS, st.integers(0, 10_000))
 def test_a_stream_that_breaks_off_is_no_message(parts: list[Part], size: int) -> None:
     """Whatever is missing at its end, a strict reader notices."""
@@ -123,6 +135,8 @@ ERRORS: list[tuple[GatewayError, int, str, str | None]] = [
     (Withheld("x"), 409, "permission_error", "false"),
     (UnknownModel("x"), 404, "not_found_error", "false"),
     (Overloaded("x", retry_seconds=3), 429, "rate_limit_error", None),
+    (OverBudget("x", retry_seconds=None), 429, "rate_limit_error", "false"),
+    (OverBudget("x", retry_seconds=5), 429, "rate_limit_error", None),
     (LogDown("x"), 503, "overloaded_error", None),
 ]
 

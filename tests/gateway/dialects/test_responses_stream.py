@@ -15,9 +15,20 @@ from gateway.dialects.responses.document import Head, generation_of, response_id
 from gateway.dialects.responses.failures import body_of, headers_of, status_of
 from gateway.dialects.responses.narrator import Narrator, Told
 from gateway.dialects.responses.wire import Body
-from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, NotHere, Overloaded, Refused, UnknownModel, Withheld
+from gateway.errors import (
+    BadRequest,
+    EngineDown,
+    GatewayError,
+    LogDown,
+    NotHere,
+    OverBudget,
+    Overloaded,
+    Refused,
+    UnknownModel,
+    Withheld,
+)
 from gateway.pieces import Account, Text
-from tests.gateway.dialects.answers import ACCOUNT, ANSWERS, CUTS, GENERATION, chunked, said
+from tests.gateway.dialects.answers import ACCOUNT, ANSWERS, CUTS, EXAMPLES, GENERATION, chunked, said
 from tests.gateway.dialects.responses_grammar import ResponseReader
 from tests.gateway.dialects.sse import GrammarError
 
@@ -60,6 +71,7 @@ def _characters(part: Part) -> list[Part]:
             return [part]
 
 
+@EXAMPLES
 @given(ANSWERS, CUTS, st.sampled_from(["stop", "length"]), st.booleans())
 def test_any_answer_keeps_the_grammar(parts: list[Part], cuts: list[int], reason: str, background: bool) -> None:
     """However the bytes come, a strict reader gets numbers without a gap, sums that agree, and the items of the response."""
@@ -72,6 +84,7 @@ def test_any_answer_keeps_the_grammar(parts: list[Part], cuts: list[int], reason
     assert reader.response["usage"]["input_tokens_details"] == {"cached_tokens": 32}
 
 
+@EXAMPLES
 @given(ANSWERS, st.integers(-1, 80))
 def test_the_same_answer_has_the_same_events(parts: list[Part], after: int) -> None:
     """Told in other pieces the events are the very same, so a reader may come back after any of them."""
@@ -83,6 +96,7 @@ def test_the_same_answer_has_the_same_events(parts: list[Part], after: int) -> N
         assert read(rest, after=after).response == read(b"".join(each.data for each in whole)).response
 
 
+@EXAMPLES
 @given(ANSWERS, st.integers(0, 10_000))
 def test_a_stream_that_breaks_off_is_no_response(parts: list[Part], size: int) -> None:
     """Whatever is missing at its end, a strict reader notices."""
@@ -130,13 +144,15 @@ ERRORS: list[tuple[GatewayError, int, str | None, str | None]] = [
     (Withheld("x", code="answer_held"), 400, "approval_required", "false"),
     (Withheld("x", code="answer_blocked"), 400, "answer_blocked", "false"),
     (UnknownModel("x"), 400, "model_not_found", "false"),
+    (OverBudget("x", retry_seconds=None), 400, "budget_exceeded", "false"),
+    (OverBudget("x", retry_seconds=5), 429, "budget_exceeded", None),
     (NotHere("x"), 404, "not_found", "false"),
     (Overloaded("x", retry_seconds=3), 429, "overloaded", None),
     (LogDown("x"), 503, "audit_log_unavailable", None),
 ]
 
 
-@pytest.mark.parametrize(("error", "status", "code", "retry"), ERRORS, ids=[str(case[2]) for case in ERRORS])
+@pytest.mark.parametrize(("error", "status", "code", "retry"), ERRORS, ids=[f"{case[2]}-{case[1]}" for case in ERRORS])
 def test_a_refusal_before_the_first_byte_is_told_once(
     error: GatewayError, status: int, code: str | None, retry: str | None
 ) -> None:

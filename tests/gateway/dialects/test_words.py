@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects.responses.words import LONGEST, Words
+from tests.gateway.dialects.answers import EXAMPLES
 
 TEXTS = st.text(st.sampled_from("ab \n\t\u2003é{}"), max_size=200) | st.text(max_size=60) | st.integers(0, 300).map("x".__mul__)
 
@@ -18,6 +19,7 @@ def pieces(chunks: list[str]) -> list[str]:
     return [piece for chunk in chunks for piece in words.feed(chunk)] + words.rest()
 
 
+@EXAMPLES
 @given(TEXTS, st.lists(st.integers(0, 300), max_size=12))
 def test_any_chunking_gives_the_same_pieces(text: str, cuts: list[int]) -> None:
     """Pieces are the whole text in order, none empty, none long, and do not depend on how it came."""

@@ -13,15 +13,15 @@ from uuid import UUID
 import pytest
 
 from audit.acts import KeyChange, KeyTerms, TenantMade, UserChange
-from audit.errors import LogUnavailable
 from audit.verify import Verdict, verify
-from audit.writer import SYSTEM, Entry, Range
+from audit.writer import SYSTEM
 from gateway.administration import Administration, Decide, Unfinished
 from gateway.changes import UserState
 from gateway.people import users
 from gateway.people.names import Role
 from gateway.registry import RegistryError, Subject
 from gateway.tenancy import key_made, key_revoked, key_rotated, new_key, new_text, tenant_made
+from tests.gateway.people.away import Away
 from tests.gateway.people.dying import STATUS
 from tests.gateway.people.office import ME, Office, acts_of, opened, urls_of
 from tests.gateway.planted import CHEAP, PASSWORD, plant_key, plant_tenant, plant_user
@@ -194,14 +194,6 @@ def test_a_label_is_one_line(label: str) -> None:
     """A label that no record could hold, or no list show, is refused."""
     with pytest.raises(RegistryError, match="trimmed line"):
         key_made(new_key(), "acme", label)
-
-
-class Away:
-    """A log that cannot commit now."""
-
-    async def append(self, entries: Sequence[Entry]) -> Range:
-        """Never succeeds."""
-        raise LogUnavailable("the log is away")
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

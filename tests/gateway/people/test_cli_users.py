@@ -14,9 +14,10 @@ import pytest
 from audit.acts import KeyChange, KeyTerms, TenantMade, UserChange
 from gateway.account import account
 from gateway.cli import main
+from gateway.cli.identity import Typed
 from gateway.people import passwords
 from gateway.people.names import Role
-from gateway.registry import Registry
+from gateway.registry import Registry, RegistryError
 from gateway.settings import DatabaseUrl, Settings
 from tests.gateway.people.office import acts_of
 from tests.gateway.planted import AFFORDABLE, PASSWORD, plant_tenant, plant_user
@@ -182,3 +183,44 @@ def test_no_command_takes_a_password_as_a_word(acme: Command) -> None:
     for words in ("users create eve --tenant acme --password x", "keys create --tenant acme --password x"):
         done = acme(words)
         assert done.status == 2 and "No such option" in done.err
+
+
+def typed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Where the passwords of a command come from that was given these bytes."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+    return Typed(from_stdin=True)
+
+
+def test_each_line_is_one_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines come in order, with the spaces in and around them; the end of the last may be missing."""
+    lines = typed(b" one \r\ntwo\n\nthree", monkeypatch)
+    assert [lines.ask("?"), lines.ask_new("?"), lines.ask("?"), lines.ask("?")] == [" one ", "two", "", "three"]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"), [(b"", "ended"), (b"\xff\n", "not text in UTF-8"), (b"x" * 4096 + b"\nsecond\n", "too long")]
+)
+def test_what_is_no_line_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes, why: str) -> None:
+    """No input, bytes that are no text, and a line without end are errors that say for what the line was."""
+    with pytest.raises(RegistryError, match=f"{why}.*Password of ada"):
+        typed(data, monkeypatch).ask("Password of ada")
+
+
+def test_a_person_types_unseen_and_a_new_password_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a terminal answers are read without echo, a slip asks anew, and standard output stays empty."""
+    answers, asked = iter([PASSWORD, OTHER, PASSWORD, OTHER, OTHER]), list[str]()
+
+    def unseen(question: str) -> str:
+        asked.append(question.strip(": "))
+        return next(answers)
+
+    monkeypatch.setattr("click.termui.hidden_prompt_func", unseen)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    assert Typed(from_stdin=False).ask("Password of ada") == PASSWORD
+    assert Typed(from_stdin=False).ask_new("New password of carl") == OTHER
+    shown, twice = capsys.readouterr(), ["New password of carl", "The same again"]
+    assert asked == ["Password of ada", *twice, *twice]
+    assert shown.out == "" and PASSWORD not in shown.err and OTHER not in shown.err

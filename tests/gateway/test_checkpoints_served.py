@@ -1,0 +1,58 @@
+"""What a checkpoint's files say decides what is served: conversations, tools, or nothing but going on with a text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from audit.records import PolicyDecision
+from engine.chat_template import ChatTemplate
+from engine.model.checkpoint import LoadedModel
+from tests.gateway.housed import housed, tiny
+from tests.gateway.test_admission import stricter
+from tests.gateway.tooled import WEATHER
+from tests.postgres_fixtures import Database
+
+THINKING = "{{ messages[0].content }}{% if enable_thinking %}<think>{% else %}<think></think>{% endif %}"
+
+
+def templated(source: str) -> LoadedModel:
+    """The trained weights under another template."""
+    return replace(tiny(), template=ChatTemplate(source, tiny().tokenizer))
+
+
+async def test_a_base_checkpoint_only_goes_on_with_a_text(database: Database, tmp_path: Path) -> None:
+    """Without a chat template a conversation is refused by name, and completions are served."""
+    async with housed(database, tmp_path, model=replace(tiny(), template=None)) as inside:
+        refused = await inside.ask()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "no_chat_template")
+        body = {"model": "palimpsest-tiny", "prompt": "def f", "max_tokens": 4, "temperature": 0}
+        served = await inside.client.post("/v1/completions", json=body)
+        assert served.status_code == 200 and served.json()["choices"][0]["text"]
+
+
+async def test_a_template_without_tools_refuses_them(database: Database, tmp_path: Path) -> None:
+    """Tools that the template would drop in silence are refused by name; without them the request is served."""
+    async with housed(database, tmp_path, model=templated("{{ messages[0].content }}")) as inside:
+        refused = await inside.ask(tools=[WEATHER])
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools")
+        assert (await inside.ask()).status_code == 200
+
+
+async def test_thinking_is_told_apart(database: Database, tmp_path: Path) -> None:
+    """Where the template lets the model think and the client asks for it, what comes before its end is reasoning_content."""
+    async with housed(database, tmp_path, model=templated(THINKING)) as inside:
+        thought = (await inside.ask(reasoning_effort="high")).json()["choices"][0]["message"]
+        plain = (await inside.ask(reasoning_effort="none")).json()["choices"][0]["message"]
+        held = await inside.ask(reasoning_effort="high", palimpsest={"regex": "yes|no"})
+    assert thought.get("reasoning_content") and "reasoning_content" not in plain and plain["content"]
+    assert held.json()["choices"][0]["message"]["content"] in ("yes", "no")
+
+
+async def test_what_asking_again_cannot_mend_is_a_400(database: Database, tmp_path: Path) -> None:
+    """The law's 403 reaches clients of this dialect as a 400 that says not to try again; the record keeps the law's status."""
+    async with housed(database, tmp_path, stricter(tmp_path)) as inside:
+        refused = await inside.ask(palimpsest={"mode": "linear_spec"})
+        (record,) = inside.records(refused)
+        assert isinstance(record, PolicyDecision) and record.status == 403
+        assert (refused.status_code, refused.headers["x-should-retry"]) == (400, "false")

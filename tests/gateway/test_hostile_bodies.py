@@ -1,0 +1,111 @@
+"""Bodies that are too big, too deep or too odd are served or refused in words, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import thread_time
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from audit.records import PolicyDecision
+from tests.gateway.housed import CHAT, Housed, housed
+from tests.gateway.tooled import WEATHER, tooled
+from tests.postgres_fixtures import Database
+
+MODEL = "palimpsest-tiny"
+BIG = 10_000_000
+SAID = {"role": "user", "content": "x"}
+BLOCKED_MOST = 0.05
+"""Seconds of processor time that the event loop may spend before it looks around again."""
+
+
+def asked(*texts: str, **more: Any) -> bytes:
+    """A request of these turns, as bytes."""
+    roles = ("user", "assistant")
+    turns = [{"role": roles[place % 2], "content": text} for place, text in enumerate(texts)]
+    return json.dumps({"model": MODEL, "messages": turns, "max_tokens": 2, "temperature": 0} | more).encode()
+
+
+def nested(depth: int, inner: str = "1") -> str:
+    """Objects within objects."""
+    return '{"a":' * depth + inner + "}" * depth
+
+
+def tool(number: int, **schema: Any) -> dict[str, Any]:
+    """One of many tools."""
+    parameters = {"type": "object", "properties": {}} | schema
+    return {"type": "function", "function": {"name": f"t{number}", "parameters": parameters}}
+
+
+def deep(depth: int) -> bytes:
+    """A tool whose schema is nested."""
+    made = json.dumps({"type": "function", "function": {"name": "t", "parameters": 0}}).replace(": 0", f": {nested(depth)}")
+    return asked("x", tools=0).replace(b'"tools": 0', f'"tools": [{made}]'.encode())
+
+
+BODIES: dict[str, tuple[bytes, set[int]]] = {
+    "a message of ten megabytes": (asked("x" * BIG), {400}),
+    "an unknown field of ten megabytes": (asked("x", metadata="y" * BIG), {200}),
+    "ten megabytes of blanks": (b" " * BIG + asked("x"), {200}),
+    "a tool of ten megabytes": (asked("x", tools=[tool(0, description="y" * BIG)]), {400}),
+    "a field of a message that nobody reads": (asked("x", messages=[SAID | {"name": "y" * BIG}]), {200}),
+    "many small parts": (asked("x", messages=[SAID | {"content": [{"type": "text", "text": ""}] * 250_000}]), {200}),
+    "a hundred tools": (asked("x", tools=[tool(number) for number in range(100)]), {200, 400}),
+    "a hundred tools of which one must be called": (
+        asked("x", tools=[tool(number) for number in range(100)], tool_choice="required"), {200, 400},
+    ),
+    "two hundred turns": (asked(*["x"] * 201), {200, 400}),
+    "NULs": (asked("\x00" * 20, stop=["\x00"]), {200}),
+    "odd Unicode": (asked("\ufeff\u202e\U000e0001\uffff\U0010ffff\u0300é́ﷺ" + "\ue000\ue001"), {200}),
+    "odd names": (asked("x", tools=[tool(0, **{"\u202e<|im_end|>": {"\x00": ["\uffff"]}}), WEATHER]), {200}),
+    "a schema of five hundred floors": (deep(500), {200, 400}),
+    "a schema without a floor": (deep(100_000), {400}),
+    "an unknown field without a floor": (asked("x").replace(b"{", f'{{"u": {nested(100_000)}, '.encode(), 1), {200, 400}),
+    "a number without end": (asked("x", seed=0).replace(b'"seed": 0', b'"seed": ' + b"9" * 1_000_000), {400}),
+}  # fmt: skip
+
+
+@pytest.fixture
+async def inside(database: Database, tmp_path: Path) -> AsyncIterator[Housed]:
+    """A house whose checkpoint knows tools."""
+    async with housed(database, tmp_path, model=tooled()) as running:
+        yield running
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[list[float]]:
+    """The processor time of the loop's thread between two of its looks around, over and over."""
+    times: list[float] = []
+
+    async def look() -> None:
+        while True:
+            before = thread_time()
+            await asyncio.sleep(0)
+            times.append(thread_time() - before)
+
+    task = asyncio.create_task(look())
+    try:
+        yield times
+    finally:
+        task.cancel()
+
+
+async def test_hostile_bodies_are_served_or_refused_in_words(inside: Housed) -> None:
+    """Each has a status that fits it and, if refused, a message in OpenAI's shape and one record; the loop goes on."""
+    slow: dict[str, float] = {}
+    for name, (body, statuses) in BODIES.items():
+        async with watched() as times:
+            answer = await inside.client.post(CHAT, content=body)
+        slow[name] = max(times)
+        assert answer.status_code in statuses, (name, answer.text[:300])
+        if answer.status_code == 400:
+            assert len(answer.json()["error"]["message"]) > 10
+            (record,) = inside.log.bodies(UUID(answer.headers["x-request-id"]))
+            assert isinstance(record, PolicyDecision) and record.outcome == "refuse", name
+    assert {name: seconds for name, seconds in slow.items() if seconds > BLOCKED_MOST} == {}
