@@ -15,16 +15,17 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve check bench exact soak crash fuzz train install clean
+.PHONY: help demo test serve check bench bench-cuda exact soak crash fuzz train install clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## database, gateway and model: the same questions in every mode, then an offline proof
 	$(BIN)/palimpsest demo $(ARGS)
 
-test: $(STAMP) ## the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+# Idle torch threads sleep rather than spin, so that workers do not wait for each other's; a file stays with one worker.
+test: $(STAMP) ## the whole test suite, one worker for each core
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 serve: $(STAMP) ## keep the gateway running
 	$(BIN)/palimpsest serve $(ARGS)
@@ -37,6 +38,9 @@ check: $(STAMP) ## lint, format, types, and the arrows between the rooms
 
 bench: $(STAMP) ## what each mode buys on this machine, which must be idle (ARGS=--busy overrides)
 	$(BIN)/palimpsest bench modes $(ARGS)
+
+bench-cuda: $(STAMP) ## the GPU kernels: their laws and their speed on this machine's CUDA device, and what each takes of a GPU
+	$(BIN)/python -m tests.bench.kernels $(ARGS)
 
 exact: $(STAMP) ## strict numerics: a request alone against the same in a crowd, and the causal modes against each other
 	$(BIN)/python -m tests.bench.exact $(ARGS)

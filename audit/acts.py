@@ -1,4 +1,4 @@
-"""Bodies of administrative acts, kinds 40 to 50: what people did to the house rather than what a model said.
+"""Bodies of administrative acts, kinds 40 to 53: what people did to the house rather than what a model said.
 
 What destroys content, shortens its life or changes the law needs two people who are not one: `requested_by`
 and `approved_by` are compared here, where a record is made and where it is read, so neither an author nor a verifier
@@ -13,7 +13,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from audit.errors import InvalidRecord
-from audit.forms import DIGEST, UINT, UUID16, at, maybe, octets, one_of, sequence, text
+from audit.forms import BOOL, DIGEST, FLOAT, UINT, UUID16, at, maybe, octets, one_of, sequence, text
 
 KEEPER = "palimpsest:acts"
 """The subject whose month keys seal these bodies. It cannot be erased: who erased what must stay readable."""
@@ -40,7 +40,10 @@ def require_two(requested_by: str, approved_by: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """Kind 40: another policy is in force; `document` is its text, of which `after` is the SHA-256."""
+    """Kind 40: another policy is in force; `document` is its text, of which `after` is the SHA-256.
+
+    With a `share` it is only tried: that share of requests is judged under it, the others under `before` as they were.
+    """
 
     before: bytes | None = field(metadata=at(1, maybe(DIGEST)))
     after: bytes = field(metadata=at(2, DIGEST))
@@ -48,9 +51,12 @@ class PolicyChange:
     reason: str = field(metadata=at(4, REASON))
     requested_by: str = field(metadata=at(5, PERSON))
     approved_by: str = field(metadata=at(6, PERSON))
+    share: float | None = field(default=None, metadata=at(7, maybe(FLOAT)))
 
     def __post_init__(self) -> None:
         require_two(self.requested_by, self.approved_by)
+        if self.share is not None and not 0.0 < self.share < 1.0:
+            raise InvalidRecord("a policy is tried on a share of requests above 0 and below 1")
         if hashlib.sha256(self.document.encode("utf-8", "surrogatepass")).digest() != self.after:
             raise InvalidRecord("the digest of a policy is not that of its text")
 
@@ -62,8 +68,9 @@ class KeyChange:
     act: str = field(metadata=at(1, one_of("made", "revoked", "rotated")))
     purpose: str = field(metadata=at(2, one_of("caller", "signer", "witness")))
     key: str = field(metadata=at(3, KEY_ID))
-    label: str = field(metadata=at(4, maybe(LABEL)))
+    label: str | None = field(metadata=at(4, maybe(LABEL)))
     requested_by: str = field(metadata=at(5, PERSON))
+    """As in every act: a user by name, one of tenant `system` as `system/NAME`, or `account NAME` of the operating system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,48 @@ class ErasureRefused:
             raise InvalidRecord("an erasure is refused for at least one hold")
 
 
+@dataclass(frozen=True, slots=True)
+class TenantMade:
+    """Kind 51, in the log of tenant `system`: there is another tenant."""
+
+    tenant: str = field(metadata=at(1, LABEL))
+    requested_by: str = field(metadata=at(2, PERSON))
+
+
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """Kind 52: a user was made or changed; the fields are what holds from now on. A password is never among them."""
+
+    act: str = field(metadata=at(1, one_of("made", "password", "roles", "groups", "disabled", "enabled")))
+    user: UUID = field(metadata=at(2, UUID16))
+    name: str = field(metadata=at(3, PERSON))
+    display_name: str = field(metadata=at(4, LABEL))
+    roles: tuple[str, ...] = field(metadata=at(5, sequence(LABEL)))
+    groups: tuple[str, ...] = field(metadata=at(6, sequence(LABEL)))
+    """Ascending, each once, as are the roles."""
+    enabled: bool = field(metadata=at(7, BOOL))
+    requested_by: str = field(metadata=at(8, PERSON))
+
+    def __post_init__(self) -> None:
+        if any(list(names) != sorted(set(names)) for names in (self.roles, self.groups)):
+            raise InvalidRecord("roles and groups of a user are in ascending order, each once")
+        if self.act in ("made", "disabled", "enabled") and self.enabled != (self.act != "disabled"):
+            raise InvalidRecord(f"the user of an act {self.act!r} is {'enabled' if self.enabled else 'disabled'} in its record")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTerms:
+    """Kind 53, right after the key.change that made or rotated a caller's key: for whom it is, and until when."""
+
+    key: str = field(metadata=at(1, KEY_ID))
+    user: str | None = field(metadata=at(2, maybe(PERSON)))
+    """None for a key of the tenant as a whole."""
+    expires: int | None = field(metadata=at(3, maybe(UINT)))
+    """Microseconds since 1970-01-01 UTC."""
+    requested_by: str = field(metadata=at(4, PERSON))
+
+
 Act: TypeAlias = (
     PolicyChange | KeyChange | Erasure | HoldPlaced | HoldReleased | RetentionRule
-    | Retirement | Access | Export | SchemaChange | ErasureRefused
+    | Retirement | Access | Export | SchemaChange | ErasureRefused | TenantMade | UserChange | KeyTerms
 )  # fmt: skip

@@ -1,14 +1,16 @@
 """The wire forms of record fields: how each Python value becomes the bytes of one CBOR item and back, strictly.
 
 A record class is a frozen dataclass whose fields carry `at(key, form)`; `write` and `unpack` do the rest. A
-map with a missing, an extra or a mistyped entry is refused, so every record has one spelling. Writing puts bytes together
-without building a value first, for it is what every record costs; `cbor.decode` refuses any other spelling than its own.
+map with a missing, an extra or a mistyped entry is refused, so every record has one spelling. A field with a default came
+later and has a higher key: where it has just that value its entry is left out, so older records keep their bytes and meaning.
+Writing puts bytes together without building a value first, for it is what every record costs; `cbor.decode` refuses any other
+spelling than its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
@@ -46,36 +48,80 @@ def at(key: int, form: Form) -> Mapping[str, tuple[int, Form]]:
     return {"wire": (key, form)}
 
 
-@cache
-def _layout(kind: type[Shaped]) -> tuple[tuple[str, int, Form], ...]:
-    return tuple((field.name, *field.metadata["wire"]) for field in fields(kind))
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One field on the wire; `absent` is the value that is told by leaving it out, MISSING if it never is."""
+
+    name: str
+    key: int
+    form: Form
+    absent: Any
+
+    @property
+    def later(self) -> bool:
+        """Whether older records have no such entry."""
+        return self.absent is not MISSING
+
+    def left_out(self, value: Any) -> bool:
+        """Whether this value is told by the absence of its entry."""
+        return type(value) is type(self.absent) and bool(value == self.absent)
 
 
 @cache
-def _writers(kind: type[Shaped]) -> tuple[bytes, tuple[tuple[str, bytes, Callable[[Any], bytes]], ...]]:
-    """The first bytes of the map, and per entry in the order of the keys: field, bytes of the key, form's writer."""
-    ordered = sorted(_layout(kind), key=lambda entry: entry[1])
-    return cbor.head(5, len(ordered)), tuple((name, cbor.head(0, key), form.write) for name, key, form in ordered)
+def _layout(kind: type[Shaped]) -> tuple[_Entry, ...]:
+    told = ((field, *field.metadata["wire"]) for field in fields(kind))
+    return tuple(_Entry(field.name, key, form, field.default) for field, key, form in told)
+
+
+def keys_of(kind: type[Shaped]) -> tuple[int, ...]:
+    """Every key that a record or a part of one may have, in order of its fields."""
+    return tuple(entry.key for entry in _layout(kind))
+
+
+_Writer = tuple[str, bytes, Callable[[Any], bytes]]
+"""A field, the bytes of its key, and its form's writer."""
+
+
+@cache
+def _writers(kind: type[Shaped]) -> tuple[bytes, tuple[_Writer, ...], tuple[tuple[_Entry, _Writer], ...]]:
+    """The first bytes of the map if nothing later is told, then what is always told and what came later, by key."""
+    ordered = sorted(_layout(kind), key=lambda entry: (entry.later, entry.key))
+    made = [(entry, (entry.name, cbor.head(0, entry.key), entry.form.write)) for entry in ordered]
+    always = tuple(writer for entry, writer in made if not entry.later)
+    return cbor.head(5, len(always)), always, tuple(pair for pair in made if pair[0].later)
 
 
 def write(shaped: Shaped) -> bytes:
     """The CBOR map of a record or of a part of one."""
-    start, writers = _writers(type(shaped))
+    start, always, later = _writers(type(shaped))
     parts = [start]
-    for name, key, form in writers:
+    for name, key, form in always:
         parts += (key, form(getattr(shaped, name)))
+    if later:
+        told = [writer for entry, writer in later if not entry.left_out(getattr(shaped, entry.name))]
+        for name, key, form in told:
+            parts += (key, form(getattr(shaped, name)))
+        parts[0] = cbor.head(5, len(always) + len(told))
     return b"".join(parts)
 
 
 def unpack(kind: type[S], value: Value) -> S:
     """The dataclass of a CBOR map; raises MalformedData unless exactly its keys are there in their forms."""
     layout = _layout(kind)
-    if not isinstance(value, Mapping) or set(value) != {key for _, key, _ in layout}:
+    if not isinstance(value, Mapping) or not _complete(layout, set(value)):
         raise MalformedData(f"{kind.__name__} is a map with exactly the keys of its schema")
+    told = {entry.name: entry.form.unpack(value[entry.key]) for entry in layout if entry.key in value}
+    for entry in layout:
+        if entry.name in told and entry.left_out(told[entry.name]):
+            raise MalformedData(f"{kind.__name__} tells by leaving key {entry.key} out what stands there")
     try:
-        return kind(**{name: form.unpack(value[key]) for name, key, form in layout})
+        return kind(**told)
     except InvalidRecord as error:
         raise MalformedData(str(error)) from error
+
+
+def _complete(layout: Sequence[_Entry], found: set[Any]) -> bool:
+    return {entry.key for entry in layout if not entry.later} <= found <= {entry.key for entry in layout}
 
 
 def _exact(kind: type, name: str, write_exact: Callable[[Any], bytes]) -> Form:

@@ -88,41 +88,41 @@ class Lifecycle:
             raise ActRefused("administrative acts cannot be erased: name the subject of a request")
         salt = os.urandom(16)
         hidden, people = commit_to(subject, salt), (warrant.reason, warrant.requested_by, warrant.approved_by)
-        async with self._acting(tenant) as standing:
+        async with self.acting(tenant) as standing:
             if holds := standing.holds_on(subject):
                 refusal = ErasureRefused(hidden, salt, tuple(hold.hold for hold in holds), *people)
-                seq = await self._record(tenant, refusal)
+                seq = await self.record(tenant, refusal)
                 raise ActRefused(f"{_named(holds)} this erasure; record {seq} says that it was asked for")
             key_ids = await asyncio.to_thread(self._store.keys_of, tenant, subject)
             if not key_ids:
                 raise ActRefused(f"tenant {tenant!r} has no key of this subject: nothing to erase, or erased already")
-            seq = await self._record(tenant, Erasure(hidden, salt, key_ids, *people))
+            seq = await self.record(tenant, Erasure(hidden, salt, key_ids, *people))
             await asyncio.to_thread(self._store.destroy, key_ids)
         return Erased(seq, key_ids)
 
     async def place_hold(self, tenant: str, subject: str | None, reason: str, requested_by: str) -> Hold:
         """Forbid erasure of the subject, or of the whole tenant with None, and any retirement of the tenant."""
         hold = uuid7()
-        async with self._acting(tenant):
-            seq = await self._record(tenant, HoldPlaced(hold, subject, reason, requested_by))
+        async with self.acting(tenant):
+            seq = await self.record(tenant, HoldPlaced(hold, subject, reason, requested_by))
         return Hold(hold, seq, subject, reason)
 
     async def release_hold(self, tenant: str, hold: UUID, warrant: Warrant) -> int:
         """End a hold and return the seq of the record that says so; raises ActRefused for one that does not stand."""
-        async with self._acting(tenant) as standing:
+        async with self.acting(tenant) as standing:
             if hold not in standing.holds:
                 raise ActRefused(f"hold {hold} does not stand in the log of {tenant!r}")
-            return await self._record(tenant, HoldReleased(hold, warrant.reason, warrant.requested_by, warrant.approved_by))
+            return await self.record(tenant, HoldReleased(hold, warrant.reason, warrant.requested_by, warrant.approved_by))
 
     async def set_rule(self, tenant: str, days: int | None, warrant: Warrant) -> Rule:
         """Say how many days bodies are kept, None for ever, from the next retirement on."""
-        async with self._acting(tenant):
+        async with self.acting(tenant):
             act = RetentionRule(days, warrant.reason, warrant.requested_by, warrant.approved_by)
-            return Rule(await self._record(tenant, act), days)
+            return Rule(await self.record(tenant, act), days)
 
     async def retire(self, tenant: str, requested_by: str) -> RetiredBodies | None:
         """Remove the bodies that the tenant's rule no longer keeps; None when there are none. Raises ActRefused."""
-        async with self._acting(tenant) as standing:
+        async with self.acting(tenant) as standing:
             rule = standing.rule
             if rule is None or rule.days is None:
                 raise ActRefused(f"tenant {tenant!r} keeps its bodies for ever: set a rule first")
@@ -132,12 +132,12 @@ class Lifecycle:
             last = await asyncio.to_thread(self._last_before, tenant, before)
             if last is None or last < first:
                 return None
-            seq = await self._record(tenant, Retirement(rule.seq, before, first, last, requested_by))
+            seq = await self.record(tenant, Retirement(rule.seq, before, first, last, requested_by))
             return RetiredBodies(seq, first, last, await self._remove(tenant, seq, first, last))
 
     async def finish(self, tenant: str) -> None:
         """Do what recorded acts say and a process that died left undone; harmless when nothing is left."""
-        async with self._acting(tenant):
+        async with self.acting(tenant):
             pass
 
     async def standing(self, tenant: str) -> Standing:
@@ -145,8 +145,8 @@ class Lifecycle:
         return await asyncio.to_thread(read_standing, self._reader_url, tenant, self._store)
 
     @asynccontextmanager
-    async def _acting(self, tenant: str) -> AsyncIterator[Standing]:
-        """One act at a time on this keys folder, on a log whose earlier acts are done."""
+    async def acting(self, tenant: str) -> AsyncIterator[Standing]:
+        """One act at a time on this keys folder, on a log whose earlier acts are done; what they add up to."""
         with ExitStack() as stack:
             make_folder(self._turn)
             await asyncio.to_thread(stack.enter_context, locked(self._turn))
@@ -171,7 +171,7 @@ class Lifecycle:
             await connection.close()
         return bodies
 
-    async def _record(self, tenant: str, act: Act) -> int:
+    async def record(self, tenant: str, act: Act) -> int:
         """Commit one act in the name of whoever requested it; its seq."""
         entry = Entry(tenant=tenant, request=None, actor=act.requested_by, policy=None, body=act)
         return (await self._writer.append([entry])).first_seq

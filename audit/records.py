@@ -22,15 +22,19 @@ from audit.acts import (
     HoldPlaced,
     HoldReleased,
     KeyChange,
+    KeyTerms,
     PolicyChange,
     RetentionRule,
     Retirement,
     SchemaChange,
+    TenantMade,
+    UserChange,
 )
 from audit.blocks import BlockTrace as BlockTrace  # noqa: PLC0414 - a record like the others, in a file of its own
 from audit.blocks import read_compact, write_compact
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import BOOL, DIGEST, FLOAT, FLOATS, IDS, TEXT, TEXTS, UINT, UUID16, at
+from audit.judgements import Asked, ReleaseDecision
 
 SCHEMA = 1
 """The schema of every kind but blocks."""
@@ -53,6 +57,7 @@ class Kind(IntEnum):
     REQUEST_CLOSE = 10
     REQUEST_ABANDONED = 11
     ALTERNATIVES = 12
+    RELEASE_DECISION = 13
     POLICY_CHANGE = 40
     KEY_CHANGE = 41
     ERASURE = 42
@@ -64,6 +69,9 @@ class Kind(IntEnum):
     EXPORT = 48
     SCHEMA_CHANGE = 49
     ERASURE_REFUSED = 50
+    TENANT_MADE = 51
+    USER_CHANGE = 52
+    KEY_TERMS = 53
 
 
 KINDS: Final = frozenset(map(int, Kind))
@@ -129,7 +137,10 @@ class PromptBody:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
-    """Kind 3: what the law said. A refusal ends its request; `status` is then its HTTP status, else 0."""
+    """Kind 3: what the law said of which facts. A refusal ends its request; `status` is then its HTTP status, else 0.
+
+    Without `facts` the law was not asked: something else turned the request away.
+    """
 
     outcome: str = field(metadata=at(1, TEXT))
     reason: str = field(metadata=at(2, TEXT))
@@ -139,6 +150,7 @@ class PolicyDecision:
     policy_digest: bytes = field(metadata=at(6, DIGEST))
     rules: tuple[str, ...] = field(metadata=at(7, TEXTS))
     status: int = field(metadata=at(8, UINT))
+    facts: Asked | None = field(default=None, metadata=at(9, forms.maybe(forms.nested(Asked))))
 
     def __post_init__(self) -> None:
         if self.outcome not in ("allow", "refuse") or self.release not in ("stream", "whole"):
@@ -182,7 +194,8 @@ class DecodeRun:
 class GateVerdict:
     """Kind 7: the figures a quality gate saw for one unit, and its verdict with the rule that gave it.
 
-    `block_index` counts the gated units of the request; `start` is the absolute position of the unit's first token.
+    `block_index` counts the gated units of the request; `start` is the absolute position of the unit's first token; `mode` says
+    how the unit came about; a unit that is refined is masked again below `threshold`, for `steps` steps more.
     """
 
     block_index: int = field(metadata=at(1, UINT))
@@ -191,6 +204,9 @@ class GateVerdict:
     verdict: str = field(metadata=at(4, TEXT))
     start: int = field(metadata=at(5, UINT))
     rule: str = field(metadata=at(6, TEXT))
+    mode: str = field(default="", metadata=at(7, TEXT))
+    threshold: float = field(default=0.0, metadata=at(8, FLOAT))
+    steps: int = field(default=0, metadata=at(9, UINT))
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values):
@@ -262,7 +278,7 @@ class Alternatives:
 
 Body: TypeAlias = (
     RequestOpen | PromptBody | PolicyDecision | BlockTrace | SpecRounds | DecodeRun
-    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives | Act
+    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives | ReleaseDecision | Act
 )  # fmt: skip
 
 BODIES: dict[Kind, type[Body]] = {
@@ -270,10 +286,12 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.BLOCK: BlockTrace, Kind.SPEC_ROUNDS: SpecRounds, Kind.DECODE_RUN: DecodeRun, Kind.GATE: GateVerdict,
     Kind.ENGINE_NOTE: EngineNote, Kind.DELIVERY: Delivery, Kind.REQUEST_CLOSE: RequestClose,
     Kind.REQUEST_ABANDONED: RequestAbandoned, Kind.ALTERNATIVES: Alternatives,
+    Kind.RELEASE_DECISION: ReleaseDecision,
     Kind.POLICY_CHANGE: PolicyChange, Kind.KEY_CHANGE: KeyChange, Kind.ERASURE: Erasure,
     Kind.HOLD_PLACED: HoldPlaced, Kind.HOLD_RELEASED: HoldReleased, Kind.RETENTION_RULE: RetentionRule,
     Kind.RETIREMENT: Retirement, Kind.ACCESS: Access, Kind.EXPORT: Export, Kind.SCHEMA_CHANGE: SchemaChange,
-    Kind.ERASURE_REFUSED: ErasureRefused,
+    Kind.ERASURE_REFUSED: ErasureRefused, Kind.TENANT_MADE: TenantMade, Kind.USER_CHANGE: UserChange,
+    Kind.KEY_TERMS: KeyTerms,
 }  # fmt: skip
 _KINDS = {body: kind for kind, body in BODIES.items()}
 

@@ -1,4 +1,4 @@
-"""What the administrative acts of one log add up to: which holds stand, what was erased, what was retired.
+"""What the administrative acts of one log add up to: which holds stand, what was erased or retired, which policy is in force.
 
 Fed in order of seq by the verifier, which reports what contradicts an earlier act, and by whoever acts, who asks first.
 The log is the only memory of these facts: nothing here is kept anywhere else.
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from audit.acts import Erasure, HoldPlaced, HoldReleased, RetentionRule, Retirement, commit_to
+from audit.acts import Erasure, HoldPlaced, HoldReleased, PolicyChange, RetentionRule, Retirement, commit_to
 from audit.header import Header
-from audit.records import Body
+from audit.laws import Laws
+from audit.records import Body, PolicyDecision
 
 DAY = 86_400_000_000
 """Microseconds."""
@@ -59,9 +60,10 @@ class Standing:
         """Key id to the seq of the erasure that destroyed it."""
         self.retired: list[Retired] = []
         self.rule: Rule | None = None
+        self.laws = Laws()
 
     def add(self, header: Header, body: Body | None) -> Iterator[str]:
-        """Take in the next record; yields what the acts before it forbid. Other records and unread bodies pass."""
+        """Take in the next record; yields what the acts before it forbid. Most records and unread bodies pass."""
         match body:
             case Erasure():
                 yield from self._erase(header.seq, body)
@@ -73,6 +75,10 @@ class Standing:
                 self.rule = Rule(header.seq, body.days)
             case Retirement():
                 yield from self._retire(header, body)
+            case PolicyChange():
+                yield from self.laws.enact(header, body)
+            case PolicyDecision():
+                yield from self.laws.judge(body)
         requester = getattr(body, "requested_by", header.actor)
         if requester != header.actor:
             yield f"it was requested by {requester!r} and recorded by {header.actor!r}"

@@ -14,10 +14,12 @@ from enum import StrEnum
 from uuid import UUID
 
 from audit.header import Header
+from audit.judgements import ReleaseDecision
 from audit.records import (
     BlockTrace,
     Body,
     DecodeRun,
+    Delivery,
     Kind,
     PolicyDecision,
     PromptBody,
@@ -57,6 +59,8 @@ class Story:
     steps: int = 0
     rounds: int = 0
     forwards: int = 0
+    withheld: str = ""
+    """The verdict that keeps the answer from leaving."""
     ending: Ending = Ending.OPEN
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
@@ -70,6 +74,11 @@ class Story:
         match body:
             case PromptBody():
                 self.prompt_tokens = len(body.ids)
+            case ReleaseDecision():
+                self.withheld = body.verdict if body.verdict in ("hold", "block") else ""
+            case Delivery():
+                if self.withheld and body.bytes_released:
+                    yield f"{body.bytes_released} bytes were delivered of an answer whose verdict was {self.withheld}"
             case RequestClose():
                 yield from self._compare(body)
             case None:

@@ -1,8 +1,8 @@
 """What an answer may be: a constraint becomes, token by token, the set of ids that may be picked next.
 
 llguidance (MIT) keeps a parser per generation and tells which tokens can extend a text into one that the constraint accepts. It
-is given the exact bytes of every ordinary id; special ids and the mask have none, so they can match nothing. It forces no
-tokenization: an id is allowed if and only if its bytes fit.
+is given the exact bytes of every ordinary id and the written form of the marks of calls; other special ids and the mask have
+none, so they can match nothing. It forces no tokenization: an id is allowed if and only if its bytes fit.
 
 JSON may be compact, have one space, or one line break and up to 32 blanks, where JSON permits blanks: enough for every usual
 layout, too little to fill an answer with blanks. Properties come in the order of the schema; keywords that cannot be held
@@ -68,6 +68,9 @@ thread.start()
 thread.join()
 """
 
+NEVER: Final = (MASK, THINK_END, THINK_START, TURN_END, TURN_START)
+"""Tokens without bytes here, whatever the vocabulary says of them."""
+
 JSON_STYLE: Final = {"whitespace_pattern": r" |\n[ \t]{0,32}"}
 OPTIONS: Final = '\n%llguidance {"no_forcing": true}\n'
 
@@ -82,7 +85,7 @@ class Constrainer:
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
         """`vocab_size` is the width of the model's logits; ids that the tokenizer does not know are never allowed."""
-        barred = tokenizer.special.union(map(tokenizer.id_of, (MASK, THINK_END, THINK_START, TURN_END, TURN_START)))
+        barred = (tokenizer.special - tokenizer.calls).union(map(tokenizer.id_of, NEVER))
         tokens = [b"" if token in barred else tokenizer.decode_bytes([token]) for token in range(vocab_size)]
         # The library marks token references by this byte, which no UTF-8 text holds.
         tokens = [b"" if b"\xff" in token else token for token in tokens]

@@ -184,7 +184,8 @@ class Alternatives:
 class Gated:
     """What the gate saw of one block (`names` and `values`, as recorded) and ruled; said after the block's own event.
 
-    `block` counts the gated units of the generation and `start` is the absolute position of its first token.
+    `block` counts the gated units of the generation, `start` is the absolute position of its first token, `mode` how it came
+    about. A unit that is refined is masked again below `threshold`, for `steps` steps more. So a gate can be asked again.
     """
 
     generation: UUID
@@ -194,6 +195,9 @@ class Gated:
     values: tuple[float, ...]
     verdict: Verdict
     rule: str
+    mode: str
+    threshold: float
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,11 +66,11 @@ class Session:
         self.mode = Mode.LINEAR_SPEC if matcher and request.mode is Mode.DIFFUSION else request.mode
         self.tokens = list(request.prompt)
         self.ended: FinishReason | None = None
-        self.blocks = self.rounds = 0
+        self.blocks = self.rounds = self.gated = 0
         self._rules, self._stops, self._matcher = rules, stops, matcher
         self._key = sampling_key(request.sampling)
         self._events: list[Event] = []
-        self._unclaimed = self._steps = self._forwards = self._gated = 0
+        self._unclaimed = self._steps = self._forwards = 0
         self._prefilled = False
         self._said = 0
         self._unit = CausalUnit()
@@ -221,14 +221,26 @@ class Session:
         if self.request.gate is None:
             return
         figures = facts.figures()
-        names, values = tuple(figures), tuple(figures.values())
-        self.emit(Gated(self.request.id, self._gated, facts.start, names, values, ruling.verdict, ruling.rule))
-        self._gated += 1
+        self.emit(
+            Gated(
+                generation=self.request.id,
+                block=self.gated,
+                start=facts.start,
+                names=tuple(figures),
+                values=tuple(figures.values()),
+                verdict=ruling.verdict,
+                rule=ruling.rule,
+                mode=facts.mode,
+                threshold=ruling.threshold,
+                steps=ruling.steps,
+            )
+        )
+        self.gated += 1
         if ruling.verdict is Verdict.BLOCK:
             self.ended = FinishReason.BLOCKED
 
     def _judge_unit(self) -> None:
-        facts = self._unit.facts(self._gated)
+        facts = self._unit.facts(self.gated)
         self._unit = CausalUnit()
         self.ruled(facts, self.judge(facts))
 

@@ -2,7 +2,8 @@
 
 Promise: special ids come only from the chat format itself, never from text, because the backend that encodes
 text holds no special token at all: a literal `<|im_end|>` or mask token in a prompt is plain characters.
-Decoding is exact: `decode_bytes` gives the very bytes of every ordinary id and nothing for a special one.
+Decoding is exact: `decode_bytes` gives the very bytes of every ordinary id, the written form of the marks of thinking and of
+calls, and nothing for any other special id.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ TURN_START: Final = "<|im_start|>"
 TURN_END: Final = "<|im_end|>"
 THINK_START: Final = "<think>"
 THINK_END: Final = "</think>"
+CALL_START: Final = "<tool_call>"
+CALL_END: Final = "</tool_call>"
 MASK: Final = "<SPECIAL_100>"
+SHOWN: Final = (THINK_START, THINK_END, CALL_START, CALL_END)
+"""Tokens that give an answer its parts: no text is ever read as one of them, but an answer shows them as they are written."""
 
 
 class Role(StrEnum):
@@ -45,10 +50,11 @@ class Message:
 class Tokenizer:
     """A byte-level BPE vocabulary and the family's chat format; immutable, safe to share between threads.
 
-    `special` holds the ids that never show as text, `size` is one more than the largest id.
+    `special` holds the ids that no text is read as, `reserved` the strings of those and of all other added tokens, `calls` the
+    ids of the marks of calls; `size` is one more than the largest id.
     """
 
-    __slots__ = ("_backend", "_bytes", "_ids", "eos_id", "mask_id", "size", "special")
+    __slots__ = ("_backend", "_bytes", "_ids", "calls", "eos_id", "mask_id", "reserved", "size", "special")
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         """Build from a parsed `tokenizer.json`. Raises CheckpointError when it is not of this family."""
@@ -56,6 +62,8 @@ class Tokenizer:
         vocabulary = {str(text): int(rank) for text, rank in document["model"]["vocab"].items()}
         self._ids: dict[str, int] = vocabulary | {text: int(entry["id"]) for text, entry in added.items()}
         self.special: frozenset[int] = frozenset(int(e["id"]) for e in added.values() if e.get("special"))
+        self.reserved: frozenset[str] = frozenset(text for text in added if len(text) > 1)
+        self.calls: frozenset[int] = frozenset(self._ids[mark] for mark in (CALL_START, CALL_END) if mark in added)
         self.size: int = 1 + max(self._ids.values())
         self.eos_id: int = self.id_of(TURN_END)
         self.mask_id: int = self.id_of(MASK)
@@ -97,7 +105,7 @@ class Tokenizer:
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Exact UTF-8 bytes of the ids; special ids and ids beyond the vocabulary give nothing."""
+        """Exact UTF-8 bytes of the ids; special ids that are not shown and ids beyond the vocabulary give nothing."""
         return b"".join(self._bytes.get(token, b"") for token in ids)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -151,14 +159,14 @@ def _plain_backend(document: Mapping[str, Any], special: frozenset[str]) -> Back
 
 
 def _byte_table(vocabulary: Mapping[str, int], added: Mapping[str, Mapping[str, Any]]) -> dict[int, bytes]:
-    """Bytes of every id that stands for text; added tokens not flagged special stand for themselves."""
+    """Bytes of every id that stands for text; added tokens that are shown or not flagged special stand for themselves."""
     alphabet = _byte_alphabet()
     table: dict[int, bytes] = {}
     for text, rank in vocabulary.items():
         if text not in added:
             table[rank] = bytes(alphabet[character] for character in text)
     for text, entry in added.items():
-        if not entry.get("special"):
+        if text in SHOWN or not entry.get("special"):
             table[int(entry["id"])] = text.encode("utf-8")
     return table
 

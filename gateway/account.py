@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 
 
 def account() -> str:
-    """The account of the operating system that runs this."""
-    return f"account {getpass.getuser()}"
+    """The account of the operating system that runs this, whatever the environment says; by its number if it has no name."""
+    try:
+        return f"account {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"account {os.geteuid()}"

@@ -21,26 +21,32 @@ from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
 from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
-from engine.tokenizer import Message, Role
 from gateway.appending import Log, append_when_room
 from gateway.authenticate import Subject
+from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
-from gateway.dialects.request import ChatMessage, ChatRequest
-from gateway.errors import BadRequest, GatewayError, Refused, UnknownModel
+from gateway.dialects.prompt import tokenise
+from gateway.dialects.request import ChatRequest
+from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
+from gateway.law.clock import minute_of_week
+from gateway.law.hearing import Law
+from gateway.law.lawbook import Lawbook
+from gateway.law.record import decided
 from gateway.release import ReleaseRule
 
-OPENAI_CHAT: Final = "openai.chat"
+RECORDABLE: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What admission judges with: the served model, the policy in force and the names that go on record."""
+    """What admission judges with: the served model, the policies in force and the names that go on record."""
 
     model: LoadedModel
-    policy: policies.Policy
+    laws: Lawbook
     engine: Engine
     instance: UUID
+    budgets: Budgets
 
 
 async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID) -> Admitted:
@@ -48,46 +54,53 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
     if chat.model != bench.model.name:
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
     _check_numeric(bench, chat)
-    prompt = await asyncio.to_thread(_tokenise, bench.model, chat.messages)
+    prompt = await asyncio.to_thread(tokenise, bench.model, chat)
     room = _room(bench.engine.longest, prompt)
-    decision = policies.decide(bench.policy, _facts(subject, chat, len(prompt)))
-    if isinstance(decision, policies.Refusal):
-        raise Refused(decision.reason, status=decision.status, code=decision.code.value)
-    request = _generation_request(bench, subject.tenant, chat, decision, request_id, prompt, room)
-    await _check_constraint(bench, request)
-    bodies = (_open(bench, subject, chat, request), PromptBody(chat.messages_json, prompt), _permission(decision))
-    digest = bytes(decision.policy_digest)
-    entries = [Entry(subject.tenant, request_id, subject.caller, digest, body) for body in bodies]
-    appended = await append_when_room(log, entries)
-    return Admitted(
-        request=request,
-        tenant=subject.tenant,
-        caller=subject.caller,
-        model=chat.model,
-        policy_digest=digest,
-        release=ReleaseRule(decision.release.value),
-        records=len(entries),
-        first_seq=appended.first_seq,
-        last_seq=appended.last_seq,
-    )
+    policy = bench.laws.policy_for(subject.tenant, request_id)
+    facts = _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone))
+    allotted = await bench.budgets.allot(policy, facts, request_id, room)
+    decision = decided(allotted.facts, allotted.verdict)
+    if isinstance(allotted.verdict, policies.Refusal):
+        raise allotted.error(allotted.verdict).recorded_as(decision)
+    async with bench.budgets.kept(request_id):
+        law = Law(policy, allotted.verdict)
+        request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
+        await _check_constraint(bench, request)
+        bodies = (_open(bench, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
+        entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
+        appended = await append_when_room(log, entries)
+        return Admitted(
+            request=request,
+            tenant=subject.tenant,
+            caller=subject.caller,
+            model=chat.model,
+            law=law,
+            records=len(entries),
+            first_seq=appended.first_seq,
+            last_seq=appended.last_seq,
+            tools=chat.tools,
+            lease=allotted.lease,
+        )
 
 
-async def record_refusal(
-    bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError, rules: Sequence[str] = ()
-) -> None:
+async def record_refusal(bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:
     """One record for a request that an authenticated caller made and that will not run. Raises LogUnavailable."""
-    digest = bytes(bench.policy.digest)
-    body = PolicyDecision(
+    body = error.record or _turned_away(error, bench.laws.policy_for(subject.tenant, request_id))
+    await append_when_room(log, [Entry(subject.tenant, request_id, subject.caller, body.policy_digest, body)])
+
+
+def _turned_away(error: GatewayError, policy: policies.Policy) -> PolicyDecision:
+    """The refusal of a request that the law was not asked about."""
+    return PolicyDecision(
         outcome="refuse",
         reason=f"{error.code}: {error.message}",
         mode="",
         modes_permitted=(),
         release=ReleaseRule.STREAM.value,
-        policy_digest=digest,
-        rules=tuple(rules),
+        policy_digest=bytes(policy.digest),
+        rules=(),
         status=error.status,
     )
-    await append_when_room(log, [Entry(subject.tenant, request_id, subject.caller, digest, body)])
 
 
 def _check_numeric(bench: Bench, chat: ChatRequest) -> None:
@@ -113,11 +126,6 @@ async def _check_constraint(bench: Bench, request: GenerationRequest) -> None:
         raise BadRequest(str(error), code="invalid_constraint", param=param) from error
 
 
-def _tokenise(model: LoadedModel, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
-    turns = [Message(Role(message.role), message.content) for message in messages]
-    return tuple(model.tokenizer.render_chat(turns))
-
-
 def _room(context: int, prompt: Sequence[int]) -> int:
     """Tokens of the context that the prompt leaves for the answer."""
     if len(prompt) >= context:
@@ -129,7 +137,7 @@ def _room(context: int, prompt: Sequence[int]) -> int:
     return context - len(prompt)
 
 
-def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int) -> policies.RequestFacts:
+def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int, minute: int | None) -> policies.RequestFacts:
     return policies.RequestFacts(
         tenant=subject.tenant,
         caller=subject.caller,
@@ -137,25 +145,29 @@ def _facts(subject: Subject, chat: ChatRequest, prompt_tokens: int) -> policies.
         requested_mode=chat.knob.mode,
         workflow=chat.knob.workflow or None,
         risk=chat.knob.risk or None,
-        max_tokens=chat.max_tokens,
-        block_length=chat.knob.block_length,
+        max_tokens=_recordable(chat.max_tokens),
+        block_length=_recordable(chat.knob.block_length),
         threshold=chat.knob.threshold,
-        max_steps=chat.knob.max_steps,
+        max_steps=_recordable(chat.knob.max_steps),
         seed_first=chat.knob.seed_first,
         prompt_tokens=prompt_tokens,
+        tools=tuple(tool.name for tool in chat.tools),
+        groups=subject.groups,
+        latency_target_ms=chat.knob.latency_target_ms,
+        minute_of_week=minute,
     )
 
 
+def _recordable(asked: int | None) -> int | None:
+    """A number of any length, cut to what a record holds, which is far above what any policy grants."""
+    return None if asked is None else min(asked, RECORDABLE)
+
+
 def _generation_request(
-    bench: Bench,
-    tenant: str,
-    chat: ChatRequest,
-    decision: policies.Decision,
-    request_id: UUID,
-    prompt: tuple[int, ...],
-    room: int,
+    bench: Bench, tenant: str, chat: ChatRequest, law: Law, request_id: UUID, prompt: tuple[int, ...], room: int
 ) -> GenerationRequest:
     """Effective values: the policy's, with the answer cut to the context; a missing seed is 64 random bits."""
+    decision = law.decision
     try:
         return GenerationRequest(
             id=request_id,
@@ -172,6 +184,7 @@ def _generation_request(
             stop_strings=chat.stop,
             top_logprobs=chat.top_logprobs or 0,
             constraint=chat.constraint,
+            gate=law.gate(),
             cache_salt=tenant,
         )
     except InvalidRequest as error:
@@ -181,7 +194,7 @@ def _generation_request(
 def _sampling(chat: ChatRequest) -> Sampling:
     """What was asked for; a missing seed is 64 random bits."""
     seed = secrets.randbits(64) if chat.seed is None else chat.seed
-    return Sampling(seed=seed, **asdict(chat.sampling))
+    return Sampling(seed=seed, choice=chat.index, **asdict(chat.sampling))
 
 
 def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:
@@ -206,7 +219,7 @@ def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: Generation
         max_tokens=request.max_tokens,
         prompt_tokens=len(request.prompt),
         instance=bench.instance,
-        dialect=OPENAI_CHAT,
+        dialect=chat.dialect.value,
         top_p=float(sampling.top_p),
         top_k=sampling.top_k,
         min_p=float(sampling.min_p),
@@ -220,17 +233,4 @@ def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: Generation
         constraint_kind="" if constraint is None else constraint.kind.value,
         constraint_source="" if constraint is None else constraint.source,
         gated=request.gate is not None,
-    )
-
-
-def _permission(decision: policies.Decision) -> PolicyDecision:
-    return PolicyDecision(
-        outcome="allow",
-        reason="",
-        mode=decision.mode.value,
-        modes_permitted=tuple(mode.value for mode in decision.modes_permitted),
-        release=decision.release.value,
-        policy_digest=bytes(decision.policy_digest),
-        rules=decision.rules,
-        status=0,
     )

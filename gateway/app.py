@@ -23,15 +23,34 @@ from engine.model import checkpoint
 from gateway import logs
 from gateway.database import open_database
 from gateway.house import House
-from gateway.http.chat import chat_completions
+from gateway.http.chat import chat_completions, completions
+from gateway.http.elsewhere import embeddings, hello
 from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
+from gateway.http.messages import count_tokens, messages
 from gateway.http.models import list_models, show_model
+from gateway.http.responses import cancel_response, create_response, show_response
 from gateway.settings import Settings
 
-ROUTES: Final = (live, ready, list_models, show_model, chat_completions, log_resource, generation_proof)
+ROUTES: Final = (
+    live,
+    ready,
+    hello,
+    list_models,
+    show_model,
+    chat_completions,
+    completions,
+    embeddings,
+    messages,
+    count_tokens,
+    create_response,
+    show_response,
+    cancel_response,
+    log_resource,
+    generation_proof,
+)
 GRACE_SECONDS: Final = 30
 
 

@@ -94,7 +94,7 @@ def _recorded(body: Body) -> Iterable[Item]:
         case BlockTrace():
             return [Item("block", _values(body, "steps"), tuple(map(_values, decode_steps(body.steps))))]
         case GateVerdict():
-            return [Item("verdict", (body.block_index, body.start, body.names, body.values, body.verdict, body.rule))]
+            return [Item("verdict", _ruled(body, body.block_index, body.verdict))]
         case EngineNote() if body.note not in _CIRCUMSTANCES:
             return [Item("note", (body.note, body.detail))]
         case _:
@@ -110,11 +110,15 @@ def _told(event: Event) -> Iterable[Item]:
         case BlockDecoded():
             return [Item("block", _values(event, "generation", "steps"), tuple(map(_quantised, event.steps)))]
         case Gated():
-            return [Item("verdict", (event.block, event.start, event.names, event.values, event.verdict.value, event.rule))]
+            return [Item("verdict", _ruled(event, event.block, event.verdict.value))]
         case Noted() if event.note not in _CIRCUMSTANCES:
             return [Item("note", (event.note.value, event.detail))]
         case _:
             return []
+
+
+def _ruled(told: GateVerdict | Gated, index: int, verdict: str) -> tuple[object, ...]:
+    return index, verdict, *_values(told, "generation", "block", "block_index", "verdict", "start"), told.start
 
 
 def _tokens(run: DecodeRun | RunDecoded) -> Iterable[Item]:

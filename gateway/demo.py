@@ -29,18 +29,22 @@ from audit.acts import Export
 from audit.export import Format
 from audit.keys import KeyStore
 from audit.store import read_tenant
+from audit.writer import SYSTEM
 from engine.tokenizer import Tokenizer
 from engine.train.grammar import Split, Task, task
 from gateway.account import account
+from gateway.administration import make_change
 from gateway.bundles import Disclose, Made, export_log, require_log
 from gateway.database import Urls, open_database
 from gateway.demo_drafts import story
 from gateway.demo_table import MODES, Row, document, lossless, table
 from gateway.gateway_process import GatewayDown, gateway_process
 from gateway.on_record import put_on_record, record_access
+from gateway.people.person import Account
 from gateway.recorded import bodies_of
 from gateway.registry import ApiKeyText, Registry
 from gateway.settings import Settings
+from gateway.tenancy import key_made, key_revoked, new_key, tenant_made
 
 TENANT: Final = "demo"
 TEMPERATURES: Final = (0.0, 0.8)
@@ -71,7 +75,10 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
     console.print(f"starting the database in {settings.home} ...")
     with open_database(settings, console.print) as urls:
         try:
-            with _key(urls) as key, gateway_process(settings.home / "log" / "demo-gateway.log", os.environ) as gateway:
+            with (
+                _key(settings, urls) as key,
+                gateway_process(settings.home / "log" / "demo-gateway.log", os.environ) as gateway,
+            ):
                 rows = _ask_all(console, f"{gateway.url}/v1", key, tasks)
         except (GatewayDown, openai.OpenAIError) as error:
             console.print(f"[red]the demo stopped:[/] {error}")
@@ -93,14 +100,15 @@ def _verdict(console: Console, rows: list[Row], proof: Proof) -> int:
 
 
 @contextmanager
-def _key(urls: Urls) -> Iterator[ApiKeyText]:
+def _key(settings: Settings, urls: Urls) -> Iterator[ApiKeyText]:
     """A key of the demo's tenant that lives as long as the demo."""
+    me, made = Account.mine(), new_key()
     with closing(Registry(urls.app)) as registry:
         if TENANT not in registry.tenants():
-            registry.create_tenant(TENANT)
-        made = registry.create_key(TENANT, "demo")
-        yield made.text
-        registry.revoke_key(made.id)
+            make_change(settings, urls, SYSTEM, me, tenant_made(TENANT))
+    make_change(settings, urls, TENANT, me, key_made(made, TENANT, "demo"))
+    yield made.text
+    make_change(settings, urls, TENANT, me, key_revoked(made.id))
 
 
 def _ask_all(console: Console, base_url: str, key: ApiKeyText, tasks: list[Task]) -> list[Row]:
@@ -183,7 +191,7 @@ def _show_drafts(console: Console, settings: Settings, urls: Urls, rows: list[Ro
 def _prove(settings: Settings, urls: Urls) -> Proof:
     """Export the log and let the offline verifier, knowing nothing but its arguments, judge it."""
     size = require_log(urls.reader, TENANT)
-    put_on_record(settings, urls, TENANT, Export(Format.JSONL, size, "all", 0, "demo", account()))
+    put_on_record(settings, urls, TENANT, Export(Format.JSONL.value, size, "all", 0, "demo", account()))
     with tempfile.TemporaryDirectory(prefix="palimpsest-demo-") as folder:
         made = export_log(settings, urls.reader, TENANT, Path(folder) / "bundle", Disclose.ALL)
         command = [sys.executable, "-m", "audit", "verify", str(made.folder), "--vkey", made.vkey, "--origin", made.origin]

@@ -7,17 +7,22 @@ GatewayError
 ├── UnknownModel         404
 ├── Withheld             403  a gate held or blocked the answer
 ├── Overloaded           429  too many generations wait or run; try again later
+├── OverBudget           429  a budget of the policy has no room
 └── Unavailable          503  the log, the database or the engine cannot serve; try again later
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
+from audit.records import PolicyDecision
+
 ECHO_MOST: Final = 500
 """Characters of a message or a parameter that are told and recorded: most of what is quoted in them came from the client."""
+RETRIED_WITHIN: Final = 60
+"""Seconds that clients are known to wait at most before they ask again."""
 RETRY_LATER: Final = {"retry-after": "2"}
 """What every 503 says; a constant, because nobody can know when a part that is down comes back."""
 
@@ -32,12 +37,19 @@ class GatewayError(Exception):
     status = 500
     kind = "server_error"
     default_code: str | None = None
+    record: PolicyDecision | None = None
+    """What goes on record of a refusal, where the law was asked."""
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         self.message = _cut(message)
         super().__init__(self.message)
         self.code = code if code is not None else self.default_code
         self.param = None if param is None else _cut(param)
+
+    def recorded_as(self, record: PolicyDecision) -> Self:
+        """This refusal, which the log will explain by `record`."""
+        self.record = record
+        return self
 
     def headers(self) -> dict[str, str]:
         """Response headers beyond the usual ones."""
@@ -121,6 +133,25 @@ class Overloaded(GatewayError):
 
     def headers(self) -> dict[str, str]:
         return {"retry-after": str(self.retry_seconds)}
+
+
+class OverBudget(GatewayError):
+    """A budget of the policy has no room for the request; `retry_seconds` is None where waiting cannot help."""
+
+    status = 429
+    kind = "rate_limit_error"
+    default_code = "budget_exceeded"
+
+    def __init__(self, message: str, *, retry_seconds: int | None) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+    def headers(self) -> dict[str, str]:
+        if self.retry_seconds is None:
+            return {"x-should-retry": "false"}
+        # Clients retry a 429 within seconds, whatever they are told: one that would come too early is told not to.
+        late = {"x-should-retry": "false"} if self.retry_seconds > RETRIED_WITHIN else {}
+        return {"retry-after": str(self.retry_seconds)} | late
 
 
 class Unavailable(GatewayError):

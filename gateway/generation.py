@@ -20,20 +20,27 @@ from audit.errors import AuditError
 from audit.records import Body, EngineNote
 from audit.writer import Entry
 from engine.errors import Busy, InvalidRequest
-from engine.events import Event, Finished, FinishReason, Gated
+from engine.events import Event, Finished, FinishReason, Gated, Prefilled
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
+from gateway.budgets.lease import UNMETERED, Lease
+from gateway.calls import calls_of
+from gateway.dialects.request import ToolSpec
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
+from gateway.law.hearing import Heard, Hearing, Law
 from gateway.pieces import Account
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import Scorer
 from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
+from policies import Action, ToolCall, called
 
 FLUSH_SECONDS: Final = 0.025
 COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
+JUDGED: Final = (*COMPLETE, FinishReason.BLOCKED)
+"""Ends of an answer that came to its end by itself, or by the gate."""
 WITHHOLDING: Final = frozenset({Verdict.HOLD, Verdict.BLOCK})
 """Verdicts that keep an answer from its client."""
 MAY_WITHHOLD: Final = WITHHOLDING | {Verdict.REFINE}
@@ -44,23 +51,30 @@ _tracer = trace.get_tracer("palimpsest.gateway")
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that may run: its opening records are durable from `first_seq` to `last_seq`."""
+    """A request that may run under its law: its opening records are durable from `first_seq` to `last_seq`."""
 
     request: GenerationRequest
     tenant: str
     caller: str
     model: str
-    policy_digest: bytes
-    release: ReleaseRule
+    law: Law
     records: int
     first_seq: int
     last_seq: int
+    tools: tuple[ToolSpec, ...] = ()
+    lease: Lease = UNMETERED
+
+    @property
+    def policy_digest(self) -> bytes:
+        """The policy that judges this request to its end."""
+        return bytes(self.law.policy.digest)
 
     @property
     def rule(self) -> ReleaseRule:
         """When text may leave. Nothing streams while a gate of the request may still rule against it."""
         gate = self.request.gate
-        return self.release if gate is None or gate.verdicts.isdisjoint(MAY_WITHHOLD) else ReleaseRule.WHOLE
+        settled = gate is None or gate.verdicts.isdisjoint(MAY_WITHHOLD)
+        return ReleaseRule(self.law.decision.release.value) if settled else ReleaseRule.WHOLE
 
     def entry(self, body: Body) -> Entry:
         """One record of this request, ready to be appended."""
@@ -89,11 +103,12 @@ class Generation:
         self._release = Release(admitted.rule, self.outlet, request.stop_strings)
         self._scorer = Scorer(decode_bytes, len(request.prompt))
         self._begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._verdict: Verdict | None = None
+        self._hearing = Hearing(admitted.law)
         self._tally = Tally()
         self._records = admitted.records
         self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
         self._left = False
+        self._cached: int | None = None
 
     async def begun(self) -> bool:
         """True once the engine has taken the request; False if that never happens, and then the outlet says why."""
@@ -154,16 +169,19 @@ class Generation:
 
     def _obey(self, events: Sequence[Event]) -> None:
         """A verdict against the answer closes the release before any text that came with it."""
-        against = [event.verdict for event in events if isinstance(event, Gated) and event.verdict in WITHHOLDING]
-        if against:
-            self._verdict = against[-1]
+        if any(isinstance(event, Gated) and event.verdict in WITHHOLDING for event in events):
             self._release.withhold()
 
     async def _record(self, events: Sequence[Event]) -> DurableTokens:
         """Step 5: the tokens come back only when the records that explain them are committed."""
-        await self._append(attest(events))
+        self.admitted.lease.running()
+        statements = attest(events)
+        await self._append(statements)
+        self._hearing.hear(statement.body for statement in statements)
         for event in events:
             self._tally.count(event)
+            if isinstance(event, Prefilled) and self._cached is None:
+                self._cached = event.cached
         return DurableTokens(tuple(self._scorer.scores(events)))
 
     async def _note_end(self, note: str, detail: str) -> Finished:
@@ -172,27 +190,33 @@ class Generation:
         return self._tally.finished(self.id, len(self.admitted.request.prompt), FinishReason.FAULT)
 
     async def _close(self, finished: Finished, told: GatewayError | None) -> None:
-        """Step 7: the last text, then delivery and close in one batch, then the end for the client; `told`: why none came."""
-        outcome = self._outcome(finished)
+        """Step 7: verdict, delivery and close in one batch, then the last text and the end; `told`: why none came."""
+        text = self._release.finish()
+        heard = self._hearing.judge(finished.forwards, self._calls(text)) if finished.reason in JUDGED else None
+        outcome = self._outcome(heard)
         if outcome is Outcome.COMPLETE:
             self._release.approve()
-        delivery = Statement(self.id, self._release.delivery(outcome))
-        await self._append([delivery, close(finished, self._records + 2)])
-        if self._verdict is not None and finished.reason in (*COMPLETE, FinishReason.BLOCKED):
-            self._release.fail(_withheld(self._verdict))
-        elif finished.reason in COMPLETE:
-            self._release.end(self._account(finished))
+        bodies = [] if heard is None else [Statement(self.id, heard.body)]
+        bodies.append(Statement(self.id, self._release.delivery(outcome)))
+        await self._append([*bodies, close(finished, self._records + len(bodies) + 1)])
+        await self.admitted.lease.settle(finished)
+        if heard is not None and heard.verdict.stops:
+            self._release.fail(_withheld(heard.verdict))
+        elif heard is not None:
+            self._release.end(self._account(finished, heard))
         else:
             early = EngineDown(f"the generation ended early ({finished.reason.value}); try again")
             self._release.fail(told or early)
 
-    def _outcome(self, finished: Finished) -> Outcome:
+    def _calls(self, text: str) -> tuple[ToolCall, ...]:
+        """The tools that the answer calls, and what their arguments name."""
+        return tuple(called(call.name, call.arguments) for call in calls_of(text, self.admitted.tools))
+
+    def _outcome(self, heard: Heard | None) -> Outcome:
         if self._left:
             return Outcome.ABORTED
-        if self._verdict is not None:
-            return Outcome.WITHHELD
-        if finished.reason in COMPLETE:
-            return Outcome.COMPLETE
+        if heard is not None:
+            return Outcome.WITHHELD if heard.verdict.stops else Outcome.COMPLETE
         return Outcome.WITHHELD if self.admitted.rule is ReleaseRule.WHOLE else Outcome.ABORTED
 
     async def _append(self, statements: Sequence[Statement]) -> None:
@@ -208,7 +232,7 @@ class Generation:
         self._orphan(self.admitted.tenant, self.id)
         self._release.fail(error)
 
-    def _account(self, finished: Finished) -> Account:
+    def _account(self, finished: Finished, heard: Heard) -> Account:
         request = self.admitted.request
         return Account(
             generation=self.id,
@@ -223,6 +247,9 @@ class Generation:
             first_seq=self._first_seq,
             last_seq=self._last_seq,
             reason=finished.reason.value,
+            annotations=heard.annotations,
+            cached_tokens=self._cached or 0,
+            stop=self._release.stopped_by,
         )
 
 
@@ -233,7 +260,7 @@ def _turned_away(error: InvalidRequest | Busy) -> GatewayError:
     return BadRequest(str(error))
 
 
-def _withheld(verdict: Verdict) -> Withheld:
-    if verdict is Verdict.BLOCK:
-        return Withheld("a quality gate blocked this answer; its records say why", code="answer_blocked")
-    return Withheld("a quality gate held this answer for approval; its records say why", code="answer_held")
+def _withheld(verdict: Action) -> Withheld:
+    if verdict is Action.BLOCK:
+        return Withheld("the policy blocked this answer; its records say why", code="answer_blocked")
+    return Withheld("the policy held this answer for approval; its records say why", code="answer_held")

@@ -1,8 +1,8 @@
 """The wired house: every part that a request meets, made once per process, started and drained in order.
 
-Start: presence, log, unfinished acts, engine, carrier, reconciler, upkeep. Stop: no new requests, running generations to their
-end (or aborted and recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()` every record of this
-process is committed.
+Start: presence, log, unfinished acts and changes, policies, engine, carrier, reconciler, upkeep. Stop: no new requests, running
+generations to their end (or aborted and recorded after `DRAIN_SECONDS`), engine, log, carrier, connections. After `stop()`
+every record of this process is committed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,26 @@ from audit.writer import Writer
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
+from gateway.administration import Administration
 from gateway.admission import Bench
+from gateway.background import Background
+from gateway.budgets.accounts import Accounts
+from gateway.budgets.budgets import Budgets
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
+from gateway.dialects.knob import CLAUDE_ALIAS
+from gateway.dialects.responses.document import Head
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+from gateway.law.enactment import Enactment
+from gateway.law.lawbook import Lawbook
+from gateway.law.reloading import Reloading
+from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
 from gateway.presence import Presence
+from gateway.recall import Recall
 from gateway.reconcile import Reconciler
 from gateway.registry import Registry
 from gateway.seats import Seats
@@ -53,16 +64,24 @@ class House:
         self.started = int(time.time())
         keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
-        self.bench = Bench(model, policy, engine, self.instance)
+        self.laws = Lawbook(policy)
+        self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
+        self.bench = Bench(model, self.laws, engine, self.instance, self.budgets)
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
+        self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
+        self.background: Background[Head] = Background()
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
+        self.administration = Administration(self.writer, urls, settings.keys)
         self.upkeep = Upkeep(urls.app)
+        self._shelf = Shelf(urls.app)
+        self.enactment = Enactment(self.lifecycle, self._shelf, policy)
+        self._reloading = Reloading(self.laws, self._shelf)
         self._presence = Presence(urls.app, self.instance)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
@@ -75,10 +94,13 @@ class House:
         tenants = await asyncio.to_thread(self.registry.tenants)
         await self.writer.start(tenants)
         for tenant in tenants:
-            await self.lifecycle.finish(tenant)
+            await self.enactment.finish(tenant)
+        await self.administration.finish()
+        await self._reloading.look()
         self.engine.start()
         self.carrier.start()
-        self._tasks = [asyncio.create_task(self.reconciler.run(tenants)), asyncio.create_task(self.upkeep.run())]
+        works = (self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run(), self.budgets.run())
+        self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
     async def stop(self) -> None:
@@ -95,6 +117,8 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self._shelf.close)
+        await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         _log.info("gateway.stopped", instance=str(self.instance))
@@ -125,13 +149,14 @@ class House:
         """The name under which a tenant's log is signed."""
         return log_origin(self._origin, tenant)
 
-    def model_ids(self) -> list[str]:
-        """The model, then the model with each mode that the policy permits."""
+    def model_ids(self, tenant: str) -> list[str]:
+        """The model, it with each mode that the tenant's policy permits, then all of them as Claude Code accepts them."""
         name = self.bench.model.name
-        return [name, *(f"{name}:{mode.value}" for mode in self.bench.policy.document.modes.choices)]
+        names = [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
+        return [*names, *(CLAUDE_ALIAS + each for each in names)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._generations.pop(task, None)
+        self._generations.pop(task).admitted.lease.drop()
         self.seats.leave()
 
     async def _finish_generations(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,8 @@ class Account:
     """What a finished generation tells its client about itself; the records say the same and more.
 
     `first_seq` and `last_seq` are the lowest and highest sequence number of this request's records in the tenant's log;
-    `proof` is that of the last, if it was asked for and a checkpoint came in time.
+    `proof` is that of the last, if it was asked for and a checkpoint came in time. `cached_tokens` are those of the prompt that
+    were in the cache; `stop` is the stop string that ended the text, if one did.
     """
 
     generation: UUID
@@ -40,32 +41,47 @@ class Account:
     first_seq: int
     last_seq: int
     reason: str
+    annotations: tuple[str, ...] = ()
+    """Labels of the rules and gates of the policy that remark on this answer."""
+    cached_tokens: int = 0
+    stop: str | None = None
     proof: RecordProof | None = None
 
     def extension(self) -> dict[str, Any]:
         """The `palimpsest` object. Tokens per forward of one generation = its tokens / its forwards (0 if none)."""
         proof = {} if self.proof is None else {"proof": self.proof.document()}
-        return proof | {
-            "generation_id": str(self.generation),
-            "mode": self.mode,
-            "policy": self.policy_digest,
-            "block_length": self.block_length,
-            "seed": self.seed,
-            "forwards": self.forwards,
-            "tokens_per_forward": self.completion_tokens / self.forwards if self.forwards else 0.0,
-            "records": self.records,
-            "first_seq": self.first_seq,
-            "last_seq": self.last_seq,
-        }
+        remarks = {"annotations": list(self.annotations)} if self.annotations else {}
+        return (
+            proof
+            | remarks
+            | {
+                "generation_id": str(self.generation),
+                "mode": self.mode,
+                "policy": self.policy_digest,
+                "block_length": self.block_length,
+                "seed": self.seed,
+                "forwards": self.forwards,
+                "tokens_per_forward": self.completion_tokens / self.forwards if self.forwards else 0.0,
+                "records": self.records,
+                "first_seq": self.first_seq,
+                "last_seq": self.last_seq,
+            }
+        )
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """OpenAI's usage object."""
-        total = self.prompt_tokens + self.completion_tokens
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": total,
-        }
+        return usage_of([self])
+
+
+def usage_of(accounts: Sequence[Account]) -> dict[str, Any]:
+    """OpenAI's usage object for the answers to one prompt, which counts once."""
+    prompt, completion = accounts[0].prompt_tokens, sum(account.completion_tokens for account in accounts)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": accounts[0].cached_tokens},
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from audit.errors import AuditError
-from audit.header import decode_header
+from audit.header import Header, decode_header
 from audit.keys import KeyStore
 from audit.records import Body
 from audit.sealer import open_body
@@ -15,11 +15,20 @@ from audit.store import Reader
 
 def bodies_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[Body]:
     """Bodies in the order of the log; one that can no longer be read (its key is gone) is passed over. Blocking."""
+    for _, body in records_of(reader, keys, request):
+        if body is not None:
+            yield body
+
+
+def records_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[tuple[Header, Body | None]]:
+    """Headers in the order of the log, each with its body, None for one that can no longer be read. Blocking."""
     for stored in reader.request(request):
         header = decode_header(stored.header)
-        if stored.body is None:
-            continue
-        try:
-            yield open_body(keys, header, stored.body)
-        except AuditError:
-            continue
+        yield header, None if stored.body is None else _opened(keys, header, stored.body)
+
+
+def _opened(keys: KeyStore, header: Header, sealed: bytes) -> Body | None:
+    try:
+        return open_body(keys, header, sealed)
+    except AuditError:
+        return None

@@ -1,25 +1,23 @@
-"""Tenants and their API keys, in the ordinary tables of schema `app`.
+"""Tenants and their API keys as they stand in the ordinary tables of schema `app`; `tenancy.py` changes them.
 
 A key is shown once, when it is made; the table keeps its SHA-256 (keys are 256 random bits, so a slow hash would add
-nothing). Every method opens its own short transaction and commits explicitly. Blocking: call it in a thread.
+nothing). Every method opens its own short transaction. Blocking: call it in a thread.
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NewType
 from uuid import UUID
 
-from sqlalchemy import create_engine, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import create_engine, func, or_, select
+from sqlalchemy.orm import Session, joinedload, sessionmaker
 
 from audit.errors import AuditError
-from audit.header import check_tenant, uuid7
+from audit.header import check_tenant
 from audit.writer import SYSTEM
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import ApiKey, Tenant
@@ -49,16 +47,20 @@ class KeyLine:
     id: UUID
     tenant: str
     label: str
+    user: str | None
     created_at: datetime
+    expires_at: datetime | None
     revoked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who asks: the tenant, and the id of the key that proved it."""
+    """Who asks: the tenant, and the id of the key that proved it; for a user's key the user's name and groups as well."""
 
     tenant: str
     caller: str
+    groups: tuple[str, ...] = ()
+    user: str | None = None
 
 
 def digest(key: str) -> bytes:
@@ -76,71 +78,68 @@ class Registry:
         self._session = sessionmaker(self._engine, expire_on_commit=False)
 
     def find(self, key: str) -> Subject | None:
-        """The holder of a valid key, None for an unknown or revoked one. Raises SQLAlchemyError when unreachable."""
-        query = select(ApiKey).where(ApiKey.sha256 == digest(key), ApiKey.revoked_at.is_(None))
+        """The holder of a valid key; None for one that is unknown, revoked, expired or of a disabled user.
+
+        Raises SQLAlchemyError when the database cannot be reached.
+        """
+        valid = ApiKey.revoked_at.is_(None) & or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
+        query = select(ApiKey).where(ApiKey.sha256 == digest(key), valid).options(joinedload(ApiKey.user))
         with self._session() as session:
             found = session.scalar(query)
-        return None if found is None else Subject(found.tenant, str(found.id))
-
-    def create_tenant(self, name: str) -> None:
-        """Make a tenant. Raises RegistryError for a bad name or one in use."""
-        _check_name(name)
-        if name == SYSTEM:
-            raise RegistryError(f"tenant {SYSTEM!r} is the log of global acts: choose another name")
-        with self._session() as session:
-            session.add(Tenant(name=name))
-            self._commit(session, f"tenant {name!r} exists already")
+        if found is None or (found.user is not None and found.user.disabled_at is not None):
+            return None
+        if found.user is None:
+            return Subject(found.tenant, str(found.id))
+        return Subject(found.tenant, str(found.id), tuple(found.user.groups), found.user.name)
 
     def tenants(self) -> Sequence[str]:
         """All tenants by name."""
         with self._session() as session:
             return session.scalars(select(Tenant.name).order_by(Tenant.name)).all()
 
-    def create_key(self, tenant: str, label: str) -> NewKey:
-        """Make a key for a tenant. Raises RegistryError if there is no such tenant, or for a label no list could show."""
-        _check_name(tenant)
-        if not label.isprintable():
-            raise RegistryError("a label is one line of printable text: choose another")
-        key = NewKey(uuid7(), ApiKeyText(PREFIX + secrets.token_urlsafe(32)))
-        with self._session() as session:
-            session.add(ApiKey(id=key.id, tenant=tenant, sha256=digest(key.text), label=label))
-            self._commit(session, f"there is no tenant {tenant!r}: make it with `palimpsest tenants create`")
-        return key
-
     def keys(self, tenant: str | None = None) -> list[KeyLine]:
         """Keys, oldest first; of one tenant if given. Raises RegistryError for a bad name."""
-        query = select(ApiKey).order_by(ApiKey.created_at)
+        query = select(ApiKey).order_by(ApiKey.created_at).options(joinedload(ApiKey.user))
         if tenant is not None:
-            _check_name(tenant)
+            check_name(tenant)
             query = query.where(ApiKey.tenant == tenant)
         with self._session() as session:
             found = session.scalars(query).all()
-        return [KeyLine(key.id, key.tenant, key.label, key.created_at, key.revoked_at) for key in found]
+        return [_line(key) for key in found]
 
-    def revoke_key(self, key_id: UUID) -> None:
-        """Revoke a key from the next request on; revoking twice changes nothing. Raises RegistryError if unknown."""
+    def tenant_of(self, key_id: UUID) -> str:
+        """Whose key it is. Raises RegistryError if unknown."""
         with self._session() as session:
-            found = session.get(ApiKey, key_id)
-            if found is None:
-                raise RegistryError(f"there is no key {key_id}: see `palimpsest keys list`")
-            if found.revoked_at is None:
-                found.revoked_at = datetime.now(UTC)
-            session.commit()
+            return get_key(session, key_id).tenant
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
-    @staticmethod
-    def _commit(session: Session, refusal: str) -> None:
-        try:
-            session.commit()
-        except IntegrityError as error:
-            raise RegistryError(refusal) from error
+
+def get_key(session: Session, key_id: UUID) -> ApiKey:
+    """The row of a key; raises RegistryError if unknown."""
+    found = session.get(ApiKey, key_id)
+    if found is None:
+        raise RegistryError(f"there is no key {key_id}: see `palimpsest keys list`")
+    return found
 
 
-def _check_name(tenant: str) -> None:
+def require_tenant(session: Session, tenant: str) -> None:
+    """Raise RegistryError unless the tenant exists or is `system`."""
+    check_name(tenant)
+    if tenant != SYSTEM and session.get(Tenant, tenant) is None:
+        raise RegistryError(f"there is no tenant {tenant!r}: make it with `palimpsest tenants create`")
+
+
+def check_name(tenant: str) -> None:
+    """Raise RegistryError, with the rule, for what cannot be a tenant's name."""
     try:
         check_tenant(tenant)
     except AuditError as error:
         raise RegistryError(str(error)) from error
+
+
+def _line(key: ApiKey) -> KeyLine:
+    user = None if key.user is None else key.user.name
+    return KeyLine(key.id, key.tenant, key.label, user, key.created_at, key.expires_at, key.revoked_at)

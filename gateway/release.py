@@ -2,9 +2,9 @@
 
 It takes only ids that are durable in the log, so at any instant the text handed out is a prefix of the decoded ids of
 committed records. Kept back until more is durable: an incomplete UTF-8 sequence, and whatever may be the head of a stop string;
-from a stop string on nothing is handed out. Under `whole` nothing leaves before the verdict; under `stream` each durable
-piece leaves at once. What was handed out is counted and hashed for the delivery record. Single-threaded: owned by the
-generation's task.
+from a stop string on nothing is handed out. Under `whole` nothing leaves before the verdict is on record; under `stream` each
+durable piece leaves at once. What is handed out is counted and hashed for the delivery record, the last of it before it leaves.
+Single-threaded: owned by the generation's task.
 """
 
 from __future__ import annotations
@@ -71,8 +71,11 @@ class Release:
         self._waiting: deque[tuple[int, TokenScore]] = deque()
         self._seen = self._cleared = 0
         self._held: list[Text] = []
+        self._told: list[str] = []
+        self._end = Text("")
         self._bytes = 0
         self._digest = hashlib.sha256()
+        self._last: Text | None = None
         self._open = True
 
     def durable(self, tokens: DurableTokens) -> None:
@@ -83,11 +86,22 @@ class Release:
                 self._waiting.append((self._seen, token))
         self._pass_on(self._cleared_text(self._stop.clear(b"".join(token.data for token in tokens))))
 
+    def finish(self) -> str:
+        """No more tokens will come: the whole text of the answer, for the judge, whatever of it has left or ever may."""
+        self._end = self._cleared_text(self._stop.rest(), final=True)
+        return "".join(self._told)
+
     def approve(self) -> None:
-        """The verdict is in favour and no more tokens will come: hand out everything kept back."""
-        self._pass_on(self._cleared_text(self._stop.rest(), final=True))
-        held, self._held = self._held, []
-        self._hand_out(joined(held))
+        """The verdict on the finished answer is in favour: count all that is kept back, which leaves at the end."""
+        last = joined((*self._held, self._end))
+        self._held = []
+        if self._counts(last):
+            self._last = last
+
+    @property
+    def stopped_by(self) -> str | None:
+        """The stop string before which the text ended, if one did it."""
+        return self._stop.found
 
     def withhold(self) -> None:
         """The verdict is against it, or stands out: nothing further is handed out."""
@@ -98,11 +112,13 @@ class Release:
         self._open = False
 
     def delivery(self, outcome: Outcome) -> Delivery:
-        """The record of what was handed out so far."""
+        """The record of what was handed out so far, or is approved and about to be."""
         return Delivery(bytes_released=self._bytes, sha256_released=self._digest.digest(), outcome=outcome.value)
 
     def end(self, account: Account) -> None:
-        """Tell the client that its answer is complete and recorded."""
+        """The answer is complete and recorded: hand out what was approved, and say so."""
+        if self._last is not None and self._open:
+            self._outlet.put(self._last)
         self._outlet.put(Ended(account))
 
     def fail(self, error: GatewayError) -> None:
@@ -118,6 +134,7 @@ class Release:
         scores: list[TokenScore] = []
         while self._waiting and self._waiting[0][0] <= readable:
             scores.append(self._waiting.popleft()[1])
+        self._told.append(text)
         return Text(text, tuple(scores))
 
     def _pass_on(self, piece: Text) -> None:
@@ -127,9 +144,14 @@ class Release:
             self._held.append(piece)
 
     def _hand_out(self, piece: Text) -> None:
+        if self._counts(piece):
+            self._outlet.put(piece)
+
+    def _counts(self, piece: Text) -> bool:
+        """Count a piece that may leave; False for one that is empty or may not."""
         if not self._open or not (piece.text or piece.scores):
-            return
+            return False
         data = piece.text.encode("utf-8")
         self._bytes += len(data)
         self._digest.update(data)
-        self._outlet.put(piece)
+        return True

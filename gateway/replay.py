@@ -7,7 +7,7 @@ figure to the precision of its record. Anything else is compared too, and the fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import zip_longest
 from typing import TypeVar
@@ -17,6 +17,7 @@ from audit.records import Body, PromptBody, RequestOpen
 from engine.engine import Engine
 from engine.errors import EngineError
 from engine.events import Event
+from engine.gates import Gate
 from engine.model.checkpoint import LoadedModel
 from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode, Numeric, Sampling
 from gateway.course import Course, Item, recorded_course, told_course
@@ -45,14 +46,16 @@ class Replay:
     difference: str | None
 
 
-def replay(model: LoadedModel, request: UUID, bodies: Sequence[Body]) -> Replay:
-    """Run a generation again from its records, alone in a fresh engine.
+def replay(model: LoadedModel, request: UUID, bodies: Sequence[Body], gate: Gate | None = None) -> Replay:
+    """Run a generation again from its records, alone in a fresh engine; `gate` is that of its law, if it had one.
 
-    Raises ReplayRefused for records that do not suffice: not opened, bodies gone, a gate, another model.
+    Raises ReplayRefused for records that do not suffice: not opened, bodies gone, no gate where one judged, another model.
     """
     opening = the(RequestOpen, bodies)
-    if opening.gated:
-        raise ReplayRefused("its blocks were judged by a gate, and a gate's code is not on record: replay the policy instead")
+    if opening.gated and gate is None:
+        raise ReplayRefused(
+            "its blocks were judged by a gate, and the policy of that gate is on no record that can be read here"
+        )
     if opening.weights_digest.hex() != model.weights_digest:
         raise ReplayRefused(
             f"it was made by weights {opening.weights_digest.hex()[:16]}..., here are {model.weights_digest[:16]}...: "
@@ -60,7 +63,8 @@ def replay(model: LoadedModel, request: UUID, bodies: Sequence[Body]) -> Replay:
         )
     engine = Engine(model, Numeric(opening.numeric))
     claim, reason = _claim(opening, engine)
-    recorded, again = recorded_course(bodies), told_course(_run(engine, recorded_request(request, bodies)))
+    wanted = replace(recorded_request(request, bodies), gate=gate if opening.gated else None)
+    recorded, again = recorded_course(bodies), told_course(_run(engine, wanted))
     return Replay(claim, reason, len(recorded.items), first_difference(recorded, again))
 
 

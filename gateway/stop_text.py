@@ -12,16 +12,19 @@ class StopText:
         self._stops = [stop.encode() for stop in stops]
         self._kept = b""
         self._ended = False
+        self.found: str | None = None
+        """The stop string that ended the text."""
 
     def clear(self, data: bytes) -> bytes:
         """The bytes that are certain to come before any stop string, `data` being the next of the answer."""
         if self._ended:
             return b""
         kept = self._kept + data
-        found = [place for stop in self._stops if (place := kept.find(stop)) >= 0]
+        found = [(place, stop) for stop in self._stops if (place := kept.find(stop)) >= 0]
         if found:
-            self._ended, self._kept = True, b""
-            return kept[: min(found)]
+            place, stop = min(found)
+            self._ended, self._kept, self.found = True, b"", stop.decode()
+            return kept[:place]
         border = len(kept) - self._head(kept)
         self._kept = kept[border:]
         return kept[:border]

@@ -175,7 +175,7 @@ def _statement(group: Sequence[Event]) -> Statement:
         case BlockDecoded():
             body = _block(first)
         case Gated():
-            body = GateVerdict(first.block, first.names, first.values, first.verdict.value, first.start, first.rule)
+            body = _gated(first)
         case Admitted():
             body = EngineNote("admitted", _detail(first))
         case Prefilled():
@@ -185,6 +185,20 @@ def _statement(group: Sequence[Event]) -> Statement:
         case Finished():
             body = close(first, 0).body
     return Statement(first.generation, body)
+
+
+def _gated(event: Gated) -> GateVerdict:
+    return GateVerdict(
+        block_index=event.block,
+        names=event.names,
+        values=event.values,
+        verdict=event.verdict.value,
+        start=event.start,
+        rule=event.rule,
+        mode=event.mode,
+        threshold=event.threshold,
+        steps=event.steps,
+    )
 
 
 def _alternatives(events: Sequence[Alternatives]) -> AlternativesRecord:

@@ -66,7 +66,8 @@ def upgrade(owner_url: str, revision: str = "head") -> Migrated | None:
 def _described(connection: Connection) -> tuple[str, str] | None:
     """Revision and fingerprint of a database whose logs hold records; None for any other."""
     found = current_revision(connection)
-    if found is None or not connection.execute(text("SELECT EXISTS (SELECT FROM audit.header)")).scalar_one():
+    there = connection.execute(text("SELECT to_regclass('audit.header') IS NOT NULL")).scalar_one()
+    if found is None or not there or not connection.execute(text("SELECT EXISTS (SELECT FROM audit.header)")).scalar_one():
         return None
     return found, fingerprint(connection, "audit")
 

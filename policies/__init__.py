@@ -10,6 +10,7 @@ from policies.facts import AnswerFacts, AnswerFigures, BlockFacts, RequestFacts,
 from policies.judge import decide
 from policies.judge_block import judge_block
 from policies.judge_release import judge_release
+from policies.kept import kept
 from policies.limits import Budget, OnExceed, Per, Unit, Window
 from policies.load import load
 from policies.metrics import MEASURES, Metric
@@ -22,6 +23,7 @@ from policies.rejudge import Outcome
 from policies.replay import Change, Report, Unreproduced, replay
 from policies.report import Effects, Quality
 from policies.rows import Admission, Human, Row
+from policies.stored import restored, written
 from policies.sweep import Point, sweep
 from policies.verdicts import (
     Decision,
@@ -94,8 +96,11 @@ __all__ = [
     "explain",
     "judge_block",
     "judge_release",
+    "kept",
     "load",
     "replay",
+    "restored",
     "summarise",
     "sweep",
+    "written",
 ]

@@ -174,6 +174,7 @@ def _rule(document: Document, rule: Rule) -> Standing:
         threshold=None if when.metric is None else Threshold(when.metric.value, when.below, when.above),
         refine=rule.refine,
         on_missing=missing,
+        paths=when.paths or (),
         approval=rule.approval,
         reason=rule.reason,
         verdicts=frozenset(map(VERDICTS.__getitem__, possible)),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from policies.facts import AnswerFacts, RequestFacts
+from policies.facts import AnswerFacts, RequestFacts, ToolCall
 from policies.globs import name_matcher, path_matcher
 from policies.rules import When
 from policies.windows import WEEK, open_minutes
@@ -128,13 +128,19 @@ def _of_answer(when: When) -> Iterator[Condition[AnswerFacts]]:
             lambda facts: [call.name for call in facts.calls],
         )
     if when.paths is not None:
-        on_path = path_matcher(when.paths)
-        yield Condition(
-            "paths",
-            _one_of(when.paths),
-            lambda facts: any(not call.readable or on_path(call.paths) for call in facts.calls),
-            lambda facts: f"the arguments of {len(facts.calls)} calls",
-        )
+        yield _paths(when.paths)
+
+
+def _paths(globs: Sequence[str]) -> Condition[AnswerFacts]:
+    on_path = path_matcher(globs)
+
+    def met(call: ToolCall) -> bool:
+        if call.readable:
+            return on_path(call.paths)
+        return any(glob in call.met or glob not in call.asked for glob in globs)
+
+    sees = lambda facts: f"the arguments of {len(facts.calls)} calls"  # noqa: E731 - as short as its neighbours
+    return Condition("paths", _one_of(globs), lambda facts: any(map(met, facts.calls)), sees)
 
 
 def _one_of(names: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
 """All that the judge may know: of a request, of a unit of text, of a finished answer. None means that nobody said.
 
 Facts are figures, names and states, so what was judged can be judged again long after the words are gone. Only `ToolCall.paths`
-holds words of an answer; where these are not kept, the call is no longer `readable`, and rules on paths count as met.
+holds words of an answer. Where these are not kept, the call is no longer `readable`: which of the asked globs it met is known,
+and any other rule on paths counts as met.
 """
 
 from __future__ import annotations
@@ -60,11 +61,16 @@ class BlockFacts:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the answer calls, and what its arguments name, a line each; not `readable` when that is too much to list."""
+    """A tool that the answer calls, and what its arguments name, a line each.
+
+    It is not `readable` when that is too much to list, or not kept; then `met` are those of the `asked` globs that it met.
+    """
 
     name: str
     paths: str = ""
     readable: bool = True
+    asked: tuple[str, ...] = ()
+    met: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

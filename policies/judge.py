@@ -96,7 +96,7 @@ def _granted(
         budgets=tuple([each.budget for each in compiled.budgets if each.concerns(facts)]),
         block_rules=tuple([each.label for each in blocks]),
         release_rules=tuple([each.label for each in releases]),
-        verdicts=_verdicts(blocks),
+        verdicts=_verdicts(blocks, releases),
     )
 
 
@@ -104,10 +104,11 @@ def _concerning(standing: Sequence[Standing], facts: RequestFacts) -> list[Stand
     return [each for each in standing if not each.request or each.concerns(facts)]
 
 
-def _verdicts(blocks: Sequence[Standing]) -> frozenset[Verdict]:
-    if not blocks:
-        return frozenset()
-    return _ACCEPTS.union(*[each.verdicts for each in blocks])
+def _verdicts(blocks: Sequence[Standing], releases: Sequence[Standing]) -> frozenset[Verdict]:
+    """All that can be ruled of a unit; a gate is needed too where a rule about answers asks for a figure of its units."""
+    if blocks:
+        return _ACCEPTS.union(*[each.verdicts for each in blocks])
+    return _ACCEPTS if any(each.threshold is not None for each in releases) else frozenset()
 
 
 def _watched(policy: Policy, lifted: Policy, facts: RequestFacts, verdict: Decision | Refusal) -> Decision | Refusal:
@@ -123,5 +124,5 @@ def _watched(policy: Policy, lifted: Policy, facts: RequestFacts, verdict: Decis
         rules=rules,
         block_rules=tuple(each.label for each in blocks),
         release_rules=tuple(each.label for each in releases),
-        verdicts=_ACCEPTS if blocks else frozenset(),
+        verdicts=_ACCEPTS if blocks else _verdicts((), releases),
     )

@@ -41,7 +41,12 @@ def seal(name: str, document: Document) -> Policy:
 
 
 def digest(document: Document) -> PolicyDigest:
-    """SHA-256 over the canonical JSON of `document`, less the parent's name: its content is already in."""
+    """SHA-256 over the canonical JSON of `document`."""
+    return PolicyDigest(hashlib.sha256(canonical(document)).digest())
+
+
+def canonical(document: Document) -> bytes:
+    """The document as JSON with sorted keys, less the parent's name: its content is already in."""
     resolved = msgspec.structs.replace(document, inherit=None)
     defaults = Document(schema=document.schema, tenant=document.tenant, modes=document.modes)
     said = {
@@ -49,4 +54,4 @@ def digest(document: Document) -> PolicyDigest:
         for key in resolved.__struct_fields__
         if key in _ALWAYS_NAMED or getattr(resolved, key) != getattr(defaults, key)
     }
-    return PolicyDigest(hashlib.sha256(msgspec.json.encode(said, order="sorted")).digest())
+    return msgspec.json.encode(said, order="sorted")

@@ -14,6 +14,7 @@ from policies.facts import AnswerFacts
 from policies.judge import decide
 from policies.judge_block import judge_block
 from policies.judge_release import judge_release
+from policies.kept import globs_asked
 from policies.policy import Policy
 from policies.rows import Admission, Row
 from policies.verdicts import Decision, Refusal, ReleaseRuling, Ruling, Verdict
@@ -74,7 +75,8 @@ def rejudge(policy: Policy, row: Row, was: Decision | Refusal | None = None) -> 
         return Judgement(verdict, units, None, None, changed)
     answer = _answer(units, row.answer, changed)
     release = judge_release(policy, verdict, answer)
-    unread = any(not call.readable for call in answer.calls) and verdict.release_rules != then.release_rules
+    asked = frozenset(globs_asked(policy, verdict))
+    unread = any(not call.readable and not asked.issubset(call.asked) for call in answer.calls)
     return Judgement(verdict, units, answer, release, changed or unread)
 
 

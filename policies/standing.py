@@ -54,6 +54,8 @@ class Standing:
     least_tokens: int = 1
     refine: Refine | None = None
     on_missing: Action = Action.HOLD
+    paths: tuple[str, ...] = ()
+    """The globs that the answer's conditions hold its calls against."""
     approval: str = ""
     reason: str = ""
     verdicts: frozenset[Verdict] = frozenset()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from audit.acts import Export, KeyChange
+from audit.acts import Export, KeyChange, UserChange
+from audit.judgements import ReleaseDecision
 from audit.records import (
     BlockTrace,
     Body,
@@ -41,13 +42,15 @@ def figures(body: Body | None) -> Figures:
             return {"state": body.outcome, "mode": body.mode, "rule": ",".join(body.rules), "status": body.status}
         case GateVerdict():
             return {"state": body.verdict, "rule": body.rule, "index": body.block_index}
+        case ReleaseDecision():
+            return {"state": body.verdict, "rule": ",".join(body.rules)}
         case EngineNote():
             return {"state": body.note}
         case Delivery():
             return {"state": body.outcome, "bytes_released": body.bytes_released}
         case RequestClose():
             return _closed(body)
-        case KeyChange():
+        case KeyChange() | UserChange():
             return {"state": body.act}
         case Export():
             return {"state": body.disclosed}

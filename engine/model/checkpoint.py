@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, read_json
 from engine.model.network import LORA_SCALE, Network
 from engine.model.tensors import (
@@ -40,13 +41,14 @@ _LARGEST_RANK = 4096
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A network ready to run, with everything a record must say about it."""
+    """A network ready to run, with everything a record must say about it; a base checkpoint has no `template`."""
 
     name: str
     config: ModelConfig
     network: Network
     tokenizer: Tokenizer
     weights_digest: str
+    template: ChatTemplate | None = None
 
 
 def initialise(config: ModelConfig, seed: int, lora_rank: int = 16) -> Network:
@@ -79,7 +81,9 @@ def load(folder: Path, name: str | None = None) -> LoadedModel:
             else:
                 tensor.zero_()
     network.requires_grad_(False).eval()
-    return LoadedModel(name or f"palimpsest-{folder.name}", config, network, Tokenizer.load(folder), digest(folder))
+    tokenizer = Tokenizer.load(folder)
+    template = ChatTemplate.load(folder, tokenizer)
+    return LoadedModel(name or f"palimpsest-{folder.name}", config, network, tokenizer, digest(folder), template)
 
 
 def save(

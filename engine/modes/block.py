@@ -101,7 +101,7 @@ class Block:
         kept, _ = self._session.cut(self.tokens)
         logprob, confidence = self._logprob[:kept], self._confidence[:kept]
         return BlockFacts(
-            index=self._session.blocks,
+            index=self._session.gated,
             start=self._start,
             mode=Mode.DIFFUSION.value,
             tokens=kept,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -16,6 +17,13 @@ from engine.train.corpus import Example
 
 PADDING = 0.15
 """Largest share of a microbatch that may be padding: the less, the more and smaller the passes."""
+
+
+class Scope(StrEnum):
+    """What the first stage learns to say: answers alone, or every token of a row, from which copying is learnt much sooner."""
+
+    ANSWERS = "answers"
+    ROWS = "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,11 @@ class Batch:
         """The same on `device`."""
         return Batch(self.tokens.to(device), self.prompts.to(device), self.ends.to(device), self.end_token)
 
-    @property
-    def scored(self) -> Tensor:
-        """Boolean [b, n]: the answers, whose tokens are predicted causally."""
+    def scored(self, scope: Scope = Scope.ANSWERS) -> Tensor:
+        """Boolean [b, n]: the tokens that are predicted causally."""
         index = torch.arange(self.tokens.shape[1], device=self.tokens.device)
-        return (index >= self.prompts[:, None]) & (index < self.ends[:, None])
+        inside = index < self.ends[:, None]
+        return inside if scope is Scope.ROWS else (index >= self.prompts[:, None]) & inside
 
 
 def grouped(costs: Sequence[int], budget: int) -> list[list[int]]:

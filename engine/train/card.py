@@ -1,57 +1,198 @@
-"""The card that ships beside the weights: what the checkpoint is, how it was made, and what it scored."""
+"""The card that ships beside the weights: what the checkpoint is, how it was made, and what it scored.
+
+Every figure comes from the documents of its examinations, which lie beside it as JSON.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from engine.model.checkpoint import LoadedModel
-from engine.train.recipe import Recipe
-from engine.train.scores import BLOCK_LENGTH, THRESHOLD, Score
+from engine.train.recipe import Recipe, Stage
+from engine.train.scores import BLOCK_LENGTH, QUADRATIC_BLOCK, THRESHOLD
+
+Document = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+PICTURE: Final = "tradeoff.svg"
+EXAM: Final = "exam.json"
+LONG_EXAM: Final = "exam_long.json"
+_ABILITY: Final = {
+    "functions": "It writes small Python functions over lists of integers or strings from English requests, and nothing else.",
+    "whole": "It writes small Python functions from English requests, calls tools and goes on from their results, makes short "
+    "edits to\ngiven code and answers in JSON, all in the narrow English of its own grammar, and nothing else.",
+}
 
 
-def write_card(folder: Path, model: LoadedModel, recipe: Recipe, scores: Sequence[Score]) -> None:
-    """Write `folder/README.md`: what the checkpoint is, how it was made, and what it scored."""
-    rows = [
-        f"| `{s.mode}` | {s.correct}/{s.questions} | {s.exact}/{s.questions} | {s.same_as_ar}/{s.questions} | "
-        f"{s.tokens_per_forward:.2f} | {s.tokens / s.seconds:.0f} |"
-        for s in scores
-    ]
+def write_card(folder: Path, model: LoadedModel, recipe: Recipe, mixture: str, sittings: Mapping[str, Document]) -> None:
+    """Write `folder/README.md`; `sittings` are the examinations of this model by the file that holds them."""
+    exam = sittings[EXAM]
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     (folder / "README.md").write_text(_CARD.format(
         parameters=parameters / 1e6,
         digest=model.weights_digest,
+        ability=_ABILITY[mixture],
+        command=command(recipe, mixture),
+        seed=recipe.seed,
         causal=recipe.causal_steps,
         joint=recipe.joint_steps,
-        batch=recipe.batch,
-        seed=recipe.seed,
+        drafter=recipe.drafter_steps,
+        positions=model.config.max_position_embeddings,
         block=BLOCK_LENGTH,
+        quadratic=QUADRATIC_BLOCK,
         threshold=THRESHOLD,
-        table="\n".join(rows),
+        modes=_modes(exam["rows"]),
+        kinds=_kinds(exam["rows"]),
+        guided=_guided(exam["rows"]),
+        lora=_lora(exam["rows"]),
+        trade=_trade(exam["rows"]),
+        long=_long(sittings.get(LONG_EXAM)),
+        dtype=exam["dtype"],
+        numeric=exam["numeric"],
+        picture=PICTURE,
     ), encoding="utf-8")  # fmt: skip
 
 
-_CARD = """# palimpsest-tiny
+def command(recipe: Recipe, mixture: str) -> str:
+    """The command that makes these weights again."""
+    steps = " ".join(f"--{stage.name.lower()}-steps {recipe.steps(stage)}" for stage in Stage)
+    chosen = f"--mixture {mixture} --scope {recipe.scope} {steps} --batch {recipe.batch} --seed {recipe.seed}"
+    return f"palimpsest train {chosen} --out DIR"
+
+
+def _percent(row: Row, what: str = "correct") -> str:
+    value = row[what]
+    return "-" if value is None else f"{100 * value / max(1, row['questions']):.1f} %"
+
+
+def _usual(row: Row) -> bool:
+    """Whether the row's setting is the one that the tables of modes are about."""
+    block = {"ar": None, "quadratic_spec": QUADRATIC_BLOCK}.get(row["mode"], BLOCK_LENGTH)
+    return row["block"] == block and row["threshold"] in (None, THRESHOLD)
+
+
+def _plain(row: Row) -> bool:
+    return _usual(row) and not row["guided"] and row["lora"] == "on"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def _modes(rows: Sequence[Row]) -> str:
+    head = ("mode", "questions", "executed correct", "usable form", "same text as `ar`", "tokens per forward", "tokens/s")
+    told = [
+        (
+            f"`{row['mode']}`",
+            str(row["questions"]),
+            *(_percent(row, what) for what in ("correct", "usable", "same_as_ar")),
+            f"{row['tokens_per_forward']:.2f}",
+            f"{row['tokens_per_second']:.0f}",
+        )
+        for row in rows
+        if row["kind"] == "all" and _plain(row)
+    ]
+    return _table(head, told)
+
+
+def _long(exam: Document | None) -> str:
+    if exam is None:
+        return ""
+    told = f"Amid about {exam['context']:,} tokens of tool lists, system prompts and earlier turns"
+    return f"{told}:\n\n{_modes(exam['rows'])}\n\n"
+
+
+def _kinds(rows: Sequence[Row]) -> str:
+    return _pivot(rows, _plain, lambda row: row["kind"], lambda row: f"`{row['mode']}`", _percent)
+
+
+def _guided(rows: Sequence[Row]) -> str:
+    """Calls and JSON as they come, and held to their form."""
+
+    def told(row: Row) -> str:
+        return f"{_percent(row)} ({_percent(row, 'usable')})"
+
+    def formed(row: Row) -> bool:
+        return _usual(row) and row["lora"] == "on" and row["kind"] in ("tool", "turns", "json")
+
+    return _pivot(rows, formed, lambda row: f"`{row['mode']}`{', grammar' * row['guided']}", lambda row: row["kind"], told)
+
+
+def _lora(rows: Sequence[Row]) -> str:
+    def drafted(row: Row) -> bool:
+        return _usual(row) and not row["guided"] and row["kind"] == "all" and row["mode"].endswith("spec")
+
+    def told(row: Row) -> str:
+        return f"{row['tokens_per_forward']:.2f}"
+
+    return _pivot(rows, drafted, lambda row: f"`{row['mode']}`", lambda row: f"LoRA {row['lora']}", told)
+
+
+def _trade(rows: Sequence[Row]) -> str:
+    def diffusion(row: Row) -> bool:
+        return row["kind"] == "all" and row["threshold"] is not None and not row["guided"]
+
+    def told(row: Row) -> str:
+        return f"{_percent(row)}, {row['tokens_per_forward']:.2f}"
+
+    return _pivot(rows, diffusion, lambda row: f"{row['threshold']:g}", lambda row: f"block {row['block']}", told)
+
+
+def _pivot(
+    rows: Sequence[Row],
+    wanted: Callable[[Row], bool],
+    down: Callable[[Row], str],
+    across: Callable[[Row], str],
+    told: Callable[[Row], str],
+) -> str:
+    """A table of the wanted rows: one line per `down`, one column per `across`, in the order in which they come."""
+    found = [row for row in rows if wanted(row)]
+    columns = list(dict.fromkeys(map(across, found)))
+    cells = {(down(row), across(row)): told(row) for row in found}
+    lines = [(line, *(cells.get((line, column), "-") for column in columns)) for line in dict.fromkeys(map(down, found))]
+    return _table(("", *columns), lines)
+
+
+_CARD: Final = """# palimpsest-tiny
 
 A {parameters:.1f} M-parameter checkpoint of the Nemotron-Labs-Diffusion architecture, in the family's exact file layout,
-trained from scratch by this project so that every claim can be tried on a laptop. It writes small Python functions over
-lists of integers or strings from English requests, and nothing else. Licence: Apache-2.0, like the code.
+trained from scratch by this project so that every claim can be tried on a laptop. {ability}
+Every figure below is of that narrow task. Licence: Apache-2.0, like the code.
 
-* **Data**: made by `engine/train/grammar.py`; compositions of filter, map and reduction whose hash falls into the held-out
-  share were never generated for training. No outside data.
-* **Command**: `palimpsest train --causal-steps {causal} --joint-steps {joint} --batch {batch} --seed {seed} --out DIR`
+* **Data**: made by `engine/train/`; compositions of filter, map and reduction, names, tools and schemas whose hash falls into
+  the held-out share were never generated for training. No outside data.
+* **Command**: `{command}`
 * **Seed**: {seed}. Weights digest (SHA-256): `{digest}`
-* **Stages**: {causal} autoregressive steps, then {joint} joint steps; half of the blocks in draft form (first token known, the
-  rest masked), 15 % wholly masked, the rest with a mask ratio drawn per block; the mean of both losses.
-* **Drafter LoRA**: present in the layout, B = 0, so it changes nothing yet.
-* **Context**: 1,024 positions are served; trained on conversations of up to about 140 tokens.
+* **Stages**: {causal} autoregressive steps, then {joint} joint steps (half of the blocks in draft form: first token known, the
+  rest masked; 15 % wholly masked; the rest with a mask ratio drawn per block), then {drafter} steps of the drafter LoRA alone.
+* **Context**: {positions:,} positions.
 
-Held-out exam, greedy, float32, strict numerics, block {block} (8 for `quadratic_spec`), threshold {threshold} for `diffusion`:
+Held-out exam, greedy, {dtype}, {numeric} numerics, block {block} ({quadratic} for `quadratic_spec`), threshold {threshold}
+for `diffusion`:
 
-| mode | executed correct | exact | same text as `ar` | tokens per forward | tokens/s (this run) |
-|---|---|---|---|---|---|
-{table}
+{modes}
 
-Tokens per forward = sum of tokens / sum of forwards; a forward is every network pass after prefill, drafts, denoising,
+Executed correct by kind of question:
+
+{kinds}
+
+Calls and JSON without and with the engine's grammar, correct (usable: parses, right tool, arguments validate):
+
+{guided}
+
+Tokens per forward with the drafter LoRA on and off:
+
+{lora}
+
+`diffusion` over threshold and block length, correct and tokens per forward:
+
+{trade}
+
+![accuracy against tokens per forward]({picture})
+
+{long}Tokens per forward = sum of tokens / sum of forwards; a forward is every network pass after prefill, drafts, denoising,
 verification and commits alike. Tokens/s is of one machine and one run, and stands here for scale only.
 """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from itertools import groupby
 from uuid import UUID
 
 from engine.engine import Engine
 from engine.events import Finished, Output
 from engine.model.checkpoint import LoadedModel
+from engine.plan import Lora
 from engine.request import GenerationRequest, Mode, Numeric, Sampling
 from engine.train.corpus import CHARACTERS_PER_TOKEN, prompt_ids
 from engine.train.execution import Verdict
@@ -26,6 +29,8 @@ GUIDED_TOKENS = 768
 """Room for the longest answer that a guide allows, so that even one that rambles comes to its end."""
 
 MODES = tuple(mode for mode in Mode if mode is not Mode.AUTO)
+DRAFTING = (Mode.LINEAR_SPEC, Mode.QUADRATIC_SPEC)
+"""Modes whose drafts the drafter LoRA shapes."""
 _EXAM = 7_000_000  # seeds of exam questions, far from those of training examples
 
 
@@ -49,7 +54,7 @@ def sit(
     """
     known: dict[tuple[int, str], Verdict] = {}
     for setting in asked:
-        engine = Engine(model, numeric)
+        engine = Engine(model if setting.lora is Lora.ON else bare(model), numeric)
         for place, question in enumerate(exercises):
             if setting.guided and guide(question) is None:
                 continue
@@ -57,6 +62,15 @@ def sit(
             if (place, text) not in known:
                 known[place, text] = question.check.judge(text)
             yield Sat(setting, place, question, text, known[place, text], finished.tokens, finished.forwards, seconds)
+
+
+def bare(model: LoadedModel) -> LoadedModel:
+    """The same model whose drafter LoRA changes nothing."""
+    network = deepcopy(model.network)
+    for name, parameter in network.named_parameters():
+        if name.endswith("lora_b"):
+            parameter.data.zero_()
+    return replace(model, network=network)
 
 
 def answer(engine: Engine, model: LoadedModel, question: Exercise, setting: Setting) -> tuple[str, Finished, float]:

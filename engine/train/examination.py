@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,20 @@ from rich.table import Column, Table
 from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel, load
 from engine.numeric import arithmetic, dtype_name
+from engine.plan import Lora
 from engine.request import Mode, Numeric
 from engine.train.corpus import prompt_ids
-from engine.train.evaluate import questions, sit
+from engine.train.evaluate import DRAFTING, questions, sit
 from engine.train.scores import MAX_TOKENS, Sat, Score, Setting, settings, tally
 from engine.train.tasks import Exercise, Kind
 from engine.train.tasks.guide import guide
+
+
+class Again(StrEnum):
+    """What is asked a second time: calls and JSON held to their form, or drafts without the drafter LoRA."""
+
+    GUIDED = "grammar"
+    BARE = "bare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Wish:
     kinds: Sequence[Kind]
     count: int
     context: int
-    guided: bool
+    again: frozenset[Again]
     numeric: Numeric
 
 
@@ -49,12 +58,20 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
     exercises = _fitting(model, questions(wish.count, wish.kinds, wish.context))
     if left_out := wish.count - len(exercises):
         console.print(f"left out {left_out} questions that are longer than the model's context")
-    asked = settings(wish.modes, wish.thresholds, wish.blocks)
-    if wish.guided:
-        asked += [replace(setting, guided=True) for setting in asked if setting.mode is not Mode.DIFFUSION]
-    scores = tally(_sit(model, exercises, asked, wish.numeric, console))
+    scores = tally(_sit(model, exercises, _asked(wish), wish.numeric, console))
     console.print(_table(scores))
     return _document(wish, model, scores) | {"left_out": left_out}
+
+
+def _asked(wish: Wish) -> list[Setting]:
+    """Every setting once as it is, and again as wished where that can make a difference."""
+    plain = settings(wish.modes, wish.thresholds, wish.blocks)
+    asked = list(plain)
+    if Again.GUIDED in wish.again:
+        asked += [replace(setting, guided=True) for setting in plain if setting.mode is not Mode.DIFFUSION]
+    if Again.BARE in wish.again:
+        asked += [replace(setting, lora=Lora.OFF) for setting in plain if setting.mode in DRAFTING]
+    return asked
 
 
 def _fitting(model: LoadedModel, exercises: Sequence[Exercise]) -> list[Exercise]:
@@ -96,7 +113,8 @@ def _called(setting: Setting) -> str:
         words.append(f"block {setting.block}")
     if setting.mode is Mode.DIFFUSION:
         words.append(f"at {setting.threshold:g}")
-    return " ".join([*words, "guided"] if setting.guided else words)
+    words += ["guided"] * setting.guided + ["bare"] * (setting.lora is Lora.OFF)
+    return " ".join(words)
 
 
 def _table(scores: Sequence[Score]) -> Table:
@@ -143,7 +161,7 @@ def _document(wish: Wish, model: LoadedModel, scores: Sequence[Score]) -> dict[s
 def _row(each: Score) -> dict[str, Any]:
     told = asdict(each)
     setting = told.pop("setting")
-    known: dict[str, Any] = {"mode": each.mode.value, "guided": each.setting.guided}
+    known: dict[str, Any] = {"mode": each.mode.value, "guided": each.setting.guided, "lora": each.setting.lora.name.lower()}
     known["block"] = None if each.mode is Mode.AR else setting["block"]
     known["threshold"] = setting["threshold"] if each.mode is Mode.DIFFUSION else None
     told["kind"] = each.kind.value if each.kind else "all"

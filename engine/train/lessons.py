@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.model.network import Linear, Network
-from engine.train.batches import Batch, grouped
+from engine.train.batches import Batch, Scope, grouped
 from engine.train.corpus import Example
 from engine.train.drafter import drafter_losses
 from engine.train.masking import Noise, corrupt
@@ -50,15 +50,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CausalLesson:
-    """Next tokens of answers."""
+    """Next tokens of what is in scope, of which the whole step has `scored`."""
 
     batch: Batch
+    scope: Scope
     scored: int
 
     def learn(self, network: Network, linear: Linear) -> Learned:
-        """The mean over the whole step's answers."""
-        found = causal_losses(network, self.batch, linear)
-        return Learned(found / self.scored, {"ar": found.detach()})
+        """The mean over the whole step's tokens in scope; the figure is that of answers whatever the scope."""
+        found, answers = causal_losses(network, self.batch, linear, self.scope)
+        return Learned(found / self.scored, {"ar": answers.detach()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,11 @@ def step_of(stage: Stage, rows: Sequence[Example], recipe: Recipe, number: int, 
 
 
 def _causal(rows: Sequence[Example], recipe: Recipe, end_token: int, device: torch.device, tokens: int) -> Step:
-    scored = sum(len(row.ids) - row.prompt_length for row in rows)
+    answers = sum(len(row.ids) - row.prompt_length for row in rows)
+    scored = tokens - len(rows) if recipe.scope is Scope.ROWS else answers
     groups = grouped([len(row.ids) for row in rows], recipe.places)
     batches = [Batch.of([rows[index] for index in group], end_token).to(device) for group in groups]
-    return Step(tuple(CausalLesson(batch, scored) for batch in batches), {"ar": scored}, tokens)
+    return Step(tuple(CausalLesson(batch, recipe.scope, scored) for batch in batches), {"ar": answers}, tokens)
 
 
 def _joint(

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name every torch reader know
 from torch import Tensor
 
 from engine.model.network import Linear, Network, plain_linear
-from engine.train.batches import Batch
+from engine.train.batches import Batch, Scope
 from engine.train.masking import Noise
 from engine.train.streams import Causal, DualStream, Noisy
 
@@ -56,12 +56,16 @@ class Weighing(StrEnum):
         return losses.causal / counts.causal + losses.diffusion / max(1, counts.masked)
 
 
-def causal_losses(network: Network, batch: Batch, linear: Linear = plain_linear) -> Tensor:
-    """The sum of the next-token loss over the answers."""
+def causal_losses(
+    network: Network, batch: Batch, linear: Linear = plain_linear, scope: Scope = Scope.ANSWERS
+) -> tuple[Tensor, Tensor]:
+    """The sums of the next-token loss over what is in scope, and over the answers."""
     length = batch.tokens.shape[1]
     positions = torch.arange(length, device=batch.tokens.device).expand_as(batch.tokens)
     hidden = network(batch.tokens, positions, Causal(), linear)
-    return _causal(network, hidden, batch, linear)
+    scored, answers = batch.scored(scope)[:, 1:], batch.scored()[:, 1:]
+    each = _cross_entropy(network, hidden[:, :-1][scored], batch.tokens[:, 1:][scored], linear)
+    return each.sum(), each[answers[scored]].sum()
 
 
 def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, linear: Linear = plain_linear) -> Losses:
@@ -76,7 +80,7 @@ def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, lin
 
 def _causal(network: Network, clean: Tensor, batch: Batch, linear: Linear) -> Tensor:
     """Summed loss of predicting each answer token from the clean row before it."""
-    scored = batch.scored[:, 1:]
+    scored = batch.scored()[:, 1:]
     return _cross_entropy(network, clean[:, :-1][scored], batch.tokens[:, 1:][scored], linear).sum()
 
 

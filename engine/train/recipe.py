@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from engine.numeric import Fast
+from engine.train.batches import Scope
 from engine.train.masking import FAMILY, Masking, Ratio
 from engine.train.objective import Weighing
 
@@ -75,6 +76,8 @@ class Recipe:
     joint_rate: float = 2e-3
     drafter_rate: float = 2e-3
     seed: int = 1
+    scope: Scope = Scope.ANSWERS
+    """Of the first stage; the second learns answers alone."""
     masking: Masking = field(default_factory=Masking)
     weighing: Weighing = Weighing.BALANCED
     decay: Decay = Decay.COSINE
@@ -135,6 +138,7 @@ class Recipe:
             "masking": masking,
             "weighing": Weighing(document["weighing"]),
             "decay": Decay(document["decay"]),
+            "scope": Scope(document["scope"]),
             "precision": Precision(document["precision"]),
             "blocks": tuple(document["blocks"]),
         }

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from engine.model.checkpoint import load
-from engine.train.card import write_card
+from engine.model.tensors import write_json
+from engine.request import Numeric
+from engine.train import examination
+from engine.train.card import EXAM, LONG_EXAM, PICTURE, write_card
+from engine.train.corpus import MARGIN
 from engine.train.curves import Curves, NoCurves
-from engine.train.evaluate import exam, score
-from engine.train.origin import Scratch
+from engine.train.evaluate import MODES
+from engine.train.examination import Again, Wish
+from engine.train.origin import MIXTURES, Scratch
+from engine.train.picture import picture
 from engine.train.recipe import Recipe, Stage
-from engine.train.scores import Score
+from engine.train.scores import BLOCK_LENGTH, MAX_TOKENS, THRESHOLD
 from engine.train.trainer import Training
 
 
-def run(training: Training, questions: int, console: Console, curves: Curves | None = None) -> None:
-    """Train to the end; what began from scratch is then asked `questions` held-out questions in each mode, for its card."""
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """How many questions are asked, and over what the trade between accuracy and tokens per forward is drawn."""
+
+    questions: int = 60
+    thresholds: tuple[float, ...] = (0.5, 0.7, 0.8, THRESHOLD, 0.95)
+    blocks: tuple[int, ...] = (8, BLOCK_LENGTH, 32)
+
+
+def run(training: Training, exam: Exam, console: Console, curves: Curves | None = None) -> None:
+    """Train to the end; what began from scratch is then examined in each mode, for its card."""
     console.print(f"{_plan(training.recipe)}\nif this is cut short: palimpsest train --resume {training.out}")
     with curves or NoCurves() as open_curves:
         _train(training, console, open_curves)
     if isinstance(training.origin, Scratch):
-        _examine(training, questions, console)
+        _examine(training.out, training.recipe, training.origin.mixture, exam, console)
     console.print(f"wrote {training.out}")
 
 
 def _plan(recipe: Recipe) -> str:
     """What will be done, as the options that would ask for it again."""
     steps = " ".join(f"--{stage.name.lower()}-steps {recipe.steps(stage)}" for stage in Stage)
-    return f"{steps} --batch {recipe.batch} --seed {recipe.seed} --precision {recipe.precision}"
+    return f"--scope {recipe.scope} {steps} --batch {recipe.batch} --seed {recipe.seed} --precision {recipe.precision}"
 
 
 def _train(training: Training, console: Console, curves: Curves) -> None:
@@ -56,22 +73,17 @@ def _train(training: Training, console: Console, curves: Curves) -> None:
             curves.add(progress, recipe.first(progress.stage) + progress.step)
 
 
-def _examine(training: Training, questions: int, console: Console) -> None:
-    model = load(training.out)
-    console.print(f"asking {questions} held-out questions in each mode ...")
-    scores = []
-    for each in score(model, exam(questions)):
-        scores.append(each)
-        console.print(
-            f"  {each.mode:<15} {each.correct}/{each.questions} correct, {each.tokens_per_forward:.2f} tokens/forward"
-        )
-    write_card(training.out, model, training.recipe, scores)
-    console.print(_table(scores))
-
-
-def _table(scores: list[Score]) -> Table:
-    made = Table("mode", "correct", "exact", "same as ar", "tokens/forward", title="held-out exam")
-    for each in scores:
-        counts = (each.correct, each.exact, each.same_as_ar)
-        made.add_row(each.mode, *(f"{count}/{each.questions}" for count in counts), f"{each.tokens_per_forward:.2f}")
-    return made
+def _examine(out: Path, recipe: Recipe, name: str, exam: Exam, console: Console) -> None:
+    """The exam in every mode, threshold and block length, a shorter one amid long contexts if it saw any, and the card."""
+    mixture = MIXTURES[name]
+    kinds = tuple(kind for kind, _ in mixture.parts)
+    wish = Wish(out, MODES, exam.thresholds, exam.blocks, kinds, exam.questions, 0, frozenset(Again), Numeric.STRICT)
+    sittings = {EXAM: examination.run(wish, console)}
+    if mixture.long:
+        few, context = -(-exam.questions // 5), mixture.limit - MARGIN - MAX_TOKENS
+        usual = replace(wish, thresholds=(THRESHOLD,), blocks=(BLOCK_LENGTH,), again=frozenset())
+        sittings[LONG_EXAM] = examination.run(replace(usual, count=few, context=context), console)
+    for file, told in sittings.items():
+        write_json(out / file, told)
+    (out / PICTURE).write_text(picture(sittings[EXAM]["rows"]), encoding="utf-8")
+    write_card(out, load(out), recipe, name, sittings)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from engine.plan import Lora
 from engine.request import Mode
 from engine.train.execution import Outcome, Verdict
 from engine.train.tasks import Exercise, Kind
@@ -27,13 +28,15 @@ MAX_TOKENS = 256
 class Setting:
     """How answers are decoded; `guided` holds calls and JSON to their form by the engine's constraint.
 
-    `longest` is how many tokens an answer may have; a guided one always has room to come to its end.
+    `lora` is that of the drafter; `longest` is how many tokens an answer may have, and a guided one always has room to come
+    to its end.
     """
 
     mode: Mode
     block: int = BLOCK_LENGTH
     threshold: float = THRESHOLD
     guided: bool = False
+    lora: Lora = Lora.ON
     longest: int = MAX_TOKENS
 
 

@@ -19,7 +19,7 @@ from engine.request import Mode
 from gateway.admission import admit
 from gateway.authenticate import Subject
 from gateway.bench.lanes import BenchError
-from gateway.dialects.request import AskedSampling, ChatMessage, ChatRequest, ComputeKnob, Delivery
+from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect, UserTurn
 from gateway.house import House
 from gateway.pieces import Account, Ended, Failed
 
@@ -77,9 +77,10 @@ async def ask_all(house: House, tenant: str, prompts: Sequence[str], asked: Aske
 
 def _chat(model: str, prompt: str, asked: Asked) -> ChatRequest:
     return ChatRequest(
+        dialect=Dialect.CHAT,
         model=model,
-        messages=(ChatMessage("user", prompt),),
-        messages_json="[]",
+        prompt=Conversation((UserTurn(prompt),)),
+        prompt_json="[]",
         sampling=AskedSampling(temperature=0.0),
         seed=0,
         max_tokens=asked.max_tokens,

@@ -18,9 +18,12 @@ from gateway.cli.bench import bench
 from gateway.cli.demo import demo
 from gateway.cli.eval import evaluate
 from gateway.cli.policy import policy
+from gateway.cli.policy_replay import explain, sweep
+from gateway.cli.policy_replay import replay as replay_policy
 from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
+from gateway.cli.users import users
 from gateway.postgres_place import PostgresError
 from gateway.registry import RegistryError
 from gateway.settings import SettingsError
@@ -39,7 +42,9 @@ def palimpsest() -> None:
 
 for act in (replay, log_keys, rotate):
     audit.add_command(act)
-for command in (serve, demo, tenants, keys, audit, policy, retention, bench, train, evaluate):
+for question in (explain, replay_policy, sweep):
+    policy.add_command(question)
+for command in (serve, demo, tenants, users, keys, audit, policy, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 
 

@@ -1,13 +1,11 @@
-"""`palimpsest tenants` and `palimpsest keys`."""
+"""`palimpsest tenants` and `palimpsest keys`: every change is on record before it is in force."""
 
 # ruff: noqa: PLC0415 - heavy imports wait until a command needs them
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from datetime import datetime
 from uuid import UUID
 
 import rich_click as click
@@ -15,38 +13,36 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from gateway.registry import Registry
+from gateway.cli.identity import Typed, by_option, office, stdin_option
 
-
-@contextmanager
-def _registry() -> Iterator[Registry]:
-    from gateway.database import open_database
-    from gateway.settings import Settings
-
-    database = open_database(Settings.read(os.environ), lambda line: click.echo(line, err=True))
-    with database as urls, closing(Registry(urls.app)) as registry:
-        yield registry
+_days = click.option("--expires", "days", type=click.IntRange(1, 3650), metavar="DAYS", help="When it ends by itself.")
 
 
 @click.group()
 def tenants() -> None:
-    """Tenants: each has a log and keys of its own."""
+    """Tenants: each has a log, people and keys of its own."""
 
 
 @tenants.command("create", epilog="Example:\n\n  palimpsest tenants create acme")
 @click.argument("name")
-def create_tenant(name: str) -> None:
-    """Make the tenant NAME: small letters, digits, '.', '_' and '-'."""
-    with _registry() as registry:
-        registry.create_tenant(name)
+@by_option
+@stdin_option
+def create_tenant(name: str, by: str | None, password_stdin: bool) -> None:
+    """Make the tenant NAME: small letters, digits, '.', '_' and '-'. It is on record in the log of tenant system."""
+    from audit.writer import SYSTEM
+    from gateway.tenancy import tenant_made
+
+    decide = tenant_made(name)
+    with office() as here:
+        here.change(SYSTEM, here.actor(SYSTEM, by, Typed(password_stdin)), decide)
     click.echo(name)
 
 
 @tenants.command("list")
 def list_tenants() -> None:
     """All tenants, one a line."""
-    with _registry() as registry:
-        for name in registry.tenants():
+    with office() as here:
+        for name in here.registry.tenants():
             click.echo(name)
 
 
@@ -55,34 +51,86 @@ def keys() -> None:
     """API keys: shown once when made, kept as hashes."""
 
 
-@keys.command("create", epilog="Example:\n\n  export OPENAI_API_KEY=$(palimpsest keys create --tenant acme --label laptop)")
+@keys.command(
+    "create",
+    epilog="Examples:\n\n  export OPENAI_API_KEY=$(palimpsest keys create --tenant acme --label laptop)\n\n"
+    "  palimpsest keys create --tenant acme --user grace --expires 90 --by ada",
+)
 @click.option("--tenant", required=True, help="Whose key it is.")
 @click.option("--label", default="", help="A reminder of what the key is for.")
-def create_key(tenant: str, label: str) -> None:
+@click.option("--user", help="The user who asks with it: requests have this user's groups, and end with this user.")
+@_days
+@by_option
+@stdin_option
+def create_key(tenant: str, label: str, user: str | None, days: int | None, by: str | None, password_stdin: bool) -> None:
     """Make a key and print it; it cannot be shown again."""
-    with _registry() as registry:
-        made = registry.create_key(tenant, label)
+    from gateway.registry import check_name
+    from gateway.tenancy import key_made, new_key
+
+    check_name(tenant)
+    made = new_key()
+    decide = key_made(made, tenant, label, user, days)
+    with office() as here:
+        here.require_tenant(tenant)
+        here.change(tenant, here.actor(tenant, by, Typed(password_stdin)), decide)
     click.echo(f"key {made.id} of tenant {tenant}", err=True)
     click.echo(made.text)
+
+
+@keys.command(
+    "rotate",
+    epilog="Example:\n\n  export OPENAI_API_KEY=$(palimpsest keys rotate 01936f5e-0000-7000-8000-000000000001)",
+)
+@click.argument("key_id", type=click.UUID)
+@_days
+@by_option
+@stdin_option
+def rotate_key(key_id: UUID, days: int | None, by: str | None, password_stdin: bool) -> None:
+    """Give the key KEY_ID another secret and print it; the old one opens nothing from the next request on.
+
+    Label, user and, without --expires, the date of its end stay as they are.
+    """
+    from gateway.tenancy import key_rotated, new_text
+
+    text = new_text()
+    with office() as here:
+        tenant = here.registry.tenant_of(key_id)
+        here.change(tenant, here.actor(tenant, by, Typed(password_stdin)), key_rotated(key_id, text, days))
+    click.echo(f"key {key_id} of tenant {tenant}", err=True)
+    click.echo(text)
 
 
 @keys.command("list")
 @click.option("--tenant", help="Only this tenant's keys.")
 def list_keys(tenant: str | None) -> None:
     """Keys with their ids, labels and states."""
-    table = Table(Column("id", no_wrap=True, overflow="fold"), "tenant", "label", "made", "revoked")
-    with _registry() as registry:
-        for key in registry.keys(tenant):
-            revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
-            table.add_row(str(key.id), key.tenant, Text(key.label), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
-    # A pipe has no width that rows must fit: each key stays one line, whole.
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    table = Table(Column("id", no_wrap=True, overflow="fold"), "tenant", "label", "user", "made", "expires", "revoked")
+    with office() as here:
+        for key in here.registry.keys(tenant):
+            times = map(minute, (key.created_at, key.expires_at, key.revoked_at))
+            table.add_row(str(key.id), key.tenant, Text(key.label), key.user or "", *times)
+    print_table(table)
 
 
 @keys.command("revoke", epilog="Example:\n\n  palimpsest keys revoke 01936f5e-0000-7000-8000-000000000001")
 @click.argument("key_id", type=click.UUID)
-def revoke_key(key_id: UUID) -> None:
+@by_option
+@stdin_option
+def revoke_key(key_id: UUID, by: str | None, password_stdin: bool) -> None:
     """Revoke the key KEY_ID, from the next request on."""
-    with _registry() as registry:
-        registry.revoke_key(key_id)
+    from gateway.tenancy import key_revoked
+
+    with office() as here:
+        tenant = here.registry.tenant_of(key_id)
+        here.change(tenant, here.actor(tenant, by, Typed(password_stdin)), key_revoked(key_id))
     click.echo(f"revoked {key_id}")
+
+
+def print_table(table: Table) -> None:
+    """A pipe has no width that rows must fit: there each row stays one line, whole."""
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def minute(time: datetime | None) -> str:
+    """A time as lists show it; empty for none."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M}"

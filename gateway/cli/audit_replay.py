@@ -29,10 +29,13 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation
     """Ask the model again what the records say was asked, and compare every step with what they say came of it."""
     require_folder(json_file)
 
+    import policies
     from audit.keys import KeyStore
+    from audit.lifecycle import read_standing
     from audit.store import read_tenant
     from engine.model.checkpoint import load
     from gateway.database import open_database
+    from gateway.law.known import known_policies, law_of
     from gateway.on_record import record_access
     from gateway.recorded import bodies_of
     from gateway.replay import Claim, ReplayRefused
@@ -44,8 +47,10 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation
         record_access(settings, urls, tenant, generation, reason, by)
         with read_tenant(urls.reader, tenant) as reader:
             bodies = list(bodies_of(reader, KeyStore(settings.keys), generation))
+        laws = read_standing(urls.reader, tenant, KeyStore(settings.keys)).laws
+    law = law_of(tenant, bodies, known_policies(laws, policies.load(policies.BASELINE)))
     try:
-        found = run(load(settings.checkpoint), generation, bodies)
+        found = run(load(settings.checkpoint), generation, bodies, None if law is None else law.gate())
     except ReplayRefused as error:
         click.echo(f"not replayed: {error}", err=True)
         sys.exit(3)

@@ -183,3 +183,28 @@ def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others:
     except (AuditError, BenchError, EngineError) as error:
         raise click.ClickException(str(error)) from error
     write_json(json_file, result)
+
+
+@bench.command(
+    epilog="Examples:\n\n  palimpsest bench kernels --compile\n\n  palimpsest bench kernels --json kernels.json\n\n"
+    "Without a CUDA device the second prints that nothing was measured."
+)
+@json_option
+@click.option("--compile", "compile_all", is_flag=True, help="Compile every kernel for sm_80, sm_90 and sm_100; needs no GPU.")
+def kernels(json_file: Path | None, compile_all: bool) -> None:
+    """What the GPU kernels reach, in bytes and operations a second, beside a copy and a product on the same device.
+
+    With --compile also what each takes of a processor: registers, spilled bytes, shared memory.
+    """
+    require_folder(json_file)
+
+    from rich.console import Console
+
+    from gateway.bench.kernels import run
+    from gateway.bench.lanes import BenchError
+
+    try:
+        result = run(compile_all, Console())
+    except BenchError as error:
+        raise click.ClickException(str(error)) from error
+    write_json(json_file, result)

@@ -19,7 +19,7 @@ KINDS = ("function", "tool", "turns", "edit", "json")
 @click.command(
     name="eval",
     epilog="Examples:\n\n  palimpsest eval\n\n  palimpsest eval --count 60 --kind tool --kind json --grammar\n\n"
-    "  palimpsest eval --mode diffusion --threshold 0.7 --threshold 0.9 --block 8 --block 16 --json tradeoff.json\n\n"
+    "  palimpsest eval --mode diffusion --threshold 0.7 --threshold 0.9 --block 16 --plot tradeoff.svg\n\n"
     "  palimpsest eval --checkpoint var/tiny --context 2000 --count 40",
 )
 @checkpoint_option
@@ -54,6 +54,8 @@ KINDS = ("function", "tool", "turns", "edit", "json")
 @click.option(
     "--grammar", is_flag=True, help="Ask calls and JSON a second time, held to their form by the engine's constraint."
 )
+@click.option("--bare", is_flag=True, help="Ask the speculative modes a second time without the drafter LoRA.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw accuracy against tokens per forward (SVG).")
 @numeric_option
 @threads_option
 @json_option
@@ -66,6 +68,8 @@ def evaluate(
     count: int,
     context: int,
     grammar: bool,
+    bare: bool,
+    plot: Path | None,
     numeric: str,
     threads: int,
     json_file: Path | None,
@@ -78,13 +82,15 @@ def evaluate(
     training share.
     """
     require_folder(json_file)
+    require_folder(plot)
     count_threads(threads)
 
     from rich.console import Console
 
     from engine.errors import EngineError
     from engine.request import Mode, Numeric
-    from engine.train.examination import Wish, run
+    from engine.train.examination import Again, Wish, run
+    from engine.train.picture import picture
     from engine.train.tasks import Kind
     from gateway.settings import Settings
 
@@ -96,7 +102,7 @@ def evaluate(
         kinds=[Kind(kind) for kind in kinds or KINDS],
         count=count,
         context=context,
-        guided=grammar,
+        again=frozenset([Again.GUIDED] * grammar + [Again.BARE] * bare),
         numeric=Numeric(numeric),
     )
     try:
@@ -104,3 +110,5 @@ def evaluate(
     except EngineError as error:
         raise click.ClickException(str(error)) from error
     write_json(json_file, result)
+    if plot is not None:
+        plot.write_text(picture(result["rows"]), encoding="utf-8")

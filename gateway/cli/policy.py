@@ -1,30 +1,216 @@
-"""`palimpsest policy`."""
+"""`palimpsest policy`: check a document, put it in force by two people, show what is in force, go back."""
 
 # ruff: noqa: PLC0415 - heavy imports wait until a command needs them
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
+
+from gateway.cli.identity import Office, Typed, office, stdin_option
+from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.people.names import Role
+
+if TYPE_CHECKING:
+    from audit.laws import Laws
+    from audit.lifecycle import Warrant
+    from gateway.law.enactment import Enactment, InEffect
+    from policies import Policy
+
+# Who writes the law asks; a second one, or who answers for the evidence, agrees.
+_ASKS: Final = frozenset({Role.POLICY_ADMIN})
+_AGREES: Final = frozenset({Role.POLICY_ADMIN, Role.AUDITOR})
+
+tenant_option: Final = click.option("--tenant", required=True, help="Whose policy.")
+_requested = click.option(
+    "--requested-by", "--by", "by", required=True, metavar="USER", help="Who asks for it: a policy admin, who proves it."
+)
+_approved = click.option(
+    "--approved-by", required=True, metavar="USER", help="Who agrees: another policy admin, or an auditor, who proves it."
+)
+_reason = click.option("--reason", required=True, help="Why; it is recorded.")
 
 
 @click.group()
 def policy() -> None:
-    """The law: closed TOML documents."""
+    """The law: closed TOML documents, put in force by two people."""
 
 
 @policy.command("check", epilog="Examples:\n\n  palimpsest policy check acme.toml\n\n  palimpsest policy check")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def check(file: Path | None) -> None:
-    """Check FILE (default: the shipped baseline) and print its digest; exit 1 if it cannot be used."""
+    """Check FILE (default: the shipped baseline) and print its digest; exit 1 with every fault if it cannot be used."""
+    import policies
+    from gateway.law.clock import timezones
+
+    found = accepted(file or policies.BASELINE, policies.World(timezones=timezones()))
+    modes = ", ".join(mode.value for mode in found.document.modes.allowed)
+    click.echo(f"{found.name}: good\n  digest {bytes(found.digest).hex()}\n  modes  {modes}")
+
+
+@policy.command(
+    "apply",
+    epilog="Examples:\n\n  palimpsest policy apply acme.toml --tenant acme --requested-by ada --approved-by grace "
+    "--reason 'review of November'\n\n  palimpsest policy apply acme.toml --tenant acme --canary 0.1 --by ada "
+    "--approved-by grace --reason 'try stricter gates'",
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@tenant_option
+@click.option("--canary", "share", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+              help="Judge only this share of requests by it, the others as before.")  # fmt: skip
+@_reason
+@_requested
+@_approved
+@stdin_option
+def apply(file: Path, tenant: str, share: float | None, reason: str, by: str, approved_by: str, password_stdin: bool) -> None:
+    """Put FILE in force for a tenant: checked, recorded, then followed by every gateway within seconds."""
+    with office() as here:
+        here.require_tenant(tenant)
+        found = accepted(file, _world(here, tenant))
+        warrant = _warrant(here, tenant, reason, by, approved_by, Typed(password_stdin))
+        _tell(_act(here, tenant, lambda enactment: enactment.apply(tenant, found, warrant, share)))
+
+
+@policy.command(
+    "rollback",
+    epilog="Example:\n\n  palimpsest policy rollback --tenant acme --requested-by ada --approved-by grace "
+    "--reason 'too strict'",
+)
+@tenant_option
+@click.option("--to", default="", metavar="DIGEST", help="The policy to go back to, by the first digits of its digest.")
+@_reason
+@_requested
+@_approved
+@stdin_option
+def rollback(tenant: str, to: str, reason: str, by: str, approved_by: str, password_stdin: bool) -> None:
+    """End a trial; without one, go back to the policy before, or to the one named by --to."""
+    with office() as here:
+        here.require_tenant(tenant)
+        warrant = _warrant(here, tenant, reason, by, approved_by, Typed(password_stdin))
+        _tell(_act(here, tenant, lambda enactment: enactment.rollback(tenant, warrant, to)))
+
+
+@policy.command("show", epilog="Example:\n\n  palimpsest policy show --tenant acme --json in-force.json")
+@tenant_option
+@json_option
+def show(tenant: str, json_file: Path | None) -> None:
+    """Which policy is in force, which one is tried beside it, and since which record; its text with --json."""
+    import json
+
     import policies
 
+    require_folder(json_file)
+    with office() as here:
+        here.require_tenant(tenant)
+        now, active = laws_of(here, tenant).in_force, active_policy(here, tenant)
+    shown: dict[str, Any] = {
+        "tenant": tenant,
+        "digest": bytes(active.digest).hex(),
+        "seq": None if now is None else now.seq,
+        "candidate": None if now is None or now.candidate is None else now.candidate.hex(),
+        "share": None if now is None else now.share,
+    }
+    click.echo(f"{shown['digest']}  " + ("comes with this release" if now is None else f"in force by record {now.seq}"))
+    if shown["candidate"]:
+        click.echo(f"{shown['candidate']}  tried on {shown['share']:.0%} of requests")
+    write_json(json_file, shown | {"document": json.loads(policies.written(active))})
+
+
+@policy.command("history", epilog="Example:\n\n  palimpsest policy history --tenant acme")
+@tenant_option
+def history(tenant: str) -> None:
+    """Every change of policy, oldest first: record, digest, share, who, why."""
+    with office() as here:
+        here.require_tenant(tenant)
+        changes = laws_of(here, tenant).changes
+    for each in changes:
+        change = each.change
+        share = "all requests" if change.share is None else f"{change.share:.0%} of requests"
+        click.echo(
+            f"record {each.seq}: {change.after.hex()[:16]} for {share}, "
+            f"asked by {change.requested_by}, agreed by {change.approved_by}: {change.reason}"
+        )
+    if not changes:
+        click.echo("no change is on record: the policy that comes with this release is in force")
+
+
+def accepted(file: Path, world: Any) -> Policy:
+    """The policy of a file, or exit 1 with all that is wrong with it on standard error, a line each."""
+    import policies
+
+    found = policies.check(file, world)
+    if isinstance(found, policies.Policy):
+        return found
+    for finding in found:
+        click.echo(str(finding), err=True)
+    sys.exit(1)
+
+
+def laws_of(here: Office, tenant: str) -> Laws:
+    """The policy changes on record."""
+    from audit.keys import KeyStore
+    from audit.lifecycle import read_standing
+
+    return read_standing(here.urls.reader, tenant, KeyStore(here.settings.keys)).laws
+
+
+def active_policy(here: Office, tenant: str) -> Policy:
+    """The policy in force by the log; the shipped one where no record names another."""
+    import policies
+
+    laws = laws_of(here, tenant)
+    text = None if laws.in_force is None else laws.document(laws.in_force.digest)
+    return policies.load(policies.BASELINE) if text is None else policies.restored(tenant, text)
+
+
+def _world(here: Office, tenant: str) -> Any:
+    """The names that exist: groups are those that users of the tenant, or of `system`, are in."""
+    import policies
+    from audit.writer import SYSTEM
+    from gateway.law.clock import timezones
+
+    users = (*here.directory.users(tenant), *here.directory.users(SYSTEM))
+    return policies.World(groups=frozenset(group for user in users for group in user.groups), timezones=timezones())
+
+
+def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, typed: Typed) -> Warrant:
+    """Why, and the two who proved by their passwords who they are and have the roles for it."""
+    from audit.lifecycle import Warrant
+    from gateway.people.two import Asked, prove_two
+
+    two = prove_two(here.directory.prover, typed.ask, Asked(by, _ASKS), Asked(approved_by, _AGREES), tenant)
+    return Warrant(reason, two.requested_by.on_record, two.approved_by.on_record)
+
+
+def _act(here: Office, tenant: str, act: Callable[[Enactment], Awaitable[InEffect]]) -> InEffect:
+    """Make one change on the logs of this installation, beside a gateway that may be running."""
+    from contextlib import closing
+
+    import policies
+    from audit.lifecycle import Lifecycle
+    from gateway.law.enactment import Enactment
+    from gateway.law.shelf import Shelf
+    from gateway.on_record import writing
+
+    async def run() -> InEffect:
+        with closing(Shelf(here.urls.app)) as shelf:
+            async with writing(here.settings, here.urls, tenant) as writer:
+                lifecycle = Lifecycle(writer, here.urls.app, here.urls.reader, here.settings.keys)
+                return await act(Enactment(lifecycle, shelf, policies.load(policies.BASELINE)))
+
     try:
-        found = policies.load(file or policies.BASELINE)
+        return asyncio.run(run())
     except policies.PolicyError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
-    modes = ", ".join(mode.value for mode in found.document.modes.allowed)
-    click.echo(f"{found.name}: good\n  digest {bytes(found.digest).hex()}\n  modes  {modes}")
+
+
+def _tell(done: InEffect) -> None:
+    now = done.now
+    tried = "" if now.candidate is None else f", {now.candidate.hex()[:16]} is tried on {now.share:.0%} of requests"
+    click.echo(f"record {done.seq}: policy {now.digest.hex()[:16]} is in force{tried}")

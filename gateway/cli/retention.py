@@ -5,57 +5,49 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
-from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
 import rich_click as click
 
+from gateway.cli.identity import Office, Typed, office, stdin_option
+from gateway.people.names import Role
+
 if TYPE_CHECKING:
     from audit.lifecycle import Lifecycle, RetiredBodies, Warrant
-    from gateway.database import Urls
-    from gateway.settings import DatabaseUrl
 
 T = TypeVar("T")
 
 _tenant = click.option("--tenant", required=True, help="Whose log.")
-_by = click.option("--by", required=True, metavar="PERSON", help="Who asks for it.")
-_approved = click.option("--approved-by", required=True, metavar="PERSON", help="Who approves it; somebody else.")
+_by = click.option("--by", required=True, metavar="USER", help="Who asks for it: an operator, who proves it by a password.")
+_approved = click.option("--approved-by", required=True, metavar="USER", help="Who agrees: an auditor, another user.")
 _reason = click.option("--reason", required=True, help="Why; it is recorded.")
 
+# Who runs the house asks, and who answers for the evidence agrees: neither role can end content by itself.
+_ASKS: Final = frozenset({Role.OPERATOR})
+_AGREES: Final = frozenset({Role.AUDITOR})
 
-def _act(tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
+
+def _act(here: Office, tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
     """Do one act on the logs of this installation, beside a gateway that may be running."""
     from audit.lifecycle import Lifecycle
-    from gateway.database import open_database
     from gateway.on_record import writing
-    from gateway.settings import Settings
 
-    settings = Settings.read(os.environ)
+    async def run() -> T:
+        async with writing(here.settings, here.urls, tenant) as writer:
+            return await act(Lifecycle(writer, here.urls.app, here.urls.reader, here.settings.keys))
 
-    async def run(urls: Urls) -> T:
-        async with writing(settings, urls, tenant) as writer:
-            return await act(Lifecycle(writer, urls.app, urls.reader, settings.keys))
-
-    with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
-        _require_known(urls.app, tenant)
-        return asyncio.run(run(urls))
+    return asyncio.run(run())
 
 
-def _require_known(app_url: DatabaseUrl, tenant: str) -> None:
-    from gateway.registry import Registry, RegistryError
-
-    with closing(Registry(app_url)) as registry:
-        if tenant not in registry.tenants():
-            raise RegistryError(f"there is no tenant {tenant!r}: see `palimpsest tenants list`")
-
-
-def _warrant(reason: str, by: str, approved_by: str) -> Warrant:
+def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, typed: Typed) -> Warrant:
+    """Why, and the two who proved by their passwords who they are and have the roles for it."""
     from audit.lifecycle import Warrant
+    from gateway.people.two import Asked, prove_two
 
-    return Warrant(reason, by, approved_by)
+    two = prove_two(here.directory.prover, typed.ask, Asked(by, _ASKS), Asked(approved_by, _AGREES), tenant)
+    return Warrant(reason, two.requested_by.on_record, two.approved_by.on_record)
 
 
 @click.group()
@@ -73,10 +65,13 @@ def retention() -> None:
 @_reason
 @_by
 @_approved
-def erase(tenant: str, subject: str, reason: str, by: str, approved_by: str) -> None:
+@stdin_option
+def erase(tenant: str, subject: str, reason: str, by: str, approved_by: str, password_stdin: bool) -> None:
     """Destroy the keys of one subject: everything sealed for it becomes unreadable, in backups of the database too."""
-    warrant = _warrant(reason, by, approved_by)
-    done = _act(tenant, lambda lifecycle: lifecycle.erase(tenant, subject, warrant))
+    with office() as here:
+        here.require_tenant(tenant)
+        warrant = _warrant(here, tenant, reason, by, approved_by, Typed(password_stdin))
+        done = _act(here, tenant, lambda lifecycle: lifecycle.erase(tenant, subject, warrant))
     click.echo(f"record {done.seq}: {_keys(len(done.key_ids))} destroyed")
 
 
@@ -84,10 +79,16 @@ def erase(tenant: str, subject: str, reason: str, by: str, approved_by: str) -> 
 @_tenant
 @click.option("--subject", help="Whose content; without it, the whole tenant's.")
 @_reason
-@_by
-def hold(tenant: str, subject: str | None, reason: str, by: str) -> None:
+@click.option("--by", required=True, metavar="USER", help="Who places it: an operator or an auditor, who proves it.")
+@stdin_option
+def hold(tenant: str, subject: str | None, reason: str, by: str, password_stdin: bool) -> None:
     """Place a legal hold: no erasure of the subject and no retirement until it is released."""
-    placed = _act(tenant, lambda lifecycle: lifecycle.place_hold(tenant, subject, reason, by))
+    from gateway.people.two import Asked, prove_one
+
+    with office() as here:
+        here.require_tenant(tenant)
+        person = prove_one(here.directory.prover, Typed(password_stdin).ask, Asked(by, _ASKS | _AGREES), tenant)
+        placed = _act(here, tenant, lambda lifecycle: lifecycle.place_hold(tenant, subject, reason, person.on_record))
     click.echo(f"record {placed.seq}: hold {placed.hold}")
 
 
@@ -101,10 +102,13 @@ def hold(tenant: str, subject: str | None, reason: str, by: str) -> None:
 @_reason
 @_by
 @_approved
-def release(hold_id: UUID, tenant: str, reason: str, by: str, approved_by: str) -> None:
+@stdin_option
+def release(hold_id: UUID, tenant: str, reason: str, by: str, approved_by: str, password_stdin: bool) -> None:
     """Release a legal hold."""
-    warrant = _warrant(reason, by, approved_by)
-    seq = _act(tenant, lambda lifecycle: lifecycle.release_hold(tenant, hold_id, warrant))
+    with office() as here:
+        here.require_tenant(tenant)
+        warrant = _warrant(here, tenant, reason, by, approved_by, Typed(password_stdin))
+        seq = _act(here, tenant, lambda lifecycle: lifecycle.release_hold(tenant, hold_id, warrant))
     click.echo(f"record {seq}: hold {hold_id} is released")
 
 
@@ -118,19 +122,29 @@ def release(hold_id: UUID, tenant: str, reason: str, by: str, approved_by: str) 
 @_reason
 @_by
 @_approved
-def rule(tenant: str, days: int | None, reason: str, by: str, approved_by: str) -> None:
+@stdin_option
+def rule(tenant: str, days: int | None, reason: str, by: str, approved_by: str, password_stdin: bool) -> None:
     """Say how long bodies are kept, from the next retirement on."""
-    warrant = _warrant(reason, by, approved_by)
-    made = _act(tenant, lambda lifecycle: lifecycle.set_rule(tenant, days, warrant))
+    with office() as here:
+        here.require_tenant(tenant)
+        warrant = _warrant(here, tenant, reason, by, approved_by, Typed(password_stdin))
+        made = _act(here, tenant, lambda lifecycle: lifecycle.set_rule(tenant, days, warrant))
     click.echo(f"record {made.seq}: bodies are kept {_span(days)}")
 
 
-@retention.command("retire", epilog="Example, once a day:\n\n  palimpsest retention retire --tenant acme --by cron")
+@retention.command("retire", epilog="Example, once a day:\n\n  palimpsest retention retire --tenant acme")
 @_tenant
-@_by
-def retire(tenant: str, by: str) -> None:
-    """Remove the bodies that the rule no longer keeps; headers and proofs stay."""
-    done: RetiredBodies | None = _act(tenant, lambda lifecycle: lifecycle.retire(tenant, by))
+def retire(tenant: str) -> None:
+    """Remove the bodies that the rule no longer keeps; headers and proofs stay.
+
+    It only carries out the rule, on which two people agreed, so nobody is asked again; the account that runs this is on record.
+    """
+    from gateway.people.person import Account
+
+    by = Account.mine().on_record
+    with office() as here:
+        here.require_tenant(tenant)
+        done: RetiredBodies | None = _act(here, tenant, lambda lifecycle: lifecycle.retire(tenant, by))
     if done is None:
         click.echo("nothing is old enough")
     else:
@@ -143,13 +157,10 @@ def show(tenant: str) -> None:
     """The rule, the holds that stand, and what was erased and retired."""
     from audit.keys import KeyStore
     from audit.lifecycle import read_standing
-    from gateway.database import open_database
-    from gateway.settings import Settings
 
-    settings = Settings.read(os.environ)
-    with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
-        _require_known(urls.app, tenant)
-        standing = read_standing(urls.reader, tenant, KeyStore(settings.keys))
+    with office() as here:
+        here.require_tenant(tenant)
+        standing = read_standing(here.urls.reader, tenant, KeyStore(here.settings.keys))
     kept = standing.rule
     click.echo(f"bodies are kept {_span(None if kept is None else kept.days)}" + (f" (record {kept.seq})" if kept else ""))
     for each in standing.holds.values():

@@ -44,6 +44,8 @@ _OVER_THE_RECIPE = ("causal_steps", "joint_steps", "drafter_steps", "batch", "pl
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True), help="Peak learning rate of the first two stages.")
 @click.option("--weighing", type=click.Choice(["balanced", "family"]),
               help="Mean of both losses, or 0.3 and a global token average. (balanced; with --from family)")  # fmt: skip
+@click.option("--scope", type=click.Choice(["answers", "rows"]),
+              help="What the first stage learns to say: rows teach copying from prompts much sooner. (answers)")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]),
               help="Of products; weights stay float32. (bfloat16 where the machine multiplies it)")  # fmt: skip
 @click.option("--places", default=6144, type=click.IntRange(64), show_default=True, help="Most tokens of a pass, padding too.")
@@ -63,13 +65,13 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
 
     from engine.train.chats import DataError
     from engine.train.curves import TensorBoard
-    from engine.train.run import run
+    from engine.train.run import Exam, run
     from engine.train.trainer import Training, TrainingError, device_named
 
     try:
         chosen = device_named(device)
         training = Training.resume(resume, chosen) if resume else _begun(out, chosen, given)
-        run(training, questions, Console(), TensorBoard(tensorboard) if tensorboard else None)
+        run(training, Exam(questions), Console(), TensorBoard(tensorboard) if tensorboard else None)
     except (DataError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -98,6 +100,7 @@ def _recipe(given: dict[str, Any], device: Any) -> Recipe:
     """The options that were given over the defaults of what is done."""
     from dataclasses import replace
 
+    from engine.train.batches import Scope
     from engine.train.objective import Weighing
     from engine.train.recipe import ADAPTER_RATE, WHOLE_RATE, Precision, Recipe
 
@@ -109,5 +112,7 @@ def _recipe(given: dict[str, Any], device: Any) -> Recipe:
         wanted |= {"peak_rate": given["rate"], "joint_rate": given["rate"]}
     if given["weighing"] is not None:
         wanted["weighing"] = Weighing(given["weighing"])
+    if given["scope"] is not None:
+        wanted["scope"] = Scope(given["scope"])
     chosen = given["precision"]
     return replace(base, **wanted, precision=Precision(chosen) if chosen else Precision.of_machine(device))

@@ -20,7 +20,9 @@ class _Schema(msgspec.Struct):
     schema: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _ResponseFormat(msgspec.Struct):
+class ResponseFormat(msgspec.Struct):
+    """What the answer must look like, in OpenAI's words."""
+
     type: str
     json_schema: _Schema | None = None
 
@@ -36,9 +38,6 @@ class AnswerFields(msgspec.Struct, kw_only=True):
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
     stop: str | list[str] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    response_format: _ResponseFormat | None = None
 
 
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -85,24 +84,24 @@ def stop_strings(fields: AnswerFields) -> tuple[str, ...]:
     return given
 
 
-def top_logprobs(fields: AnswerFields) -> int | None:
+def top_logprobs(wanted: bool, asked: int | None) -> int | None:
     """How many alternatives are told per token; None when no log-probabilities are asked for. Raises BadRequest."""
-    if not fields.logprobs:
-        if fields.top_logprobs:
+    if not wanted:
+        if asked:
             raise BadRequest("top_logprobs needs logprobs: true", code="conflict", param="top_logprobs")
         return None
-    asked = fields.top_logprobs or 0
+    asked = asked or 0
     if not 0 <= asked <= MAX_TOP_LOGPROBS:
         raise _out_of_range("top_logprobs", f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
     return asked
 
 
-def constraint(fields: AnswerFields, regex: str | None, grammar: str | None) -> Constraint | None:
+def constraint(asked: ResponseFormat | None, regex: str | None, grammar: str | None) -> Constraint | None:
     """What the answer must look like. Raises BadRequest for two answers to that question, or a format that is not served."""
     found = [
         *([] if regex is None else [Constraint(ConstraintKind.REGEX, regex)]),
         *([] if grammar is None else [Constraint(ConstraintKind.GRAMMAR, grammar)]),
-        *_response_format(fields.response_format),
+        *_response_format(asked),
     ]
     if len(found) > 1:
         raise BadRequest(
@@ -113,15 +112,15 @@ def constraint(fields: AnswerFields, regex: str | None, grammar: str | None) -> 
     return found[0] if found else None
 
 
-def _response_format(asked: _ResponseFormat | None) -> list[Constraint]:
+def _response_format(asked: ResponseFormat | None) -> list[Constraint]:
     match asked:
-        case None | _ResponseFormat(type="text"):
+        case None | ResponseFormat(type="text"):
             return []
-        case _ResponseFormat(type="json_object"):
+        case ResponseFormat(type="json_object"):
             return [Constraint(ConstraintKind.JSON_OBJECT)]
-        case _ResponseFormat(type="json_schema", json_schema=_Schema(schema=schema)) if bytes(schema) not in (b"", b"null"):
+        case ResponseFormat(type="json_schema", json_schema=_Schema(schema=schema)) if bytes(schema) not in (b"", b"null"):
             return [Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())]
-        case _ResponseFormat(type="json_schema"):
+        case ResponseFormat(type="json_schema"):
             raise BadRequest(
                 "response_format.json_schema.schema is missing: send the schema",
                 code="invalid_type",

@@ -1,11 +1,22 @@
-"""What every dialect decodes to: one chat request, already validated, with nothing of the wire left in it."""
+"""What every dialect decodes to: one request, already validated, with nothing of the wire left in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeAlias
 
 from engine.request import Constraint
+
+
+class Dialect(StrEnum):
+    """How the client speaks, in the words that go on record."""
+
+    CHAT = "openai.chat"
+    COMPLETIONS = "openai.completions"
+    RESPONSES = "openai.responses"
+    MESSAGES = "anthropic.messages"
 
 
 class Delivery(StrEnum):
@@ -17,11 +28,100 @@ class Delivery(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One turn; `role` is system, user or assistant."""
+class ToolCall:
+    """A call that the model made: `arguments` is the JSON text of an object."""
 
-    role: str
-    content: str
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemTurn:
+    """What the model is told to be."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """What the user says."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantTurn:
+    """What the model said before: its text, what it thought, and the calls it made."""
+
+    text: str
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTurn:
+    """What one call gave; the client's `call_id` says which."""
+
+    call_id: str
+    text: str
+
+
+Turn: TypeAlias = SystemTurn | UserTurn | AssistantTurn | ToolTurn
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A function that may be called. `schema` is the JSON schema of its arguments, an object; `strict`: it must be kept."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    strict: bool = False
+
+
+class Calling(StrEnum):
+    """Whether the answer may call tools: never, as the model likes, or it must."""
+
+    NONE = "none"
+    AUTO = "auto"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOf:
+    """The answer must call this tool."""
+
+    name: str
+
+
+ToolChoice: TypeAlias = Calling | CallOf
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A prompt of turns, rendered by the checkpoint's chat template.
+
+    `parallel`: the answer may make several calls; `thinking`: the model may think first, if its template knows how.
+    """
+
+    turns: tuple[Turn, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    choice: ToolChoice = Calling.AUTO
+    parallel: bool = True
+    thinking: bool = False
+
+    @property
+    def callable(self) -> tuple[ToolSpec, ...]:
+        """The tools that the answer may call."""
+        return () if self.choice is Calling.NONE else self.tools
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPrompt:
+    """A prompt that the model simply goes on with: text, or token ids as they are."""
+
+    content: str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +139,7 @@ class ComputeKnob:
     numeric: str | None = None
     workflow: str = ""
     risk: str = ""
+    latency_target_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +157,18 @@ class AskedSampling:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat request in the gateway's own words.
+    """A request in the gateway's own words.
 
     `seed` is in 0..2**64-1 or None for "draw one"; `max_tokens` None means "as many as policy and context permit";
-    `messages_json` is the messages array exactly as received, for the record; `top_logprobs` None means no log-probabilities;
-    `proof` asks for a tlog-proof of the closing record with the answer.
+    `prompt_json` is the prompt exactly as received, for the record; `top_logprobs` None means no log-probabilities;
+    `proof` asks for a tlog-proof of the closing record with the answer; `n` answers are wanted, of which this is the one at
+    `index`, the `choice` of its sampling key.
     """
 
+    dialect: Dialect
     model: str
-    messages: tuple[ChatMessage, ...]
-    messages_json: str
+    prompt: Conversation | PlainPrompt
+    prompt_json: str
     sampling: AskedSampling
     seed: int | None
     max_tokens: int | None
@@ -75,3 +178,10 @@ class ChatRequest:
     top_logprobs: int | None = None
     constraint: Constraint | None = None
     proof: bool = False
+    n: int = 1
+    index: int = 0
+
+    @property
+    def tools(self) -> tuple[ToolSpec, ...]:
+        """The tools that are offered, whether they may be called or not."""
+        return self.prompt.tools if isinstance(self.prompt, Conversation) else ()

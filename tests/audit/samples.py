@@ -16,14 +16,18 @@ from audit.acts import (
     HoldPlaced,
     HoldReleased,
     KeyChange,
+    KeyTerms,
     PolicyChange,
     RetentionRule,
     Retirement,
     SchemaChange,
+    TenantMade,
+    UserChange,
     commit_to,
 )
 from audit.export import Disclosure, Exported, disclose_all, export
 from audit.header import Header, StoredRecord, leaf_hash, uuid7
+from audit.judgements import Asked, Called, Due, ReleaseDecision
 from audit.keys import KeyStore
 from audit.merkle import CompactRange
 from audit.records import (
@@ -103,8 +107,14 @@ SAMPLES: dict[Kind, Body] = {
     ),
     Kind.REQUEST_ABANDONED: RequestAbandoned(found_by=INSTANCE, last_seq=41),
     Kind.ALTERNATIVES: Alternatives(start=16, width=2, ids=(70000, 80, 80, 9), logprob=(-0.25, -1.5, -0.5, -2.0)),
+    Kind.RELEASE_DECISION: ReleaseDecision(
+        verdict="hold", rules=("gate:sure", "rule:eyes"), due=(Due("default", ("gate:sure",)), Due("boss", ("rule:eyes",))),
+        names=("tokens", "logprob_mean"), values=(7.0, -1 / 3), calls=(Called("bash", ("secrets/**",)), Called("read", ())),
+        globs=("secrets/**", "*.py"), held_by=("gate:sure",), blocked_by=(),
+    ),
     Kind.POLICY_CHANGE: PolicyChange(
-        before=None, after=hashlib.sha256(b"[modes]").digest(), document="[modes]", reason="first law", **TWO,
+        before=None, after=hashlib.sha256(b"[modes]").digest(), document="[modes]", reason="first law",
+        requested_by="ada", approved_by="grace",
     ),
     Kind.KEY_CHANGE: KeyChange(act="revoked", purpose="caller", key="key-1", label="laptop", requested_by="ada"),
     Kind.ERASURE: Erasure(
@@ -122,7 +132,33 @@ SAMPLES: dict[Kind, Body] = {
     Kind.ERASURE_REFUSED: ErasureRefused(
         subject=commit_to("key-1", SALT), salt=SALT, holds=(HOLD,), reason="asked to", **TWO,
     ),
+    Kind.TENANT_MADE: TenantMade(tenant="acme", requested_by="account root"),
+    Kind.USER_CHANGE: UserChange(
+        act="roles", user=INSTANCE, name="grace", display_name="Grace Hopper", roles=("approver", "auditor"), groups=("leads",),
+        enabled=True, requested_by="ada",
+    ),
+    Kind.KEY_TERMS: KeyTerms(key="key-1", user="grace", expires=START, requested_by="system/ada"),
 }  # fmt: skip
+LATER: dict[Kind, Body] = {
+    Kind.POLICY_DECISION: PolicyDecision(
+        outcome="refuse", reason="blocked_by_policy: no", mode="", modes_permitted=(), release="stream", policy_digest=POLICY,
+        rules=("rule:no",), status=403,
+        facts=Asked(
+            model="tiny", requested_mode="auto", workflow="release-9", risk=None, max_tokens=64, block_length=None,
+            threshold=0.3, max_steps=None, seed_first=False, prompt_tokens=3, groups=("engineers",), tools=("bash", "read"),
+            latency_target_ms=200, minute_of_week=10_079, exceeded=("daily",),
+        ),
+    ),
+    Kind.GATE: GateVerdict(
+        block_index=1, names=("tokens",), values=(4.0,), verdict="refine", start=12, rule="gate:sure", mode="diffusion",
+        threshold=0.7, steps=8,
+    ),
+    Kind.POLICY_CHANGE: PolicyChange(
+        before=POLICY, after=hashlib.sha256(b"[modes]").digest(), document="[modes]", reason="a try", requested_by="ada",
+        approved_by="grace", share=0.1,
+    ),
+}  # fmt: skip
+"""Bodies that use the keys that their kinds gained later."""
 WHOLE_REQUEST = tuple(SAMPLES[Kind(number)] for number in range(1, 11))
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from audit.absences import Absences
-from audit.acts import Erasure, HoldPlaced, HoldReleased, RetentionRule, Retirement, commit_to
+from audit.acts import Erasure, HoldPlaced, HoldReleased, PolicyChange, RetentionRule, Retirement, commit_to
 from audit.header import Header, StoredRecord, decode_header, uuid7
-from audit.records import Body, Kind, kind_of
+from audit.laws import InForce
+from audit.records import Body, Kind, PolicyDecision, kind_of
 from audit.standing import DAY, Standing
 from audit.verify import Report, Verdict, verify
 from tests.audit.samples import HOLD, ORIGIN, SALT, SAMPLES, START, TWO, Log
@@ -137,3 +139,48 @@ def test_the_verifier_names_the_retirement_and_holds_it_to_its_rule(tmp_path: Pa
     (finding,) = report.findings
     assert (report.verdict, finding.seq) == (Verdict.TAMPERED, 0)
     assert "retired by record 3 although they were not old enough" in finding.message
+
+
+def changed(before: bytes | None, after: str, share: float | None = None) -> PolicyChange:
+    """A change to the policy of this text."""
+    return PolicyChange(before, hashlib.sha256(after.encode()).digest(), after, "why", "ada", "grace", share)
+
+
+def decided(digest: bytes) -> PolicyDecision:
+    """A decision under that policy."""
+    sample = SAMPLES[Kind.POLICY_DECISION]
+    assert isinstance(sample, PolicyDecision)
+    return dataclasses.replace(sample, policy_digest=digest)
+
+
+SHIPPED, A, B = (hashlib.sha256(text).digest() for text in (b"shipped", b"a", b"b"))
+
+
+@pytest.mark.parametrize(
+    ("acts", "why"),
+    [
+        ([decided(SHIPPED), changed(SHIPPED, "a"), decided(SHIPPED), decided(A)], ""),
+        ([changed(SHIPPED, "a"), changed(A, "b", 0.5), decided(A), decided(B), changed(A, "b"), decided(A)], ""),
+        ([changed(SHIPPED, "a"), changed(A, "b", 0.5), changed(A, "a"), changed(A, "b")], ""),
+        ([changed(None, "a"), decided(B)], ""),
+        ([changed(SHIPPED, "a"), decided(B)], "no record before it puts in force"),
+        ([changed(SHIPPED, "a"), decided(B), changed(A, "b")], "no record before it puts in force"),
+        ([changed(SHIPPED, "a"), changed(SHIPPED, "b")], "was in force"),
+        ([changed(SHIPPED, "a"), changed(A, "b", 0.5), changed(B, "a")], "was in force"),
+    ],
+)
+def test_only_a_policy_that_was_put_in_force_decides(acts: list[Body], why: str) -> None:
+    """Each change replaces the policy in force, and each decision was made under one that a record had put in force."""
+    found = told(acts)
+    assert (found == []) if not why else (len(found) == 1 and why in found[0])
+
+
+def test_a_policy_on_trial_is_not_in_force() -> None:
+    """A share tries one policy beside the one in force; a change without a share ends that, whichever it names."""
+    standing = Standing()
+    states = []
+    for seq, act in enumerate([changed(SHIPPED, "a"), changed(A, "b", 0.25), changed(A, "b")]):
+        assert list(standing.add(header(seq, 40), act)) == []
+        states.append(standing.laws.in_force)
+    assert states == [InForce(0, A), InForce(1, A, B, 0.25), InForce(2, B)]
+    assert (standing.laws.document(A), standing.laws.document(SHIPPED)) == ("a", None)

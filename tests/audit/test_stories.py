@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from audit.header import uuid7
+from audit.judgements import ReleaseDecision
 from audit.records import Alternatives, BlockTrace, Body, Delivery, GateVerdict, Kind, RequestClose
 from audit.stories import Ending
 from audit.verify import Report, Verdict, verify
@@ -78,3 +79,17 @@ def test_alternatives_that_were_left_out_are_missed(tmp_path: Path) -> None:
     report = _judge(tmp_path, [body for body in _gated(_close()) if body != RANKED])
     (finding,) = report.findings
     assert (finding.verdict, "12 records" in finding.message) == (Verdict.TAMPERED, True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "released", "found"), [("hold", 5, True), ("block", 5, True), ("annotate", 5, False), ("hold", 0, False)]
+)
+def test_a_stopped_answer_was_not_delivered(tmp_path: Path, verdict: str, released: int, found: bool) -> None:
+    """Bytes that left although the verdict on the answer was to hold or block it are a contradiction."""
+    decision, delivery, close = (SAMPLES[kind] for kind in (Kind.RELEASE_DECISION, Kind.DELIVERY, Kind.REQUEST_CLOSE))
+    assert isinstance(decision, ReleaseDecision) and isinstance(delivery, Delivery) and isinstance(close, RequestClose)
+    told = dataclasses.replace(decision, verdict=verdict)
+    handed = dataclasses.replace(delivery, bytes_released=released)
+    report = _judge(tmp_path, [*WHOLE_REQUEST[:8], told, handed, dataclasses.replace(close, records=11)])
+    assert (report.verdict is Verdict.TAMPERED) is found
+    assert any(f"whose verdict was {verdict}" in str(finding) for finding in report.findings) is found

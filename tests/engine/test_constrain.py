@@ -231,8 +231,8 @@ def test_a_walk_ends_at_the_first_illegal_id(constraint: Constraint, legal: int,
 
 @pytest.mark.parametrize("constraint", [*SAMPLES, grammar("start: X\nX: ~/a/")], ids=lambda c: f"{c.kind}-{c.source[:12]}")
 def test_no_special_id_is_ever_allowed(constraint: Constraint) -> None:
-    """No special id but eos, nor the mask, nor an unknown id, nor the byte that no UTF-8 text has is allowed anywhere."""
-    barred = sorted((TOKENIZER.special | {TOKENIZER.mask_id, *range(TOKENIZER.size, VOCAB), NO_TEXT}) - {EOS})
+    """Of special ids only eos and the marks of calls are ever allowed; not the mask, an unknown id, or a byte of no UTF-8."""
+    barred = sorted((TOKENIZER.special | {TOKENIZER.mask_id, *range(TOKENIZER.size, VOCAB), NO_TEXT}) - {EOS, *TOKENIZER.calls})
     matcher = CONSTRAINER.matcher(constraint)
     for _, _ in zip(steps(matcher, 3), range(40), strict=False):
         assert not matcher.allowed()[barred].any()
@@ -243,7 +243,7 @@ def test_no_special_id_is_allowed_even_if_the_library_would() -> None:
     compiled = LLMatcher(CONSTRAINER._tokenizer, 'start: <[*]> "a" | "b"')
     assert not compiled.is_error()
     row = Matcher(compiled, CONSTRAINER._vocabulary, lambda: None).allowed()
-    assert row[TOKENIZER.encode("b")].all() and not row[sorted(TOKENIZER.special | {NO_TEXT})].any()
+    assert row[TOKENIZER.encode("b")].all() and not row[sorted(TOKENIZER.special - TOKENIZER.calls | {NO_TEXT})].any()
 
 
 def test_a_reserved_token_that_is_not_flagged_special_matches_no_text() -> None:

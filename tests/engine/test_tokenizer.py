@@ -134,8 +134,9 @@ def test_the_written_template_agrees_with_ours(folder: Path) -> None:
 
 
 def test_special_and_unknown_ids_decode_to_nothing() -> None:
-    """Neither a special id nor an id beyond the vocabulary adds a byte."""
-    assert TOKENIZER.decode_bytes([*range(128), 1024, 99999]) == b""
+    """Neither an id beyond the vocabulary nor a special id adds a byte, but for the marks of thinking and of calls."""
+    assert TOKENIZER.decode_bytes([*range(12), *range(16, 128), 1024, 99999]) == b""
+    assert TOKENIZER.decode_bytes(range(12, 16)) == b"<think></think><tool_call></tool_call>"
 
 
 def test_text_that_is_not_unicode_is_refused() -> None:

@@ -32,6 +32,7 @@ from audit.records import SCHEMA, Kind, decode_body, encode_body, kind_of, schem
 from audit.tiles import EntryBundle, Tile, entries_of, entry_bundle, parse_path
 from audit.witness import read_submission, write_submission
 from gateway.dialects import openai_chat
+from gateway.dialects.request import Conversation
 from gateway.errors import BadRequest
 from policies import BASELINE, PolicyError, load
 from tests.audit.outside_samples import KEY, LATTICE, LATTICE_VKEY, ORIGIN, VKEY, SampleLog, Shelf, signed
@@ -226,8 +227,9 @@ def chat_parser() -> Parser:
 
     def read(data: bytes) -> None:
         asked = openai_chat.decode(data, None)
-        assert asked.messages_json.encode() in data and json.loads(asked.messages_json), "the record is not verbatim"
-        assert all(message.content.encode() is not None for message in asked.messages), "a message is no text"
+        assert asked.prompt_json.encode() in data and json.loads(asked.prompt_json), "the record is not verbatim"
+        assert isinstance(asked.prompt, Conversation) and asked.prompt.turns, "a prompt has no turns"
+        assert all(turn.text.encode() is not None for turn in asked.prompt.turns), "a turn is no text"
         assert asked.seed is None or 0 <= asked.seed < 1 << 64, "a seed is no seed"
 
     nested = b'{"model":"m","messages":[{"role":"user","content":"x"}],"tools":'

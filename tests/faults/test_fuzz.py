@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.dialects import openai_chat
+from gateway.dialects.request import Conversation
 from gateway.errors import BadRequest
 from tests.faults.feeding import MOST_SECONDS, Tally, fuzz
 from tests.faults.fuzz import NAMES, all_parsers
@@ -123,4 +124,4 @@ def test_any_document_is_a_chat_request_or_a_bad_one(document: dict[str, Any]) -
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]} | document).encode()
     with suppress(BadRequest):
         asked = openai_chat.decode(body, None)
-        assert asked.messages_json.encode() in body and asked.messages
+        assert asked.prompt_json.encode() in body and isinstance(asked.prompt, Conversation) and asked.prompt.turns

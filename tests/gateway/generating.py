@@ -6,11 +6,12 @@ import asyncio
 import codecs
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 import torch
 
+import policies
 from audit.errors import AuditError
 from audit.records import Body, RequestClose
 from audit.writer import Entry, Range, Writer
@@ -20,13 +21,16 @@ from engine.request import GenerationRequest
 from gateway.appending import Log
 from gateway.engine_thread import EngineThread, Stepper
 from gateway.generation import Admitted, Generation
+from gateway.law.hearing import Law
 from gateway.pieces import Piece, Text
 from gateway.release import ReleaseRule
+from policies import Release
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import loaded, model, tokenizer
 from tests.engine.small import small_network
-from tests.gateway.tenant_log import CALLER, POLICY, opened
+from tests.gateway.tenant_log import CALLER, opened
 from tests.gateway.watched import started
+from tests.policies.facts import PLAIN
 from tests.waiting import until
 
 INSTANCE = uuid4()
@@ -140,14 +144,16 @@ async def generating(
     capacity: int = 1024,
 ) -> AsyncIterator[Running]:
     """A request that has been admitted and begins to run; `log` stands between it and the writer."""
+    policy = policies.load(policies.BASELINE)
+    decision = policies.decide(policy, PLAIN)
+    assert isinstance(decision, policies.Decision)
     place = await opened(writer, request, INSTANCE, release.value)
     admitted = Admitted(
         request=request,
         tenant=TENANT,
         caller=CALLER,
         model="random",
-        policy_digest=POLICY,
-        release=release,
+        law=Law(policy, replace(decision, release=Release(release.value))),
         records=3,
         first_seq=place.first_seq,
         last_seq=place.last_seq,

@@ -22,6 +22,7 @@ from gateway.house import House
 from gateway.settings import DatabaseUrl, Settings
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import TINY
+from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog
 from tests.postgres_fixtures import Database
 
@@ -64,9 +65,8 @@ async def housed(
     house = House(given, urls, model or tiny(), policy or policies.load(policies.BASELINE))
     try:
         await house.start()
-        if TENANT not in house.registry.tenants():
-            house.registry.create_tenant(TENANT)
-        headers = {"authorization": f"Bearer {house.registry.create_key(TENANT, 'test').text}"}
+        plant_tenant(database.app_url, TENANT)
+        headers = {"authorization": f"Bearer {plant_key(database.app_url, TENANT).text}"}
         application: Any = create_app(house)
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://housed", headers=headers) as client:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from engine.tokenizer import Tokenizer
 from engine.train.vocabulary import build
 from gateway.bundles import Disclose, Made, export_log
 from gateway.gateway_process import gateway_process
-from gateway.registry import Registry
 from gateway.settings import DatabaseUrl, Settings
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import small_config, small_network
+from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog, text_of
 from tests.postgres_fixtures import Database
 
@@ -84,16 +84,10 @@ def serve(database: Database, home: Path, checkpoint: Path, **settings: str) -> 
     """A gateway over `database`; a second call with the same home is its next start."""
     urls = {"database_url": database.app_url, "reader_url": database.reader_url}
     given = environ(home=str(home), checkpoint=str(checkpoint), **urls, **settings)
-    key = _key(database)
+    plant_tenant(database.app_url, TENANT)
+    key = plant_key(database.app_url, TENANT).text
     with gateway_process(home / "gateway.log", given) as running:
         yield Served(running.url, key, running.process, database, Settings.read(given))
-
-
-def _key(database: Database) -> str:
-    with closing(Registry(DatabaseUrl(database.app_url))) as registry:
-        if TENANT not in registry.tenants():
-            registry.create_tenant(TENANT)
-        return registry.create_key(TENANT, "test").text
 
 
 def endless_checkpoint(folder: Path) -> Path:

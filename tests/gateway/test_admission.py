@@ -14,16 +14,22 @@ import pytest
 
 import policies
 from audit.header import uuid7
+from audit.keys import KeyStore
 from audit.records import EngineNote, PolicyDecision, PromptBody, RequestOpen
 from audit.writer import Writer
 from engine.engine import Engine
 from gateway.admission import Bench, admit
 from gateway.authenticate import Subject
+from gateway.budgets.accounts import Accounts
+from gateway.budgets.budgets import Budgets
 from gateway.dialects.openai_chat import decode
 from gateway.generation import Admitted
+from gateway.law.lawbook import Lawbook
 from gateway.replay import recorded_request, the
+from gateway.settings import DatabaseUrl
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed, tiny
+from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog
 from tests.postgres_fixtures import Database
 
@@ -71,7 +77,9 @@ def stricter(folder: Path) -> policies.Policy:
 
 async def admitted(policy: policies.Policy, writer: Writer, tenant: str = TENANT, **fields: Any) -> Admitted:
     """A request that has been judged under the policy and recorded."""
-    bench = Bench(tiny(), policy, Engine(tiny()), UUID(int=7))
+    place = writer._config
+    budgets = Budgets(Accounts(DatabaseUrl(place.app_url), UUID(int=7)), DatabaseUrl(place.reader_url), KeyStore(place.keys))
+    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7), budgets)
     chat = decode(msgspec.json.encode({"model": tiny().name, "messages": QUESTION} | fields))
     return await admit(bench, writer, Subject(tenant, "key-1"), chat, uuid7())
 
@@ -93,9 +101,9 @@ def cached(inside: Housed, answer: httpx.Response) -> int:
 async def test_a_prompt_of_another_tenant_is_not_found(database: Database, tmp_path: Path) -> None:
     """A prompt that another tenant has sent just before is computed anew; one's own is found."""
     async with housed(database, tmp_path) as inside:
-        registry, question = inside.house.registry, "tell me a story " * 20
-        registry.create_tenant("other")
-        stranger = registry.create_key("other", "test").text
+        question = "tell me a story " * 20
+        plant_tenant(database.app_url, "other")
+        stranger = plant_key(database.app_url, "other").text
         assert (await inside.ask(question, key=stranger)).status_code == 200
         assert cached(inside, await inside.ask(question)) == 0
         assert cached(inside, await inside.ask(question)) >= 32

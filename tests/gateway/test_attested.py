@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit import records
-from audit.records import BlockTrace, Body, DecodeRun, EngineNote, GateVerdict, SpecRounds, decode_body, encode_body, kind_of
+from audit.records import (
+    BlockTrace,
+    Body,
+    DecodeRun,
+    EngineNote,
+    GateVerdict,
+    SpecRounds,
+    decode_body,
+    encode_body,
+    kind_of,
+    schema_of,
+)
 from engine.engine import Engine
 from engine.events import Alternatives, BlockDecoded, Event, Gated, Noted, NoteKind, RunDecoded, SpecRound
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
@@ -49,7 +60,7 @@ def told(draw: st.DrawFn) -> list[Event]:
             case "note":
                 events.append(Noted(ONE, NoteKind.PREEMPTED, str(position)))
             case "gate":
-                events.append(Gated(ONE, len(events), position, (), (), Verdict.ACCEPT, ""))
+                events.append(Gated(ONE, len(events), position, (), (), Verdict.ACCEPT, "", "ar", 0.0, 0))
             case kind:
                 count = draw(st.integers(1, 9))
                 if draw(st.booleans()):
@@ -190,7 +201,8 @@ def test_a_real_answer_is_in_its_records(mode: Mode, flush: int) -> None:
     """Of every mode, however its events are flushed, answer, alternatives and verdicts are read back from the bytes."""
     events = real(mode)
     statements = [each for at in range(0, len(events), flush) for each in attest(events[at : at + flush])]
-    bodies = [decode_body(kind_of(each.body), 1, encode_body(each.body)) for each in statements]
+    kinds = [(kind_of(each.body), encode_body(each.body)) for each in statements]
+    bodies = [decode_body(kind, schema_of(kind), data) for kind, data in kinds]
     ids = [token for event in events for token in output_of(event)]
     assert [token for token, _ in outputs(bodies)] == ids
     assert outputs(bodies) == spoken(events)

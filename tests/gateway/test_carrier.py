@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from gateway.carrier import destinations
 from gateway.settings import SettingsError
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import TINY
+from tests.gateway.housed import housed
 from tests.gateway.served import Served, serve
+from tests.gateway.tenant_log import TenantLog
 from tests.gateway.test_serving import QUESTIONS
 from tests.postgres_fixtures import Database
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 
 SECRET = "never-to-be-logged-2742"
 
@@ -30,27 +33,32 @@ def ask(served: Served) -> int:
     return int(answer.json()["palimpsest"]["last_seq"])
 
 
-def carried(served: Served, outside: Path) -> list[Checkpoint]:
+def carried(log: TenantLog, outside: Path) -> list[Checkpoint]:
     """The checkpoints of the tenant's log that lie outside, each verified."""
-    origin = log_origin(served.settings.origin, TENANT)
-    key = decode_vkey(Signer(served.settings.keys, origin).vkey)
+    origin = log_origin(log.origin, TENANT)
+    key = decode_vkey(Signer(log.keys, origin).vkey)
     notes = [json.loads(line) for line in outside.read_text(encoding="utf-8").splitlines()] if outside.exists() else []
     return [open_checkpoint(note, [key], origin) for note in notes if note.startswith(f"{origin}\n")]
 
 
+def covered(log: TenantLog, outside: Path, seq: int) -> bool:
+    """Whether a checkpoint over record `seq` lies outside."""
+    return any(each.size > seq for each in carried(log, outside))
+
+
 def arrives(served: Served, outside: Path, seq: int) -> None:
     """Wait until a checkpoint over record `seq` lies outside."""
-    eventually(lambda: any(each.size > seq for each in carried(served, outside)))
+    eventually(lambda: covered(served.log, outside, seq))
 
 
-def test_checkpoints_are_carried_out_over_restarts(database: Database, tmp_path: Path) -> None:
+async def test_checkpoints_are_carried_out_over_restarts(database: Database, tmp_path: Path) -> None:
     """Every checkpoint is in the file outside, once and in order, those of an earlier process included."""
     outside, home = tmp_path / "elsewhere" / "kept.jsonl", tmp_path / "home"
-    home.mkdir()
     for _ in range(2):
-        with serve(database, home, TINY, ship_to=f"file:{outside}") as served:
-            arrives(served, outside, ask(served))
-    sizes = [each.size for each in carried(served, outside)]
+        async with housed(database, home, ship_to=f"file:{outside}") as running:
+            last = (await running.ask()).json()["palimpsest"]["last_seq"]
+            await until(partial(covered, running.log, outside, last))
+    sizes = [each.size for each in carried(running.log, outside)]
     assert sizes == sorted(set(sizes)) and len(sizes) >= 2
     (filed,) = (home / "keys" / "checkpoints").glob(f"*{TENANT}.jsonl")
     assert {json.loads(line).split("\n")[1] for line in filed.read_text(encoding="utf-8").splitlines()} >= set(map(str, sizes))

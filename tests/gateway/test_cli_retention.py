@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +13,24 @@ import pytest
 
 from audit.errors import KeyUnavailable
 from audit.keys import KeyStore
+from gateway.people.names import Role
 from gateway.settings import Settings
 from tests.gateway.commanding import Done, command_line
+from tests.gateway.planted import PASSWORD, plant_tenant, plant_user
 from tests.postgres_fixtures import Database
 
-TWO = ("--by", "ada", "--approved-by", "grace")
+TWO = ("--by", "ada", "--approved-by", "grace", "--password-stdin")
+ONE = ("--by", "ada", "--password-stdin")
+STDIN = ("--password-stdin",)
+PASSWORDS = f"{PASSWORD}\n{PASSWORD}\n"
+
+
+USERS = {
+    "ada": (Role.OPERATOR,),
+    "grace": (Role.AUDITOR,),
+    "all": (Role.OPERATOR, Role.AUDITOR),
+    "eve": (Role.CALLER, Role.APPROVER),
+}
 
 
 @pytest.fixture
@@ -24,8 +39,16 @@ def retention(
 ) -> Callable[..., Done]:
     """Runs `palimpsest` for tenant acme of a database that somebody else runs; the first word may be another group."""
     command = command_line(monkeypatch, capsys, tmp_path / "home", database)
-    assert command("tenants", "create", "acme").status == 0
-    return lambda *arguments, tenant="acme": command(*arguments, "--tenant", tenant)
+    plant_tenant(database.app_url, "acme")
+    for name, roles in USERS.items():
+        plant_user(database.app_url, "acme", name, *roles)
+    plant_user(database.app_url, "system", "root", Role.OPERATOR)
+
+    def run(*arguments: str, tenant: str = "acme", typed: str = PASSWORDS) -> Done:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        return command(*arguments, "--tenant", tenant)
+
+    return run
 
 
 def test_rules_and_holds_are_recorded_and_shown(retention: Callable[..., Done]) -> None:
@@ -33,8 +56,8 @@ def test_rules_and_holds_are_recorded_and_shown(retention: Callable[..., Done]) 
     assert retention("retention", "show").out == "bodies are kept for ever\n"
     made = retention("retention", "rule", "--days", "184", "--reason", "six months", *TWO)
     assert (made.status, made.out) == (0, "record 0: bodies are kept for 184 days\n")
-    assert retention("retention", "retire", "--by", "cron").out == "nothing is old enough\n"
-    placed = retention("retention", "hold", "--reason", "case 7", "--by", "ada").out
+    assert retention("retention", "retire").out == "nothing is old enough\n"
+    placed = retention("retention", "hold", "--reason", "case 7", *ONE).out
     (hold,) = re.findall(r"^record 1: hold ([0-9a-f-]{36})$", placed, re.MULTILINE)
     shown = retention("retention", "show").out
     assert "for 184 days (record 0)" in shown
@@ -58,11 +81,17 @@ def test_an_erasure_destroys_keys_and_is_shown(retention: Callable[..., Done]) -
     ("arguments", "why"),
     [
         (("erase", "--subject", "key-1", "--reason", "x", *TWO), "nothing to erase"),
-        (("erase", "--subject", "key-1", "--reason", "x", "--by", "ada", "--approved-by", "Ada"), "second person"),
-        (("rule", "--days", "9", "--reason", "x", "--by", "ada", "--approved-by", "ada"), "second person"),
+        (("erase", "--subject", "key-1", "--reason", "x", "--by", "all", "--approved-by", "all", *STDIN), "second person"),
+        (("rule", "--days", "9", "--reason", "x", "--by", "ada", "--approved-by", "ada", *STDIN), "second person"),
+        (("rule", "--days", "9", "--reason", "x", "--by", "grace", "--approved-by", "all", *STDIN), "takes the role operator"),
+        (("rule", "--days", "9", "--reason", "x", "--by", "ada", "--approved-by", "eve", *STDIN), "takes the role auditor"),
+        (("rule", "--days", "9", "--reason", "x", "--by", "ada", "--approved-by", "nobody", *STDIN), "'nobody' is not proved"),
+        (("rule", "--days", "9", "--reason", "x", "--by", "Ada", "--approved-by", "grace", *STDIN), "'Ada' is not proved"),
+        (("rule", "--days", "9", "--reason", "x", "--by", "ada", "--approved-by", "grace"), "give --password-stdin"),
+        (("hold", "--reason", "x", "--by", "eve", *STDIN), "takes the role auditor or operator"),
         (("rule", "--days", "9", "--reason", " ", *TWO), "trimmed text"),
         (("release", "01936f5e-0000-7000-8000-000000000001", "--reason", "x", *TWO), "does not stand"),
-        (("retire", "--by", "cron"), "for ever"),
+        (("retire",), "for ever"),
     ],
 )
 def test_what_is_refused_is_one_line(retention: Callable[..., Done], arguments: tuple[str, ...], why: str) -> None:
@@ -70,10 +99,33 @@ def test_what_is_refused_is_one_line(retention: Callable[..., Done], arguments: 
     done = retention("retention", *arguments)
     assert (done.status, done.out) == (1, "")
     assert why in done.err and done.err.count("\n") == 1
-    assert retention("retention", "hold", "--reason", "x", "--by", "ada").out.startswith("record 0: ")
+    assert retention("retention", "hold", "--reason", "x", *ONE).out.startswith("record 0: ")
 
 
 def test_an_unknown_tenant_is_named(retention: Callable[..., Done]) -> None:
     """Acts need a tenant that exists: a slip of the pen makes no log."""
     done = retention("retention", "show", tenant="acne")
     assert (done.status, "no tenant 'acne'" in done.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "who"),
+    [
+        (f"{PASSWORD}\nwrong horse battery\n", "'grace' is not proved"),
+        (f"wrong horse battery\n{PASSWORD}\n", "'ada' is not proved"),
+        (f"{PASSWORD}\n", "standard input ended before a line for: Password of grace"),
+        ("", "standard input ended before a line for: Password of ada"),
+    ],
+)
+def test_a_name_without_its_password_is_nobody(retention: Callable[..., Done], typed: str, who: str) -> None:
+    """Both people prove themselves, each by a password of their own; otherwise nothing is done or recorded."""
+    done = retention("retention", "rule", "--days", "9", "--reason", "x", *TWO, typed=typed)
+    assert (done.status, done.out) == (1, "") and who in done.err and PASSWORD not in done.err
+    assert retention("retention", "show").out == "bodies are kept for ever\n"
+
+
+def test_a_user_of_system_serves_every_tenant(retention: Callable[..., Done]) -> None:
+    """An operator of tenant `system` may ask, under a name that tells; `system` by itself is nobody here."""
+    asked = ("--by", "system/root", "--approved-by", "grace", "--password-stdin")
+    assert retention("retention", "rule", "--days", "9", "--reason", "x", *asked).status == 0
+    assert retention("retention", "rule", "--reason", "x", *("--by", "acme/ada", *asked[2:])).status == 1

@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,9 +21,8 @@ from audit.proof import check_proof, make_proof
 from audit.records import Kind
 from audit.signer import Signer
 from audit.tiles import EntryBundle, Tile, entries_of, root_from_tiles
-from gateway.registry import Registry
-from gateway.settings import DatabaseUrl
 from tests.audit.writer_samples import TENANT
+from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.served import Served
 from tests.gateway.test_serving import QUESTIONS
 from tests.waiting import eventually
@@ -149,10 +147,8 @@ def test_what_is_not_there_is_404(served: Served, path: str) -> None:
 def test_a_key_opens_its_own_tenants_evidence_only(served: Served) -> None:
     """Another tenant's key, or none, learns nothing: not of the log, not of a generation."""
     account = answered(served)
-    with closing(Registry(DatabaseUrl(served.database.app_url))) as registry:
-        if "stranger" not in registry.tenants():
-            registry.create_tenant("stranger")
-        key = registry.create_key("stranger", "test").text
+    plant_tenant(served.database.app_url, "stranger")
+    key = plant_key(served.database.app_url, "stranger").text
     for path in (f"/log/{TENANT}/checkpoint", f"/api/generations/{account['generation_id']}/proof"):
         assert get(served, path, key).status_code == 404
         assert get(served, path, "wrong").status_code == 401

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.request import Constraint, ConstraintKind
 from gateway.dialects.openai_chat import decode
-from gateway.dialects.request import AskedSampling, ChatMessage, ComputeKnob, Delivery
+from gateway.dialects.request import AskedSampling, ComputeKnob, Conversation, Delivery, SystemTurn, UserTurn
 from gateway.errors import BadRequest
 
 HELLO: dict[str, Any] = {"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "hello"}]}
@@ -31,7 +31,7 @@ def test_the_least_request_gets_openai_defaults() -> None:
     """Model and messages alone are a whole request: temperature 1, no seed, no limit, one document."""
     chat = decode(body())
     assert chat.model == "palimpsest-tiny"
-    assert chat.messages == (ChatMessage("user", "hello"),)
+    assert chat.prompt == Conversation((UserTurn("hello"),))
     assert chat.sampling == AskedSampling()
     assert (chat.seed, chat.max_tokens, chat.delivery) == (None, None, Delivery.WHOLE)
     assert (chat.stop, chat.top_logprobs, chat.constraint) == ((), None, None)
@@ -48,8 +48,8 @@ def test_messages_are_kept_exactly_as_received() -> None:
     """The text on record is the messages array byte for byte, spacing and escapes included."""
     raw = b'{"model":"m", "messages": [ {"role":"user","content":"\\u00e9 <SPECIAL_100>", "name":"x"} ]}'
     chat = decode(raw)
-    assert chat.messages_json == '[ {"role":"user","content":"\\u00e9 <SPECIAL_100>", "name":"x"} ]'
-    assert chat.messages[0].content == "é <SPECIAL_100>"
+    assert chat.prompt_json == '[ {"role":"user","content":"\\u00e9 <SPECIAL_100>", "name":"x"} ]'
+    assert chat.prompt == Conversation((UserTurn("é <SPECIAL_100>"),))
 
 
 BROKEN = (b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", "é".encode())
@@ -72,7 +72,7 @@ def test_only_utf8_is_read(data: bytes) -> None:
             assert refusal(place % data).code == "invalid_json"
         else:
             chat = decode(place % data)
-            assert chat.messages_json in text
+            assert chat.prompt_json in text
             assert chat.constraint is None or chat.constraint.source in text
 
 
@@ -88,7 +88,7 @@ def test_content_parts_are_joined_and_developer_is_system() -> None:
     """Text parts are one text, and a developer turn is a system turn."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     chat = decode(body(messages=[{"role": "developer", "content": "be brief"}, {"role": "user", "content": parts}]))
-    assert chat.messages == (ChatMessage("system", "be brief"), ChatMessage("user", "ab"))
+    assert chat.prompt == Conversation((SystemTurn("be brief"), UserTurn("ab")))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,20 @@ def test_content_parts_are_joined_and_developer_is_system() -> None:
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"messages": []}, "messages"),
+        ({"n": 0}, "n"),
+        ({"n": 9}, "n"),
+        ({"tools": {}}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{"type": "function", "function": {"name": "a<b"}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]}, "tools[0].function.parameters"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}] * 2}, "tools[1].function.name"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "messages[0].tool_calls[0].function"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "["}}]}]},
+            "messages[0].tool_calls[0].function.arguments",
+        ),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
     ],
@@ -145,10 +159,8 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
 @pytest.mark.parametrize(
     ("field", "asked", "neutral"),
     [
-        ("n", 2, 1),
         ("logit_bias", {"5": 1}, {}),
-        ("tools", [{"type": "function"}], []),
-        ("tool_choice", "required", "auto"),
+        ("functions", [{"name": "f"}], []),
         ("modalities", ["audio"], ["text"]),
     ],
 )
@@ -227,6 +239,6 @@ def test_any_bytes_are_a_request_or_a_400(raw: bytes) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=4))
 def test_any_value_in_any_field_is_a_request_or_a_400(value: Any) -> None:
     """No JSON value in any known field can do worse than earn a BadRequest."""
-    for field in ("model", "messages", "temperature", "top_k", "stop", "palimpsest", "response_format", "stream_options"):
+    for field in ("model", "messages", "temperature", "top_k", "stop", "palimpsest", "response_format", "tools", "tool_choice"):
         refusal = refusal_of(body(**{field: value}))
         assert refusal is None or refusal.status == 400

@@ -10,6 +10,7 @@ from gateway.errors import LogDown
 from gateway.pieces import Failed, Text
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import TokenScore
+from tests.gateway.test_openai_reply import ACCOUNT
 
 POEM = "naïve — 日本語 🙂 end".encode()
 
@@ -51,7 +52,9 @@ def test_deltas_are_always_a_prefix_of_the_decoded_ids(data: bytes, sizes: list[
         place += size
         out += "".join(drain(outlet))
         assert whole.startswith(out)
+    made.finish()
     made.approve()
+    made.end(ACCOUNT)
     assert out + "".join(drain(outlet)) == whole
 
 
@@ -65,12 +68,17 @@ def test_incomplete_utf8_is_kept_back() -> None:
 
 
 def test_whole_hands_out_nothing_before_the_verdict() -> None:
-    """Under `whole` durable text waits for approval and then leaves in one piece."""
+    """Under `whole` durable text waits for approval, is counted with it, and leaves in one piece once that is on record."""
     made, outlet = release(ReleaseRule.WHOLE)
     for byte in POEM:
         made.durable(tokens(bytes((byte,))))
     assert drain(outlet) == []
+    made.finish()
     made.approve()
+    assert drain(outlet) == []
+    delivery = made.delivery(Outcome.COMPLETE)
+    assert (delivery.bytes_released, delivery.sha256_released) == (len(POEM), hashlib.sha256(POEM).digest())
+    made.end(ACCOUNT)
     assert drain(outlet) == [POEM.decode()]
 
 
@@ -78,9 +86,11 @@ def test_the_delivery_counts_and_hashes_what_left() -> None:
     """Bytes and hash of the delivery record are those of the UTF-8 that was handed out."""
     made, outlet = release(ReleaseRule.STREAM)
     made.durable(tokens(POEM))
+    made.finish()
     made.approve()
-    text = "".join(drain(outlet)).encode()
     delivery = made.delivery(Outcome.COMPLETE)
+    made.end(ACCOUNT)
+    text = "".join(drain(outlet)).encode()
     assert (delivery.bytes_released, delivery.sha256_released) == (len(text), hashlib.sha256(text).digest())
     assert delivery.outcome == "complete"
 
@@ -91,7 +101,9 @@ def test_nothing_leaves_after_the_client_left() -> None:
     made.durable(tokens(b"ab"))
     made.client_left()
     made.durable(tokens(b"cd"))
+    made.finish()
     made.approve()
+    made.end(ACCOUNT)
     assert "".join(drain(outlet)) == "ab"
     assert made.delivery(Outcome.ABORTED).bytes_released == 2
 
@@ -123,7 +135,9 @@ def test_scores_leave_with_the_text_of_their_tokens() -> None:
     made, outlet = release(ReleaseRule.STREAM, "stop")
     made.durable(DurableTokens((TokenScore(b"a s", -1.0), SPECIAL, TokenScore(b"t", -2.0))))
     made.durable(DurableTokens((TokenScore(b"ep", -3.0),)))
+    made.finish()
     made.approve()
+    made.end(ACCOUNT)
     pieces = [outlet._pieces.get_nowait() for _ in range(outlet._pieces.qsize())]
     texts = [(piece.text, [score.logprob for score in piece.scores]) for piece in pieces if isinstance(piece, Text)]
     assert texts == [("a ", []), ("step", [-1.0, -2.0, -3.0])]
@@ -150,7 +164,9 @@ def test_text_ends_before_the_first_stop_string(text: str, stops: list[str], siz
         made.durable(DurableTokens((part,)))
         out += "".join(drain(outlet))
         assert wanted.startswith(out)
+    made.finish()
     made.approve()
+    made.end(ACCOUNT)
     assert out + "".join(drain(outlet)) == wanted
 
 
@@ -158,7 +174,9 @@ def test_a_token_that_a_stop_string_cuts_has_no_score() -> None:
     """A token of which a part is withheld tells nothing about itself."""
     made, outlet = release(ReleaseRule.WHOLE, "no")
     made.durable(DurableTokens((TokenScore(b"yes", -1.0), TokenScore(b" no", -2.0))))
+    made.finish()
     made.approve()
+    made.end(ACCOUNT)
     piece = outlet._pieces.get_nowait()
     assert isinstance(piece, Text) and piece.text == "yes "
     assert [score.data for score in piece.scores] == [b"yes"]
@@ -170,5 +188,7 @@ def test_nothing_leaves_once_withheld() -> None:
     made.durable(tokens(b"ab"))
     made.withhold()
     made.durable(tokens(b"cd"))
+    made.finish()
     made.approve()
+    made.end(ACCOUNT)
     assert "".join(drain(outlet)) == "ab"

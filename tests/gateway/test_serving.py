@@ -127,10 +127,11 @@ def test_the_mode_comes_by_suffix_header_or_body(served: Served) -> None:
 
 
 def test_models_are_listed_once_for_each_mode(served: Served) -> None:
-    """The list holds the model, its four modes and auto, and each can be asked for by itself."""
+    """The list holds the model, its four modes and auto, then all as Claude Code accepts them; each is served by its id."""
     client = served.client()
     names = [model.id for model in client.models.list()]
-    assert names == [served.model, *(f"{served.model}:{mode}" for mode in (*MODES, "auto"))]
+    own = [served.model, *(f"{served.model}:{mode}" for mode in (*MODES, "auto"))]
+    assert names == [*own, *(f"claude-{name}" for name in own)]
     assert client.models.retrieve(names[2]).id == names[2]
 
 

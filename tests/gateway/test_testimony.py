@@ -39,7 +39,7 @@ BLOCK = BlockDecoded(ONE, 0, 10, False, (STEP,), (5, 6), (0.5, 0.25), (-0.5, -1.
 ROUND = SpecRound(ONE, 0, 10, (5, 6), (1.0, 0.5), (6, 7), 1, (6, 7), (-0.5, -0.25), 2, True)
 RUN = RunDecoded(ONE, 10, (5,), (-0.5,), 1)
 RANKED = Alternatives(ONE, 10, 2, (5, 6, 7, 8), (-0.5, -1.0, -0.25, -2.0))
-GATED = Gated(ONE, 0, 10, ("tokens", "agreement"), (2.0, 0.5), Verdict.HOLD, "gates.agreement")
+GATED = Gated(ONE, 0, 10, ("tokens", "agreement"), (2.0, 0.5), Verdict.HOLD, "gates.agreement", "linear_spec", 0.5, 3)
 EVENTS: tuple[Event, ...] = (
     ADMITTED,
     Prefilled(ONE, 10, 8, 1),
@@ -70,6 +70,8 @@ def another(event: Event, name: str) -> Event:
         return replace(event, tokens=(5, 9))
     if name == "steps" and isinstance(event, BlockDecoded):
         return replace(event, steps=(STEP, STEP))
+    if name == "mode" and isinstance(event, Gated):
+        return replace(event, mode="diffusion")
     changed = SAMPLES[name] if name in SAMPLES else _changed(getattr(event, name))
     return replace(event, **{name: changed})
 
@@ -163,7 +165,8 @@ def test_a_verdict_is_recorded_after_what_it_judged(verdict: Verdict) -> None:
     """A verdict is a record of its own between the tokens before and after it, whatever it says."""
     ruled = replace(GATED, verdict=verdict)
     before, gate, after = bodies(attest([RUN, ruled, replace(RUN, start=11)]))
-    assert gate == GateVerdict(0, ("tokens", "agreement"), (2.0, 0.5), verdict.value, 10, "gates.agreement")
+    told = (verdict.value, 10, "gates.agreement", "linear_spec", 0.5, 3)
+    assert gate == GateVerdict(0, ("tokens", "agreement"), (2.0, 0.5), *told)
     assert (before.start, after.start) == (10, 11)
 
 

@@ -5,22 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
 
 from policies import (
     Action,
     AnswerFacts,
     BlockFacts,
+    Decision,
+    Document,
     Policy,
     Release,
     ReleaseRuling,
+    RequestFacts,
     Ruling,
     ToolCall,
     Verdict,
     called,
+    decide,
     judge_release,
+    kept,
     summarise,
 )
 from policies.answer import Judged
+from policies.policy import seal
+from tests.policies import drawn
 from tests.policies.documents import allowed, policy
 from tests.policies.facts import PLAIN
 
@@ -155,3 +163,23 @@ def test_figures_of_an_answer_are_those_of_its_output() -> None:
     assert (figures.refined_share, figures.redone_share, figures.held_share) == (1 / 3, 0.3, 1 / 3)
     assert (answer.held_by, answer.blocked_by) == (("gate:h",), ())
     assert summarise([]).figures.logprob_min is None
+
+
+@drawn.calm
+@given(drawn.documents(), drawn.requests, drawn.answers())
+def test_a_kept_answer_is_judged_alike(document: Document, facts: RequestFacts, answer: AnswerFacts) -> None:
+    """Without the words of its tool calls an answer gets the verdict that it got with them, and keeps none of them."""
+    found = seal("drawn", document)
+    decision = decide(found, facts)
+    if isinstance(decision, Decision):
+        stripped = kept(found, decision, answer)
+        assert judge_release(found, decision, stripped) == judge_release(found, decision, answer)
+        assert [(call.name, call.paths) for call in stripped.calls] == [(call.name, "") for call in answer.calls]
+
+
+def test_a_rule_about_figures_needs_a_gate() -> None:
+    """Where a rule about answers asks for a figure of their units, units are looked at although none is ruled against."""
+    figures = policy(RULE + 'when = { metric = "logprob_mean", below = -0.6 }\n')
+    assert allowed(figures).verdicts == {Verdict.ACCEPT}
+    assert allowed(policy(RULE + 'when = { tools_called = ["bash"] }\n')).verdicts == frozenset()
+    assert allowed(policy(RULE + 'when = { metric = "tokens", above = 9.0 }\n', head='enforcement = "shadow"\n')).verdicts

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.train.batches import PADDING, Batch, grouped
+from engine.train.batches import PADDING, Batch, Scope, grouped
 from tests.engine.train.rows import END, random_rows
 
 
@@ -31,7 +31,8 @@ def test_little_is_padding() -> None:
 
 
 def test_a_batch_ends_every_row_with_the_end_token() -> None:
-    """Padding is the end token, and only answers are scored."""
+    """Padding is the end token and never scored; answers are, or all of a row."""
     batch = Batch.of(random_rows((3, 5), (1, 8)), END)
     assert batch.tokens.shape == (2, 8) and batch.tokens[0, 4:].tolist() == [END] * 4
-    assert batch.scored.int().tolist() == [[0, 0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 1, 1, 1]]
+    assert batch.scored().int().tolist() == [[0, 0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 1, 1, 1]]
+    assert batch.scored(Scope.ROWS).int().tolist() == [[1, 1, 1, 1, 1, 0, 0, 0], [1] * 8]

@@ -9,18 +9,22 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load, save
+from engine.plan import Lora
 from engine.request import Mode, Numeric
 from engine.train import examination
 from engine.train.evaluate import MODES, answer, exam, questions, score, sit
-from engine.train.examination import Wish
+from engine.train.examination import Again, Wish
 from engine.train.execution import Outcome, Verdict
 from engine.train.grammar import Split, split_of, task
+from engine.train.picture import picture
 from engine.train.scores import Sat, Setting, settings, tally
 from engine.train.tasks import Kind, exercise
 from engine.train.tasks.chat import Call, read_call
@@ -90,6 +94,41 @@ def test_modes_that_must_agree_do_agree(model: LoadedModel) -> None:
     assert all(each.same_as_ar == each.questions == 5 and each.tokens > 0 and each.forwards > 0 for each in found)
 
 
+def test_the_drafter_changes_drafts_and_never_the_text(model: LoadedModel) -> None:
+    """Without its drafter LoRA a speculative mode says the same in another number of passes; the model itself is left alone."""
+    asked = [replace(LINEAR, longest=24), replace(LINEAR, longest=24, lora=Lora.OFF)]
+    given = list(sit(model, questions(5), asked))
+    drafted, plain = given[:5], given[5:]
+    assert {each.setting.lora for each in drafted} == {Lora.ON} and {each.setting.lora for each in plain} == {Lora.OFF}
+    assert [each.text for each in drafted] == [each.text for each in plain]
+    assert [each.forwards for each in drafted] != [each.forwards for each in plain]
+    assert any(bool(value.any()) for name, value in model.network.named_parameters() if name.endswith("lora_b"))
+
+
+def test_the_picture_shows_every_setting() -> None:
+    """One dot per whole, unguided setting, named in its title, thresholds of a block length joined; no script, no reference."""
+    rows: list[dict[str, Any]] = [
+        {"mode": mode, "block": block, "threshold": threshold, "kind": "all", "guided": guided, "lora": "on",
+         "questions": 10, "correct": correct, "tokens_per_forward": tokens}
+        for mode, block, threshold, guided, correct, tokens in (
+            ("ar", None, None, False, 10, 1.0), ("diffusion", 16, 0.9, False, 9, 3.0), ("diffusion", 16, 0.5, False, 5, 4.0),
+            ("ar", None, None, True, 1, 1.0),
+        )
+    ]  # fmt: skip
+    drawn = ET.fromstring(picture(rows))  # noqa: S314 - our own text
+    titles = [found.text for found in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == [
+        "ar: 100.0 %, 1.00 tokens per forward",
+        "diffusion 16 0.9: 90.0 %, 3.00 tokens per forward",
+        "diffusion 16 0.5: 50.0 %, 4.00 tokens per forward",
+    ]
+    kinds = {element.tag.rpartition("}")[2] for element in drawn.iter()}
+    assert kinds == {"svg", "rect", "path", "text", "circle", "title", "polyline"}
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}polyline"))) == 1
+    with pytest.raises(ValueError, match="nothing to draw"):
+        picture(rows[-1:])
+
+
 def test_scores_come_mode_by_mode() -> None:
     """The shipped checkpoint is scored in each mode as soon as that is through, `ar` first."""
     found = list(score(load(TINY), exam(1), (Mode.DIFFUSION, Mode.AR)))
@@ -150,7 +189,9 @@ def test_an_examination_prints_and_tells_all(model: LoadedModel, tmp_path: Path)
     build(tmp_path, 400)
     save(tmp_path, model.network)
     printed = io.StringIO()
-    wish = Wish(tmp_path, (Mode.AR, Mode.DIFFUSION), (0.5, 0.9), (8,), (Kind.JSON,), 1, 0, True, Numeric.FAST)
+    wish = Wish(
+        tmp_path, (Mode.AR, Mode.DIFFUSION), (0.5, 0.9), (8,), (Kind.JSON,), 1, 0, frozenset({Again.GUIDED}), Numeric.FAST
+    )
     told = examination.run(wish, Console(file=printed, width=100))
     assert [(row["mode"], row["threshold"], row["guided"]) for row in told["rows"]] == [
         ("ar", None, False), ("diffusion", 0.5, False), ("diffusion", 0.9, False), ("ar", None, True),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.model.network import Network, plain_linear
 from engine.train import batches
-from engine.train.batches import Batch
+from engine.train.batches import Batch, Scope
 from engine.train.corpus import Example
 from engine.train.lessons import step_of
 from engine.train.objective import Counts, Losses, Weighing, causal_losses, joint_losses
@@ -44,14 +44,17 @@ def test_joint_losses_equal_the_definition() -> None:
     assert float(found.scaled) == pytest.approx(diffusion / 0.6, rel=1e-4)
 
 
-def test_causal_losses_equal_the_definition() -> None:
-    """The first stage's sum is that of predicting every answer token from the text before it."""
+@pytest.mark.parametrize("scope", list(Scope))
+def test_causal_losses_equal_the_definition(scope: Scope) -> None:
+    """The first stage's sums are those of predicting every token in scope, and every answer token, from the text before it."""
     network = small_network()
-    expected = 0.0
+    answers, rows = 0.0, 0.0
     for row in ROWS:
         logits = causal_logits(network, torch.tensor(row.ids)).log_softmax(-1)
-        expected -= sum(float(logits[place - 1, row.ids[place]]) for place in range(row.prompt_length, len(row.ids)))
-    assert float(causal_losses(network, Batch.of(ROWS, END))) == pytest.approx(expected, rel=1e-4)
+        each = [-float(logits[place - 1, row.ids[place]]) for place in range(1, len(row.ids))]
+        answers, rows = answers + sum(each[row.prompt_length - 1 :]), rows + sum(each)
+    found = tuple(map(float, causal_losses(network, Batch.of(ROWS, END), scope=scope)))
+    assert found == pytest.approx((rows if scope is Scope.ROWS else answers, answers), rel=1e-4)
 
 
 def test_the_family_averages_over_all_tokens_of_the_step() -> None:

@@ -21,7 +21,7 @@ from engine.train.evaluate import MODES
 from engine.train.learner import ADAPTER_FOLDER
 from engine.train.origin import Given, Scratch
 from engine.train.recipe import Decay, Precision, Recipe, Stage
-from engine.train.run import run
+from engine.train.run import Exam, run
 from engine.train.snapshot import FILE, Snapshot
 from engine.train.trainer import Progress, Training, TrainingError
 from tests.engine.small import TINY
@@ -220,8 +220,12 @@ def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
     """`palimpsest train` leaves a checkpoint that loads and a card with its digest, and prints every mode's score."""
     printed = io.StringIO()
     recipe = Recipe(causal_steps=3, joint_steps=2, batch=2)
-    run(Training(recipe, fresh(tmp_path / "model"), Scratch()), 1, Console(file=printed, width=120))
+    exam = Exam(1, (0.9,), (16,))
+    run(Training(recipe, fresh(tmp_path / "model"), Scratch()), exam, Console(file=printed, width=120))
     card = (tmp_path / "model" / "README.md").read_text()
     assert load(tmp_path / "model").weights_digest in card
-    assert "--causal-steps 3 --joint-steps 2 --batch 2 --seed 1" in card
+    assert "--mixture functions --scope answers --causal-steps 3 --joint-steps 2 --drafter-steps 0 --batch 2 --seed 1" in card
+    for heading in ("| `linear_spec` | 1 |", "| LoRA on | LoRA off |", "| block 16 |"):
+        assert heading in card
+    assert (tmp_path / "model" / "tradeoff.svg").read_text().startswith("<svg")
     assert all(f"{mode} " in printed.getvalue() for mode in MODES)

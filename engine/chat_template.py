@@ -1,0 +1,182 @@
+"""A checkpoint's own chat template: from the turns of a conversation, and tools, to the ids of a prompt.
+
+Promise: special ids come only from the template, never from what anybody said. Every told string, keys of JSON included, is
+broken up by a character that the conversation does not hold wherever it could be read as a reserved token, alone or together
+with what the template puts beside it; the character goes again once the template's own marks have been found.
+
+A template comes with weights from elsewhere, so it runs in jinja's sandbox and can only make text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from engine.config import CheckpointError
+from engine.errors import InvalidRequest
+from engine.tokenizer import Tokenizer
+
+PRIVATE: Final = range(0xE000, 0xF900)
+"""Characters without a meaning of their own; one that the conversation does not hold breaks up what looks like a token."""
+
+ROLES: Final = {role: role for role in ("system", "user", "assistant", "tool")}
+
+
+class CallForm(StrEnum):
+    """How the checkpoint writes a call of a tool."""
+
+    XML = "xml"
+    JSON = "json"
+
+
+class ChatTemplate:
+    """One checkpoint's template; immutable, safe to share between threads."""
+
+    def __init__(self, source: str, tokenizer: Tokenizer) -> None:
+        """Raises CheckpointError when the source is no template."""
+        self._source, self._tokenizer = source, tokenizer
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment.filters["tojson"] = _json
+        environment.globals["raise_exception"] = _refuse
+        try:
+            self._template = environment.from_string(source)
+        except (TemplateError, RecursionError) as error:
+            raise CheckpointError(f"the chat template cannot be used: {error}") from error
+        self._guard = Guard(tokenizer.reserved)
+
+    @classmethod
+    def load(cls, folder: Path, tokenizer: Tokenizer) -> ChatTemplate | None:
+        """The template of a checkpoint folder; None for a base checkpoint, which has none. Raises CheckpointError."""
+        path, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+        try:
+            if path.exists():
+                return cls(path.read_text(encoding="utf-8"), tokenizer)
+            source = json.loads(settings.read_text(encoding="utf-8")).get("chat_template") if settings.exists() else None
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise CheckpointError(f"the chat template of {folder} cannot be read: download it again") from error
+        return cls(source, tokenizer) if isinstance(source, str) else None
+
+    @cached_property
+    def call_form(self) -> CallForm | None:
+        """How calls are written; None when the template knows no tools."""
+        if not re.search(r"\btools\b", self._source):
+            return None
+        return CallForm.XML if "<function=" in self._source else CallForm.JSON
+
+    @cached_property
+    def can_think(self) -> bool:
+        """Whether a prompt may leave the thinking to the model."""
+        return "enable_thinking" in self._source
+
+    def render(
+        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), think: bool = False
+    ) -> list[int]:
+        """Ids of the prompt, ending where the assistant's answer begins.
+
+        `turns` and `tools` are as clients send them to a chat endpoint, with the arguments of calls as objects and one of
+        `ROLES` in each turn. Raises InvalidRequest for what is not Unicode, nested too deeply, or turned down by the template.
+        """
+        try:
+            mark = _unused(chain(_strings(turns), _strings(tools)))
+            told = [self._guard.told(turn, mark) | {"role": ROLES[turn["role"]]} for turn in turns]
+            offered = self._guard.told(tools, mark) or None
+            text = self._template.render(messages=told, tools=offered, add_generation_prompt=True, enable_thinking=think)
+        except RecursionError as error:
+            raise InvalidRequest("the conversation is nested too deeply") from error
+        except (TemplateError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise InvalidRequest(f"the chat template does not take this conversation: {str(error)[:200]}") from error
+        return self._ids(text, mark)
+
+    def _ids(self, text: str, mark: str) -> list[int]:
+        """Neighbouring texts are encoded as one, as they stand in the printed template."""
+        ids: list[int] = []
+        for place, piece in enumerate(self._guard.pattern.split(text)):
+            ids += [self._tokenizer.id_of(piece)] if place % 2 else self._tokenizer.encode(piece.replace(mark, ""))
+        return ids
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Keeps told text from being read as one of `tokens`, whatever stands beside it."""
+
+    tokens: frozenset[str]
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Any token; `split` gives texts and tokens in turn."""
+        return re.compile(f"({'|'.join(self._longest_first())})")
+
+    @cached_property
+    def _within(self) -> re.Pattern[str]:
+        """The first character of any token, overlapping ones too."""
+        return re.compile(f"(?=(?:{'|'.join(self._longest_first())}))(.)", re.DOTALL)
+
+    @cached_property
+    def _heads(self) -> frozenset[str]:
+        return frozenset(token[:size] for token in self.tokens for size in range(1, len(token)))
+
+    @cached_property
+    def _tails(self) -> frozenset[str]:
+        return frozenset(token[size:] for token in self.tokens for size in range(1, len(token)))
+
+    @cached_property
+    def _inner(self) -> frozenset[str]:
+        return frozenset(tail[:size] for tail in self._tails for size in range(1, len(tail)))
+
+    def told(self, value: Any, mark: str) -> Any:
+        """The value with `mark` in every string that could be, or become, part of a token."""
+        if isinstance(value, str):
+            return self._text(value, mark)
+        if isinstance(value, Mapping):
+            return {self._text(key, mark): self.told(inner, mark) for key, inner in value.items()}
+        return [self.told(inner, mark) for inner in value] if isinstance(value, list | tuple) else value
+
+    def _text(self, text: str, mark: str) -> str:
+        reach = max(map(len, self.tokens))
+        before = mark if text in self._inner or any(text[:size] in self._tails for size in range(1, reach)) else ""
+        after = mark if text in self._inner or any(text[-size:] in self._heads for size in range(1, reach)) else ""
+        return f"{before}{self._within.sub(lambda found: found[1] + mark, text)}{after}"
+
+    def _longest_first(self) -> list[str]:
+        return [re.escape(token) for token in sorted(self.tokens, key=len, reverse=True)]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield key
+            yield from _strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
+
+
+def _unused(texts: Iterable[str]) -> str:
+    """A private character that none of the texts holds. Raises InvalidRequest when they hold all of them."""
+    held = {character for text in texts for character in set(text) if ord(character) in PRIVATE}
+    for code in PRIVATE:
+        if chr(code) not in held:
+            return chr(code)
+    raise InvalidRequest("the conversation holds every private-use character: leave one out")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """As the family's templates expect: no escapes of Unicode, no HTML."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)

@@ -1,0 +1,122 @@
+"""Who acts at the command line: passwords from a terminal or standard input, and changes in the name of whoever proved it."""
+
+# ruff: noqa: PLC0415 - heavy imports wait until a command needs them
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import rich_click as click
+
+from gateway.registry import Registry, RegistryError
+
+if TYPE_CHECKING:
+    from gateway.administration import Decide
+    from gateway.changes import Change
+    from gateway.database import Urls
+    from gateway.people.directory import Directory
+    from gateway.people.person import Actor
+    from gateway.settings import Settings
+
+_MOST_LINE: Final = 4096
+
+by_option = click.option(
+    "--by", metavar="USER", help="The operator who does it; [bold]system/NAME[/] for one of tenant system. Needed from the "
+    "tenant's first operator on.",
+)  # fmt: skip
+stdin_option = click.option(
+    "--password-stdin", is_flag=True, help="Read passwords from standard input, one a line, in the order of the questions."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Where passwords come from; never from the command line, where other processes could read them."""
+
+    from_stdin: bool
+
+    def ask(self, question: str) -> str:
+        """One password."""
+        if self.from_stdin:
+            return self._line(question)
+        self._require_terminal(question)
+        answer: str = click.prompt(question, hide_input=True, err=True)
+        return answer
+
+    def ask_new(self, question: str) -> str:
+        """A password to be set; a person types it twice."""
+        if self.from_stdin:
+            return self._line(question)
+        self._require_terminal(question)
+        answer: str = click.prompt(question, hide_input=True, confirmation_prompt="The same again", err=True)
+        return answer
+
+    @staticmethod
+    def _line(question: str) -> str:
+        line = sys.stdin.readline(_MOST_LINE)
+        if not line:
+            raise RegistryError(f"standard input ended before a line for: {question}")
+        return line.rstrip("\r\n")
+
+    @staticmethod
+    def _require_terminal(question: str) -> None:
+        if not sys.stdin.isatty():
+            raise RegistryError(f"no terminal to ask at ({question}): give --password-stdin")
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What a command needs to look things up and to change them, beside a gateway that may be running."""
+
+    settings: Settings
+    urls: Urls
+    registry: Registry
+    directory: Directory
+
+    def require_tenant(self, tenant: str) -> None:
+        """Raise RegistryError unless the tenant exists or is `system`: a slip of the pen makes no log."""
+        from audit.writer import SYSTEM
+
+        if tenant != SYSTEM and tenant not in self.registry.tenants():
+            raise RegistryError(f"there is no tenant {tenant!r}: make it with `palimpsest tenants create`")
+
+    def actor(self, tenant: str, by: str | None, typed: Typed) -> Actor:
+        """The operator named, proved by a password; else the account that runs this, for a tenant without operators."""
+        from gateway.people.names import Role
+        from gateway.people.person import Account
+        from gateway.people.two import Asked, prove_one
+
+        if by is None:
+            return Account.mine()
+        return prove_one(self.directory.prover, typed.ask, Asked(by, frozenset({Role.OPERATOR})), tenant)
+
+    def new_password(self, name: str, typed: Typed) -> str:
+        """The hash of a password that is asked for. Raises RegistryError for one that breaks a rule."""
+        from gateway.people.passwords import check_new
+
+        return self.directory.passwords.hash(check_new(typed.ask_new(f"New password of {name}"), name))
+
+    def change(self, tenant: str, actor: Actor, decide: Decide) -> Change | None:
+        """Make a change that is on record in the log of the tenant; None if there was nothing to change."""
+        from gateway.administration import make_change
+
+        return make_change(self.settings, self.urls, tenant, actor, decide)
+
+
+@contextmanager
+def office() -> Iterator[Office]:
+    """The office over the database of the settings."""
+    from gateway.database import open_database
+    from gateway.people.directory import Directory
+    from gateway.settings import Settings
+
+    settings = Settings.read(os.environ)
+    with ExitStack() as stack:
+        urls = stack.enter_context(open_database(settings, lambda line: click.echo(line, err=True)))
+        registry = stack.enter_context(closing(Registry(urls.app)))
+        yield Office(settings, urls, registry, stack.enter_context(closing(Directory(urls.app))))

@@ -1,0 +1,29 @@
+"""A request's choice of tools becomes part of what its answer is held to, by the served checkpoint's form of calls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.model.checkpoint import LoadedModel
+from gateway.call_grammar import call_grammar
+from gateway.dialects.request import Calling, CallOf, ChatRequest, Conversation
+from gateway.errors import BadRequest
+
+
+def held_to_choice(model: LoadedModel, asked: ChatRequest) -> ChatRequest:
+    """The request with its grammar, if its tools need one. Raises BadRequest for an answer that must be two things.
+
+    A constrained answer does not think: its constraint begins with its first token.
+    """
+    prompt, form = asked.prompt, None if model.template is None else model.template.call_form
+    if not isinstance(prompt, Conversation):
+        return asked
+    must = prompt.choice is Calling.REQUIRED or isinstance(prompt.choice, CallOf)
+    if must and asked.constraint is not None:
+        message = "the answer cannot be both a call and what response_format asks for: leave one of them out"
+        raise BadRequest(message, code="conflict", param="tool_choice")
+    grammar = None if form is None or not prompt.callable else call_grammar(prompt, form)
+    constraint = asked.constraint or grammar
+    if constraint is None:
+        return asked
+    return replace(asked, prompt=replace(prompt, thinking=False), constraint=constraint)

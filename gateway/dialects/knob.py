@@ -1,0 +1,91 @@
+"""Our own `palimpsest` object, the same in every dialect. It is closed: a misspelt knob must not pass in silence."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gateway.dialects.request import ComputeKnob
+from gateway.errors import BadRequest
+
+SEEDS: Final = 1 << 64
+LABEL_MOST: Final = 500
+"""Characters of a name that goes on record as it came."""
+DAY_MS: Final = 86_400_000
+"""Milliseconds of a day, the longest latency that anybody may call a target."""
+CLAUDE_ALIAS: Final = "claude-"
+"""Every id of `GET /v1/models` is served with this in front as well."""
+
+
+class Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
+    """The object as it comes."""
+
+    mode: str | None = None
+    block_length: int | None = None
+    threshold: float | None = None
+    max_steps: int | None = None
+    seed_first: bool | None = None
+    numeric: str | None = None
+    regex: str | None = None
+    grammar: str | None = None
+    workflow: str | None = None
+    risk: str | None = None
+    latency_target_ms: int | None = None
+    proof: bool | None = None
+
+
+def knob(given: Palimpsest, suffix: str | None, header: str | None) -> ComputeKnob:
+    """The knob, with the mode that model suffix, header and body agree on. Raises BadRequest."""
+    chosen = {choice for choice in (suffix, header, given.mode) if choice is not None}
+    if len(chosen) > 1:
+        raise BadRequest(
+            f"model suffix, x-palimpsest-mode and palimpsest.mode ask for different modes: {', '.join(sorted(chosen))}",
+            code="conflict",
+            param="palimpsest.mode",
+        )
+    for name in ("block_length", "max_steps"):
+        value: int | None = getattr(given, name)
+        if value is not None and value < 1:
+            raise BadRequest(f"{name} must be at least 1", code="out_of_range", param=f"palimpsest.{name}")
+    if given.threshold is not None and not 0.0 <= given.threshold <= 1.0:
+        raise BadRequest("threshold must lie in 0..1", code="out_of_range", param="palimpsest.threshold")
+    return ComputeKnob(
+        mode=next(iter(chosen), None),
+        block_length=given.block_length,
+        threshold=given.threshold,
+        max_steps=given.max_steps,
+        seed_first=given.seed_first,
+        numeric=given.numeric,
+        workflow=_label("workflow", given.workflow),
+        risk=_label("risk", given.risk),
+        latency_target_ms=_milliseconds(given.latency_target_ms),
+    )
+
+
+def served_model(asked: str) -> tuple[str, str | None]:
+    """The name of a model and the mode that its suffix asks for; Claude Code lists no id without its own name in it."""
+    name, _, suffix = asked.removeprefix(CLAUDE_ALIAS).partition(":")
+    return name, suffix or None
+
+
+def seed_of(asked: int | None) -> int | None:
+    """Negative seeds, which OpenAI's schema permits, are read as two's complement; the record shows the effective one."""
+    if asked is None:
+        return None
+    if not -(SEEDS >> 1) <= asked < SEEDS:
+        raise BadRequest("seed must fit in 64 bits", code="out_of_range", param="seed")
+    return asked % SEEDS
+
+
+def _milliseconds(given: int | None) -> int | None:
+    if given is not None and not 0 <= given <= DAY_MS:
+        raise BadRequest("latency_target_ms must lie in 0..86400000", code="out_of_range", param="palimpsest.latency_target_ms")
+    return given
+
+
+def _label(name: str, given: str | None) -> str:
+    if given is not None and len(given) > LABEL_MOST:
+        message = f"{name} may have at most {LABEL_MOST} characters"
+        raise BadRequest(message, code="out_of_range", param=f"palimpsest.{name}")
+    return given or ""

@@ -1,0 +1,1 @@
+"""Anthropic's messages: the dialect of Claude Code and of the `anthropic` clients."""

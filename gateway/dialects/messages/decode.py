@@ -1,0 +1,122 @@
+"""Anthropic's messages, inward: the bytes of a body become one `ChatRequest` or one `BadRequest`."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, Constraint, ConstraintKind
+from gateway.dialects.body import parse, text_of
+from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
+from gateway.dialects.messages import turns
+from gateway.dialects.messages.wire import Body, CountBody, OutputConfig
+from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect
+from gateway.errors import BadRequest
+
+_bodies = msgspec.json.Decoder(Body)
+_counts = msgspec.json.Decoder(CountBody)
+
+
+class _Verbatim(msgspec.Struct, omit_defaults=True):
+    system: msgspec.Raw = msgspec.Raw(b"")
+    messages: msgspec.Raw = msgspec.Raw(b"")
+    tools: msgspec.Raw = msgspec.Raw(b"")
+
+
+_verbatim = msgspec.json.Decoder(_Verbatim)
+
+
+def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
+    """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
+    fields = parse(_bodies, text_of(body))
+    own = fields.palimpsest or Palimpsest()
+    model, suffix = served_model(fields.model)
+    if fields.max_tokens < 1:
+        raise BadRequest("max_tokens must be at least 1", code="out_of_range", param="max_tokens")
+    return ChatRequest(
+        dialect=Dialect.MESSAGES,
+        model=model,
+        prompt=_prompt(fields),
+        prompt_json=msgspec.json.encode(_verbatim.decode(body)).decode(),
+        sampling=_sampling(fields),
+        seed=seed_of(fields.seed),
+        max_tokens=fields.max_tokens,
+        delivery=Delivery.STREAM if fields.stream else Delivery.WHOLE,
+        knob=knob(own, suffix, mode_header or None),
+        stop=_stops(fields.stop_sequences or []),
+        constraint=_constraint(fields.output_config, own),
+        proof=bool(own.proof),
+    )
+
+
+def counted(body: bytes) -> ChatRequest:
+    """Read one body of count_tokens, as a request that nobody will run. Raises BadRequest."""
+    fields = parse(_counts, text_of(body))
+    model, suffix = served_model(fields.model)
+    return ChatRequest(
+        dialect=Dialect.MESSAGES,
+        model=model,
+        prompt=_prompt(fields),
+        prompt_json="",
+        sampling=AskedSampling(),
+        seed=None,
+        max_tokens=None,
+        delivery=Delivery.WHOLE,
+        knob=ComputeKnob(mode=suffix),
+    )
+
+
+def _prompt(fields: CountBody) -> Conversation:
+    choice, thinking, offered = fields.tool_choice, fields.thinking, turns.tools(fields.tools)
+    return Conversation(
+        turns.turns(fields.system, fields.messages),
+        offered,
+        turns.tool_choice(choice, offered),
+        parallel=not (choice and choice.disable_parallel_tool_use),
+        thinking=thinking is not None and thinking.type == "enabled",
+    )
+
+
+def _sampling(fields: Body) -> AskedSampling:
+    """Raises BadRequest for a value out of Anthropic's ranges."""
+    given: dict[str, float] = {}
+    for name, least, most in (("temperature", 0.0, 1.0), ("top_p", 0.0, 1.0), ("top_k", 0, 1 << 31)):
+        value: float | None = getattr(fields, name)
+        if value is None:
+            continue
+        if not (math.isfinite(value) and least <= value <= most) or (name == "top_p" and value == 0):
+            raise BadRequest(f"{name} must lie in {least}..{most}", code="out_of_range", param=name)
+        given[name] = value
+    return AskedSampling(
+        temperature=given.get("temperature", 1.0), top_p=given.get("top_p", 1.0), top_k=int(given.get("top_k", 0))
+    )
+
+
+def _stops(given: list[str]) -> tuple[str, ...]:
+    if len(given) > MAX_STOP_STRINGS:
+        message = f"stop_sequences may hold at most {MAX_STOP_STRINGS} strings"
+        raise BadRequest(message, code="out_of_range", param="stop_sequences")
+    for place, text in enumerate(given):
+        if not 1 <= len(text.encode()) <= MAX_STOP_BYTES:
+            message = f"a stop sequence must have 1 to {MAX_STOP_BYTES} bytes"
+            raise BadRequest(message, code="out_of_range", param=f"stop_sequences[{place}]")
+    return tuple(given)
+
+
+def _constraint(config: OutputConfig | None, own: Palimpsest) -> Constraint | None:
+    """What the answer must look like, asked in one way only."""
+    asked = None if config is None else config.format
+    found = [
+        *([] if own.regex is None else [Constraint(ConstraintKind.REGEX, own.regex)]),
+        *([] if own.grammar is None else [Constraint(ConstraintKind.GRAMMAR, own.grammar)]),
+    ]
+    if asked is not None:
+        if asked.type != "json_schema" or not bytes(asked.schema):
+            message = f"output_config.format {asked.type!r} is not served; send json_schema with a schema"
+            raise BadRequest(message, code="unsupported_parameter", param="output_config.format")
+        found.append(Constraint(ConstraintKind.JSON_SCHEMA, bytes(asked.schema).decode()))
+    if len(found) > 1:
+        message = "output_config.format, palimpsest.regex and palimpsest.grammar exclude one another: send one of them"
+        raise BadRequest(message, code="conflict", param="output_config.format")
+    return found[0] if found else None

@@ -1,0 +1,51 @@
+"""Errors in Anthropic's shape, with statuses that end a turn of Claude Code in one request.
+
+A refusal is 409 with `x-should-retry: false`: 400 and 422 are probed again six times with other tools and betas, 403 reads as
+a wrong key. What was malformed stays 400, and what may be tried again keeps its status and its `retry-after`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from gateway.errors import GatewayError, Refused, Withheld
+
+KINDS: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "permission_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+_FINAL: Final = {"x-should-retry": "false"}
+
+
+def status_of(error: GatewayError) -> int:
+    """The HTTP status of an error in this dialect."""
+    stands = error.status in (413, 429)
+    return 409 if isinstance(error, Refused | Withheld) and not stands else error.status
+
+
+def headers_of(error: GatewayError) -> dict[str, str]:
+    """Its headers: whatever cannot be mended by sending it again says so."""
+    again = "retry-after" in error.headers()
+    return error.headers() | ({} if again else _FINAL)
+
+
+def body_of(error: GatewayError, request: UUID) -> bytes:
+    """Its document."""
+    return error_body(status_of(error), error.message, request)
+
+
+def error_body(status: int, message: str, request: UUID) -> bytes:
+    """{"type": "error", "error": {"type", "message"}, "request_id"}."""
+    error = {"type": KINDS.get(status, "api_error"), "message": message}
+    return msgspec.json.encode({"type": "error", "error": error, "request_id": str(request)})

@@ -1,0 +1,81 @@
+"""From a prompt in the gateway's words to the ids that the model is given. Heavy for a long one: call it in a thread."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.errors import InvalidRequest
+from engine.model.checkpoint import LoadedModel
+from gateway.dialects.request import (
+    AssistantTurn,
+    ChatRequest,
+    Conversation,
+    SystemTurn,
+    ToolCall,
+    ToolSpec,
+    ToolTurn,
+    Turn,
+    UserTurn,
+)
+from gateway.errors import BadRequest
+
+
+def tokenise(model: LoadedModel, asked: ChatRequest) -> tuple[int, ...]:
+    """Ids of the prompt. Raises BadRequest for one that this checkpoint cannot take."""
+    try:
+        if isinstance(asked.prompt, Conversation):
+            return tuple(_rendered(model, asked.prompt))
+        content = asked.prompt.content
+        return tuple(model.tokenizer.encode(content)) if isinstance(content, str) else _known(model, content)
+    except InvalidRequest as error:
+        raise BadRequest(str(error)) from error
+
+
+def thinks(model: LoadedModel, prompt: Conversation) -> bool:
+    """Whether the answer begins inside of the model's reasoning."""
+    return prompt.thinking and model.template is not None and model.template.can_think
+
+
+def _rendered(model: LoadedModel, prompt: Conversation) -> list[int]:
+    template = model.template
+    if template is None:
+        message = "this checkpoint has no chat template: it can only go on with a text, at /v1/completions"
+        raise BadRequest(message, code="no_chat_template", param="model")
+    if prompt.tools and template.call_form is None:
+        message = "this checkpoint's chat template knows no tools: leave them out"
+        raise BadRequest(message, code="unsupported_parameter", param="tools")
+    tools = [_declared(tool) for tool in prompt.callable]
+    return template.render([_message(turn) for turn in prompt.turns], tools, thinks(model, prompt))
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    """A turn as the family's templates read it; past reasoning goes by itself, so that a template may leave it out."""
+    match turn:
+        case SystemTurn(text):
+            return {"role": "system", "content": text}
+        case UserTurn(text):
+            return {"role": "user", "content": text}
+        case ToolTurn(_, text):
+            return {"role": "tool", "content": text}
+        case AssistantTurn(text, reasoning, calls):
+            told: dict[str, Any] = {"role": "assistant", "content": text}
+            if reasoning:
+                told["reasoning_content"] = reasoning
+            return told | ({"tool_calls": [_called(call) for call in calls]} if calls else {})
+
+
+def _called(call: ToolCall) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": call.name, "arguments": json.loads(call.arguments)}}
+
+
+def _declared(tool: ToolSpec) -> dict[str, Any]:
+    told = {"name": tool.name, "description": tool.description, "parameters": dict(tool.schema)}
+    return {"type": "function", "function": told}
+
+
+def _known(model: LoadedModel, ids: tuple[int, ...]) -> tuple[int, ...]:
+    """Ids that came as numbers may only be those of text: special ones come from the chat format alone."""
+    if any(token in model.tokenizer.special or not 0 <= token < model.tokenizer.size for token in ids):
+        raise BadRequest("prompt holds an id that stands for no text", code="out_of_range", param="prompt")
+    return ids

@@ -1,0 +1,1 @@
+"""OpenAI's responses: the dialect of Codex CLI and of newer OpenAI clients."""

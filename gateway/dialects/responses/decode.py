@@ -1,0 +1,118 @@
+"""OpenAI's responses, inward: a body, its input resolved, becomes one `ChatRequest` or one `BadRequest`."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import msgspec
+
+from engine.request import Constraint, ConstraintKind
+from gateway.dialects.body import parse, text_of
+from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
+from gateway.dialects.request import AskedSampling, ChatRequest, Conversation, Delivery, Dialect
+from gateway.dialects.responses import turns
+from gateway.dialects.responses.wire import Body, Format, Item
+from gateway.errors import BadRequest
+
+METADATA_MOST: Final = 16
+_bodies = msgspec.json.Decoder(Body)
+
+
+def read(body: bytes) -> Body:
+    """The body as a structure, with its input as items. Raises BadRequest."""
+    fields = parse(_bodies, text_of(body))
+    _refuse_unserved(fields)
+    fields.input = turns.items_of(fields.input)
+    return fields
+
+
+def recorded(text: str) -> Body:
+    """The body of an earlier request, from its record."""
+    return _bodies.decode(text)
+
+
+def chat_of(body: Body, earlier: list[Item], mode_header: str | None = None) -> ChatRequest:
+    """The request that `body` makes after the items of the response it goes on from. Raises BadRequest."""
+    whole = msgspec.structs.replace(body, input=[*earlier, *turns.items_of(body.input)])
+    own = body.palimpsest or Palimpsest()
+    model, suffix = served_model(body.model)
+    return ChatRequest(
+        dialect=Dialect.RESPONSES,
+        model=model,
+        prompt=prompt_of(whole),
+        prompt_json=msgspec.json.encode(whole).decode(),
+        sampling=_sampling(body),
+        seed=seed_of(body.seed),
+        max_tokens=body.max_output_tokens,
+        delivery=Delivery.STREAM if body.stream else Delivery.WHOLE,
+        knob=knob(own, suffix, mode_header or None),
+        constraint=_constraint(None if body.text is None else body.text.format, own),
+        proof=bool(own.proof),
+    )
+
+
+def prompt_of(body: Body) -> Conversation:
+    """The conversation of a body whose input is whole. Raises BadRequest."""
+    offered = turns.tools(body.tools)
+    return Conversation(
+        turns.turns(body.instructions, turns.items_of(body.input)),
+        offered,
+        turns.tool_choice(body.tool_choice, offered),
+        parallel=body.parallel_tool_calls is not False,
+        thinking=body.reasoning is not None and body.reasoning.effort not in (None, "none", "minimal"),
+    )
+
+
+def _refuse_unserved(body: Body) -> None:
+    """What would change the answer and is not served is refused by name; what contradicts itself too."""
+    for name in ("conversation", "prompt"):
+        if bytes(getattr(body, name)) not in (b"", b"null"):
+            message = f"{name} is not served: send the whole input, or previous_response_id"
+            raise BadRequest(message, code="unsupported_parameter", param=name)
+    if body.top_logprobs:
+        message = "top_logprobs is not served in this dialect: ask /v1/chat/completions for log-probabilities"
+        raise BadRequest(message, code="unsupported_parameter", param="top_logprobs")
+    if body.background and not body.stored:
+        message = "background needs store: a response that is not stored cannot be asked for"
+        raise BadRequest(message, code="conflict", param="background")
+    if len(body.metadata or {}) > METADATA_MOST:
+        raise BadRequest(f"metadata may have at most {METADATA_MOST} keys", code="out_of_range", param="metadata")
+    if body.max_output_tokens is not None and body.max_output_tokens < 1:
+        raise BadRequest("max_output_tokens must be at least 1", code="out_of_range", param="max_output_tokens")
+
+
+def _sampling(body: Body) -> AskedSampling:
+    temperature = 1.0 if body.temperature is None else body.temperature
+    top_p = 1.0 if body.top_p is None else body.top_p
+    if not (math.isfinite(temperature) and 0 <= temperature <= 2):
+        raise BadRequest("temperature must lie in 0..2", code="out_of_range", param="temperature")
+    if not (math.isfinite(top_p) and 0 < top_p <= 1):
+        raise BadRequest("top_p must be above 0 and at most 1", code="out_of_range", param="top_p")
+    return AskedSampling(temperature=temperature, top_p=top_p)
+
+
+def _constraint(asked: Format | None, own: Palimpsest) -> Constraint | None:
+    """What the answer must look like, asked in one way only."""
+    found = [
+        *([] if own.regex is None else [Constraint(ConstraintKind.REGEX, own.regex)]),
+        *([] if own.grammar is None else [Constraint(ConstraintKind.GRAMMAR, own.grammar)]),
+        *_format(asked),
+    ]
+    if len(found) > 1:
+        message = "text.format, palimpsest.regex and palimpsest.grammar exclude one another: send one of them"
+        raise BadRequest(message, code="conflict", param="text.format")
+    return found[0] if found else None
+
+
+def _format(asked: Format | None) -> list[Constraint]:
+    match asked:
+        case None | Format(type="text"):
+            return []
+        case Format(type="json_object"):
+            return [Constraint(ConstraintKind.JSON_OBJECT)]
+        case Format(type="json_schema", schema=schema) if bytes(schema) not in (b"", b"null"):
+            return [Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())]
+        case _:
+            message = f"text.format {asked.type!r} is not served as sent; send text, json_object or json_schema with a schema"
+            raise BadRequest(message, code="unsupported_parameter", param="text.format")

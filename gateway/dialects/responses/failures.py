@@ -1,0 +1,31 @@
+"""Errors before the first byte, in OpenAI's shape, with statuses that end a turn of Codex in one request.
+
+Codex sends everything but 400 again, six times (503: thirty). So whatever the same request cannot mend is 400 here; what may be
+tried again keeps its status and its `retry-after`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.errors import GatewayError, Refused, UnknownModel, Withheld, error_body
+
+_FINAL: Final = {"x-should-retry": "false"}
+
+
+def status_of(error: GatewayError) -> int:
+    """The HTTP status of an error in this dialect."""
+    return 400 if isinstance(error, Refused | Withheld | UnknownModel) else error.status
+
+
+def headers_of(error: GatewayError) -> dict[str, str]:
+    """Its headers: whatever cannot be mended by sending it again says so."""
+    again = "retry-after" in error.headers()
+    return error.headers() | ({} if again else _FINAL)
+
+
+def body_of(error: GatewayError) -> bytes:
+    """Its document."""
+    held = isinstance(error, Withheld) and error.code == "answer_held"
+    code = "approval_required" if held else error.code
+    return error_body(error.message, kind=error.kind, param=error.param, code=code)

@@ -1,0 +1,167 @@
+"""The straight line (DESIGN 2) for OpenAI's two older dialects, whose responses hold one answer or several.
+
+Each answer is a generation of its own, with its own admission and records; the first has the request's own id. If one cannot be
+admitted, or fails, the others are told to stop: a response is whole or an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from litestar import Request, Response
+from litestar.response import Stream
+
+from audit.header import uuid7
+from gateway.authenticate import Subject, authenticate
+from gateway.calls import AnswerReader
+from gateway.dialects.openai_choice import Choice
+from gateway.dialects.openai_reply import ALIVE, Envelope
+from gateway.dialects.reading import reader_of
+from gateway.dialects.request import ChatRequest, Conversation, Delivery
+from gateway.errors import EngineDown, Withheld
+from gateway.generation import Admitted, Generation
+from gateway.house import House
+from gateway.http import line
+from gateway.http.keep_alive import kept_alive
+from gateway.http.merging import merged
+from gateway.pieces import Ended, Failed, Piece, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of a response: the work, how its text is read, and how it is told."""
+
+    generation: Generation
+    reader: AnswerReader
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What the two dialects differ in."""
+
+    decode: Callable[[bytes, str | None], ChatRequest]
+    choice: type[Choice]
+    envelope: type[Envelope]
+
+
+async def respond(wire: Wire, request: Request[Any, Any, Any], house: House) -> Response[Any]:
+    """Answer a request, as a document or as server-sent events."""
+    subject = await authenticate(house.registry, request.headers)
+    asked, answers = await _begun(wire, request, house, subject)
+    first = answers[0].generation
+    wants_usage = asked.delivery is Delivery.STREAM_WITH_USAGE
+    envelope = wire.envelope(first.id, first.admitted.model, int(time.time()), wants_usage)
+    pieces = merged([line.pieces_of(house, answer.generation, asked.proof) for answer in answers])
+    headers = line.headers(first.admitted)
+    # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
+    up = [await answer.generation.begun() for answer in answers]
+    if not all(up) or asked.delivery is Delivery.WHOLE:
+        body = await line.collected(request, first, _to_the_end(answers, _document(envelope, answers, pieces)))
+        return Response(body, media_type="application/json", headers=headers)
+    events = _until_left(answers, _events(envelope, answers, pieces))
+    return Stream(events, media_type="text/event-stream", headers=headers | line.STREAM_HEADERS)
+
+
+async def _begun(
+    wire: Wire, request: Request[Any, Any, Any], house: House, subject: Subject
+) -> tuple[ChatRequest, list[Answer]]:
+    """Decode, admit and begin every answer. Raises what admission raises, and then none goes on."""
+    async with line.refusals_on_record(request, house, subject):
+        asked = await line.decoded(request, lambda body: wire.decode(body, request.headers.get(line.MODE_HEADER)))
+        admitted = await line.admitted(request, house, subject, asked)
+    answers = [_answer(wire, house, asked, admitted)]
+    try:
+        for index in range(1, asked.n):
+            own, another = uuid7(), replace(asked, index=index)
+            async with line.refusals_on_record(request, house, subject, own):
+                admitted = await line.admitted(request, house, subject, another, own)
+            answers.append(_answer(wire, house, another, admitted))
+    except BaseException:
+        _leave(answers)
+        raise
+    return asked, answers
+
+
+def _answer(wire: Wire, house: House, asked: ChatRequest, admitted: Admitted) -> Answer:
+    generation = house.begin(admitted)
+    prompt = asked.prompt if isinstance(asked.prompt, Conversation) else Conversation(())
+    about = {
+        "generation_id": str(generation.id),
+        "mode": admitted.request.mode.value,
+        "policy": admitted.policy_digest.hex(),
+    }
+    choice = wire.choice(asked.index, len(admitted.request.prompt), about, asked.top_logprobs is not None)
+    return Answer(generation, reader_of(house.bench.model, prompt, f"call_{generation.id.hex}_"), choice)
+
+
+async def _events(
+    envelope: Envelope, answers: Sequence[Answer], pieces: AsyncIterator[tuple[int, Piece]]
+) -> AsyncIterator[bytes]:
+    """The stream: of every answer its opening, its parts and its closing; then the trailer, or an error."""
+    for answer in answers:
+        yield envelope.opening(answer.choice)
+    async for place, piece in pieces:
+        reader, choice = answers[place].reader, answers[place].choice
+        scores = piece.scores if isinstance(piece, Text) else ()
+        for part in reader.read(piece.text) if isinstance(piece, Text) else reader.end():
+            yield envelope.delta(choice, part, scores)
+            scores = ()
+        match piece:
+            case Text():
+                choice.hold(scores)
+            case Ended(account):
+                choice.end(account)
+                yield envelope.closing(choice)
+            case Failed(Withheld() as error):
+                choice.end(error)
+                yield envelope.closing(choice)
+            case Failed(error):
+                yield envelope.failure(error)
+                return
+    yield envelope.trailer([answer.choice for answer in answers])
+
+
+async def _document(envelope: Envelope, answers: Sequence[Answer], pieces: AsyncIterator[tuple[int, Piece]]) -> bytes:
+    """The whole response. Raises the error that ended one of its answers."""
+    async for place, piece in pieces:
+        reader, choice = answers[place].reader, answers[place].choice
+        for part in reader.read(piece.text) if isinstance(piece, Text) else reader.end():
+            choice.take(part)
+        match piece:
+            case Text(scores=scores):
+                choice.hold(scores)
+            case Ended(account):
+                choice.end(account)
+            case Failed(Withheld() as error):
+                choice.end(error)
+            case Failed(error):
+                raise error
+    if any(answer.choice.account is None for answer in answers):
+        raise EngineDown("the answer ended without an end")
+    return envelope.document([answer.choice for answer in answers])
+
+
+async def _to_the_end(answers: Sequence[Answer], document: Coroutine[Any, Any, bytes]) -> bytes:
+    try:
+        return await document
+    finally:
+        _leave(answers)
+
+
+async def _until_left(answers: Sequence[Answer], events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The stream, with signs of life. When the client goes, the generator is closed and the generations are told."""
+    try:
+        async for event in kept_alive(events, lambda: ALIVE):
+            if event:
+                yield event
+    finally:
+        _leave(answers)
+
+
+def _leave(answers: Sequence[Answer]) -> None:
+    for answer in answers:
+        answer.generation.leave()

@@ -1,0 +1,134 @@
+"""What the handlers of all dialects have in common: a request's way in, its pieces' way out, and what ends either early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from litestar import Request
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+
+from audit.errors import AuditError
+from gateway.admission import admit, record_refusal
+from gateway.authenticate import Subject
+from gateway.dialects.calling import held_to_choice
+from gateway.dialects.request import ChatRequest
+from gateway.errors import BadRequest, EngineDown, GatewayError, Refused, Unavailable
+from gateway.generation import Admitted, Generation
+from gateway.house import House
+from gateway.http.identity import request_id
+from gateway.http.keep_alive import kept_alive
+from gateway.pieces import Ended, Piece
+
+T = TypeVar("T")
+BODY_LIMIT: Final = 16 * 1024 * 1024
+MODE_HEADER: Final = "x-palimpsest-mode"
+STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+BIG: Final = 64 * 1024
+"""Bytes of a body from which on it is read beside the event loop."""
+
+
+@asynccontextmanager
+async def refusals_on_record(
+    request: Request[Any, Any, Any], house: House, subject: Subject, another: UUID | None = None
+) -> AsyncIterator[None]:
+    """Whatever is refused inside is on record before the client hears of it; `another`: not under the request's own id."""
+    own = another or request_id(request.scope)
+    try:
+        house.require_open()
+        yield
+    except Unavailable:
+        raise
+    except AuditError:
+        # Whether the opening records were stored may be unknown; the reconciler looks when the log is back.
+        house.reconciler.orphan(subject.tenant, own)
+        raise
+    except GatewayError as error:
+        await record_refusal(house.bench, house.writer, subject, own, error)
+        raise
+
+
+async def decoded(request: Request[Any, Any, Any], decode: Callable[[bytes], T]) -> T:
+    """The body, read; beside the event loop when it is big. Raises BadRequest, and Refused for one that is too big."""
+    try:
+        body = await request.body()
+    except RequestEntityTooLarge as error:
+        message = f"the body is over {BODY_LIMIT} bytes: send fewer or shorter messages"
+        raise Refused(message, status=413, code="body_too_large") from error
+    return decode(body) if len(body) < BIG else await asyncio.to_thread(decode, body)
+
+
+async def admitted(
+    request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, another: UUID | None = None
+) -> Admitted:
+    """A permitted request whose opening records are durable, with a seat. Raises what admission raises."""
+    held = held_to_choice(house.bench.model, chat)
+    try:
+        with house.seats.held():
+            return await admit(house.bench, house.writer, subject, held, another or request_id(request.scope))
+    except BadRequest as error:
+        if error.code == "invalid_constraint" and held.constraint is not chat.constraint:
+            raise BadRequest(error.message, code=error.code, param="tools") from error
+        raise
+
+
+async def pieces_of(house: House, generation: Generation, proof: bool) -> AsyncIterator[Piece]:
+    """The pieces; with `proof` the end carries that of its record, for which it waits."""
+    async for piece in generation.outlet.pieces():
+        if isinstance(piece, Ended) and proof:
+            found = await _proof(house, generation.admitted.tenant, piece.account.last_seq)
+            yield Ended(replace(piece.account, proof=found))
+        else:
+            yield piece
+
+
+async def _proof(house: House, tenant: str, seq: int) -> Any:
+    """The proof of a record; None when the log cannot be read just now: the answer stands without it."""
+    try:
+        return await house.evidence.proof(tenant, seq)
+    except AuditError:
+        return None
+
+
+async def streamed(generation: Generation, events: AsyncIterator[bytes], beat: Callable[[], bytes]) -> AsyncIterator[bytes]:
+    """The events with signs of life between them. When the client goes, the generation is told."""
+    try:
+        async for data in kept_alive(events, beat):
+            yield data
+    finally:
+        generation.leave()
+
+
+async def collected(request: Request[Any, Any, Any], generation: Generation, whole: Coroutine[Any, Any, T]) -> T:
+    """What `whole` makes of the answer, unless the client leaves first. Raises the error that ended the generation."""
+    answer = asyncio.ensure_future(whole)
+    gone = asyncio.ensure_future(_disconnected(request.receive))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise EngineDown("the client left before its answer was whole")
+        return answer.result()
+    finally:
+        generation.leave()
+        gone.cancel()
+        answer.cancel()
+
+
+async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
+    """Returns when the client has closed the connection; the body has been read before."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def headers(admitted: Admitted) -> dict[str, str]:
+    """What every answer says about itself before its first byte; the range grows until the answer's own account."""
+    return {
+        "x-palimpsest-generation": str(admitted.request.id),
+        "x-palimpsest-mode": admitted.request.mode.value,
+        "x-palimpsest-policy": admitted.policy_digest.hex(),
+        "x-palimpsest-records": f"{admitted.first_seq}-{admitted.last_seq}",
+    }

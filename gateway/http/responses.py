@@ -1,0 +1,198 @@
+"""POST /v1/responses: the straight line (DESIGN 2) in the responses dialect; and its answers again, from their records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+from litestar.response import Stream
+
+from gateway.authenticate import Subject, authenticate
+from gateway.background import Running
+from gateway.calls import Part
+from gateway.dialects.reading import parts
+from gateway.dialects.request import Dialect
+from gateway.dialects.responses.decode import chat_of, read
+from gateway.dialects.responses.document import Head, Status, generation_of
+from gateway.dialects.responses.failures import body_of, headers_of, status_of
+from gateway.dialects.responses.narrator import Narrator, Told
+from gateway.dialects.responses.retold import conversation, head_of, reader_for, retold
+from gateway.dialects.responses.wire import Item
+from gateway.errors import BadRequest, EngineDown, GatewayError, NotHere
+from gateway.house import House
+from gateway.http import failures, line
+from gateway.http.keep_alive import kept_alive
+from gateway.pieces import Ended, Failed
+from gateway.recall import Ending, Recalled
+
+EVENTS: Final = "text/event-stream"
+
+
+def _of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
+    return Response(body_of(error), status_code=status_of(error), media_type=failures.JSON, headers=headers_of(error))
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {
+    **failures.HANDLERS,
+    GatewayError: _of_gateway,
+}
+
+
+@post("/v1/responses", status_code=200, request_max_body_size=line.BODY_LIMIT, exception_handlers=HANDLERS)
+async def create_response(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[Any]:
+    """Answer a conversation: as a document, as server-sent events, or in the background."""
+    subject = await authenticate(house.registry, request.headers)
+    async with line.refusals_on_record(request, house, subject):
+        body = await line.decoded(request, read)
+        earlier = await _earlier(house, subject, body.previous_response_id)
+        chat = chat_of(body, earlier, request.headers.get(line.MODE_HEADER))
+        admitted = await line.admitted(request, house, subject, chat)
+    generation = house.begin(admitted)
+    mode, constrained = admitted.request.mode.value, admitted.request.constraint is not None
+    head = Head(generation.id, mode, admitted.policy_digest.hex(), body, constrained)
+    pieces = line.pieces_of(house, generation, chat.proof)
+    told = parts(reader_for(house.bench.model, head), pieces)
+    begun, headers = await generation.begun(), line.headers(admitted)
+    if begun and body.background:
+        running = house.background.begin(generation, head, pieces)
+        return _reading(house, running, -1, headers) if body.stream else _document(head.response(Status.QUEUED, []), headers)
+    # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
+    if not begun or not body.stream:
+        whole = await line.collected(request, generation, _whole(Narrator(head), told))
+        return Response(whole, media_type=failures.JSON, headers=headers)
+    narrator = Narrator(head)
+    events = line.streamed(generation, _after(-1, _told(narrator, told)), narrator.beat)
+    return Stream(events, media_type=EVENTS, headers=headers | line.STREAM_HEADERS)
+
+
+@get("/v1/responses/{response:str}", exception_handlers=HANDLERS)
+async def show_response(
+    request: Request[Any, Any, Any],
+    house: NamedDependency[House],
+    response: FromPath[str],
+    stream: FromQuery[bool] = False,
+    starting_after: FromQuery[int] = -1,
+) -> Response[Any]:
+    """A stored response as it stands now; with `stream` its events, from the one after `starting_after` on."""
+    subject = await authenticate(house.registry, request.headers)
+    running = _running(house, subject, response)
+    if running is not None:
+        return (
+            _reading(house, running, starting_after, {})
+            if stream
+            else _document(running.head.response(Status.IN_PROGRESS, []), {})
+        )
+    recalled = await _recalled(house, subject, response)
+    narrator = Narrator(head_of(recalled))
+    if recalled.ending is not Ending.NONE:
+        told = retold(house.bench.model, narrator, recalled)
+        return _stream(_after(starting_after, _at_once(told)), narrator, {}) if stream else _document(narrator.response, {})
+    if stream:
+        message = f"response {response!r} is still streamed on another connection: ask again when it has ended"
+        raise BadRequest(message, code="response_in_progress")
+    return _document(head_of(recalled).response(Status.IN_PROGRESS, []), {})
+
+
+@post("/v1/responses/{response:str}/cancel", status_code=200, exception_handlers=HANDLERS)
+async def cancel_response(
+    request: Request[Any, Any, Any], house: NamedDependency[House], response: FromPath[str]
+) -> Response[bytes]:
+    """Stop the work on a response in the background; one that has ended stays as it is."""
+    subject = await authenticate(house.registry, request.headers)
+    running = _running(house, subject, response)
+    if running is not None:
+        await running.cancel()
+    recalled = await _recalled(house, subject, response)
+    if recalled.ending is Ending.NONE:
+        raise BadRequest("only a response in the background of this process can be cancelled", code="not_cancellable")
+    narrator = Narrator(head_of(recalled))
+    retold(house.bench.model, narrator, recalled)
+    return _document(narrator.response, {})
+
+
+def _running(house: House, subject: Subject, response: str) -> Running[Head] | None:
+    generation = generation_of(response)
+    return None if generation is None else house.background.find(subject.tenant, generation)
+
+
+async def _recalled(house: House, subject: Subject, response: str) -> Recalled:
+    """A stored response of this tenant. Raises NotHere."""
+    generation = generation_of(response)
+    found = None if generation is None else await house.recall.find(subject.tenant, generation)
+    if found is None or found.opening.dialect != Dialect.RESPONSES or not head_of(found).body.stored:
+        raise NotHere(f"there is no stored response {response!r}")
+    return found
+
+
+async def _earlier(house: House, subject: Subject, response: str | None) -> list[Item]:
+    """What was said before, if the request goes on from an earlier response. Raises BadRequest when that cannot be."""
+    if response is None:
+        return []
+    param = "previous_response_id"
+    try:
+        found = await _recalled(house, subject, response)
+    except NotHere as error:
+        raise BadRequest(error.message, code="previous_response_not_found", param=param) from error
+    if found.ending is not Ending.ANSWERED:
+        raise BadRequest(f"response {response!r} has no whole answer to go on from", code="invalid_request", param=param)
+    return conversation(house.bench.model, found)
+
+
+def _document(document: dict[str, Any], headers: dict[str, str]) -> Response[bytes]:
+    return Response(msgspec.json.encode(document), media_type=failures.JSON, headers=headers)
+
+
+def _reading(house: House, running: Running[Head], after: int, headers: dict[str, str]) -> Response[Any]:
+    """The events of a response that is being made; the work goes on when this reader leaves."""
+    narrator = Narrator(running.head)
+    told = parts(reader_for(house.bench.model, running.head), running.transcript.pieces())
+    return _stream(_after(after, _told(narrator, told, lambda: running.cancelled)), narrator, headers)
+
+
+def _stream(events: AsyncIterator[bytes], narrator: Narrator, headers: dict[str, str]) -> Response[Any]:
+    return Stream(kept_alive(events, narrator.beat), media_type=EVENTS, headers=headers | line.STREAM_HEADERS)
+
+
+async def _told(
+    narrator: Narrator, told: AsyncIterator[Part | Ended | Failed], cancelled: Callable[[], bool] = lambda: False
+) -> AsyncIterator[list[Told]]:
+    yield narrator.opening()
+    async for part in told:
+        match part:
+            case Ended(account):
+                yield narrator.closing(account)
+            case Failed() if cancelled():
+                yield narrator.cancelling()
+            case Failed(error):
+                yield narrator.failing(error)
+            case _:
+                yield narrator.tell(part)
+
+
+async def _at_once(told: list[Told]) -> AsyncIterator[list[Told]]:
+    yield told
+
+
+async def _after(number: int, told: AsyncIterator[list[Told]]) -> AsyncIterator[bytes]:
+    """The bytes of the events after a number."""
+    async for together in told:
+        data = b"".join(each.data for each in together if each.number > number)
+        if data:
+            yield data
+
+
+async def _whole(narrator: Narrator, told: AsyncIterator[Part | Ended | Failed]) -> bytes:
+    async for part in told:
+        match part:
+            case Ended(account):
+                narrator.closing(account)
+                return msgspec.json.encode(narrator.response)
+            case Failed(error):
+                raise error
+            case _:
+                narrator.tell(part)
+    raise EngineDown("the answer ended without an end")

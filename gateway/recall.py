@@ -1,0 +1,156 @@
+"""An earlier answer, told again from nothing but its records.
+
+The text is the recorded ids decoded, cut to what the delivery record says was released, and it must have the digest that this
+record has: so a restart loses no answer, none is kept outside of the encrypted log, and nothing is told that was not released
+before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeVar
+from uuid import UUID
+
+from audit.header import Header
+from audit.keys import KeyStore
+from audit.records import (
+    BlockTrace,
+    Body,
+    DecodeRun,
+    Delivery,
+    EngineNote,
+    PromptBody,
+    RequestAbandoned,
+    RequestClose,
+    RequestOpen,
+    SpecRounds,
+)
+from audit.store import read_tenant
+from gateway.errors import GatewayError
+from gateway.pieces import Account
+from gateway.recorded import records_of
+from gateway.settings import DatabaseUrl
+
+B = TypeVar("B")
+_ANSWERED: Final = ("stop", "length")
+
+
+class Unreadable(GatewayError):
+    """The recorded ids do not give the text that was released."""
+
+    default_code = "answer_unreadable"
+
+
+class Ending(Enum):
+    """How a recorded request ended, if it did."""
+
+    NONE = "none"
+    ANSWERED = "answered"
+    WITHHELD = "withheld"
+    CUT = "cut"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """One request as its records tell it: `asked` is the text of its prompt body, `text` what was released of its answer."""
+
+    opening: RequestOpen
+    asked: str
+    text: str
+    ending: Ending
+    account: Account
+
+
+class Recall:
+    """Reads answers back; decrypts with this installation's keys. Safe for several threads."""
+
+    def __init__(self, reader_url: DatabaseUrl, keys: KeyStore, decode_bytes: Callable[[tuple[int, ...]], bytes]) -> None:
+        self._url, self._keys, self._decode = reader_url, keys, decode_bytes
+
+    async def find(self, tenant: str, request: UUID) -> Recalled | None:
+        """What the records of a request tell; None if there are none in this tenant's log, or not enough that can be read.
+
+        Raises Unreadable, and what reading the log raises.
+        """
+        return await asyncio.to_thread(self._find, tenant, request)
+
+    def _find(self, tenant: str, request: UUID) -> Recalled | None:
+        with read_tenant(self._url, tenant) as reader:
+            records = list(records_of(reader, self._keys, request))
+        bodies = [body for _, body in records if body is not None]
+        opening, prompt = _last(RequestOpen, bodies), _last(PromptBody, bodies)
+        if opening is None or prompt is None or len(bodies) < len(records):
+            return None
+        delivery = _last(Delivery, bodies)
+        text = "" if delivery is None else self._text(bodies, delivery)
+        account = _account(request, [header for header, _ in records], bodies, opening)
+        return Recalled(opening, prompt.text, text, _ending(bodies, delivery), account)
+
+    def _text(self, bodies: Iterable[Body], delivery: Delivery) -> str:
+        ids = tuple(token for body in bodies for token in _output(body))
+        whole = self._decode(ids).decode("utf-8", "replace").encode()
+        released = whole[: delivery.bytes_released]
+        if hashlib.sha256(released).digest() != delivery.sha256_released:
+            raise Unreadable(
+                "the recorded ids do not give the released text: another model's tokenizer is loaded, or the log was altered; "
+                "run `palimpsest audit verify`"
+            )
+        return released.decode()
+
+
+def _output(body: Body) -> Iterable[int]:
+    match body:
+        case BlockTrace() | DecodeRun():
+            return body.output
+        case SpecRounds():
+            return (token for each in body.rounds for token in each.output)
+        case _:
+            return ()
+
+
+def _ending(bodies: Iterable[Body], delivery: Delivery | None) -> Ending:
+    kept = list(bodies)
+    close = _last(RequestClose, kept)
+    if close is None or delivery is None:
+        return Ending.BROKEN if _last(RequestAbandoned, kept) else Ending.NONE
+    if close.reason == "aborted":
+        return Ending.CUT
+    if close.reason == "fault":
+        return Ending.BROKEN
+    return Ending.ANSWERED if close.reason in _ANSWERED and delivery.outcome == "complete" else Ending.WITHHELD
+
+
+def _account(request: UUID, headers: list[Header], bodies: list[Body], opening: RequestOpen) -> Account:
+    close = _last(RequestClose, bodies)
+    return Account(
+        generation=request,
+        mode=opening.mode,
+        policy_digest=(headers[0].policy or b"").hex(),
+        block_length=opening.block_length,
+        seed=opening.seed,
+        prompt_tokens=opening.prompt_tokens,
+        completion_tokens=0 if close is None else close.tokens,
+        forwards=0 if close is None else close.forwards,
+        records=len(headers),
+        first_seq=headers[0].seq,
+        last_seq=headers[-1].seq,
+        reason="" if close is None else close.reason,
+        cached_tokens=_cached(bodies),
+    )
+
+
+def _cached(bodies: Iterable[Body]) -> int:
+    """Prompt tokens that came from the cache, by the engine's own note."""
+    notes = [body.detail for body in bodies if isinstance(body, EngineNote) and body.note == "prefilled"]
+    return int(json.loads(notes[0])["cached"]) if notes else 0
+
+
+def _last(kind: type[B], bodies: Iterable[Body]) -> B | None:
+    found = [body for body in bodies if isinstance(body, kind)]
+    return found[-1] if found else None

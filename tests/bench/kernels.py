@@ -1,0 +1,165 @@
+"""The GPU kernels on this machine's CUDA device: their laws first, then their speed.
+
+    python -m tests.bench.kernels [--json FILE]
+
+Every kernel against its definition at odd sizes and at the 8B model's, a row alone against the same row in company, and the
+device's noise against the CPU's; then what `palimpsest bench kernels --compile` prints. Exit status 1 if a law is broken.
+Without a CUDA device the laws are "not measured": the test suite holds the kernels to them in Triton's interpreter, in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from gateway.bench.kernels import NOT_MEASURED, run
+from gateway.cli.json_file import write_json
+from kernels.ahead import EIGHT_B, Shape
+from kernels.head import Asked, Heat, pick, pick_reference
+from kernels.linear import linear_reference, tiled_linear
+from kernels.lora import gated_lora, gated_lora_reference
+from kernels.measure import cuda
+from kernels.noise import gumbel, gumbel_reference
+from kernels.norm import add_rms_norm, add_rms_norm_reference
+from kernels.paged import CLEAN, PAGE, Rows, paged_attention, paged_attention_reference
+from kernels.swiglu import silu_mul, silu_mul_reference
+
+ODD = Shape(hidden=90, inner=70, queries=6, keys=2, size=24, vocab=300, rank=5)
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
+"""Largest difference allowed, as a part of the largest value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """What must hold; `broken` says how it does not, or nothing."""
+
+    name: str
+    broken: Callable[[], str | None]
+
+
+class Laws:
+    """The laws over random inputs of one shape, on one device."""
+
+    def __init__(self, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
+        self._shape, self._device, self._dtype = shape, device, dtype
+        self._generator = torch.Generator(device).manual_seed(1)
+
+    def all(self) -> Iterator[Law]:
+        """Every law, each with inputs of its own."""
+        for name, law in (
+            ("a product is its definition, and its rows feel no company", self._linear),
+            ("attention is its definition, and its rows feel no company", self._attention),
+            ("the head is its definition, and its rows feel no company", self._head),
+            ("norm, gate and LoRA are their definitions", self._rowwise),
+            ("the noise is that of the CPU, but for one last bit in ten million", self._noise),
+        ):
+            yield Law(f"{name} ({self._shape.hidden} wide)", law)
+
+    def _random(self, *sizes: int) -> Tensor:
+        return torch.randn(*sizes, generator=self._generator, device=self._device).to(self._dtype)
+
+    def _ints(self, values: object) -> Tensor:
+        return torch.tensor(values, dtype=torch.int32, device=self._device)
+
+    def _linear(self) -> str | None:
+        x, weight = self._random(67, self._shape.hidden), self._random(self._shape.inner, self._shape.hidden)
+        found = tiled_linear(x, weight)
+        return self._far(found, linear_reference(x.float(), weight.float())) or differ(
+            found[66], tiled_linear(x[66:], weight)[0]
+        )
+
+    def _attention(self) -> str | None:
+        shape, context, rows = self._shape, 540, 6
+        pages = self._random(-(-context // PAGE) + 1, PAGE, 2, shape.keys, shape.size)
+        fresh = self._random(rows, shape.queries + 2 * shape.keys, shape.size)
+        table = self._ints([list(range(1, len(pages)))])
+        limits = [*range(context - 4, context), *(context,) * 2]
+        groups = self._ints([*(CLEAN,) * 4, 0, 1])
+        seen = Rows(self._ints(limits), groups, self._ints([[0, 4, 0], [4, 2, 0]]), table, context)
+        found = paged_attention(fresh, pages, seen)
+        alone = Rows(self._ints(limits[3:4]), groups[:1], self._ints([[0, 1, 0]]), table, limits[3])
+        lone = paged_attention(fresh[3:4].contiguous(), pages, alone)[0]
+        return self._far(found, paged_attention_reference(fresh.float(), pages.float(), seen)) or differ(found[3], lone)
+
+    def _head(self) -> str | None:
+        hidden, weight = self._random(66, self._shape.hidden), self._random(self._shape.vocab, self._shape.hidden)
+        target = self._ints([*range(-1, 65)])
+        long = torch.arange(66, device=self._device)
+        heat = Heat((long % 3).float() / 2, long * 977, long)
+        found = pick(hidden, weight, Asked(3, target, heat))
+        wanted = pick_reference(hidden, weight, Asked(3, target, heat))
+        lone = pick(hidden[63:64].contiguous(), weight, Asked(3, target[63:64].contiguous()))
+        same = float((found.token == wanted.token).float().mean())
+        if same < 0.95:
+            return f"only {same:.0%} of the tokens are those of the definition"
+        return self._far(found.lse, wanted.lse) or differ(found.lse[63], lone.lse[0]) or differ(found.token[63], lone.token[0])
+
+    def _rowwise(self) -> str | None:
+        shape = self._shape
+        x, found, weight = self._random(33, shape.hidden), self._random(33, shape.hidden), self._random(shape.hidden)
+        normed, wanted = (norm(x, found, weight, 1e-5)[1] for norm in (add_rms_norm, add_rms_norm_reference))
+        opened = self._random(33, 2 * shape.inner)
+        down, up = self._random(shape.rank, shape.hidden), self._random(shape.hidden, shape.rank)
+        gate = (torch.arange(33, device=self._device) % 2).float()
+        drafted = gated_lora_reference(found.float(), x.float(), down.float(), up.float(), gate)
+        return (
+            self._far(normed, wanted)
+            or self._far(silu_mul(opened), silu_mul_reference(opened.float()))
+            or self._far(gated_lora(found.clone(), x, down, up, gate), drafted)
+        )
+
+    def _noise(self) -> str | None:
+        keys, positions = torch.tensor([5, -(1 << 62)]), torch.tensor([1 << 40, 3])
+        there = gumbel(keys.to(self._device), positions.to(self._device), self._shape.vocab).cpu()
+        here = gumbel_reference(keys, positions, self._shape.vocab)
+        torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-6)
+        apart = int((there != here).sum())
+        return None if apart <= there.numel() / 1e7 else f"{apart} of {there.numel()} values differ"
+
+    def _far(self, found: Tensor, wanted: Tensor) -> str | None:
+        """How far two tensors are apart, where that is too far."""
+        apart = float((found.float() - wanted.float()).abs().max() / wanted.float().abs().max())
+        return None if apart <= TOLERANCE[self._dtype] else f"{apart:.2g} of the largest value apart"
+
+
+def differ(one: Tensor, other: Tensor) -> str | None:
+    """How many of the bits' holders differ, where any does."""
+    apart = int((one != other).sum())
+    return f"{apart} of {one.numel()} values are not the same bits" if apart else None
+
+
+def judge(laws: Iterator[Law], say: Callable[[str], None]) -> int:
+    """Try every law and say what came of it; returns how many are broken."""
+    broken = 0
+    for law in laws:
+        fault = law.broken()
+        broken += fault is not None
+        say(f"{'held' if fault is None else 'BROKEN'}: {law.name}{'' if fault is None else f': {fault}'}")
+    return broken
+
+
+def main(arguments: list[str]) -> int:
+    """The whole run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    file, console, device, broken = parser.parse_args(arguments).json, Console(), cuda(), 0
+    if device is None:
+        console.print(f"laws on a GPU: {NOT_MEASURED}, no CUDA device")
+    else:
+        say = partial(console.print, markup=False)
+        broken = sum(judge(Laws(shape, device.torch, torch.bfloat16).all(), say) for shape in (ODD, EIGHT_B))
+    document = run(compile_all=True, console=console)
+    write_json(file, {**document, "laws_broken": None if device is None else broken})
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

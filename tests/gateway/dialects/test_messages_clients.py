@@ -1,0 +1,128 @@
+"""The official anthropic client, sync and async, over /v1/messages of a running gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import anthropic
+import httpx
+import pytest
+
+from audit.records import PolicyDecision, RequestOpen
+from engine.train.grammar import Split, task
+from tests.gateway.dialects.messages_grammar import MessageReader
+from tests.gateway.served import Served
+
+QUESTION = task(6_100_000, Split.HELD_OUT).prompt
+
+
+def asked(served: Served, **more: Any) -> dict[str, Any]:
+    """The arguments of one request."""
+    messages = [{"role": "user", "content": QUESTION}]
+    greedy = {"temperature": 0}
+    return {"model": served.model, "messages": messages, "extra_body": greedy, "max_tokens": 64} | more
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[anthropic.Anthropic]:
+    """The official client, without retries."""
+    with anthropic.Anthropic(base_url=served.url, api_key=served.key, max_retries=0, timeout=60) as client:
+        yield client
+
+
+def raw(served: Served, path: str = "/v1/messages", **more: Any) -> httpx.Response:
+    """One request as Claude Code sends it, with its headers."""
+    headers = {"x-api-key": served.key, "anthropic-version": "2023-06-01", "anthropic-beta": "a-2025-01-01,b-2025-02-02"}
+    body = {"model": served.model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 64}
+    return httpx.post(served.url + path, json=body | more, headers=headers, timeout=60, trust_env=False)
+
+
+def test_a_message_is_answered_and_counted(served: Served, client: anthropic.Anthropic) -> None:
+    """Whole or streamed, the client gets one text, the reason and the counts, and the records say which dialect it was."""
+    whole = client.messages.create(**asked(served))
+    with client.messages.stream(**asked(served)) as stream:
+        told = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    (block,) = whole.content
+    assert block.type == "text" and block.text and told == block.text
+    assert final.content[0].to_dict() == whole.content[0].to_dict()
+    assert final.stop_reason == whole.stop_reason == "end_turn"
+    assert whole.usage.output_tokens == final.usage.output_tokens > 0
+    counted = client.messages.count_tokens(model=served.model, messages=asked(served)["messages"])
+    usage = whole.usage
+    assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
+    opening = served.log.bodies(UUID(whole.id.removeprefix("msg_")))[0]
+    assert isinstance(opening, RequestOpen) and opening.dialect == "anthropic.messages"
+
+
+async def test_the_async_client_reads_the_same(served: Served, client: anthropic.Anthropic) -> None:
+    """Sync and async, streamed and whole, the text is one."""
+    async with anthropic.AsyncAnthropic(base_url=served.url, auth_token=served.key, api_key=None, max_retries=0) as other:
+        whole = await other.messages.create(**asked(served))
+        async with other.messages.stream(**asked(served)) as stream:
+            final = await stream.get_final_message()
+    assert whole.content == client.messages.create(**asked(served)).content
+    assert [block.to_dict() for block in final.content] == [block.to_dict() for block in whole.content]
+
+
+def test_what_is_asked_of_the_answer_is_kept(served: Served, client: anthropic.Anthropic) -> None:
+    """max_tokens and stop_sequences end the answer with a reason of their own."""
+    (block,) = client.messages.create(**asked(served)).content
+    assert block.type == "text"
+    short = client.messages.create(**asked(served, max_tokens=2))
+    assert (short.stop_reason, short.usage.output_tokens) == ("max_tokens", 2)
+    stop = block.text[len(block.text) // 2 :][:4]
+    stopped = client.messages.create(**asked(served, stop_sequences=["never said", stop]))
+    assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", stop)
+
+
+def test_a_stream_keeps_the_grammar(served: Served) -> None:
+    """Every event stands where a strict reader expects it, and the extension names the generation and its records."""
+    answer = raw(served, stream=True, system=[{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}])
+    reader = MessageReader()
+    reader.feed(answer.content)
+    reader.finish()
+    assert reader.delta is not None and reader.text
+    extension = reader.delta["palimpsest"]
+    assert extension["generation_id"] == answer.headers["x-palimpsest-generation"]
+    assert extension["last_seq"] - extension["first_seq"] + 1 >= extension["records"]
+    assert answer.headers["x-palimpsest-mode"] == extension["mode"]
+    assert answer.headers["x-palimpsest-policy"] == extension["policy"]
+
+
+def test_an_alias_that_claude_code_accepts_names_the_model(served: Served) -> None:
+    """A name that begins with claude-, with or without a mode, is the served model."""
+    assert raw(served, model=f"claude-{served.model}").status_code == 200
+    answer = raw(served, model=f"claude-{served.model}:ar")
+    assert answer.headers["x-palimpsest-mode"] == "ar"
+
+
+MALFORMED: list[tuple[str, dict[str, Any], int, str]] = [
+    ("no messages", {"messages": []}, 400, "invalid_request_error"),
+    ("an image", {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, 400, "invalid_request_error"),
+    ("max_tokens as text", {"max_tokens": "many"}, 400, "invalid_request_error"),
+    ("temperature too high", {"temperature": 1.5}, 400, "invalid_request_error"),
+    ("an unknown model", {"model": "claude-opus-9"}, 404, "not_found_error"),
+    ("an unknown role", {"messages": [{"role": "robot", "content": "x"}]}, 400, "invalid_request_error"),
+]
+
+
+@pytest.mark.parametrize(("more", "status", "kind"), [case[1:] for case in MALFORMED], ids=[case[0] for case in MALFORMED])
+def test_a_bad_request_is_refused_in_anthropics_shape(served: Served, more: dict[str, Any], status: int, kind: str) -> None:
+    """A refusal has Anthropic's type and status, is not retried, and is on record."""
+    answer = raw(served, **more)
+    document = answer.json()
+    assert (answer.status_code, document["type"], document["error"]["type"]) == (status, "error", kind)
+    assert document["request_id"] == answer.headers["request-id"]
+    assert answer.headers["x-should-retry"] == "false"
+    (record,) = served.log.bodies(UUID(document["request_id"]))
+    assert isinstance(record, PolicyDecision) and record.outcome == "refuse"
+
+
+def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
+    """The client raises its own error for a key that nobody has."""
+    stranger = anthropic.Anthropic(base_url=served.url, api_key="pal-unknown", max_retries=0)
+    with stranger, pytest.raises(anthropic.AuthenticationError, match="API key"):
+        stranger.messages.create(**asked(served))
