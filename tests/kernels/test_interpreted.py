@@ -12,7 +12,7 @@ import pytest
 
 FOLDER = Path(__file__).parent / "interpreted"
 FILES = sorted(FOLDER.glob("test_*.py"))
-PARTS = tuple(FILES[part::5] for part in range(5))
+PARTS = tuple(FILES[part::6] for part in range(6))
 """A process takes seconds to start, and a test has one minute."""
 
 
