@@ -9,12 +9,18 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import Phase, settings
 from torch import Tensor
 
 from kernels.jit import INTERPRETED
 from tests.kernels.interpreted.walls import WALL, poison, poisoned
 
 collect_ignore_glob = [] if INTERPRETED else ["test_*.py"]
+
+# A failure is told as it is found: the interpreter would take minutes to make it smaller.
+settings.register_profile("interpreted", deadline=None, phases=(Phase.explicit, Phase.generate))
+if INTERPRETED:
+    settings.load_profile("interpreted")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ def stop_ids(sequences: int, ids: int) -> Tensor:
     return stops.masked_fill(torch.rand(sequences, 2) < 0.5, NO_STOP)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEQUENCES, BLOCKS, SEEDS)
 def test_selection_is_its_definition(sequences: int, block: int, seed: int) -> None:
     """Kept positions, ties among equal confidences, blocks cut short by a stop id: the record and the block, cell by cell."""
@@ -39,7 +39,7 @@ def test_selection_is_its_definition(sequences: int, block: int, seed: int) -> N
     assert not poisoned(found).any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEQUENCES, BLOCKS, SEEDS)
 def test_acceptance_is_its_definition(sequences: int, block: int, seed: int) -> None:
     """Accepted prefix, stop ids, the end of the budget, the next seed, and what is committed: cell by cell."""

@@ -14,7 +14,7 @@ from kernels.swiglu import silu_mul, silu_mul_reference
 from tests.kernels.interpreted.walls import poisoned, walled
 
 ROWS, WIDTHS, SEEDS = st.integers(1, 20), st.integers(1, 200), st.integers(0, 99)
-FEW = settings(max_examples=6, deadline=None)
+FEW = settings(max_examples=6)
 
 
 @FEW

@@ -30,7 +30,7 @@ def same(found: Picked, wanted: Picked) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(1, 70), st.integers(1, 90), st.integers(5, 150), st.booleans(), st.booleans(), st.integers(0, 99))
 def test_the_head_is_its_definition(rows: int, inputs: int, vocab: int, heated: bool, bounded: bool, seed: int) -> None:
     """Picks, their logits, the log-sum-exp and the targets' logits, greedy or warm, free or under a grammar."""
@@ -85,7 +85,7 @@ def test_a_pick_does_not_feel_its_company() -> None:
     assert alone.token[0] == beside.token[66]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.lists(st.tuples(KEYS, PLACES), min_size=1, max_size=3), st.integers(1, 1100))
 def test_the_noise_is_the_noise(rows: list[tuple[int, int]], vocab: int) -> None:
     """A kernel makes the noise of every key, position and id to the last bit."""

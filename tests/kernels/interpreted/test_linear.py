@@ -14,7 +14,7 @@ from tests.kernels.interpreted.walls import walled
 SIZES = st.integers(1, 150)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(SIZES, st.integers(1, 700), SIZES, st.integers(0, 99))
 def test_the_product_is_its_definition(rows: int, inputs: int, outputs: int, seed: int) -> None:
     """Any number of rows, inputs and outputs, cut into slices or not."""

@@ -37,7 +37,7 @@ def projected(plan: Plan, pool: PagePool, seed: int = 0) -> Tensor:
     return fresh
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(JOBS)
 def test_the_kernel_is_the_rule(jobs: list[tuple[int, Step]]) -> None:
     """Every row of any mix of steps gets what the definition and the engine's own attention give it; padding gets 0."""
@@ -50,7 +50,7 @@ def test_the_kernel_is_the_rule(jobs: list[tuple[int, Step]]) -> None:
     assert not found[real:].any()
 
 
-@pytest.mark.parametrize(("queries", "keys", "size"), [(3, 1, 8), (4, 2, 20), (5, 5, 33)])
+@pytest.mark.parametrize(("queries", "keys", "size"), [(3, 1, 8), (2, 2, 33)])
 def test_odd_heads_are_heads(queries: int, keys: int, size: int) -> None:
     """Head counts and head sizes that fill no tile give the definition, with nothing read over the edge."""
     torch.manual_seed(size)
