@@ -23,9 +23,9 @@ help: ## this list
 demo: $(STAMP) ## database, gateway and model: the same questions in every mode, then an offline proof
 	$(BIN)/palimpsest demo $(ARGS)
 
-# Idle torch threads sleep rather than spin, so that workers do not wait for each other's; a file stays with one worker.
+# One thread each, and idle ones sleep rather than spin, so that workers do not wait for each other's; a file stays with its worker.
 test: $(STAMP) ## the whole test suite, one worker for each core
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 serve: $(STAMP) ## keep the gateway running
 	$(BIN)/palimpsest serve $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from audit.records import Delivery, EngineNote, RequestClose, RequestOpen
 from audit.verify import Verdict
 from engine.request import Mode
 from tests.engine.harness import asked, model
-from tests.gateway.housed import Housed, housed
+from tests.gateway.housed import Housed, housed, tiny
 from tests.postgres_fixtures import Database
 from tests.waiting import until
 
@@ -59,7 +60,7 @@ async def test_a_gateway_that_is_down_says_when_to_ask_again(database: Database,
 @pytest.mark.parametrize("more", [{}, {"stream": True}], ids=["whole", "stream"])
 async def test_what_can_never_run_is_400(database: Database, tmp_path: Path, more: dict[str, Any]) -> None:
     """What admission let through and the engine finds wrong is the client's error, in the engine's own words."""
-    knows_less_than_its_tokenizer = model(vocab_size=128)
+    knows_less_than_its_tokenizer = replace(model(vocab_size=128), template=tiny().template)
     async with housed(database, tmp_path, model=knows_less_than_its_tokenizer) as inside:
         answer = await inside.ask(**more)
         error = answer.json()["error"]
