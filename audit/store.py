@@ -207,9 +207,9 @@ class Reader:
         for (note,) in self._stream(_CHECKPOINTS, (self._tenant,)):
             yield note
 
-    def acts(self) -> Iterator[StoredRecord]:
-        """The administrative acts (kinds from 40 on) in order."""
-        for raw, data in self._stream(_ACTS, (self._tenant,)):
+    def acts(self, first_seq: int = 0) -> Iterator[StoredRecord]:
+        """The administrative acts (kinds from 40 on) from `first_seq` on, in order."""
+        for raw, data in self._stream(_ACTS, (self._tenant, first_seq)):
             yield StoredRecord(raw, data)
 
     def last_before(self, ts: int) -> int | None:
@@ -320,7 +320,7 @@ _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER 
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
 _ACTS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.kind >= 40 ORDER BY h.seq
+WHERE h.tenant = %s AND h.kind >= 40 AND h.seq >= %s ORDER BY h.seq
 """
 _LAST_BEFORE = "SELECT max(seq) FROM audit.header WHERE tenant = %s AND ts < %s"
 _RETIRED = "SELECT record_seq FROM audit.retired WHERE tenant = %s"

@@ -148,9 +148,8 @@ class Administration:
         """Whether the log has the act at that seq or later. Acts of a tenant take turns, so an equal one is the same."""
         keys = KeyStore(self._keys)
         with read_tenant(self._reader_url, tenant) as reader:
-            for row in reader.acts():
-                header = decode_header(row.header)
-                if header.seq >= since and row.body is not None and open_body(keys, header, row.body) == act:
+            for row in reader.acts(since):
+                if row.body is not None and open_body(keys, decode_header(row.header), row.body) == act:
                     return True
         return False
 

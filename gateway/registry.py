@@ -64,7 +64,7 @@ class Subject:
 
 
 def digest(key: str) -> bytes:
-    """What the table keeps of a key."""
+    """What a table keeps of a key, a token or a name."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -20,7 +20,6 @@ from gateway.people.users import user_id
 from gateway.registry import PREFIX, ApiKeyText, NewKey, RegistryError, check_name, digest, get_key, require_tenant
 from gateway.tables import ApiKey, Tenant
 
-MOST_DAYS: Final = 3650
 _MOST_LABEL: Final = 256
 
 

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from gateway.cli.administration import print_table
 from gateway.cli.json_file import json_option, require_folder, write_json
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def show(tenant: str, json_file: Path | None) -> None:
     for each in found:
         # What a workflow is called is a client's word: it is shown, never obeyed.
         table.add_row(*(Text(text or "") for text in _line(each).values()))
-    # A pipe has no width that rows must fit: each budget stays one line, whole.
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    print_table(table)
     write_json(json_file, {"tenant": tenant, "budgets": [_line(each) for each in found]})
 
 

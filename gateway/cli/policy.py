@@ -107,7 +107,8 @@ def show(tenant: str, json_file: Path | None) -> None:
     require_folder(json_file)
     with office() as here:
         here.require_tenant(tenant)
-        now, active = laws_of(here, tenant).in_force, active_policy(here, tenant)
+        laws = laws_of(here, tenant)
+    now, active = laws.in_force, active_policy(tenant, laws)
     shown: dict[str, Any] = {
         "tenant": tenant,
         "digest": bytes(active.digest).hex(),
@@ -159,11 +160,10 @@ def laws_of(here: Office, tenant: str) -> Laws:
     return read_standing(here.urls.reader, tenant, KeyStore(here.settings.keys)).laws
 
 
-def active_policy(here: Office, tenant: str) -> Policy:
+def active_policy(tenant: str, laws: Laws) -> Policy:
     """The policy in force by the log; the shipped one where no record names another."""
     import policies
 
-    laws = laws_of(here, tenant)
     text = None if laws.in_force is None else laws.document(laws.in_force.digest)
     return policies.load(policies.BASELINE) if text is None else policies.restored(tenant, text)
 

@@ -85,7 +85,7 @@ def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | 
 
     require_folder(json_file)
     with office() as here:
-        active = active_policy(here, tenant)
+        active = active_policy(tenant, laws_of(here, tenant))
         candidate = active if file is None else accepted(file, policies.World())
         docket = _docket(here, tenant, active, since)
     report = policies.replay(active, candidate, docket.rows)
@@ -117,7 +117,7 @@ def sweep(tenant: str, since: int | None, metric: str, low: float, high: float, 
 
     require_folder(json_file)
     with office() as here:
-        active = active_policy(here, tenant)
+        active = active_policy(tenant, laws_of(here, tenant))
         docket = _docket(here, tenant, active, since)
     thresholds = [low + (high - low) * step / (steps - 1) for step in range(steps)]
     try:

@@ -47,7 +47,7 @@ def check_new(password: str, name: str) -> bytes:
     data = normalised(password)
     if data is None:
         raise RegistryError(f"a password has {LEAST} to {MOST} characters: choose another")
-    if unicodedata.normalize("NFC", password).strip().casefold() == name.casefold():
+    if data.decode().strip().casefold() == name.casefold():
         raise RegistryError("a password is not the user's name: choose another")
     return data
 

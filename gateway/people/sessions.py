@@ -6,7 +6,6 @@ nobody's prepared token becomes a session. Signing out, another password and dis
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import timedelta
 from typing import Final, NewType
@@ -15,6 +14,7 @@ from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from gateway.people.person import Person, proved
+from gateway.registry import digest
 from gateway.tables import SignIn, User
 
 SessionToken = NewType("SessionToken", str)
@@ -44,15 +44,15 @@ class Sessions:
             if session.scalar(held.with_for_update(read=True)) is None:
                 return None
             if instead_of is not None:
-                session.execute(delete(SignIn).where(SignIn.token_sha256 == _digest(instead_of)))
+                session.execute(delete(SignIn).where(SignIn.token_sha256 == digest(instead_of)))
             session.execute(delete(SignIn).where(SignIn.user_id == person.id, ~_alive()))
-            session.add(SignIn(token_sha256=_digest(token), user_id=person.id))
+            session.add(SignIn(token_sha256=digest(token), user_id=person.id))
             session.commit()
         return token
 
     def find(self, token: str) -> Person | None:
         """The person of a session that is alive, which counts as a sign of life; None otherwise."""
-        seen = update(SignIn).where(SignIn.token_sha256 == _digest(token), _alive()).values(seen_at=func.now())
+        seen = update(SignIn).where(SignIn.token_sha256 == digest(token), _alive()).values(seen_at=func.now())
         with Session(self._engine) as session:
             user_id = session.scalar(seen.returning(SignIn.user_id))
             user = session.scalar(select(User).where(User.id == user_id, User.disabled_at.is_(None)))
@@ -62,13 +62,9 @@ class Sessions:
     def end(self, token: str) -> None:
         """Sign out; a token that is no session changes nothing."""
         with Session(self._engine) as session:
-            session.execute(delete(SignIn).where(SignIn.token_sha256 == _digest(token)))
+            session.execute(delete(SignIn).where(SignIn.token_sha256 == digest(token)))
             session.commit()
 
 
 def _alive() -> ColumnElement[bool]:
     return (SignIn.made_at > func.now() - LONGEST) & (SignIn.seen_at > func.now() - IDLE)
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

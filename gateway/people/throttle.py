@@ -7,7 +7,6 @@ a second to a quarter of an hour. Names that nobody has are counted alike. A nam
 
 from __future__ import annotations
 
-import hashlib
 import math
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,6 +15,7 @@ from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from gateway.registry import digest
 from gateway.tables import Attempt
 
 FREE: Final = 3
@@ -79,4 +79,4 @@ def _now(session: Session) -> datetime:
 
 
 def _key(tenant: str, name: str) -> bytes:
-    return hashlib.sha256(f"{tenant}\0{name}".encode("utf-8", "surrogatepass")).digest()
+    return digest(f"{tenant}\0{name}")

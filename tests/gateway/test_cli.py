@@ -134,6 +134,7 @@ def test_a_key_is_made_listed_and_revoked(administrator: CommandLine, registry: 
         ("keys revoke 01936f5e-0000-7000-8000-000000000001", "palimpsest keys list"),
         ("keys rotate 01936f5e-0000-7000-8000-000000000001", "palimpsest keys list"),
         ("tenants create Acme", "use 1 to 63 of a-z 0-9"),
+        ("tenants create system", "is the log of global acts"),
         ("tenants create acme", "exists already"),
         ("keys create --tenant acme --label \udcff", "printable text"),
         ("keys create --tenant \udcff", "use 1 to 63 of a-z 0-9"),

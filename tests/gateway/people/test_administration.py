@@ -258,3 +258,10 @@ async def test_who_leaves_does_not_stop_a_change(office: Office) -> None:
     with pytest.raises(asyncio.CancelledError):
         await making
     assert [line.name for line in office.directory.users()] == ["ada"] and len(office.acts()) == 1
+
+
+@pytest.mark.parametrize("name", ["", "Acme", "-acme", "ac me", "ac/me", "\u00e4", "a" * 64, "acme\n"])
+def test_a_tenant_has_a_name_that_every_header_can_hold(name: str) -> None:
+    """A tenant of any other name is refused before anything is decided or recorded."""
+    with pytest.raises(RegistryError, match="use 1 to 63 of a-z 0-9"):
+        tenant_made(name)
