@@ -15,7 +15,6 @@ from audit.errors import MalformedData
 
 MAX_LINE_BYTES: Final = 1024
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\x7f\\]+)\n")
-_CHUNK = 1 << 20
 
 
 def altered_files(folder: Path, lines: Iterable[bytes]) -> Iterator[str]:
@@ -48,8 +47,5 @@ def _stays_inside(path: PurePosixPath) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -66,7 +66,8 @@ class Signer:
     @property
     def former(self) -> tuple[str, ...]:
         """The verifier keys that signed before a rotation, oldest first."""
-        return tuple(vkey for vkey in self._known if vkey not in self.vkeys)
+        now = self.vkeys
+        return tuple(vkey for vkey in self._known if vkey not in now)
 
     @property
     def size(self) -> int:
@@ -125,11 +126,16 @@ class Signer:
     def _secret(self, scheme: Scheme) -> bytes:
         """The private bytes of a key, made if there was none yet; a key that has signed is never made anew."""
         path = self._folder / _FILES[scheme]
-        used = any(note.decode_vkey(vkey).scheme is scheme for vkey in self._known)
-        # A log from before there was ML-DSA-44 has a state and knows no keys.
-        if not path.exists() and (used or (scheme is Scheme.ED25519 and (self._folder / _STATE).exists())):
+        if not path.exists() and self._has_signed(scheme):
             raise KeyUnavailable(f"{path} is gone but has signed; restore it from its backup")
         return own_secret(path)
+
+    def _has_signed(self, scheme: Scheme) -> bool:
+        """Whether a key of this scheme was ever used here."""
+        if any(note.decode_vkey(vkey).scheme is scheme for vkey in self._known):
+            return True
+        # A log from before there was ML-DSA-44 has a state and knows no keys.
+        return scheme is Scheme.ED25519 and (self._folder / _STATE).exists()
 
     def _read_known(self) -> tuple[str, ...]:
         path = self._folder / _KNOWN

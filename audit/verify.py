@@ -181,7 +181,7 @@ class _Verification:
             yield found
 
     def _require_schemes(self) -> None:
-        if self._newest_note:
+        if self._required and self._newest_note:
             try:
                 note.open_checkpoint(self._newest_note, self._vkeys, self._report.origin, self._required)
             except NoteInvalid as error:

@@ -120,7 +120,13 @@ class Guard:
     @cached_property
     def _within(self) -> re.Pattern[str]:
         """The first character of any token, overlapping ones too."""
-        return re.compile(f"(?=(?:{'|'.join(self._longest_first())}))(.)", re.DOTALL)
+        # The set comes first, because `re` would otherwise try every token at every character.
+        firsts = "".join(re.escape(each) for each in sorted({token[0] for token in self.tokens}))
+        return re.compile(f"(?=[{firsts}])(?=(?:{'|'.join(self._longest_first())}))(.)", re.DOTALL)
+
+    @cached_property
+    def _reach(self) -> int:
+        return max(map(len, self.tokens))
 
     @cached_property
     def _heads(self) -> frozenset[str]:
@@ -143,7 +149,7 @@ class Guard:
         return [self.told(inner, mark) for inner in value] if isinstance(value, list | tuple) else value
 
     def _text(self, text: str, mark: str) -> str:
-        reach = max(map(len, self.tokens))
+        reach = self._reach
         before = mark if text in self._inner or any(text[:size] in self._tails for size in range(1, reach)) else ""
         after = mark if text in self._inner or any(text[-size:] in self._heads for size in range(1, reach)) else ""
         return f"{before}{self._within.sub(lambda found: found[1] + mark, text)}{after}"

@@ -79,9 +79,14 @@ def _up(
         tl.store(place, (tl.load(place, mask=mask, other=0.0).to(tl.float32) + added).to(base.dtype.element_ty), mask=mask)
 
 
+def _down_columns(rank: int) -> int:
+    """Columns of a tile of the first product; tile and grid must agree, or columns stay unwritten."""
+    return min(COLUMNS, room(rank, 16))
+
+
 def builds(inputs: int, outputs: int, rank: int) -> tuple[Build, Build]:
     """The two products for a LoRA of these sizes."""
-    down = {"inputs": inputs, "rank": rank, "tile": TILE, "columns": min(COLUMNS, room(rank, 16)), "depth": DEPTH}
+    down = {"inputs": inputs, "rank": rank, "tile": TILE, "columns": _down_columns(rank), "depth": DEPTH}
     up = {"outputs": outputs, "rank": rank, "rank_room": room(rank, 16), "tile": TILE, "columns": COLUMNS}
     return Build(_down, down), Build(_up, up)
 
@@ -93,7 +98,7 @@ def kernel_gated_lora(base: Tensor, x: Tensor, down: Tensor, up: Tensor, gate: T
     first, second = builds(inputs, outputs, rank)
     inner = torch.empty(rows, rank, dtype=x.dtype, device=x.device)
     tiles = -(-rows // TILE)
-    first.launch((tiles, -(-rank // min(COLUMNS, room(rank, 16)))), x, down, gate, inner, rows)
+    first.launch((tiles, -(-rank // _down_columns(rank))), x, down, gate, inner, rows)
     second.launch((tiles, -(-outputs // COLUMNS)), base, inner, up, gate, rows)
     return base
 

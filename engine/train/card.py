@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.model.checkpoint import LoadedModel
-from engine.train.recipe import Recipe, Stage
+from engine.train.recipe import Recipe
 from engine.train.scores import BLOCK_LENGTH, QUADRATIC_BLOCK, THRESHOLD
 
 Document = Mapping[str, Any]
@@ -34,7 +34,7 @@ def write_card(folder: Path, model: LoadedModel, recipe: Recipe, mixture: str, s
         parameters=parameters / 1e6,
         digest=model.weights_digest,
         ability=_ABILITY[mixture],
-        command=command(recipe, mixture),
+        command=f"palimpsest train --mixture {mixture} {recipe.options()} --out DIR",
         seed=recipe.seed,
         causal=recipe.causal_steps,
         joint=recipe.joint_steps,
@@ -53,13 +53,6 @@ def write_card(folder: Path, model: LoadedModel, recipe: Recipe, mixture: str, s
         numeric=exam["numeric"],
         picture=PICTURE,
     ), encoding="utf-8")  # fmt: skip
-
-
-def command(recipe: Recipe, mixture: str) -> str:
-    """The command that makes these weights again."""
-    steps = " ".join(f"--{stage.name.lower()}-steps {recipe.steps(stage)}" for stage in Stage)
-    chosen = f"--mixture {mixture} --scope {recipe.scope} {steps} --batch {recipe.batch} --seed {recipe.seed}"
-    return f"palimpsest train {chosen} --out DIR"
 
 
 def _percent(row: Row, what: str = "correct") -> str:

@@ -64,7 +64,7 @@ def causal_losses(
     positions = torch.arange(length, device=batch.tokens.device).expand_as(batch.tokens)
     hidden = network(batch.tokens, positions, Causal(), linear)
     scored, answers = batch.scored(scope)[:, 1:], batch.scored()[:, 1:]
-    each = _cross_entropy(network, hidden[:, :-1][scored], batch.tokens[:, 1:][scored], linear)
+    each = _causal(network, hidden, batch, scored, linear)
     return each.sum(), each[answers[scored]].sum()
 
 
@@ -75,13 +75,13 @@ def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, lin
     shown = torch.where(masked, network.config.mask_token_id, noisy.tokens)
     hidden = network(torch.cat((shown, batch.tokens), dim=1), noisy.positions(length), DualStream(noisy.sees(length)), linear)
     each = _cross_entropy(network, hidden[:, :places][masked], noisy.tokens[masked], linear)
-    return Losses(_causal(network, hidden[:, places:], batch, linear), each.sum(), (each / noise.chance[masked]).sum())
+    causal = _causal(network, hidden[:, places:], batch, batch.scored()[:, 1:], linear).sum()
+    return Losses(causal, each.sum(), (each / noise.chance[masked]).sum())
 
 
-def _causal(network: Network, clean: Tensor, batch: Batch, linear: Linear) -> Tensor:
-    """Summed loss of predicting each answer token from the clean row before it."""
-    scored = batch.scored()[:, 1:]
-    return _cross_entropy(network, clean[:, :-1][scored], batch.tokens[:, 1:][scored], linear).sum()
+def _causal(network: Network, clean: Tensor, batch: Batch, scored: Tensor, linear: Linear) -> Tensor:
+    """The loss of predicting each scored token, scored [b, n - 1], from the clean row before it."""
+    return _cross_entropy(network, clean[:, :-1][scored], batch.tokens[:, 1:][scored], linear)
 
 
 def _cross_entropy(network: Network, rows: Tensor, targets: Tensor, linear: Linear) -> Tensor:

@@ -126,6 +126,11 @@ class Recipe:
         causal, joint, drafter = (max(1, int(steps * scale)) if steps else 0 for steps in map(self.steps, Stage))
         return replace(self, causal_steps=causal, joint_steps=joint, drafter_steps=drafter)
 
+    def options(self) -> str:
+        """The options of `palimpsest train` that ask for this again."""
+        steps = " ".join(f"--{stage.name.lower()}-steps {self.steps(stage)}" for stage in Stage)
+        return f"--scope {self.scope} {steps} --batch {self.batch} --seed {self.seed} --precision {self.precision}"
+
     def document(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return asdict(self)

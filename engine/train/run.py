@@ -35,18 +35,12 @@ class Exam:
 
 def run(training: Training, exam: Exam, console: Console, curves: Curves | None = None) -> None:
     """Train to the end; what began from scratch is then examined in each mode, for its card."""
-    console.print(f"{_plan(training.recipe)}\nif this is cut short: palimpsest train --resume {training.out}")
+    console.print(f"{training.recipe.options()}\nif this is cut short: palimpsest train --resume {training.out}")
     with curves or NoCurves() as open_curves:
         _train(training, console, open_curves)
     if isinstance(training.origin, Scratch):
         _examine(training.out, training.recipe, training.origin.mixture, exam, console)
     console.print(f"wrote {training.out}")
-
-
-def _plan(recipe: Recipe) -> str:
-    """What will be done, as the options that would ask for it again."""
-    steps = " ".join(f"--{stage.name.lower()}-steps {recipe.steps(stage)}" for stage in Stage)
-    return f"--scope {recipe.scope} {steps} --batch {recipe.batch} --seed {recipe.seed} --precision {recipe.precision}"
 
 
 def _train(training: Training, console: Console, curves: Curves) -> None:

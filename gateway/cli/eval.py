@@ -82,7 +82,7 @@ def evaluate(
     training share.
     """
     require_folder(json_file)
-    require_folder(plot)
+    require_folder(plot, "--plot")
     count_threads(threads)
 
     from rich.console import Console

@@ -14,10 +14,10 @@ json_option: Final = click.option(
 )
 
 
-def require_folder(json_file: Path | None) -> None:
-    """Raises BadParameter for a file that could not be written."""
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise click.BadParameter(f"the folder of {json_file} does not exist: make it first", param_hint="--json")
+def require_folder(file: Path | None, option: str = "--json") -> None:
+    """Raises BadParameter for a file that could not be written; `option` named it."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"the folder of {file} does not exist: make it first", param_hint=option)
 
 
 def write_json(json_file: Path | None, document: Mapping[str, Any]) -> None:
