@@ -187,6 +187,11 @@ class Reader:
         for raw, data in self._stream(_REQUEST, (self._tenant, request)):
             yield StoredRecord(raw, data)
 
+    def request_headers(self, request: UUID) -> Iterator[bytes]:
+        """Stored header bytes of one request in order."""
+        for (raw,) in self._stream(_REQUEST_HEADERS, (self._tenant, request)):
+            yield raw
+
     def size(self) -> int:
         """How many records the tenant's log has: one more than the last seq."""
         row = self._connection.execute(_SIZE, (self._tenant,)).fetchone()
@@ -311,6 +316,7 @@ _REQUEST = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
 """
+_REQUEST_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND request = %s ORDER BY seq"
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
 _DISK_BYTES = """
 SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

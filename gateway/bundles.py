@@ -109,7 +109,7 @@ def _shown(reader: Reader, store: KeyStore, disclose: Disclose | frozenset[UUID]
 
 def _headers_of(reader: Reader, requests: frozenset[UUID]) -> Iterator[Header]:
     for request in requests:
-        found = [decode_header(stored.header) for stored in reader.request(request)]
+        found = list(map(decode_header, reader.request_headers(request)))
         if not found:
             raise ExportRefused(f"request {request} is not in this tenant's log")
         yield from found

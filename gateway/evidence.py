@@ -95,7 +95,7 @@ class Evidence:
         """Every record of a request, proven against the newest checkpoint; empty for a request that is not this tenant's."""
         with read_tenant(self._url, tenant) as reader:
             note = reader.newest_checkpoint()
-            headers = [stored.header for stored in reader.request(request)]
+            headers = list(reader.request_headers(request))
         tiles, found = _Remembered(self._log(tenant)), list[RecordProof]()
         for header in headers:
             seq = decode_header(header).seq

@@ -38,7 +38,7 @@ def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
 def record_access(settings: Settings, urls: Urls, tenant: str, request: UUID, reason: str, by: str) -> None:
     """Commit that a person is about to read the content of one request; nothing for a request that is not there. Blocking."""
     with read_tenant(urls.reader, tenant) as reader:
-        seqs = [decode_header(stored.header).seq for stored in reader.request(request)]
+        seqs = [decode_header(raw).seq for raw in reader.request_headers(request)]
     if seqs:
         put_on_record(settings, urls, tenant, Access(request, seqs[0], seqs[-1], reason, by))
 

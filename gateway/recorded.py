@@ -24,11 +24,12 @@ def records_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[tuple[
     """Headers in the order of the log, each with its body, None for one that can no longer be read. Blocking."""
     for stored in reader.request(request):
         header = decode_header(stored.header)
-        yield header, None if stored.body is None else _opened(keys, header, stored.body)
+        yield header, opened(keys, header, stored.body)
 
 
-def _opened(keys: KeyStore, header: Header, sealed: bytes) -> Body | None:
+def opened(keys: KeyStore, header: Header, sealed: bytes | None) -> Body | None:
+    """The body of a record, None if it is gone or can no longer be read."""
     try:
-        return open_body(keys, header, sealed)
+        return None if sealed is None else open_body(keys, header, sealed)
     except AuditError:
         return None

@@ -49,10 +49,12 @@ def upgrade(owner_url: str, revision: str = "head") -> Migrated | None:
     try:
         with engine.connect() as connection:
             _become_owner(connection)
-            before = _described(connection)
+            newest = newest_revision()
+            # Nothing is newer than the newest, so at most starts the catalog need not be described to be compared.
+            before = None if current_revision(connection) == newest else _described(connection)
             _configured(connection, revision)
-            done = _migrated(connection, before)
-            if current_revision(connection) == newest_revision():
+            done = None if before is None else _migrated(connection, before)
+            if current_revision(connection) == newest:
                 judge(connection)
                 connection.execute(text("SELECT audit.tend_partitions()"))
                 connection.commit()
@@ -72,9 +74,9 @@ def _described(connection: Connection) -> tuple[str, str] | None:
     return found, fingerprint(connection, "audit")
 
 
-def _migrated(connection: Connection, before: tuple[str, str] | None) -> Migrated | None:
+def _migrated(connection: Connection, before: tuple[str, str]) -> Migrated | None:
     after = _described(connection)
-    if before is None or after is None or before == after:
+    if after is None or before == after:
         return None
     login = connection.execute(text("SELECT session_user")).scalar_one()
     return Migrated(revision=after[0], before=before[1], after=after[1], login=login)

@@ -8,12 +8,11 @@ from decimal import Decimal
 from typing import Final, Protocol
 from uuid import UUID
 
-from audit.header import decode_header
 from audit.keys import KeyStore
 from audit.records import BlockTrace, Body, DecodeRun, EngineNote, RequestClose, RequestOpen, SpecRounds
 from audit.store import Reader
 from engine.events import FinishReason
-from gateway.recorded import bodies_of
+from gateway.recorded import records_of
 from policies import Usage
 
 MICROSECONDS: Final = 1_000_000
@@ -49,9 +48,9 @@ class Recorded:
     @classmethod
     def read(cls, reader: Reader, keys: KeyStore, request: UUID) -> Recorded:
         """All that can be read. Blocking."""
-        times = [decode_header(stored.header).ts for stored in reader.request(request)]
-        spent = Decimal(times[-1] - times[0]) / MICROSECONDS if times else Decimal(0)
-        return cls(tuple(bodies_of(reader, keys, request)), spent)
+        found = list(records_of(reader, keys, request))
+        spent = Decimal(found[-1][0].ts - found[0][0].ts) / MICROSECONDS if found else Decimal(0)
+        return cls(tuple(body for _, body in found if body is not None), spent)
 
     def usage(self) -> Usage | None:
         """By the request's end, else by what was decoded until it broke off; None if it never was opened."""

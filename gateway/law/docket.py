@@ -11,15 +11,14 @@ from typing import Final
 from uuid import UUID
 
 import policies
-from audit.errors import AuditError
 from audit.header import Header, StoredRecord, decode_header
 from audit.judgements import ReleaseDecision
 from audit.keys import KeyStore
 from audit.records import Body, GateVerdict, Kind, PolicyDecision, RequestAbandoned, RequestClose
-from audit.sealer import open_body
 from audit.standing import DAY
 from audit.store import Reader
 from gateway.law.record import admission_of, answer_of, facts_of, ruling_of, unit_of
+from gateway.recorded import opened
 from policies.rows import REFUSE
 
 _OPENED: Final = frozenset((Kind.POLICY_DECISION, Kind.GATE, Kind.RELEASE_DECISION, Kind.REQUEST_CLOSE, Kind.REQUEST_ABANDONED))
@@ -56,7 +55,7 @@ def read_docket(reader: Reader, keys: KeyStore, policy: policies.Policy, since: 
         if header.request is None:
             continue
         case = cases.setdefault(header.request, _Case())
-        if _take(case, header, _opened(keys, header, stored), policy):
+        if _take(case, header, opened(keys, header, stored.body), policy):
             _file(found, cases.pop(header.request))
     found.unfinished = len(cases)
     return found
@@ -69,7 +68,7 @@ def read_case(
     for policy in laws.values():
         case = _Case()
         for header, stored in _figures(reader.request(request)):
-            _take(case, header, _opened(keys, header, stored), policy)
+            _take(case, header, opened(keys, header, stored.body), policy)
         if case.row is not None and not case.broken:
             return case.row, policy
     return None
@@ -80,15 +79,6 @@ def _figures(records: Iterator[StoredRecord]) -> Iterator[tuple[Header, StoredRe
         header = decode_header(stored.header)
         if header.kind in _OPENED:
             yield header, stored
-
-
-def _opened(keys: KeyStore, header: Header, stored: StoredRecord) -> Body | None:
-    if stored.body is None:
-        return None
-    try:
-        return open_body(keys, header, stored.body)
-    except AuditError:
-        return None
 
 
 def _take(case: _Case, header: Header, body: Body | None, policy: policies.Policy) -> bool:
