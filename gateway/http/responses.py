@@ -53,7 +53,7 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         admitted = await line.admitted(request, house, subject, chat)
     generation = house.begin(admitted)
     mode, constrained = admitted.request.mode.value, admitted.request.constraint is not None
-    head = Head(generation.id, mode, admitted.policy_digest.hex(), body, constrained)
+    head = Head(generation.id, mode, admitted.policy_digest.hex(), body, constrained, chat.prompt)
     pieces = line.pieces_of(house, generation, chat.proof)
     told = parts(reader_for(house.bench.model, head), pieces)
     begun, headers = await generation.begun(), line.headers(admitted)
@@ -86,15 +86,15 @@ async def show_response(
             if stream
             else _document(running.head.response(Status.IN_PROGRESS, []), {})
         )
-    recalled = await _recalled(house, subject, response)
-    narrator = Narrator(head_of(recalled))
+    head, recalled = await _recalled(house, subject, response)
+    narrator = Narrator(head)
     if recalled.ending is not Ending.NONE:
         told = retold(house.bench.model, narrator, recalled)
         return _stream(_after(starting_after, _at_once(told)), narrator, {}) if stream else _document(narrator.response, {})
     if stream:
         message = f"response {response!r} is still streamed on another connection: ask again when it has ended"
         raise BadRequest(message, code="response_in_progress")
-    return _document(head_of(recalled).response(Status.IN_PROGRESS, []), {})
+    return _document(head.response(Status.IN_PROGRESS, []), {})
 
 
 @post("/v1/responses/{response:str}/cancel", status_code=200, exception_handlers=HANDLERS)
@@ -106,10 +106,10 @@ async def cancel_response(
     running = _running(house, subject, response)
     if running is not None:
         await running.cancel()
-    recalled = await _recalled(house, subject, response)
+    head, recalled = await _recalled(house, subject, response)
     if recalled.ending is Ending.NONE:
         raise BadRequest("only a response in the background of this process can be cancelled", code="not_cancellable")
-    narrator = Narrator(head_of(recalled))
+    narrator = Narrator(head)
     retold(house.bench.model, narrator, recalled)
     return _document(narrator.response, {})
 
@@ -119,13 +119,15 @@ def _running(house: House, subject: Subject, response: str) -> Running[Head] | N
     return None if generation is None else house.background.find(subject.tenant, generation)
 
 
-async def _recalled(house: House, subject: Subject, response: str) -> Recalled:
+async def _recalled(house: House, subject: Subject, response: str) -> tuple[Head, Recalled]:
     """A stored response of this tenant. Raises NotHere."""
     generation = generation_of(response)
     found = None if generation is None else await house.recall.find(subject.tenant, generation)
-    if found is None or found.opening.dialect != Dialect.RESPONSES or not head_of(found).body.stored:
-        raise NotHere(f"there is no stored response {response!r}")
-    return found
+    if found is not None and found.opening.dialect == Dialect.RESPONSES:
+        head = head_of(found)
+        if head.body.stored:
+            return head, found
+    raise NotHere(f"there is no stored response {response!r}")
 
 
 async def _earlier(house: House, subject: Subject, response: str | None) -> list[Item]:
@@ -134,12 +136,12 @@ async def _earlier(house: House, subject: Subject, response: str | None) -> list
         return []
     param = "previous_response_id"
     try:
-        found = await _recalled(house, subject, response)
+        head, found = await _recalled(house, subject, response)
     except NotHere as error:
         raise BadRequest(error.message, code="previous_response_not_found", param=param) from error
     if found.ending is not Ending.ANSWERED:
         raise BadRequest(f"response {response!r} has no whole answer to go on from", code="invalid_request", param=param)
-    return conversation(house.bench.model, found)
+    return conversation(house.bench.model, head, found)
 
 
 def _document(document: dict[str, Any], headers: dict[str, str]) -> Response[bytes]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 from gateway.dialects.blocks import Block, Sort
+from gateway.dialects.request import Conversation, PlainPrompt
 from gateway.dialects.responses.wire import Body
 from gateway.errors import GatewayError, Overloaded, Withheld
 from gateway.pieces import Account
@@ -50,6 +51,8 @@ class Head:
     body: Body
     constrained: bool = False
     """Whether the answer is held to a schema or to a grammar."""
+    prompt: Conversation | PlainPrompt = field(default_factory=lambda: Conversation(()))
+    """What the model was asked, earlier responses included; it decides how the answer is read."""
 
     @property
     def id(self) -> str:

@@ -18,14 +18,14 @@ from gateway.recall import Ending, Recalled
 
 def head_of(recalled: Recalled) -> Head:
     """What the response repeats."""
-    account = recalled.account
+    account, body = recalled.account, recorded(recalled.asked)
     constrained = bool(recalled.opening.constraint_kind)
-    return Head(account.generation, account.mode, account.policy_digest, recorded(recalled.asked), constrained)
+    return Head(account.generation, account.mode, account.policy_digest, body, constrained, prompt_of(body))
 
 
 def reader_for(model: LoadedModel, head: Head) -> AnswerReader:
     """Reads the answer's text, however often, into the same parts with the same ids."""
-    return answer_reader(model, prompt_of(head.body), f"call_{head.generation.hex}_", constrained=head.constrained)
+    return answer_reader(model, head.prompt, f"call_{head.generation.hex}_", constrained=head.constrained)
 
 
 def retold(model: LoadedModel, narrator: Narrator, recalled: Recalled) -> list[Told]:
@@ -44,8 +44,8 @@ def retold(model: LoadedModel, narrator: Narrator, recalled: Recalled) -> list[T
             return told + narrator.failing(EngineDown("the generation ended early; try again"))
 
 
-def conversation(model: LoadedModel, recalled: Recalled) -> list[Item]:
+def conversation(model: LoadedModel, head: Head, recalled: Recalled) -> list[Item]:
     """What a response that goes on from this one begins with: its input, then its output."""
-    narrator = Narrator(head_of(recalled))
+    narrator = Narrator(head)
     retold(model, narrator, recalled)
-    return [*items_of(narrator.head.body.input), *msgspec.convert(narrator.response["output"], list[Item])]
+    return [*items_of(head.body.input), *msgspec.convert(narrator.response["output"], list[Item])]

@@ -42,6 +42,19 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         assert (await again.client.post(f"{PATH}/{response}/cancel", headers=stranger)).status_code == 404
 
 
+async def test_a_response_goes_on_without_a_word(database: Database, tmp_path: Path) -> None:
+    """A request that adds nothing to the response it goes on from is answered like any other, from what was said before."""
+    async with housed(database, tmp_path) as here:
+        first = await respond(here, "hello")
+        more = await here.client.post(
+            PATH,
+            json={"model": here.house.bench.model.name, "input": [], "temperature": 0, "max_output_tokens": 4}
+            | {"previous_response_id": first.json()["id"]},
+        )
+        assert more.status_code == 200 and more.json()["previous_response_id"] == first.json()["id"]
+    assert here.log.unfinished() == []
+
+
 async def test_an_erased_response_is_gone(database: Database, tmp_path: Path) -> None:
     """With the keys of its caller the response is gone: 404, and nothing goes on from it."""
     async with housed(database, tmp_path) as here:
