@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from engine.request import Constraint, ConstraintKind
 from gateway.dialects.request import ComputeKnob
 from gateway.errors import BadRequest
 
@@ -61,6 +62,19 @@ def knob(given: Palimpsest, suffix: str | None, header: str | None) -> ComputeKn
         risk=_label("risk", given.risk),
         latency_target_ms=_milliseconds(given.latency_target_ms),
     )
+
+
+def held(own: Palimpsest, asked: Constraint | None, name: str) -> Constraint | None:
+    """What the answer must look like, asked in one way only: by `own`, or by the dialect's field `name`. Raises BadRequest."""
+    found = [
+        *([] if own.regex is None else [Constraint(ConstraintKind.REGEX, own.regex)]),
+        *([] if own.grammar is None else [Constraint(ConstraintKind.GRAMMAR, own.grammar)]),
+        *([] if asked is None else [asked]),
+    ]
+    if len(found) > 1:
+        message = f"{name}, palimpsest.regex and palimpsest.grammar exclude one another: send one of them"
+        raise BadRequest(message, code="conflict", param=name)
+    return found[0] if found else None
 
 
 def served_model(asked: str) -> tuple[str, str | None]:

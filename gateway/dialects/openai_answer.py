@@ -84,42 +84,30 @@ def stop_strings(fields: AnswerFields) -> tuple[str, ...]:
     return given
 
 
-def top_logprobs(wanted: bool, asked: int | None) -> int | None:
-    """How many alternatives are told per token; None when no log-probabilities are asked for. Raises BadRequest."""
+def top_logprobs(wanted: bool, asked: int | None, name: str = "top_logprobs") -> int | None:
+    """How many alternatives are told per token; None when no log-probabilities are asked for. Raises BadRequest.
+
+    `name` is the field that says the number.
+    """
     if not wanted:
         if asked:
             raise BadRequest("top_logprobs needs logprobs: true", code="conflict", param="top_logprobs")
         return None
     asked = asked or 0
     if not 0 <= asked <= MAX_TOP_LOGPROBS:
-        raise _out_of_range("top_logprobs", f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}")
+        raise _out_of_range(name, f"{name} must be between 0 and {MAX_TOP_LOGPROBS}")
     return asked
 
 
-def constraint(asked: ResponseFormat | None, regex: str | None, grammar: str | None) -> Constraint | None:
-    """What the answer must look like. Raises BadRequest for two answers to that question, or a format that is not served."""
-    found = [
-        *([] if regex is None else [Constraint(ConstraintKind.REGEX, regex)]),
-        *([] if grammar is None else [Constraint(ConstraintKind.GRAMMAR, grammar)]),
-        *_response_format(asked),
-    ]
-    if len(found) > 1:
-        raise BadRequest(
-            "response_format, palimpsest.regex and palimpsest.grammar exclude one another: send one of them",
-            code="conflict",
-            param="response_format",
-        )
-    return found[0] if found else None
-
-
-def _response_format(asked: ResponseFormat | None) -> list[Constraint]:
+def response_format(asked: ResponseFormat | None) -> Constraint | None:
+    """The form that the answer must have. Raises BadRequest for one that is not served."""
     match asked:
         case None | ResponseFormat(type="text"):
-            return []
+            return None
         case ResponseFormat(type="json_object"):
-            return [Constraint(ConstraintKind.JSON_OBJECT)]
+            return Constraint(ConstraintKind.JSON_OBJECT)
         case ResponseFormat(type="json_schema", json_schema=_Schema(schema=schema)) if bytes(schema) not in (b"", b"null"):
-            return [Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())]
+            return Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())
         case ResponseFormat(type="json_schema"):
             raise BadRequest(
                 "response_format.json_schema.schema is missing: send the schema",

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
-from gateway.dialects.openai_answer import AnswerFields, ResponseFormat, constraint, sampling, stop_strings, top_logprobs
+from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.openai_answer import AnswerFields, ResponseFormat, response_format, sampling, stop_strings, top_logprobs
 from gateway.dialects.openai_messages import Message, Tool, tool_choice, tools, turns
 from gateway.dialects.request import ChatRequest, Conversation, Delivery, Dialect
 from gateway.errors import BadRequest
@@ -78,11 +78,11 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
     )
     own = fields.palimpsest or Palimpsest()
     model, suffix = served_model(fields.model)
-    held = constraint(fields.response_format, own.regex, own.grammar)
+    constraint = held(own, response_format(fields.response_format), "response_format")
     return ChatRequest(
         dialect=Dialect.CHAT,
         model=model,
-        prompt=_conversation(fields, constrained=held is not None),
+        prompt=_conversation(fields, constrained=constraint is not None),
         prompt_json=bytes(_verbatim.decode(text).messages).decode(),
         sampling=sampling(fields),
         seed=seed_of(fields.seed),
@@ -91,7 +91,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         knob=knob(own, suffix, mode_header or None),
         stop=stop_strings(fields),
         top_logprobs=top_logprobs(bool(fields.logprobs), fields.top_logprobs),
-        constraint=held,
+        constraint=constraint,
         proof=bool(own.proof),
         n=answers(fields),
     )

@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
-from gateway.dialects.openai_answer import constraint, sampling, stop_strings, top_logprobs
+from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.openai_answer import sampling, stop_strings, top_logprobs
 from gateway.dialects.openai_chat import CommonFields, answers, delivery, most_tokens, refuse_unserved
 from gateway.dialects.request import ChatRequest, Dialect, PlainPrompt
 from gateway.errors import BadRequest
@@ -59,8 +59,8 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         delivery=delivery(fields),
         knob=knob(own, suffix, mode_header or None),
         stop=stop_strings(fields),
-        top_logprobs=_scores(fields.logprobs),
-        constraint=constraint(None, own.regex, own.grammar),
+        top_logprobs=top_logprobs(fields.logprobs is not None, fields.logprobs, "logprobs"),
+        constraint=held(own, None, "response_format"),
         proof=bool(own.proof),
         n=answers(fields),
     )
@@ -76,10 +76,3 @@ def _content(prompt: str | list[Any]) -> str | tuple[int, ...]:
         case [int(), *_] if all(type(token) is int for token in prompt):
             return tuple(prompt)
     raise BadRequest("prompt must be one text that is not empty, or one list of token ids", code="invalid_type", param="prompt")
-
-
-def _scores(asked: int | None) -> int | None:
-    try:
-        return top_logprobs(asked is not None, asked)
-    except BadRequest as error:
-        raise BadRequest(error.message.replace("top_logprobs", "logprobs"), code=error.code, param="logprobs") from error

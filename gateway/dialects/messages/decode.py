@@ -8,7 +8,7 @@ import msgspec
 
 from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
+from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.messages import turns
 from gateway.dialects.messages.wire import Body, CountBody, OutputConfig
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect
@@ -45,7 +45,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         delivery=Delivery.STREAM if fields.stream else Delivery.WHOLE,
         knob=knob(own, suffix, mode_header or None),
         stop=_stops(fields.stop_sequences or []),
-        constraint=_constraint(fields.output_config, own),
+        constraint=held(own, _format(fields.output_config), "output_config.format"),
         proof=bool(own.proof),
     )
 
@@ -104,19 +104,11 @@ def _stops(given: list[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _constraint(config: OutputConfig | None, own: Palimpsest) -> Constraint | None:
-    """What the answer must look like, asked in one way only."""
+def _format(config: OutputConfig | None) -> Constraint | None:
     asked = None if config is None else config.format
-    found = [
-        *([] if own.regex is None else [Constraint(ConstraintKind.REGEX, own.regex)]),
-        *([] if own.grammar is None else [Constraint(ConstraintKind.GRAMMAR, own.grammar)]),
-    ]
-    if asked is not None:
-        if asked.type != "json_schema" or not bytes(asked.schema):
-            message = f"output_config.format {asked.type!r} is not served; send json_schema with a schema"
-            raise BadRequest(message, code="unsupported_parameter", param="output_config.format")
-        found.append(Constraint(ConstraintKind.JSON_SCHEMA, bytes(asked.schema).decode()))
-    if len(found) > 1:
-        message = "output_config.format, palimpsest.regex and palimpsest.grammar exclude one another: send one of them"
-        raise BadRequest(message, code="conflict", param="output_config.format")
-    return found[0] if found else None
+    if asked is None:
+        return None
+    if asked.type != "json_schema" or not bytes(asked.schema):
+        message = f"output_config.format {asked.type!r} is not served; send json_schema with a schema"
+        raise BadRequest(message, code="unsupported_parameter", param="output_config.format")
+    return Constraint(ConstraintKind.JSON_SCHEMA, bytes(asked.schema).decode())

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.request import Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, knob, seed_of, served_model
+from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.request import AskedSampling, ChatRequest, Conversation, Delivery, Dialect
 from gateway.dialects.responses import turns
 from gateway.dialects.responses.wire import Body, Format, Item
@@ -47,7 +47,7 @@ def chat_of(body: Body, earlier: list[Item], mode_header: str | None = None) -> 
         max_tokens=body.max_output_tokens,
         delivery=Delivery.STREAM if body.stream else Delivery.WHOLE,
         knob=knob(own, suffix, mode_header or None),
-        constraint=_constraint(None if body.text is None else body.text.format, own),
+        constraint=held(own, _format(None if body.text is None else body.text.format), "text.format"),
         proof=bool(own.proof),
     )
 
@@ -92,27 +92,14 @@ def _sampling(body: Body) -> AskedSampling:
     return AskedSampling(temperature=temperature, top_p=top_p)
 
 
-def _constraint(asked: Format | None, own: Palimpsest) -> Constraint | None:
-    """What the answer must look like, asked in one way only."""
-    found = [
-        *([] if own.regex is None else [Constraint(ConstraintKind.REGEX, own.regex)]),
-        *([] if own.grammar is None else [Constraint(ConstraintKind.GRAMMAR, own.grammar)]),
-        *_format(asked),
-    ]
-    if len(found) > 1:
-        message = "text.format, palimpsest.regex and palimpsest.grammar exclude one another: send one of them"
-        raise BadRequest(message, code="conflict", param="text.format")
-    return found[0] if found else None
-
-
-def _format(asked: Format | None) -> list[Constraint]:
+def _format(asked: Format | None) -> Constraint | None:
     match asked:
         case None | Format(type="text"):
-            return []
+            return None
         case Format(type="json_object"):
-            return [Constraint(ConstraintKind.JSON_OBJECT)]
+            return Constraint(ConstraintKind.JSON_OBJECT)
         case Format(type="json_schema", schema=schema) if bytes(schema) not in (b"", b"null"):
-            return [Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())]
+            return Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())
         case _:
             message = f"text.format {asked.type!r} is not served as sent; send text, json_object or json_schema with a schema"
             raise BadRequest(message, code="unsupported_parameter", param="text.format")
