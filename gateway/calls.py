@@ -164,10 +164,9 @@ class AnswerReader:
             self._at = _At.SPEAKING
 
 
-def parts_of(text: str, tools: Sequence[ToolSpec], prefix: str = "call_") -> list[Part]:
-    """All parts of a whole answer that was not left to think."""
-    reader = AnswerReader(tools, prefix)
-    return reader.read(text) + reader.end()
+def parts_of(reader: AnswerReader, text: str) -> list[Part]:
+    """All parts of a whole answer; `reader` has read nothing yet and is used up."""
+    return [*reader.read(text), *reader.end()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +177,11 @@ class Called:
     arguments: str
 
 
-def calls_of(text: str, tools: Sequence[ToolSpec]) -> tuple[Called, ...]:
-    """The calls that a whole answer makes, in order; pure, and never raises."""
-    pairs = pairwise(parts_of(text, tools))
+def calls_of(reader: AnswerReader, text: str) -> tuple[Called, ...]:
+    """The calls that a whole answer makes, in order; never raises. `reader` has read nothing yet and is used up."""
     return tuple(
         Called(begun.name, told.json)
-        for begun, told in pairs
+        for begun, told in pairwise(parts_of(reader, text))
         if isinstance(begun, CallBegun) and isinstance(told, CallArguments)
     )
 

@@ -68,10 +68,6 @@ class Account:
             }
         )
 
-    def usage(self) -> dict[str, Any]:
-        """OpenAI's usage object."""
-        return usage_of([self])
-
 
 def usage_of(accounts: Sequence[Account]) -> dict[str, Any]:
     """OpenAI's usage object for the answers to one prompt, which counts once."""

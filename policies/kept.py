@@ -5,6 +5,7 @@ What the arguments of a call name is held once against the globs that are asked;
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from policies.facts import AnswerFacts, ToolCall
@@ -21,10 +22,11 @@ def globs_asked(policy: Policy, decision: Decision) -> tuple[str, ...]:
 
 def kept(policy: Policy, decision: Decision, answer: AnswerFacts) -> AnswerFacts:
     """`answer` without words; under `decision` it is judged alike."""
-    asked = globs_asked(policy, decision)
+    asked = {glob: path_matcher((glob,)) for glob in globs_asked(policy, decision)} if answer.calls else {}
     return replace(answer, calls=tuple(_kept(call, asked) for call in answer.calls))
 
 
-def _kept(call: ToolCall, asked: tuple[str, ...]) -> ToolCall:
-    met = tuple(glob for glob in asked if path_matcher((glob,))(call.paths)) if call.readable else asked
+def _kept(call: ToolCall, matchers: Mapping[str, Callable[[str], bool]]) -> ToolCall:
+    asked = tuple(matchers)
+    met = tuple(glob for glob, on_path in matchers.items() if on_path(call.paths)) if call.readable else asked
     return ToolCall(call.name, readable=False, asked=asked, met=met)

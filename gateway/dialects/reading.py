@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from engine.model.checkpoint import LoadedModel
@@ -34,8 +34,3 @@ async def parts(reader: AnswerReader, pieces: AsyncIterator[Piece]) -> AsyncIter
             for part in reader.end():
                 yield part
             yield piece
-
-
-def parts_of(reader: AnswerReader, text: str) -> Iterable[Part]:
-    """The parts of a whole text."""
-    return [*reader.read(text), *reader.end()]

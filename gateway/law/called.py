@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import policies
-from gateway.calls import AnswerReader, CallArguments, CallBegun
+from gateway.calls import AnswerReader, calls_of
 
 
 def calls_read(reader: AnswerReader, text: str) -> tuple[policies.ToolCall, ...]:
     """The calls of a whole answer, in order; `reader` has read nothing yet and is used up."""
-    parts = [*reader.read(text), *reader.end()]
-    return tuple(
-        policies.called(begun.name, told.json)
-        for begun, told in pairwise(parts)
-        if isinstance(begun, CallBegun) and isinstance(told, CallArguments)
-    )
+    return tuple(policies.called(call.name, call.arguments) for call in calls_of(reader, text))

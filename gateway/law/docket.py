@@ -65,13 +65,15 @@ def read_case(
     reader: Reader, keys: KeyStore, request: UUID, laws: Mapping[bytes, policies.Policy]
 ) -> tuple[policies.Row, policies.Policy] | None:
     """One request and the policy of `laws`, by digest, that judged it; None where the records do not suffice. Blocking."""
-    for policy in laws.values():
-        case = _Case()
-        for header, stored in _figures(reader.request(request)):
-            _take(case, header, opened(keys, header, stored.body), policy)
-        if case.row is not None and not case.broken:
-            return case.row, policy
-    return None
+    told = [(header, opened(keys, header, stored.body)) for header, stored in _figures(reader.request(request))]
+    named = next((body.policy_digest for _, body in told if isinstance(body, PolicyDecision)), b"")
+    policy = laws.get(named)
+    if policy is None:
+        return None
+    case = _Case()
+    for header, body in told:
+        _take(case, header, body, policy)
+    return None if case.row is None or case.broken else (case.row, policy)
 
 
 def _figures(records: Iterator[StoredRecord]) -> Iterator[tuple[Header, StoredRecord]]:

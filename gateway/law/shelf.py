@@ -72,7 +72,8 @@ class Shelf:
     def project(self, tenant: str, laws: Laws) -> None:
         """Make the tables say what the log says. The caller sees to it that no other process does so for this log meanwhile."""
         with self._session.begin() as session:
-            for row in _versions(tenant, laws):
+            known = set(session.scalars(select(PolicyVersion.digest).where(PolicyVersion.tenant == tenant)))
+            for row in (row for row in _versions(tenant, laws) if row["digest"] not in known):
                 session.execute(insert(PolicyVersion).values(row).on_conflict_do_nothing())
             self._place(session, tenant, laws.in_force)
 

@@ -12,7 +12,7 @@ from engine.chat_template import CallForm
 from engine.constrain import Constrainer
 from engine.request import Constraint
 from gateway.call_grammar import call_grammar
-from gateway.calls import calls_of
+from gateway.calls import AnswerReader, calls_of
 from gateway.dialects.request import Calling, CallOf, Conversation, ToolChoice, ToolSpec
 from tests.gateway.housed import tiny
 
@@ -126,7 +126,7 @@ def test_a_schema_that_need_not_be_held_cannot_be_refused() -> None:
 @pytest.mark.parametrize("text", [GOOD[1], f"Well.\n{GOOD[2]}", written("edit", path="a", line=3)])
 def test_what_fits_reads_as_the_call(text: str) -> None:
     """A call that the grammar lets through is read back with its values."""
-    (called,) = calls_of(text, [EDIT])
+    (called,) = calls_of(AnswerReader([EDIT], "call_"), text)
     assert called.name == "edit" and "path" in json.loads(called.arguments)
 
 

@@ -102,7 +102,7 @@ def test_calls_come_whole_and_valid(text: str) -> None:
         assert isinstance(first, CallBegun) and first.id == f"call_{count}" and first.name in ("edit", "look")
         assert isinstance(told, CallArguments) and isinstance(json.loads(told.json), dict) and told.json.encode()
         assert isinstance(ended, CallEnded)
-    assert [called.arguments for called in calls_of(text, TOOLS)] == [
+    assert [called.arguments for called in calls_of(AnswerReader(TOOLS, "call_"), text)] == [
         part.json for part in parts if isinstance(part, CallArguments)
     ]
 
@@ -132,7 +132,7 @@ def test_calls_come_whole_and_valid(text: str) -> None:
 )
 def test_values_have_the_types_of_the_schema(key: str, printed: str, value: object) -> None:
     """A printed value is read by its schema's type; what does not fit, and every string, stays a string."""
-    (called,) = calls_of(xml("edit", (key, printed)), TOOLS)
+    (called,) = calls_of(AnswerReader(TOOLS, "call_"), xml("edit", (key, printed)))
     assert json.loads(called.arguments) == {key: value}
 
 
@@ -151,7 +151,7 @@ def test_values_have_the_types_of_the_schema(key: str, printed: str, value: obje
 def test_forms_are_read_leniently(text: str) -> None:
     """Missing outer marks, a missing end of the function, blanks or none, JSON with a text for arguments: all are the call."""
     expected = [Text("Well."), CallBegun("call_0", "edit"), CallArguments('{"line": 3}'), CallEnded()]
-    assert parts_of(f"Well.\n\n{text}\n", TOOLS) == expected
+    assert parts_of(AnswerReader(TOOLS, "call_"), f"Well.\n\n{text}\n") == expected
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_forms_are_read_leniently(text: str) -> None:
 )
 def test_what_does_not_read_as_a_call_is_text(text: str) -> None:
     """A tool that is not offered, an argument told twice, an end that never comes or a value that is no JSON stays text."""
-    assert joined(parts_of(text, TOOLS)) == [Text(text)]
+    assert joined(parts_of(AnswerReader(TOOLS, "call_"), text)) == [Text(text)]
 
 
 def test_parallel_calls_may_be_limited() -> None:
@@ -197,5 +197,5 @@ def test_a_circular_schema_is_harmless() -> None:
     """A schema that refers to itself in many ways is looked at only so long, and its values stay as they are printed."""
     branch = {"$ref": "#/properties/a"}
     tool = ToolSpec("look", "", {"properties": {"a": {"anyOf": [branch] * 64}}})
-    (called,) = calls_of(xml("look", ("a", "7")), [tool])
+    (called,) = calls_of(AnswerReader([tool], "call_"), xml("look", ("a", "7")))
     assert json.loads(called.arguments) == {"a": "7"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from engine.model.checkpoint import LoadedModel
-from gateway.calls import AnswerReader
-from gateway.dialects.reading import answer_reader, parts_of
+from gateway.calls import AnswerReader, parts_of
+from gateway.dialects.reading import answer_reader
 from gateway.dialects.responses.decode import prompt_of, recorded
 from gateway.dialects.responses.document import Head
 from gateway.dialects.responses.narrator import Narrator, Told
