@@ -6,21 +6,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
+from gateway.people.names import Role
 from gateway.registry import Registry, RegistryError
 
 if TYPE_CHECKING:
+    from audit.lifecycle import Lifecycle, Warrant
+    from audit.standing import Standing
     from gateway.administration import Decide
     from gateway.changes import Change
     from gateway.database import Urls
     from gateway.people.directory import Directory
-    from gateway.people.person import Actor
+    from gateway.people.person import Actor, Person
+    from gateway.people.two import Asked
     from gateway.settings import Settings
 
 _MOST_LINE: Final = 4096
@@ -92,13 +96,39 @@ class Office:
 
     def actor(self, tenant: str, by: str | None, typed: Typed) -> Actor:
         """The operator named, proved by a password; else the account that runs this, for a tenant without operators."""
-        from gateway.people.names import Role
         from gateway.people.person import Account
+
+        return Account.mine() if by is None else self.person(tenant, by, frozenset({Role.OPERATOR}), typed)
+
+    def person(self, tenant: str, who: str, roles: frozenset[Role], typed: Typed) -> Person:
+        """The user named, who has one of the roles and proves it by a password. Raises RegistryError."""
         from gateway.people.two import Asked, prove_one
 
-        if by is None:
-            return Account.mine()
-        return prove_one(self.directory.prover, typed.ask, Asked(by, frozenset({Role.OPERATOR})), tenant)
+        return prove_one(self.directory.prover, typed.ask, Asked(who, roles), tenant)
+
+    def warrant(self, tenant: str, reason: str, two: tuple[Asked, Asked], typed: Typed) -> Warrant:
+        """Why, and the two who proved by their passwords who they are and have the roles for it: who asks, and who agrees."""
+        from audit.lifecycle import Warrant
+        from gateway.people.two import prove_two
+
+        proved = prove_two(self.directory.prover, typed.ask, *two, tenant)
+        return Warrant(reason, proved.requested_by.on_record, proved.approved_by.on_record)
+
+    @asynccontextmanager
+    async def lifecycle(self, tenant: str) -> AsyncIterator[Lifecycle]:
+        """What acts on the logs of this installation, beside a gateway that may be running."""
+        from audit.lifecycle import Lifecycle
+        from gateway.on_record import writing
+
+        async with writing(self.settings, self.urls, tenant) as writer:
+            yield Lifecycle(writer, self.urls.app, self.urls.reader, self.settings.keys)
+
+    def standing(self, tenant: str) -> Standing:
+        """What the tenant's log says of holds, rules and policies."""
+        from audit.keys import KeyStore
+        from audit.lifecycle import read_standing
+
+        return read_standing(self.urls.reader, tenant, KeyStore(self.settings.keys))
 
     def new_password(self, name: str, typed: Typed) -> str:
         """The hash of a password that is asked for. Raises RegistryError for one that breaks a rule."""

@@ -154,10 +154,7 @@ def accepted(file: Path, world: Any) -> Policy:
 
 def laws_of(here: Office, tenant: str) -> Laws:
     """The policy changes on record."""
-    from audit.keys import KeyStore
-    from audit.lifecycle import read_standing
-
-    return read_standing(here.urls.reader, tenant, KeyStore(here.settings.keys)).laws
+    return here.standing(tenant).laws
 
 
 def active_policy(tenant: str, laws: Laws) -> Policy:
@@ -179,12 +176,9 @@ def _world(here: Office, tenant: str) -> Any:
 
 
 def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, typed: Typed) -> Warrant:
-    """Why, and the two who proved by their passwords who they are and have the roles for it."""
-    from audit.lifecycle import Warrant
-    from gateway.people.two import Asked, prove_two
+    from gateway.people.two import Asked
 
-    two = prove_two(here.directory.prover, typed.ask, Asked(by, _ASKS), Asked(approved_by, _AGREES), tenant)
-    return Warrant(reason, two.requested_by.on_record, two.approved_by.on_record)
+    return here.warrant(tenant, reason, (Asked(by, _ASKS), Asked(approved_by, _AGREES)), typed)
 
 
 def _act(here: Office, tenant: str, act: Callable[[Enactment], Awaitable[InEffect]]) -> InEffect:
@@ -192,15 +186,12 @@ def _act(here: Office, tenant: str, act: Callable[[Enactment], Awaitable[InEffec
     from contextlib import closing
 
     import policies
-    from audit.lifecycle import Lifecycle
     from gateway.law.enactment import Enactment
     from gateway.law.shelf import Shelf
-    from gateway.on_record import writing
 
     async def run() -> InEffect:
         with closing(Shelf(here.urls.app)) as shelf:
-            async with writing(here.settings, here.urls, tenant) as writer:
-                lifecycle = Lifecycle(writer, here.urls.app, here.urls.reader, here.settings.keys)
+            async with here.lifecycle(tenant) as lifecycle:
                 return await act(Enactment(lifecycle, shelf, policies.load(policies.BASELINE)))
 
     try:

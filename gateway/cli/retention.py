@@ -30,24 +30,19 @@ _AGREES: Final = frozenset({Role.AUDITOR})
 
 
 def _act(here: Office, tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
-    """Do one act on the logs of this installation, beside a gateway that may be running."""
-    from audit.lifecycle import Lifecycle
-    from gateway.on_record import writing
+    """Do one act on the logs of this installation."""
 
     async def run() -> T:
-        async with writing(here.settings, here.urls, tenant) as writer:
-            return await act(Lifecycle(writer, here.urls.app, here.urls.reader, here.settings.keys))
+        async with here.lifecycle(tenant) as lifecycle:
+            return await act(lifecycle)
 
     return asyncio.run(run())
 
 
 def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, typed: Typed) -> Warrant:
-    """Why, and the two who proved by their passwords who they are and have the roles for it."""
-    from audit.lifecycle import Warrant
-    from gateway.people.two import Asked, prove_two
+    from gateway.people.two import Asked
 
-    two = prove_two(here.directory.prover, typed.ask, Asked(by, _ASKS), Asked(approved_by, _AGREES), tenant)
-    return Warrant(reason, two.requested_by.on_record, two.approved_by.on_record)
+    return here.warrant(tenant, reason, (Asked(by, _ASKS), Asked(approved_by, _AGREES)), typed)
 
 
 @click.group()
@@ -83,11 +78,9 @@ def erase(tenant: str, subject: str, reason: str, by: str, approved_by: str, pas
 @stdin_option
 def hold(tenant: str, subject: str | None, reason: str, by: str, password_stdin: bool) -> None:
     """Place a legal hold: no erasure of the subject and no retirement until it is released."""
-    from gateway.people.two import Asked, prove_one
-
     with office() as here:
         here.require_tenant(tenant)
-        person = prove_one(here.directory.prover, Typed(password_stdin).ask, Asked(by, _ASKS | _AGREES), tenant)
+        person = here.person(tenant, by, _ASKS | _AGREES, Typed(password_stdin))
         placed = _act(here, tenant, lambda lifecycle: lifecycle.place_hold(tenant, subject, reason, person.on_record))
     click.echo(f"record {placed.seq}: hold {placed.hold}")
 
@@ -155,12 +148,9 @@ def retire(tenant: str) -> None:
 @_tenant
 def show(tenant: str) -> None:
     """The rule, the holds that stand, and what was erased and retired."""
-    from audit.keys import KeyStore
-    from audit.lifecycle import read_standing
-
     with office() as here:
         here.require_tenant(tenant)
-        standing = read_standing(here.urls.reader, tenant, KeyStore(here.settings.keys))
+        standing = here.standing(tenant)
     kept = standing.rule
     click.echo(f"bodies are kept {_span(None if kept is None else kept.days)}" + (f" (record {kept.seq})" if kept else ""))
     for each in standing.holds.values():

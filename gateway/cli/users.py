@@ -127,11 +127,9 @@ def password(name: str, tenant: str, by: str | None, password_stdin: bool) -> No
 
 def _user_or_operator(here: Office, tenant: str, name: str, by: str | None, typed: Typed) -> Actor:
     """The user in person, unless an operator is named, or there is none and the account that runs this will do."""
-    from gateway.people.two import Asked, prove_one
-
     if by is not None or not here.directory.has_operator(tenant):
         return here.actor(tenant, by, typed)
-    return prove_one(here.directory.prover, typed.ask, Asked(name, frozenset(Role)), tenant)
+    return here.person(tenant, name, frozenset(Role), typed)
 
 
 @users.command(

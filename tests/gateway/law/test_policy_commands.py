@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gateway.cli import main
 from gateway.people.names import Role
 from gateway.settings import Settings
 from tests.audit.writer_samples import TENANT
+from tests.gateway.commanding import command_line
 from tests.gateway.law.cheap import make
 from tests.gateway.law.test_docket import coding, docket
 from tests.gateway.planted import PASSWORD, plant_tenant, plant_user
@@ -33,23 +31,15 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Runs `palimpsest policy` for tenant acme of a database that somebody else runs: status, output, complaints."""
-    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PALIMPSEST_DATABASE_URL", database.app_url)
-    monkeypatch.setenv("PALIMPSEST_READER_URL", database.reader_url)
+    palimpsest = command_line(monkeypatch, capsys, tmp_path / "home", database)
     plant_tenant(database.app_url, TENANT)
     plant_user(database.app_url, TENANT, "ada", Role.POLICY_ADMIN)
     plant_user(database.app_url, TENANT, "grace", Role.AUDITOR, groups=("engineers", "code-owners"))
     plant_user(database.app_url, TENANT, "eve", Role.OPERATOR, Role.APPROVER)
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["palimpsest", "policy", *arguments, "--tenant", TENANT])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{PASSWORD}\n{PASSWORD}\n"))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return int(ended.value.code or 0), written.out, written.err
+        done = palimpsest("policy", *arguments, "--tenant", TENANT, typed=f"{PASSWORD}\n{PASSWORD}\n")
+        return done.status, done.out, done.err
 
     return command
 

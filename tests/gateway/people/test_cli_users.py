@@ -6,33 +6,23 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from audit.acts import KeyChange, KeyTerms, TenantMade, UserChange
 from gateway.account import account
-from gateway.cli import main
 from gateway.cli.identity import Typed
 from gateway.people import passwords
 from gateway.people.names import Role
 from gateway.registry import Registry, RegistryError
 from gateway.settings import DatabaseUrl, Settings
+from tests.gateway.commanding import Done, command_line
 from tests.gateway.people.office import acts_of
 from tests.gateway.planted import AFFORDABLE, PASSWORD, plant_tenant, plant_user
 from tests.postgres_fixtures import Database
 
 OTHER = "another battery staple"
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
 
 
 Command = Callable[..., Done]
@@ -43,21 +33,12 @@ def palimpsest(
     database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Command:
     """Runs the words of a command line; `typed` are the lines of standard input, and without any there is no terminal."""
-    for name in [name for name in os.environ if name.startswith("PALIMPSEST_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PALIMPSEST_DATABASE_URL", database.app_url)
-    monkeypatch.setenv("PALIMPSEST_READER_URL", database.reader_url)
+    command = command_line(monkeypatch, capsys, tmp_path / "home", database)
     monkeypatch.setattr(passwords.Passwords.__init__, "__defaults__", (AFFORDABLE,))
 
     def run(words: str, *typed: str) -> Done:
         stdin = ["--password-stdin"] if typed else []
-        monkeypatch.setattr(sys, "argv", ["palimpsest", *words.split(), *stdin])
-        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in typed)))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return Done(int(ended.value.code or 0), written.out, written.err)
+        return command(*words.split(), *stdin, typed="".join(f"{line}\n" for line in typed))
 
     return run
 
