@@ -149,19 +149,6 @@ def root_from_tiles(reader: TileReader, size: int) -> bytes:
     return _Tree(reader, size).root(range(size)) if size else EMPTY_ROOT
 
 
-def leaf_from_tiles(reader: TileReader, index: int, size: int) -> bytes:
-    """The hash of leaf `index` in the tree of `size`; raises like `root_from_tiles`."""
-    if not 0 <= index < size:
-        raise ProofInvalid(f"leaf {index} is not in a tree of {size}")
-    return _Tree(reader, size).root(range(index, index + 1))
-
-
-def inclusion_from_tiles(reader: TileReader, index: int, size: int) -> tuple[bytes, ...]:
-    """The audit path of leaf `index` in the tree of `size`; raises like `root_from_tiles`."""
-    tree = _Tree(reader, size)
-    return tuple(map(tree.root, inclusion_ranges(index, size)))
-
-
 def proof_from_tiles(reader: TileReader, index: int, size: int) -> tuple[bytes, tuple[bytes, ...]]:
     """Leaf `index` of the tree of `size` and its audit path, each tile read once; raises like `root_from_tiles`."""
     tree = _Tree(reader, size)

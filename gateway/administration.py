@@ -37,7 +37,7 @@ from gateway.appending import Log, append_when_room
 from gateway.changes import Change, from_document, to_document
 from gateway.database import Urls
 from gateway.on_record import writing
-from gateway.people.names import Role
+from gateway.people.lookup import operators
 from gateway.people.person import Account, Actor
 from gateway.registry import RegistryError
 from gateway.settings import Settings, sqlalchemy_url
@@ -183,11 +183,10 @@ def require_operator(session: Session, tenant: str, by: Actor) -> None:
     That takes an operator of the tenant or of `system`. Only while the tenant has no enabled operator, an account of the
     operating system will do: somebody has to make the first one.
     """
-    operators = select(User).where(User.disabled_at.is_(None), User.roles.contains([Role.OPERATOR]))
     if isinstance(by, Account):
-        if session.scalars(operators.where(User.tenant == tenant).limit(1)).first() is not None:
+        if session.scalars(operators().where(User.tenant == tenant).limit(1)).first() is not None:
             raise RegistryError(f"tenant {tenant!r} has operators: name one of them with --by")
-    elif not by.serves(tenant) or session.scalar(operators.where(User.id == by.id)) is None:
+    elif not by.serves(tenant) or session.scalar(operators().where(User.id == by.id)) is None:
         raise RegistryError(f"{by.on_record!r} is no operator of {tenant!r}")
 
 

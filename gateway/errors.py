@@ -176,6 +176,12 @@ class EngineDown(Unavailable):
     default_code = "engine_unavailable"
 
 
+def told_once(error: GatewayError) -> dict[str, str]:
+    """The headers of an error for clients that ask again unless told not to: what sending it again cannot mend says so."""
+    again = "retry-after" in error.headers()
+    return error.headers() | ({} if again else {"x-should-retry": "false"})
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= ECHO_MOST else f"{text[:ECHO_MOST]}..."
 

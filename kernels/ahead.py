@@ -67,8 +67,9 @@ class Compiled:
     shared_bytes: int
 
 
-def specimens(shape: Shape = EIGHT_B) -> list[Specimen]:
-    """Every kernel of this room, the head with noise and grammar and without."""
+def specimens() -> list[Specimen]:
+    """Every kernel of this room as the 8B model calls it, the head with noise and grammar and without."""
+    shape = EIGHT_B
     hidden, queries, keys, size = shape.hidden, shape.queries, shape.keys, shape.size
     partials, merge = paged.builds(queries, keys, size)
     product, added = linear.builds(hidden, hidden)

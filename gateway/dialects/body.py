@@ -43,3 +43,10 @@ def _placed(error: str) -> tuple[str, str]:
     """What is wrong and where; the place stands last, whatever the client's own words before it look like."""
     message, found, place = error.rpartition(_PLACE)
     return (message, place.removesuffix("`").removeprefix(".")) if found else (error, "")
+
+
+def given(value: str | None, path: str) -> str:
+    """The text at `path`, which must be there. Raises BadRequest."""
+    if value is None:
+        raise BadRequest(f"{path} is missing: give a string", code="invalid_type", param=path)
+    return value

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.call_forms import NAME_MOST
 from gateway.dialects.request import (
     AssistantTurn,
     Calling,
@@ -25,7 +26,6 @@ from gateway.dialects.request import (
 from gateway.errors import BadRequest
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool")
-TOOL_NAME_MOST: Final = 256
 
 
 class Part(msgspec.Struct):
@@ -161,8 +161,8 @@ def tools(offered: list[Tool]) -> tuple[ToolSpec, ...]:
 
 def tool_spec(name: str, description: str | None, schema: dict[str, Any] | None, *, strict: bool, param: str) -> ToolSpec:
     """A tool whose name can be written in a call. Raises BadRequest."""
-    if not 1 <= len(name) <= TOOL_NAME_MOST or name != name.strip() or any(mark in name for mark in "<>\n"):
-        message = f"{param} must have 1 to {TOOL_NAME_MOST} characters, no angle brackets and no line break"
+    if not 1 <= len(name) <= NAME_MOST or name != name.strip() or any(mark in name for mark in "<>\n"):
+        message = f"{param} must have 1 to {NAME_MOST} characters, no angle brackets and no line break"
         raise BadRequest(message, code="out_of_range", param=param)
     return ToolSpec(name, description or "", schema or {"type": "object", "properties": {}}, strict)
 

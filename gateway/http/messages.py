@@ -18,12 +18,12 @@ from audit.errors import AuditError
 from gateway.authenticate import authenticate
 from gateway.calls import Part
 from gateway.dialects.messages.decode import counted, decode
-from gateway.dialects.messages.failures import body_of, error_body, headers_of, status_of
+from gateway.dialects.messages.failures import body_of, error_body, status_of
 from gateway.dialects.messages.reply import PING, MessageReply
 from gateway.dialects.prompt import tokenise
 from gateway.dialects.reading import answer_reader, parts
 from gateway.dialects.request import Delivery
-from gateway.errors import EngineDown, GatewayError, LogDown, UnknownModel, Withheld
+from gateway.errors import EngineDown, GatewayError, LogDown, UnknownModel, Withheld, told_once
 from gateway.house import House
 from gateway.http import line
 from gateway.http.failures import JSON
@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 def _of_gateway(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
     body = body_of(error, request_id(request.scope))
-    return Response(body, status_code=status_of(error), media_type=JSON, headers=headers_of(error))
+    return Response(body, status_code=status_of(error), media_type=JSON, headers=told_once(error))
 
 
 def _of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[bytes]:

@@ -18,11 +18,11 @@ from gateway.dialects.reading import parts
 from gateway.dialects.request import Dialect
 from gateway.dialects.responses.decode import chat_of, read
 from gateway.dialects.responses.document import Head, Status, generation_of
-from gateway.dialects.responses.failures import body_of, headers_of, status_of
+from gateway.dialects.responses.failures import body_of, status_of
 from gateway.dialects.responses.narrator import Narrator, Told
 from gateway.dialects.responses.retold import conversation, head_of, reader_for, retold
 from gateway.dialects.responses.wire import Item
-from gateway.errors import BadRequest, EngineDown, GatewayError, NotHere
+from gateway.errors import BadRequest, EngineDown, GatewayError, NotHere, told_once
 from gateway.house import House
 from gateway.http import failures, line
 from gateway.http.keep_alive import kept_alive
@@ -33,7 +33,7 @@ EVENTS: Final = "text/event-stream"
 
 
 def _of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    return Response(body_of(error), status_code=status_of(error), media_type=failures.JSON, headers=headers_of(error))
+    return Response(body_of(error), status_code=status_of(error), media_type=failures.JSON, headers=told_once(error))
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {

@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from gateway.people.lookup import get_user, operators
 from gateway.people.names import Role, check_user_name
 from gateway.people.passwords import Passwords
 from gateway.people.proving import Prover
 from gateway.people.sessions import Sessions
-from gateway.registry import RegistryError, check_name
+from gateway.registry import check_name
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import User
 
@@ -56,14 +57,15 @@ class Directory:
     def user(self, tenant: str, name: str) -> UserLine:
         """One user. Raises RegistryError if unknown."""
         check_user_name(name)
-        for line in self.users(tenant):
-            if line.name == name:
-                return line
-        raise RegistryError(f"tenant {tenant!r} has no user {name!r}: see `palimpsest users list`")
+        check_name(tenant)
+        with Session(self._engine) as session:
+            return _line(get_user(session, tenant, name))
 
     def has_operator(self, tenant: str) -> bool:
         """Whether an enabled user of the tenant itself is an operator."""
-        return any(Role.OPERATOR in line.roles and line.disabled_at is None for line in self.users(tenant))
+        check_name(tenant)
+        with Session(self._engine) as session:
+            return session.scalars(operators().where(User.tenant == tenant).limit(1)).first() is not None
 
     def close(self) -> None:
         """Close all connections."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
 from audit.errors import AuditError
 from audit.header import check_tenant
+from gateway.people.lookup import find_user
 from gateway.people.names import is_user_name
 from gateway.people.passwords import Passwords, check_new
 from gateway.people.person import Person, proved
@@ -57,7 +58,7 @@ class Prover:
         if not (_is_tenant_name(tenant) and is_user_name(name)):
             return None
         with Session(self._engine) as session:
-            return session.scalar(select(User).where(User.tenant == tenant, User.name == name))
+            return find_user(session, tenant, name)
 
     def _hash_anew(self, user: User, password: str) -> None:
         """The same password under the parameters of today, unless another was set meanwhile."""

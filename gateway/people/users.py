@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from msgspec.structs import replace
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from audit.header import uuid7
 from gateway.administration import Decide, require_operator
 from gateway.changes import UserAct, UserState
+from gateway.people.lookup import find_user, get_user
 from gateway.people.names import Role, check_display_name, check_user_name, groups_of, roles_of
 from gateway.people.person import Account, Actor
 from gateway.registry import RegistryError, require_tenant
@@ -30,7 +30,7 @@ def new_user(tenant: str, name: str, display_name: str, roles: Iterable[Role], g
     def decide(session: Session, by: Actor) -> UserState:
         require_tenant(session, tenant)
         require_operator(session, tenant, by)
-        if _find(session, tenant, name) is not None:
+        if find_user(session, tenant, name) is not None:
             raise RegistryError(f"user {name!r} of {tenant!r} exists already: names are never given twice")
         return UserState("made", uuid7(), tenant, name, display_name, *kept, enabled=True, password=password)
 
@@ -41,7 +41,7 @@ def new_password(tenant: str, name: str, password: str) -> Decide:
     """Another password, by the user or by an operator; `password` is a hash."""
 
     def decide(session: Session, by: Actor) -> UserState:
-        user = _get(session, tenant, name)
+        user = get_user(session, tenant, name)
         if isinstance(by, Account) or by.id != user.id:
             require_operator(session, tenant, by)
         elif user.password_set_at != by.password_set_at or user.disabled_at is not None:
@@ -94,7 +94,7 @@ def enabled(tenant: str, name: str) -> Decide:
 def _about_another(tenant: str, name: str, change: Callable[[User], UserState | None]) -> Decide:
     def decide(session: Session, by: Actor) -> UserState | None:
         require_operator(session, tenant, by)
-        user = _get(session, tenant, name)
+        user = get_user(session, tenant, name)
         if not isinstance(by, Account) and by.id == user.id:
             raise RegistryError(f"{name!r} cannot do this to the same user: it takes another operator")
         return change(user)
@@ -110,19 +110,7 @@ def _as_is(act: UserAct, user: User) -> UserState:
 
 def user_id(session: Session, tenant: str, name: str) -> UUID:
     """The id of an enabled user; raises RegistryError."""
-    user = _get(session, tenant, name)
+    user = get_user(session, tenant, name)
     if user.disabled_at is not None:
         raise RegistryError(f"user {name!r} of {tenant!r} is disabled: enable it first")
     return user.id
-
-
-def _find(session: Session, tenant: str, name: str) -> User | None:
-    return session.scalar(select(User).where(User.tenant == tenant, User.name == name))
-
-
-def _get(session: Session, tenant: str, name: str) -> User:
-    check_user_name(name)
-    found = _find(session, tenant, name)
-    if found is None:
-        raise RegistryError(f"tenant {tenant!r} has no user {name!r}: see `palimpsest users list`")
-    return found

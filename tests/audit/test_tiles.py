@@ -20,11 +20,10 @@ from audit.tiles import (
     entries_of,
     entry_bundle,
     hashes_of,
-    inclusion_from_tiles,
-    leaf_from_tiles,
     leaf_tile,
     parent_tile,
     parse_path,
+    proof_from_tiles,
     root_from_tiles,
     tiles_of,
 )
@@ -107,8 +106,7 @@ def test_tile_proofs_equal_list_proofs() -> None:
         leaves, shelf = LEAVES[:size], Shelf(LEAVES[:size])
         assert root_from_tiles(shelf, size) == tree_root(leaves)
         for index in {0, size // 2, size - 1, chance.randrange(size), 1 << (size - 1).bit_length() - 1 if size > 1 else 0}:
-            assert leaf_from_tiles(shelf, index, size) == leaves[index]
-            assert inclusion_from_tiles(shelf, index, size) == inclusion_proof(leaves, index)
+            assert proof_from_tiles(shelf, index, size) == (leaves[index], inclusion_proof(leaves, index))
             assert consistency_from_tiles(shelf, index + 1, size) == consistency_proof(leaves, index + 1)
     assert consistency_from_tiles(Shelf([]), 0, 0) == ()
     assert root_from_tiles(Shelf([]), 0) == hashlib.sha256(b"").digest()
@@ -121,7 +119,7 @@ def test_tiles_of_a_larger_tree_prove_the_smaller(data: st.DataObject) -> None:
     old = data.draw(st.integers(1, 256))
     index = data.draw(st.integers(0, old - 1))
     shelf = Shelf(LEAVES[:size])
-    assert inclusion_from_tiles(shelf, index, old) == inclusion_proof(LEAVES[:old], index)
+    assert proof_from_tiles(shelf, index, old) == (LEAVES[index], inclusion_proof(LEAVES[:old], index))
     assert root_from_tiles(shelf, old) == tree_root(LEAVES[:old])
 
 
@@ -151,8 +149,9 @@ def test_three_levels_prove_any_record(tall: Shelf) -> None:
     tree.extend(TALL_LEAVES[65_000:])
     for index in (0, 255, 256, 65_535, 65_536, 69_999):
         tall.given.clear()
-        proof = inclusion_from_tiles(tall, index, TALL)
-        verify_inclusion(TALL_LEAVES[index], index, TALL, proof, tree.root())
+        leaf, proof = proof_from_tiles(tall, index, TALL)
+        assert leaf == TALL_LEAVES[index]
+        verify_inclusion(leaf, index, TALL, proof, tree.root())
         assert len(tall.given) <= 6
     proof = consistency_from_tiles(tall, 65_000, TALL)
     verify_consistency(65_000, old_root, TALL, tree.root(), proof)
@@ -169,8 +168,7 @@ def test_a_changed_tile_proves_nothing(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(changed) - 1))
     changed[place] ^= 1 << data.draw(st.integers(0, 7))
     shelf.tiles[path] = bytes(changed)
-    leaf = leaf_from_tiles(shelf, index, size)
-    proof = inclusion_from_tiles(shelf, index, size)
+    leaf, proof = proof_from_tiles(shelf, index, size)
     with pytest.raises(ProofInvalid):
         verify_inclusion(leaf, index, size, proof, tree_root(LEAVES[:size]))
 
@@ -180,12 +178,12 @@ def test_missing_and_misshapen_tiles_are_errors() -> None:
     shelf = Shelf(LEAVES)
     shelf.tiles["tile/0/001.p/44"] = b"x" * 31
     with pytest.raises(MalformedData):
-        inclusion_from_tiles(shelf, 299, LIMIT)
+        proof_from_tiles(shelf, 299, LIMIT)
     del shelf.tiles["tile/0/001.p/44"]
     with pytest.raises(ProofInvalid, match="missing"):
-        inclusion_from_tiles(shelf, 299, LIMIT)
+        proof_from_tiles(shelf, 299, LIMIT)
     with pytest.raises(ProofInvalid):
-        leaf_from_tiles(shelf, LIMIT, LIMIT)
+        proof_from_tiles(shelf, LIMIT, LIMIT)
     for nonsense in (lambda: Tile(64, 0), lambda: Tile(0, 0, 0), lambda: Tile(0, -1), lambda: EntryBundle(0, 257)):
         with pytest.raises(MalformedData):
             nonsense()

@@ -25,19 +25,12 @@ KINDS: Final = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
-_FINAL: Final = {"x-should-retry": "false"}
 
 
 def status_of(error: GatewayError) -> int:
     """The HTTP status of an error in this dialect."""
     stands = error.status in (413, 429)
     return 409 if isinstance(error, Refused | Withheld) and not stands else error.status
-
-
-def headers_of(error: GatewayError) -> dict[str, str]:
-    """Its headers: whatever cannot be mended by sending it again says so."""
-    again = "retry-after" in error.headers()
-    return error.headers() | ({} if again else _FINAL)
 
 
 def body_of(error: GatewayError, request: UUID) -> bytes:

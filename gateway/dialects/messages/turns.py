@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from gateway.dialects.body import given
 from gateway.dialects.messages.wire import Block, Message, Tool, ToolChoice
 from gateway.dialects.openai_messages import past_call, tool_spec
 from gateway.dialects.request import AssistantTurn, Calling, CallOf, SystemTurn, ToolCall, ToolSpec, ToolTurn, Turn, UserTurn
@@ -74,7 +75,7 @@ def _user(content: str | list[Block], path: str) -> Iterator[Turn]:
             yield UserTurn("\n".join(said))
             said = []
         result = _text(block.content or "", f"{here}.content")
-        yield ToolTurn(_given(block.tool_use_id, f"{here}.tool_use_id"), f"Error: {result}" if block.is_error else result)
+        yield ToolTurn(given(block.tool_use_id, f"{here}.tool_use_id"), f"Error: {result}" if block.is_error else result)
     if said:
         yield UserTurn("\n".join(said))
 
@@ -91,7 +92,7 @@ def _assistant(content: str | list[Block], path: str) -> AssistantTurn:
             case "redacted_thinking":
                 continue
             case "tool_use":
-                name, own = _given(block.name, f"{here}.name"), _given(block.id, f"{here}.id")
+                name, own = given(block.name, f"{here}.name"), given(block.id, f"{here}.id")
                 arguments = json.dumps(block.input or {}, ensure_ascii=False)
                 calls.append(past_call(own, name, arguments, f"{here}.input"))
             case _:
@@ -109,10 +110,4 @@ def _said(block: Block, path: str) -> str:
     if block.type != "text":
         message = f"{path} is of type {block.type!r}; only text, tool_use, tool_result and thinking are served"
         raise BadRequest(message, code="unsupported_content", param=f"{path}.type")
-    return _given(block.text, f"{path}.text")
-
-
-def _given(value: str | None, path: str) -> str:
-    if value is None:
-        raise BadRequest(f"{path} is missing: give a string", code="invalid_type", param=path)
-    return value
+    return given(block.text, f"{path}.text")

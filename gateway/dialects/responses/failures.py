@@ -6,23 +6,13 @@ tried again keeps its status and its `retry-after`.
 
 from __future__ import annotations
 
-from typing import Final
-
 from gateway.errors import GatewayError, UnknownModel, Withheld, error_body
-
-_FINAL: Final = {"x-should-retry": "false"}
 
 
 def status_of(error: GatewayError) -> int:
     """The HTTP status of an error in this dialect."""
     final = error.headers().get("x-should-retry") == "false"
     return 400 if final or isinstance(error, UnknownModel) else error.status
-
-
-def headers_of(error: GatewayError) -> dict[str, str]:
-    """Its headers: whatever cannot be mended by sending it again says so."""
-    again = "retry-after" in error.headers()
-    return error.headers() | ({} if again else _FINAL)
 
 
 def body_of(error: GatewayError) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from gateway.dialects.body import given
 from gateway.dialects.openai_messages import past_call, tool_spec
 from gateway.dialects.request import (
     AssistantTurn,
@@ -83,10 +84,10 @@ def _turn(item: Item, path: str) -> Turn:
         case "message":
             return _message(item, path)
         case "function_call":
-            name, call = _given(item.name, f"{path}.name"), _given(item.call_id, f"{path}.call_id")
+            name, call = given(item.name, f"{path}.name"), given(item.call_id, f"{path}.call_id")
             return AssistantTurn("", "", (past_call(call, name, item.arguments or "{}", f"{path}.arguments"),))
         case "function_call_output":
-            return ToolTurn(_given(item.call_id, f"{path}.call_id"), _text(item.output, f"{path}.output"))
+            return ToolTurn(given(item.call_id, f"{path}.call_id"), _text(item.output, f"{path}.output"))
         case "reasoning":
             return AssistantTurn("", _text(item.content or item.summary or "", f"{path}.content"))
         case _:
@@ -118,14 +119,8 @@ def _text(content: str | Sequence[Part] | None, path: str) -> str:
 
 def _said(part: Part, path: str) -> str:
     if part.type == "refusal":
-        return _given(part.refusal, f"{path}.refusal")
+        return given(part.refusal, f"{path}.refusal")
     if part.type not in _TEXTS:
         message = f"{path} is of type {part.type!r}; only text is served"
         raise BadRequest(message, code="unsupported_content", param=f"{path}.type")
-    return _given(part.text, f"{path}.text")
-
-
-def _given(value: str | None, path: str) -> str:
-    if value is None:
-        raise BadRequest(f"{path} is missing: give a string", code="invalid_type", param=path)
-    return value
+    return given(part.text, f"{path}.text")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.calls import CallArguments, Part, Reasoning
 from gateway.dialects.responses.document import Head, generation_of, response_id
-from gateway.dialects.responses.failures import body_of, headers_of, status_of
+from gateway.dialects.responses.failures import body_of, status_of
 from gateway.dialects.responses.narrator import Narrator, Told
 from gateway.dialects.responses.wire import Body
 from gateway.errors import (
@@ -26,6 +26,7 @@ from gateway.errors import (
     Refused,
     UnknownModel,
     Withheld,
+    told_once,
 )
 from gateway.pieces import Account, Text
 from tests.gateway.dialects.answers import ACCOUNT, ANSWERS, CUTS, EXAMPLES, GENERATION, chunked, said
@@ -159,7 +160,7 @@ def test_a_refusal_before_the_first_byte_is_told_once(
     """What sending again cannot mend is 400; what may be tried again says when."""
     found: dict[str, Any] = json.loads(body_of(error))["error"]
     assert (status_of(error), found["code"]) == (status, code)
-    assert headers_of(error).get("x-should-retry") == retry
+    assert told_once(error).get("x-should-retry") == retry
 
 
 def test_ids_name_their_generation() -> None:
