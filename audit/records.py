@@ -1,4 +1,4 @@
-"""The bodies of records, one frozen dataclass per kind, with the integer keys they have on the wire; acts are in acts.py.
+"""The bodies of records, one frozen dataclass per kind, with their integer keys; approvals and acts have files of their own.
 
 Kinds, keys and meanings are append-only: a number is never reused and a field never changes its form under
 one schema version. Floats in planes are exact float32 values; token ids fit 32 bits. `audit/FORMAT.md` is the
@@ -30,6 +30,19 @@ from audit.acts import (
     TenantMade,
     UserChange,
 )
+from audit.approvals import (
+    AfterRelease,
+    Approval,
+    ApprovalDecided,
+    ApprovalEnded,
+    ApprovalOpened,
+    ApprovalRevoked,
+    ApprovalVoided,
+    ApprovedDelivery,
+    Attached,
+    Delegation,
+    ResultAttached,
+)
 from audit.blocks import BlockTrace as BlockTrace  # noqa: PLC0414 - a record like the others, in a file of its own
 from audit.blocks import read_compact, write_compact
 from audit.errors import InvalidRecord, MalformedData
@@ -58,6 +71,16 @@ class Kind(IntEnum):
     REQUEST_ABANDONED = 11
     ALTERNATIVES = 12
     RELEASE_DECISION = 13
+    APPROVAL_OPENED = 20
+    APPROVAL_DECIDED = 21
+    APPROVAL_REVOKED = 22
+    APPROVAL_VOIDED = 23
+    APPROVAL_ENDED = 24
+    APPROVED_DELIVERY = 25
+    ATTACHED = 26
+    DELEGATION = 27
+    RESULT_ATTACHED = 28
+    AFTER_RELEASE = 29
     POLICY_CHANGE = 40
     KEY_CHANGE = 41
     ERASURE = 42
@@ -278,7 +301,7 @@ class Alternatives:
 
 Body: TypeAlias = (
     RequestOpen | PromptBody | PolicyDecision | BlockTrace | SpecRounds | DecodeRun
-    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives | ReleaseDecision | Act
+    | GateVerdict | EngineNote | Delivery | RequestClose | RequestAbandoned | Alternatives | ReleaseDecision | Approval | Act
 )  # fmt: skip
 
 BODIES: dict[Kind, type[Body]] = {
@@ -287,6 +310,10 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.ENGINE_NOTE: EngineNote, Kind.DELIVERY: Delivery, Kind.REQUEST_CLOSE: RequestClose,
     Kind.REQUEST_ABANDONED: RequestAbandoned, Kind.ALTERNATIVES: Alternatives,
     Kind.RELEASE_DECISION: ReleaseDecision,
+    Kind.APPROVAL_OPENED: ApprovalOpened, Kind.APPROVAL_DECIDED: ApprovalDecided, Kind.APPROVAL_REVOKED: ApprovalRevoked,
+    Kind.APPROVAL_VOIDED: ApprovalVoided, Kind.APPROVAL_ENDED: ApprovalEnded, Kind.APPROVED_DELIVERY: ApprovedDelivery,
+    Kind.ATTACHED: Attached, Kind.DELEGATION: Delegation, Kind.RESULT_ATTACHED: ResultAttached,
+    Kind.AFTER_RELEASE: AfterRelease,
     Kind.POLICY_CHANGE: PolicyChange, Kind.KEY_CHANGE: KeyChange, Kind.ERASURE: Erasure,
     Kind.HOLD_PLACED: HoldPlaced, Kind.HOLD_RELEASED: HoldReleased, Kind.RETENTION_RULE: RetentionRule,
     Kind.RETIREMENT: Retirement, Kind.ACCESS: Access, Kind.EXPORT: Export, Kind.SCHEMA_CHANGE: SchemaChange,

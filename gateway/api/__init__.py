@@ -1,0 +1,1 @@
+"""The JSON that people and programs read under /api."""

@@ -1,0 +1,96 @@
+"""The projections' tables in schema `app`, as SQLAlchemy sees them; migration 0007 defines them and says what they are."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, DateTime, LargeBinary, Text, Uuid, func
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from gateway.tables import Table
+
+
+class Followed(Table):
+    """How far a tenant's log is in these tables."""
+
+    __tablename__ = "followed"
+
+    tenant: Mapped[str] = mapped_column(Text, primary_key=True)
+    next_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class GenerationRow(Table):
+    """One request of a tenant, as far as its log tells it."""
+
+    __tablename__ = "generation"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Text)
+    opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    caller: Mapped[str] = mapped_column(Text)
+    workflow: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    mode: Mapped[str] = mapped_column(Text)
+    dialect: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    verdict: Mapped[str] = mapped_column(Text, default="")
+    policy_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    prompt_tokens: Mapped[int] = mapped_column(default=0)
+    tokens: Mapped[int] = mapped_column(default=0)
+    forwards: Mapped[int] = mapped_column(default=0)
+    records: Mapped[int] = mapped_column(default=0)
+    first_seq: Mapped[int] = mapped_column(BigInteger)
+    last_seq: Mapped[int] = mapped_column(BigInteger)
+    text_hmac: Mapped[bytes | None] = mapped_column(LargeBinary)
+    attached_to: Mapped[UUID | None] = mapped_column(Uuid)
+
+
+class ApprovalRow(Table):
+    """Where the approval of a held answer stands."""
+
+    __tablename__ = "approval"
+
+    generation: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Text)
+    cycle: Mapped[int]
+    state: Mapped[str] = mapped_column(Text)
+    opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    requester: Mapped[str] = mapped_column(Text)
+    contributors: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    workflow: Mapped[str] = mapped_column(Text)
+    mode: Mapped[str] = mapped_column(Text)
+    risk: Mapped[str] = mapped_column(Text, default="")
+    content_sha256_hmac: Mapped[bytes] = mapped_column(LargeBinary)
+    policy_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    needed: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    decided_by: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    last_seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class Desk(Table):
+    """How people share the work on one held answer; not from the log."""
+
+    __tablename__ = "approval_desk"
+
+    generation: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    priority: Mapped[int] = mapped_column(default=0)
+    assigned_to: Mapped[str | None] = mapped_column(Text)
+    locked_by: Mapped[str | None] = mapped_column(Text)
+    locked_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Attachment(Table):
+    """Which generation answers a request that is asked again."""
+
+    __tablename__ = "attachment"
+
+    tenant: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    generation: Mapped[UUID] = mapped_column(Uuid)
+    instance: Mapped[UUID] = mapped_column(Uuid)
+    made_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    until: Mapped[datetime] = mapped_column(DateTime(timezone=True))

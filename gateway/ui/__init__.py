@@ -1,0 +1,1 @@
+"""The audit UI: pages that a person reads."""

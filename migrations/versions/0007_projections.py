@@ -1,0 +1,99 @@
+"""Schema app: what the log says of generations and approvals, in tables that can be searched.
+
+Projections, never evidence: a follower of the logs writes them (`gateway/projections/`), and they can be made again from
+nothing. They hold ids, figures and states. Of text there is only an HMAC under its subject's key, so a projection ends with it.
+"""
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_FOLLOWED = """
+-- How far each log is in the tables below; the row is the lock of whoever goes on.
+CREATE TABLE app.followed (
+    tenant text PRIMARY KEY,
+    next_seq bigint NOT NULL DEFAULT 0
+);
+
+CREATE TABLE app.generation (
+    id uuid PRIMARY KEY,
+    tenant text NOT NULL,
+    opened_at timestamptz NOT NULL,
+    closed_at timestamptz,
+    caller text NOT NULL,
+    workflow text NOT NULL,
+    model text NOT NULL,
+    mode text NOT NULL,
+    dialect text NOT NULL,
+    state text NOT NULL,
+    verdict text NOT NULL DEFAULT '',
+    policy_digest bytea,
+    prompt_tokens integer NOT NULL DEFAULT 0,
+    tokens integer NOT NULL DEFAULT 0,
+    forwards integer NOT NULL DEFAULT 0,
+    records integer NOT NULL DEFAULT 0,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    text_hmac bytea,
+    attached_to uuid
+);
+CREATE INDEX generation_time ON app.generation (tenant, id DESC);
+CREATE INDEX generation_mode ON app.generation (tenant, mode, id DESC);
+CREATE INDEX generation_caller ON app.generation (tenant, caller, id DESC);
+CREATE INDEX generation_state ON app.generation (tenant, state, id DESC);
+CREATE INDEX generation_text ON app.generation (tenant, text_hmac) WHERE text_hmac IS NOT NULL;
+"""
+
+_APPROVALS = """
+CREATE TABLE app.approval (
+    generation uuid PRIMARY KEY,
+    tenant text NOT NULL,
+    cycle integer NOT NULL,
+    state text NOT NULL CHECK (state IN ('pending', 'approved', 'released', 'rejected', 'expired', 'cancelled')),
+    opened_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    requester text NOT NULL,
+    contributors text[] NOT NULL,
+    workflow text NOT NULL,
+    mode text NOT NULL,
+    risk text NOT NULL DEFAULT '',
+    content_sha256_hmac bytea NOT NULL,
+    policy_digest bytea NOT NULL,
+    needed jsonb NOT NULL,
+    decided_by text[] NOT NULL DEFAULT '{}',
+    last_seq bigint NOT NULL
+);
+CREATE INDEX approval_queue ON app.approval (tenant, expires_at, generation) WHERE state IN ('pending', 'approved');
+CREATE INDEX approval_past ON app.approval (tenant, ended_at DESC) WHERE ended_at IS NOT NULL;
+
+-- How people share the work; not from the log, and of no account when it is lost.
+CREATE TABLE app.approval_desk (
+    generation uuid PRIMARY KEY,
+    priority integer NOT NULL DEFAULT 0,
+    assigned_to text,
+    locked_by text,
+    locked_until timestamptz
+);
+
+-- Which generation answers a request that is asked again; the key is an HMAC of the request as its dialect means it.
+CREATE TABLE app.attachment (
+    tenant text NOT NULL,
+    key bytea NOT NULL CHECK (octet_length(key) = 32),
+    generation uuid NOT NULL,
+    instance uuid NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    until timestamptz NOT NULL,
+    PRIMARY KEY (tenant, key)
+);
+CREATE INDEX attachment_age ON app.attachment (until);
+"""
+
+
+def upgrade() -> None:
+    """Add the projections."""
+    for script in (_FOLLOWED, _APPROVALS):
+        op.get_bind().exec_driver_sql(script.replace("%", "%%"))
