@@ -46,7 +46,7 @@ class QueueQuery(Asked, frozen=True):
 
 
 class GenerationQuery(Asked, frozen=True):
-    """Which generations: opened at `since` or later and before `until`; `text_sha256` is of the whole text that was delivered."""
+    """Which generations: opened at `since` or later, before `until`; `text_sha256` is of the whole text that was delivered."""
 
     mode: Word | None = None
     state: Stage | None = None
@@ -72,7 +72,7 @@ class NoQuery(Asked, frozen=True):
 
 
 class Decision(Asked, frozen=True):
-    """A signature. A rejection takes a `reason_code`, breaking the glass a `reason`; the reason of a rejection is told to the client.
+    """A signature. A rejection takes a `reason_code`, breaking the glass a `reason`; the client is told why it was rejected.
 
     `binding` is that of the approval that was looked at; where it is given, a decision about another cycle is refused.
     """
@@ -121,7 +121,7 @@ class DeskChange(Asked, frozen=True):
     """How people share the work; what is left out stays. `lock`: read by this person for ten minutes from now, or no longer."""
 
     priority: Annotated[int, Meta(ge=-100, le=100)] | UnsetType = UNSET
-    assigned_to: Word | None | UnsetType = UNSET
+    assigned_to: Word | UnsetType | None = UNSET
     lock: bool | UnsetType = UNSET
 
 
@@ -227,6 +227,15 @@ class CaseState(Struct, frozen=True):
     cycle: int
     expires_at: datetime
     words: str
+
+
+class Change(Struct, frozen=True):
+    """One event of the feed: a held answer after a change, and the record that made it."""
+
+    generation: UUID
+    state: State
+    cycle: int
+    seq: int
 
 
 class Content(Struct, frozen=True):
@@ -336,8 +345,10 @@ class Round(Struct, frozen=True):
 
 
 class Economy(Struct, frozen=True):
-    """What generations of one mode add up to. Tokens per forward: sum of tokens over sum of forwards, which are all passes after
-    prefill. Money is by the price sheet of each one's policy, without seconds of accelerators."""
+    """What generations of one mode add up to. Money is by the price sheet of each policy, without seconds of accelerators.
+
+    Tokens per forward: sum of tokens over sum of forwards, which are all passes after prefill.
+    """
 
     mode: str
     currency: str

@@ -19,7 +19,7 @@ from gateway.api import documents, forms
 from gateway.api.answering import answer
 from gateway.api.asking import query
 from gateway.api.reading import NOTHING, Opened, opened
-from gateway.api.visit import READS_FIGURES, Visit, visit
+from gateway.api.visit import READS_FIGURES, visit
 from gateway.errors import NotHere
 from gateway.house import House
 from gateway.projections.paging import Page, Place
@@ -155,4 +155,3 @@ def _one(found: Iterator[tuple[int, B]]) -> tuple[int, B]:
     if first is None:
         raise NotHere(NOTHING)
     return first
-

@@ -1,7 +1,7 @@
 """Who asks the API: a signed-in person, by the cookie of a session, or a program, by an API key; and for which tenant.
 
-A person belongs to one tenant and sees that one; people of `system` name another in `tenant=`. A key sees what it asked for itself,
-never a text. What is another tenant's is told from what does not exist by nothing.
+A person belongs to one tenant and sees that one; people of `system` name another in `tenant=`. A key sees what it asked for
+itself, and never a text. What is another tenant's is told from what does not exist by nothing.
 """
 
 from __future__ import annotations
@@ -112,13 +112,27 @@ async def visit(request: Request[Any, Any, Any], house: House) -> Visit:
     if key_of(request.headers) is not None:
         subject = await authenticate(house.registry, request.headers)
         return Visit(house, subject, _in_view(tenant, subject.tenant, every=False))
-    token = Jar(house.settings.base_url.startswith("https://")).read(request, Name.SESSION)
+    token = _token(request, house)
     person = None if token is None else await _person(house, token)
     if token is None or person is None:
         raise Unauthenticated(_NOBODY)
     if request.method not in forgery.SAFE and not _is_own(request, token):
         raise Forbidden(f"a change takes the header {forgery.HEADER} with the token of this session", code="form_not_genuine")
     return Visit(house, person, _in_view(tenant, person.tenant, every=person.tenant == SYSTEM))
+
+
+async def still_in(request: Request[Any, Any, Any], house: House, roles: tuple[Role, ...]) -> bool:
+    """Whether the session of a request still holds, of a person with one of these roles; it is no sign of life."""
+    token = _token(request, house)
+    try:
+        person = None if token is None else await asyncio.to_thread(house.directory.sessions.peek, token)
+    except SQLAlchemyError:
+        return False
+    return person is not None and not person.roles.isdisjoint(roles)
+
+
+def _token(request: Request[Any, Any, Any], house: House) -> str | None:
+    return Jar(house.settings.base_url.startswith("https://")).read(request, Name.SESSION)
 
 
 async def _person(house: House, token: str) -> Person | None:

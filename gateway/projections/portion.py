@@ -13,11 +13,12 @@ from sqlalchemy.dialects.postgresql import insert
 from audit.acts import Erasure, Retirement
 from audit.errors import MalformedData
 from audit.header import Header, StoredRecord, decode_header
+from audit.held import CASE_KINDS
 from audit.keys import KeyStore
 from audit.records import Body, Kind
 from audit.store import Reader
 from gateway.projections import days
-from gateway.projections.cases import CASE_KINDS, Record, case_row
+from gateway.projections.cases import Record, case_row
 from gateway.projections.tables import ApprovalRow, GenerationRow
 from gateway.projections.told import COLUMNS, HEADED, Means, Stage, Told, begun, told
 from gateway.recorded import opened
@@ -92,7 +93,8 @@ class Portion:
 
     def _case(self, rows: dict[UUID, Told], request: UUID) -> dict[str, Any] | None:
         """The row of a held answer, and its request's at the same stage; a case with an unreadable record has none."""
-        records = [self._read(stored) for stored in self._reader.request_of_kinds(request, CASE_KINDS, self._stop)]
+        told_of = [self._read(stored) for stored in self._reader.case(request)]
+        records = [(header, body) for header, body in told_of if header.seq < self._stop and header.kind in CASE_KINDS]
         row = rows[request]
         case = None if row.erased else case_row(row, records, self._means)
         if case is not None:

@@ -19,11 +19,13 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest
 from gateway.appending import Log
+from gateway.approvals.opening import Openings
 from gateway.engine_thread import EngineThread, Stepper
 from gateway.generation import Admitted, Generation
 from gateway.law.hearing import Law
 from gateway.pieces import Piece, Text
 from gateway.release import ReleaseRule
+from gateway.settings import DatabaseUrl
 from policies import Release
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import loaded, model, tokenizer
@@ -52,6 +54,11 @@ def damaged(token: int) -> LoadedModel:
 def text_of(ids: Iterable[int]) -> str:
     """What a client may have seen once these ids are committed: their text without an unfinished character."""
     return codecs.getincrementaldecoder("utf-8")("replace").decode(tokenizer().decode_bytes(ids))
+
+
+def openings(writer: Writer) -> Openings:
+    """Opens approvals in the log that this writer writes."""
+    return Openings(DatabaseUrl(writer._config.reader_url), bytes(32))
 
 
 def closes(entries: Sequence[Entry]) -> bool:
@@ -161,5 +168,5 @@ async def generating(
     orphans: list[tuple[str, UUID]] = []
     async with started(engine or Engine(speaking()), capacity) as thread:
         tell = lambda tenant, own: orphans.append((tenant, own))  # noqa: E731 - a stand-in for the reconciler's ear
-        generation = Generation(admitted, thread, log or writer, tokenizer().decode_bytes, tell)
+        generation = Generation(admitted, thread, log or writer, tokenizer().decode_bytes, tell, openings(writer))
         yield Running(generation, asyncio.create_task(generation.run()), thread, orphans, [])
