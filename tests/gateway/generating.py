@@ -30,7 +30,7 @@ from policies import Release
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import loaded, model, tokenizer
 from tests.engine.small import small_network
-from tests.gateway.tenant_log import CALLER, opened
+from tests.gateway.tenant_log import CALLER, WEIGHTS, opened
 from tests.gateway.watched import started
 from tests.policies.facts import PLAIN
 from tests.waiting import until
@@ -56,9 +56,9 @@ def text_of(ids: Iterable[int]) -> str:
     return codecs.getincrementaldecoder("utf-8")("replace").decode(tokenizer().decode_bytes(ids))
 
 
-def openings(writer: Writer) -> Openings:
+def openings(writer: Writer, weights: bytes = WEIGHTS) -> Openings:
     """Opens approvals in the log that this writer writes."""
-    return Openings(DatabaseUrl(writer._config.reader_url), bytes(32))
+    return Openings(DatabaseUrl(writer._config.reader_url), weights)
 
 
 def closes(entries: Sequence[Entry]) -> bool:
@@ -154,7 +154,7 @@ async def generating(
     policy = policies.load(policies.BASELINE)
     decision = policies.decide(policy, PLAIN)
     assert isinstance(decision, policies.Decision)
-    place = await opened(writer, request, INSTANCE, release.value)
+    place = await opened(writer, request, INSTANCE, release.value, bytes(policy.digest))
     admitted = Admitted(
         request=request,
         tenant=TENANT,

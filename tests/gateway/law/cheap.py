@@ -123,8 +123,15 @@ async def _one(bench: Bench, writer: Writer, thread: EngineThread, room: asyncio
         except GatewayError as error:
             await record_refusal(bench, writer, SUBJECT, request, error)
             return
-        words = bench.model.tokenizer.decode_bytes
-        await Generation(admitted, thread, writer, words, lambda tenant, own: None, openings(writer)).run()
+        words, weights = bench.model.tokenizer.decode_bytes, bytes.fromhex(bench.model.weights_digest)
+        await Generation(
+            admitted,
+            thread,
+            writer,
+            words,
+            lambda tenant, own: None,
+            openings(writer, weights),
+        ).run()
 
 
 def _body(random: Random) -> dict[str, Any]:
