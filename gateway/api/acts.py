@@ -122,6 +122,9 @@ async def _asked(request: Request[Any, Any, Any], house: House, form: type[Any])
 def _choice(asked: forms.Decision, looked_at: bytes) -> Choice:
     binding = None if asked.binding is None else bytes.fromhex(asked.binding)
     looked = asked.seconds_looked
+    lacks = {"reject": "reason_code", "break_glass": "reason"}.get(asked.decision)
+    if lacks is not None and not getattr(asked, lacks).strip():
+        raise BadRequest(f"to {asked.decision} takes a {lacks}", param=lacks)
     match asked.decision:
         case "approve":
             return Approve(looked_at, asked.meaning or "approval", asked.reason, asked.on_behalf_of, looked, binding)

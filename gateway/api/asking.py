@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from litestar import Request
 
+from gateway.api.forms import BYTES_MOST
 from gateway.errors import BadRequest, GatewayError
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -47,9 +48,14 @@ def query(request: Request[Any, Any, Any], form: type[S]) -> S:
 async def body(request: Request[Any, Any, Any], form: type[S]) -> S:
     """The JSON body. Raises BadRequest."""
     try:
-        return msgspec.json.decode(await request.body(), type=form)
+        found = msgspec.json.decode(await request.body(), type=form)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise BadRequest(f"the body is not what it should be: {error}") from error
+    for name in BYTES_MOST.keys() & set(form.__struct_fields__):
+        text = getattr(found, name)
+        if isinstance(text, str) and len(text.encode()) > BYTES_MOST[name]:
+            raise BadRequest(f"{name} has at most {BYTES_MOST[name]} bytes in UTF-8", param=name)
+    return found
 
 
 def content_looked_at(request: Request[Any, Any, Any]) -> bytes:

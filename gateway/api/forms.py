@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -23,7 +23,10 @@ Rows = Annotated[int, Meta(ge=1, le=ROWS_MOST, description="how many rows a page
 After = Annotated[str, Meta(max_length=128, description="`next` of the page before")]
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="a SHA-256")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024, description="of the signed-in person, asked for each time")]
-Reason = Annotated[str, Meta(max_length=2048)]
+Reason = Annotated[str, Meta(max_length=2000)]
+Said = Annotated[str, Meta(pattern=r"\S", max_length=2000, description="not blank")]
+BYTES_MOST: Final = {"reason": 2048, "reason_code": 256, "name": 256, "detail": 65_536, "on_behalf_of": 256, "assigned_to": 256}
+"""Bytes of UTF-8 that a record has room for; what has many characters beyond ASCII meets this limit first."""
 
 
 class Asked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,14 +95,14 @@ class Edit(Asked, frozen=True):
 
     password: Password
     text: Annotated[str, Meta(min_length=1, max_length=4_194_304)]
-    reason: Annotated[str, Meta(min_length=1, max_length=2048)]
+    reason: Said
 
 
 class WithReason(Asked, frozen=True):
     """An act that says why."""
 
     password: Password
-    reason: Annotated[str, Meta(min_length=1, max_length=2048)]
+    reason: Said
 
 
 class Cancelling(Asked, frozen=True):
@@ -112,7 +115,7 @@ class Result(Asked, frozen=True):
     """What a test found of the content; of those of one name the last counts."""
 
     password: Password
-    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    name: Annotated[str, Meta(pattern=r"\S", max_length=256)]
     passed: bool
     detail: Annotated[str, Meta(max_length=65_536)] = ""
 
