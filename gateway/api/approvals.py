@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from audit.acts import Access
 from gateway.api import documents, forms
 from gateway.api.answering import answer
-from gateway.api.asking import body, query
+from gateway.api.asking import body, given, query
 from gateway.api.reading import NOTHING, Gone
 from gateway.api.visit import READS_CONTENT, READS_FIGURES, SHARES_WORK, Visit, visit
 from gateway.approvals.case import Case
@@ -42,18 +42,19 @@ async def list_approvals(request: Request[Any, Any, Any], house: NamedDependency
     who = await visit(request, house)
     who.reader(*READS_FIGURES)
     asked = query(request, forms.QueueQuery)
+    state, after = given(asked.state), given(asked.after)
     wanted = Wanted(
-        states=WAITING if asked.state is None else (asked.state,),
+        states=WAITING if state is None else (state,),
         share=asked.share,
         me=_me(who),
-        workflow=asked.workflow,
-        mode=asked.mode,
-        risk=asked.risk,
-        requester=asked.requester if who.caller is None else who.caller,
-        group=asked.group,
-        expires_before=asked.expires_before,
+        workflow=given(asked.workflow),
+        mode=given(asked.mode),
+        risk=given(asked.risk),
+        requester=given(asked.requester) if who.caller is None else who.caller,
+        group=given(asked.group),
+        expires_before=given(asked.expires_before),
     )
-    page = Page(asked.rows, None if asked.after is None else Place.read(asked.after))
+    page = Page(asked.rows, None if after is None else Place.read(after))
     found = await asyncio.to_thread(house.views.queue.waiting, who.tenant, wanted, page)
     rows = [documents.approval(row) for row in found.rows]
     following = None if found.next is None else str(found.next)

@@ -11,6 +11,7 @@ from litestar import Request
 from gateway.api.forms import BYTES_MOST
 from gateway.errors import BadRequest, GatewayError
 
+T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 _TAG: Final = re.compile(r'"([0-9a-f]{64})"', re.ASCII)
 
@@ -56,6 +57,11 @@ async def body(request: Request[Any, Any, Any], form: type[S]) -> S:
         if isinstance(text, str) and len(text.encode()) > BYTES_MOST[name]:
             raise BadRequest(f"{name} has at most {BYTES_MOST[name]} bytes in UTF-8", param=name)
     return found
+
+
+def given(value: T | msgspec.UnsetType) -> T | None:
+    """What a client gave, None where it gave nothing."""
+    return None if isinstance(value, msgspec.UnsetType) else value
 
 
 def content_looked_at(request: Request[Any, Any, Any]) -> bytes:

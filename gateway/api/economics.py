@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 
 from gateway.api import documents, forms
 from gateway.api.answering import answer
-from gateway.api.asking import query
+from gateway.api.asking import given, query
 from gateway.api.visit import visit
 from gateway.errors import BadRequest
 from gateway.house import House
@@ -28,8 +28,8 @@ async def show_economics(request: Request[Any, Any, Any], house: NamedDependency
     who = await visit(request, house)
     who.person(*READERS)
     asked = query(request, forms.DaysQuery)
-    until = asked.until or datetime.now(UTC).date()
-    since = asked.since or until - timedelta(days=min(DAYS - 1, until.toordinal() - 1))
+    until = given(asked.until) or datetime.now(UTC).date()
+    since = given(asked.since) or until - timedelta(days=min(DAYS - 1, until.toordinal() - 1))
     if not 0 <= (until - since).days < DAYS_MOST:
         raise BadRequest(f"the days are from `since` to `until`, at most {DAYS_MOST} of them", param="since")
     found = await asyncio.to_thread(house.views.ledger.days, who.tenant, since, until)

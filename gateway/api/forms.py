@@ -36,38 +36,38 @@ class Asked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class QueueQuery(Asked, frozen=True):
     """Which held answers; without `state` those that wait: pending and approved."""
 
-    state: State | None = None
+    state: State | UnsetType = UNSET
     share: Share = Share.ANYBODY
-    workflow: Word | None = None
-    mode: Word | None = None
-    risk: Word | None = None
-    requester: Word | None = None
-    group: Word | None = None
-    expires_before: Moment | None = None
+    workflow: Word | UnsetType = UNSET
+    mode: Word | UnsetType = UNSET
+    risk: Word | UnsetType = UNSET
+    requester: Word | UnsetType = UNSET
+    group: Word | UnsetType = UNSET
+    expires_before: Moment | UnsetType = UNSET
     rows: Rows = ROWS
-    after: After | None = None
+    after: After | UnsetType = UNSET
 
 
 class GenerationQuery(Asked, frozen=True):
     """Which generations: opened at `since` or later, before `until`; `text_sha256` is of the whole text that was delivered."""
 
-    mode: Word | None = None
-    state: Stage | None = None
-    caller: Word | None = None
-    workflow: Word | None = None
-    verdict: Word | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    text_sha256: Hex | None = None
+    mode: Word | UnsetType = UNSET
+    state: Stage | UnsetType = UNSET
+    caller: Word | UnsetType = UNSET
+    workflow: Word | UnsetType = UNSET
+    verdict: Word | UnsetType = UNSET
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+    text_sha256: Hex | UnsetType = UNSET
     rows: Rows = ROWS
-    after: After | None = None
+    after: After | UnsetType = UNSET
 
 
 class DaysQuery(Asked, frozen=True):
     """Which days of UTC, both included; at most 3660 of them. Default: the last thirty."""
 
-    since: date | None = None
-    until: date | None = None
+    since: date | UnsetType = UNSET
+    until: date | UnsetType = UNSET
 
 
 class NoQuery(Asked, frozen=True):

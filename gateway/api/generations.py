@@ -17,7 +17,7 @@ from audit.records import PromptBody, SpecRounds, SpecRoundTrace
 from audit.trace import decode_step
 from gateway.api import documents, forms
 from gateway.api.answering import answer
-from gateway.api.asking import query
+from gateway.api.asking import given, query
 from gateway.api.reading import NOTHING, Opened, opened
 from gateway.api.visit import READS_FIGURES, visit
 from gateway.errors import NotHere
@@ -35,11 +35,20 @@ async def list_generations(request: Request[Any, Any, Any], house: NamedDependen
     who = await visit(request, house)
     who.reader(*READS_FIGURES)
     asked = query(request, forms.GenerationQuery)
-    digest = None if asked.text_sha256 is None else bytes.fromhex(asked.text_sha256)
-    sought = Sought(asked.mode, asked.state, asked.caller, asked.workflow, asked.verdict, asked.since, asked.until, digest)
+    text, after = given(asked.text_sha256), given(asked.after)
+    sought = Sought(
+        mode=given(asked.mode),
+        state=given(asked.state),
+        caller=given(asked.caller),
+        workflow=given(asked.workflow),
+        verdict=given(asked.verdict),
+        since=given(asked.since),
+        until=given(asked.until),
+        text_sha256=None if text is None else bytes.fromhex(text),
+    )
     if who.caller is not None:
         sought = replace(sought, caller=who.caller)
-    page = Page(asked.rows, None if asked.after is None else Place.read(asked.after))
+    page = Page(asked.rows, None if after is None else Place.read(after))
     found = await asyncio.to_thread(house.views.search.generations, who.tenant, sought, page)
     rows = [documents.generation(row) for row in found.rows]
     return answer(forms.Generations(rows, None if found.next is None else str(found.next)))
