@@ -8,6 +8,12 @@ _SENTENCES: Final = {
     "signed-out": "You are signed out.",
     "saved": "Done, and on record.",
     "nothing": "There was nothing to change.",
+    "erased": "Erased, and on record. Nobody can read it any more.",
+    "hold-placed": "The hold stands.",
+    "hold-released": "The hold is released.",
+    "rule-set": "The rule is set; it is carried out at the next retirement.",
+    "retired": "What the rule no longer keeps is removed.",
+    "nothing-old": "Nothing is old enough yet.",
 }
 
 
