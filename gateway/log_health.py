@@ -96,5 +96,3 @@ def _newest_kept(file: Path) -> tuple[str, ...]:
         lines.seek(max(0, file.stat().st_size - _TAIL), os.SEEK_SET)
         whole = [line for line in lines.read().split(b"\n")[:-1] if line]
     return (json.loads(whole[-1]),) if whole else ()
-
-

@@ -86,9 +86,7 @@ class ExportShelf:
         out = place / f"{wanted.id}.part" / f"palimpsest-{wanted.tenant}-{wanted.size}"
         try:
             make_folder(out.parent)
-            made = export_log(
-                self.settings, self.reader_url, wanted.tenant, out, wanted.disclose, wanted.formats, watch
-            )
+            made = export_log(self.settings, self.reader_url, wanted.tenant, out, wanted.disclose, wanted.formats, watch)
             with tarfile.open(out.parent / "archive", "w:gz", compresslevel=1) as archive:
                 archive.add(out, out.name)
             (out.parent / "archive").replace(self._archive(wanted.tenant, wanted.id))

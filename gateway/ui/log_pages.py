@@ -28,16 +28,13 @@ async def log_page(
     found = await asyncio.to_thread(health, house.settings, house.urls.reader, visitor.tenant)
     parts = await house.check()
     keys = [(vkey, decode_vkey(vkey).scheme.label, vkey in found.former) for vkey in (*found.vkeys, *found.former)]
-    values = {
-        "health": found, "parts": parts, "guards": house.upkeep.intact, "places_carried": house.carrier.standing(), "keys": keys,
-    }  # fmt: skip
-    return page(request, "log.html", **values)
+    return page(
+        request, "log.html", health=found, parts=parts, guards=house.upkeep.intact, carried=house.carrier.standing(), keys=keys
+    )  # fmt: skip
 
 
 @post("/log/verify", opt=_FOR, status_code=303)
-async def verify_log(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def verify_log(house: NamedDependency[House], visitor: NamedDependency[Visitor]) -> Response[Any]:
     """Begin to verify the whole log."""
     job = Job(visitor.tenant, visitor.person.on_record, "Records verified", "found_report.html")
     settings, reader = house.settings, house.urls.reader

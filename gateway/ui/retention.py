@@ -101,7 +101,7 @@ async def retire(
 ) -> Response[Any]:
     """Carry out the rule, on which two people agreed; nobody is asked again."""
 
-    async def act(asked: Fields) -> str:
+    async def act(_: Fields) -> str:
         done = await house.lifecycle.retire(visitor.tenant, visitor.person.on_record)
         if done is not None:
             await asyncio.to_thread(ExportShelf.of(house).drop_disclosed, visitor.tenant)
@@ -127,11 +127,10 @@ async def _shown(
 ) -> Response[str]:
     standing = await house.lifecycle.standing(visitor.tenant)
     erasures = [(seq, list(standing.erased.values()).count(seq)) for seq in sorted(set(standing.erased.values()), reverse=True)]
-    values = {
-        "standing": standing, "holds": list(standing.holds.values()), "erasures": erasures, "refusal": refusal,
-        "asked": asked or Fields({}), "may_ask": visitor.may(Role.OPERATOR),
-    }  # fmt: skip
-    return page(request, "retention.html", 409 if refusal else 200, **values)
+    return page(
+        request, "retention.html", 409 if refusal else 200, standing=standing, holds=list(standing.holds.values()),
+        erasures=erasures, refusal=refusal, asked=asked or Fields({}), may_ask=visitor.may(Role.OPERATOR),
+    )  # fmt: skip
 
 
 def _subject(asked: Fields) -> str | None:

@@ -9,13 +9,25 @@ from litestar.di import Provide
 
 from gateway.house import House
 from gateway.ui.door import Door
+from gateway.ui.economics import economics
+from gateway.ui.exports import download, exports, make_export, show_export
 from gateway.ui.failures import HANDLERS
+from gateway.ui.generations import generation_page, generations
 from gateway.ui.home import choose_tenant, choose_theme, home, patterns
+from gateway.ui.job_pages import show_job
+from gateway.ui.log_pages import log_page, verify_log
+from gateway.ui.retention import erase, place_hold, release_hold, retention, retire, set_rule
 from gateway.ui.signing_in import sign_in, sign_in_page, sign_out
 from gateway.ui.visitor import visitor_of
 
 BODY_LIMIT: Final = 1024 * 1024
-PAGES: Final = (home, sign_in_page, sign_in, sign_out, choose_theme, choose_tenant, patterns)
+PAGES: Final = (
+    *(home, sign_in_page, sign_in, sign_out, choose_theme, choose_tenant, patterns, show_job),
+    *(generations, generation_page, economics),
+    *(log_page, verify_log),
+    *(exports, make_export, show_export, download),
+    *(retention, erase, place_hold, release_hold, set_rule, retire),
+)
 
 
 def pages(house: House) -> Router:
