@@ -6,6 +6,7 @@ from typing import Final
 
 _SENTENCES: Final = {
     "signed-out": "You are signed out.",
+    "password-set": "The password is set. Sign in with it.",
     "saved": "Done, and on record.",
     "nothing": "There was nothing to change.",
     "erased": "Erased, and on record. Nobody can read it any more.",

@@ -8,6 +8,7 @@ from litestar import Request, Response, Router
 from litestar.di import Provide
 
 from gateway.house import House
+from gateway.ui.account_page import account, change_password
 from gateway.ui.door import Door
 from gateway.ui.economics import economics
 from gateway.ui.exports import download, exports, make_export, show_export
@@ -15,7 +16,9 @@ from gateway.ui.failures import HANDLERS
 from gateway.ui.generations import generation_page, generations
 from gateway.ui.home import choose_tenant, choose_theme, home, patterns
 from gateway.ui.job_pages import show_job
+from gateway.ui.keys_pages import key_page, keys_page, make_key, make_tenant, revoke_key, rotate_key, tenants_page
 from gateway.ui.log_pages import log_page, verify_log
+from gateway.ui.people import change_person, make_person, people, person_page
 from gateway.ui.retention import erase, place_hold, release_hold, retention, retire, set_rule
 from gateway.ui.signing_in import sign_in, sign_in_page, sign_out
 from gateway.ui.visitor import visitor_of
@@ -23,6 +26,8 @@ from gateway.ui.visitor import visitor_of
 BODY_LIMIT: Final = 1024 * 1024
 PAGES: Final = (
     *(home, sign_in_page, sign_in, sign_out, choose_theme, choose_tenant, patterns, show_job),
+    *(account, change_password, people, make_person, person_page, change_person),
+    *(keys_page, make_key, key_page, rotate_key, revoke_key, tenants_page, make_tenant),
     *(generations, generation_page, economics),
     *(log_page, verify_log),
     *(exports, make_export, show_export, download),
