@@ -67,7 +67,7 @@ class House:
         self.instance: UUID = uuid7()
         self.started = int(time.time())
         self.settings, self.urls = settings, urls
-        keys = KeyStore(settings.keys)
+        self.keys = keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
         self.laws = Lawbook(policy)
         self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)

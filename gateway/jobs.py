@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid4
@@ -74,7 +75,7 @@ class Jobs:
                 raise Overloaded("Other work is under way here. Try again in a minute.", retry_seconds=60)
             self._forget()
             self._jobs[job.id] = job
-        self._thread.submit(self._do, job, work)
+        self._thread.submit(work, self._watch(job)).add_done_callback(partial(_end, job))
         return job
 
     def find(self, tenant: str, job: UUID) -> Job | None:
@@ -92,20 +93,26 @@ class Jobs:
         for old in over[: max(0, len(self._jobs) + 1 - KEPT_MOST)]:
             del self._jobs[old]
 
-    def _do(self, job: Job, work: Callable[[Watch], Any]) -> None:
+    def _watch(self, job: Job) -> Watch:
         def watch(done: int, of: int) -> None:
             if self._stopping:
                 raise Stopped
             job.done, job.of = done, of
 
-        try:
-            job.found = work(watch)
-        except (AuditError, RegistryError, ValueError, OSError) as error:
+        return watch
+
+
+def _end(job: Job, done: Future[Any]) -> None:
+    """Say what a job came to."""
+    error = Stopped() if done.cancelled() else done.exception()
+    match error:
+        case None:
+            job.found = done.result()
+        case AuditError() | RegistryError() | ValueError() | OSError():
             job.trouble = str(error)
-        except Stopped:
+        case Stopped():
             job.trouble = "the gateway stopped before it was done."
-        except Exception as error:
-            _log.exception("job.failed", job=job.name)
+        case _:
+            _log.error("job.failed", job=job.name, exc_info=error)
             job.trouble = f"a fault of ours ({type(error).__name__}); an operator finds it in the gateway's log."
-        finally:
-            job.over = True
+    job.over = True

@@ -5,7 +5,6 @@ What discloses content outlives neither an erasure nor a retirement: such an arc
 
 from __future__ import annotations
 
-import os
 import shutil
 import tarfile
 import time
@@ -137,4 +136,4 @@ class ExportShelf:
 
     def _drop(self, parcel: Parcel) -> None:
         self._archive(parcel.tenant, parcel.id).unlink(missing_ok=True)
-        os.unlink(self._place(parcel.tenant) / f"{parcel.id}.json")
+        (self._place(parcel.tenant) / f"{parcel.id}.json").unlink(missing_ok=True)

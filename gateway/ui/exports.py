@@ -68,9 +68,7 @@ async def show_export(
 
 
 @post("/exports/{parcel:uuid}/download", opt=_FOR)
-async def download(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], parcel: FromPath[UUID]
-) -> File:
+async def download(house: NamedDependency[House], visitor: NamedDependency[Visitor], parcel: FromPath[UUID]) -> File:
     """The archive, once it is on record that this person took it."""
     found = await _parcel(house, visitor, parcel)
     why = f"download of export {found.id}: {found.reason}"

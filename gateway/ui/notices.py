@@ -9,6 +9,7 @@ _SENTENCES: Final = {
     "password-set": "The password is set. Sign in with it.",
     "saved": "Done, and on record.",
     "nothing": "There was nothing to change.",
+    "in-force": "On record, and in force within a second in every gateway.",
     "erased": "Erased, and on record. Nobody can read it any more.",
     "hold-placed": "The hold stands.",
     "hold-released": "The hold is released.",

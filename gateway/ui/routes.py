@@ -19,6 +19,8 @@ from gateway.ui.job_pages import show_job
 from gateway.ui.keys_pages import key_page, keys_page, make_key, make_tenant, revoke_key, rotate_key, tenants_page
 from gateway.ui.log_pages import log_page, verify_log
 from gateway.ui.people import change_person, make_person, people, person_page
+from gateway.ui.policy_jobs import replay_policy, sweep_policy
+from gateway.ui.policy_pages import apply_policy, explain, policies_page, policy_difference, policy_page, roll_back
 from gateway.ui.retention import erase, place_hold, release_hold, retention, retire, set_rule
 from gateway.ui.signing_in import sign_in, sign_in_page, sign_out
 from gateway.ui.visitor import visitor_of
@@ -29,6 +31,7 @@ PAGES: Final = (
     *(account, change_password, people, make_person, person_page, change_person),
     *(keys_page, make_key, key_page, rotate_key, revoke_key, tenants_page, make_tenant),
     *(generations, generation_page, economics),
+    *(policies_page, policy_page, policy_difference, explain, apply_policy, roll_back, replay_policy, sweep_policy),
     *(log_page, verify_log),
     *(exports, make_export, show_export, download),
     *(retention, erase, place_hold, release_hold, set_rule, retire),

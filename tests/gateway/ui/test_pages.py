@@ -25,7 +25,21 @@ async def test_every_page_opens(database: Database, tmp_path: Path) -> None:
     """Whoever has all roles opens every page that takes no form."""
     async with site(database, tmp_path) as here, here.signed_in("ada", *ALL) as browser:
         request = await asked(here)
-        for path in ("/generations", f"/generations/{request}", "/economics", "/log", "/exports", "/retention", "/patterns"):
+        for path in (
+            "/generations",
+            f"/generations/{request}",
+            "/economics",
+            "/log",
+            "/exports",
+            "/retention",
+            "/patterns",
+            "/policies",
+            f"/policies/explain?generation={request}",
+            "/admin",
+            "/admin/people/ada",
+            "/admin/keys",
+            "/account",
+        ):
             shown = await browser.get(path)
             assert shown.status_code == 200, (path, shown.text[-800:])
             assert "<h1>" in shown.text
