@@ -39,6 +39,8 @@ class Job:
     tenant: str
     by: str
     name: str
+    unit: str
+    """What is counted while it goes on."""
     template: str
     """Shows `found`."""
     id: UUID = field(default_factory=uuid4)
@@ -56,7 +58,7 @@ class Job:
             return f"{self.name}: {self.trouble}"
         if self.over:
             return f"{self.name}: done."
-        return f"{self.name}: {self.done} of {self.of}." if self.of else f"{self.name}: begun."
+        return f"{self.name}: {self.done} of {self.of} {self.unit}." if self.of else f"{self.name}: begun."
 
 
 class Jobs:

@@ -24,6 +24,7 @@ _by = click.option("--by", required=True, metavar="USER", help="Who asks for it:
 _approved = click.option("--approved-by", required=True, metavar="USER", help="Who agrees: an auditor, another user.")
 _reason = click.option("--reason", required=True, help="Why; it is recorded.")
 
+
 def _act(here: Office, tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
     """Do one act on the logs of this installation."""
 

@@ -72,7 +72,7 @@ class Studies:
         told = [("The request and its answer", explained(policies.explain(law, row.facts, answer=row.answer)))]
         for at, (unit, _) in enumerate(row.units):
             told.append((f"Unit {at + 1}", explained(policies.explain(law, row.facts, unit), units_only=True)))
-        return Study(tuple(told))
+        return Study(tuple(each for each in told if each[1][1]), (_verdict(policies.decide(law, row.facts)),))
 
     def replay(self, candidate: policies.Policy | None, days: int | None, watch: Watch) -> Study:
         """The candidate beside the policy in force, which must reproduce what is on record; None checks only that."""
@@ -105,6 +105,15 @@ def accepted(name: str, text: str, groups: frozenset[str]) -> policies.Policy:
     if isinstance(found, policies.Policy):
         return found
     raise BadPolicy("\n".join(str(finding).replace(f"{file.parent}/", "") for finding in found))
+
+
+def _verdict(verdict: policies.Decision | policies.Refusal) -> str:
+    if isinstance(verdict, policies.Decision):
+        return f"admitted, in mode {verdict.mode.value}; text leaves {_LEAVES[verdict.release]}"
+    return f"refused with {verdict.code.value}: {verdict.reason}"
+
+
+_LEAVES: Final = {policies.Release.STREAM: "as it is made", policies.Release.WHOLE: "once the whole answer has its verdict"}
 
 
 def _since(days: int | None) -> int:

@@ -53,7 +53,7 @@ async def make_export(
     except (*REFUSALS, ExportRefused) as error:
         return await _shown(request, house, visitor, asked, sentence(error))
     shelf = ExportShelf.of(house)
-    job = Job(visitor.tenant, visitor.person.on_record, "Records written", "found_export.html")
+    job = Job(visitor.tenant, visitor.person.on_record, "Export", "records written", "found_export.html")
     house.jobs.begin(job, lambda watch: shelf.make(wanted, watch))
     return Redirect(f"/jobs/{job.id}", status_code=303)
 

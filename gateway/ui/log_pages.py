@@ -36,7 +36,7 @@ async def log_page(
 @post("/log/verify", opt=_FOR, status_code=303)
 async def verify_log(house: NamedDependency[House], visitor: NamedDependency[Visitor]) -> Response[Any]:
     """Begin to verify the whole log."""
-    job = Job(visitor.tenant, visitor.person.on_record, "Records verified", "found_report.html")
+    job = Job(visitor.tenant, visitor.person.on_record, "Verification", "records read", "found_report.html")
     settings, reader = house.settings, house.urls.reader
     house.jobs.begin(job, lambda watch: verify_now(settings, reader, job.tenant, watch))
     return Redirect(f"/jobs/{job.id}", status_code=303)

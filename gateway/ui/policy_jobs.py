@@ -37,7 +37,7 @@ async def replay_policy(
     except (*REFUSALS, policies.PolicyError) as error:
         return failed(request, 409, sentence(error))
     studies = studies_of(house, visitor)
-    job = Job(visitor.tenant, visitor.person.on_record, "Replay: records read", "found_study.html")
+    job = Job(visitor.tenant, visitor.person.on_record, "Replay", "records read", "found_study.html")
     house.jobs.begin(job, lambda watch: studies.replay(candidate, days, watch))
     return Redirect(f"/jobs/{job.id}", status_code=303)
 
@@ -54,7 +54,7 @@ async def sweep_policy(
     except REFUSALS as error:
         return failed(request, 409, sentence(error))
     studies = studies_of(house, visitor)
-    job = Job(visitor.tenant, visitor.person.on_record, "Sweep: records read", "found_study.html")
+    job = Job(visitor.tenant, visitor.person.on_record, "Sweep", "records read", "found_study.html")
     house.jobs.begin(job, lambda watch: studies.sweep(metric, thresholds, days, watch))
     return Redirect(f"/jobs/{job.id}", status_code=303)
 

@@ -36,7 +36,7 @@ class Line:
 
 def outline(document: policies.Document) -> list[Section]:
     """All of a document that says something."""
-    told: dict[str, Any] = msgspec.to_builtins(document, enc_hook=str)
+    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
     plain = [
         (name, spelled(value)) for name, value in told.items() if not isinstance(value, list | dict) and value not in _EMPTY
     ]
