@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -26,13 +27,17 @@ from gateway.house import House
 from gateway.http.chat import chat_completions, completions
 from gateway.http.elsewhere import embeddings, hello
 from gateway.http.evidence import generation_proof, log_resource
-from gateway.http.failures import HANDLERS
+from gateway.http.failures import HANDLERS, of_framework
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
 from gateway.http.messages import count_tokens, messages
 from gateway.http.models import list_models, show_model
 from gateway.http.responses import cancel_response, create_response, show_response
 from gateway.settings import Settings
+from gateway.ui.failures import or_page
+from gateway.ui.headers import Guarded
+from gateway.ui.routes import pages
+from gateway.ui.static_files import static_file
 
 ROUTES: Final = (
     live,
@@ -50,6 +55,7 @@ ROUTES: Final = (
     cancel_response,
     log_resource,
     generation_proof,
+    static_file,
 )
 GRACE_SECONDS: Final = 30
 
@@ -66,14 +72,14 @@ def create_app(house: House) -> ASGIApp:
             await house.stop()
 
     app = Litestar(
-        route_handlers=list(ROUTES),
+        route_handlers=[*ROUTES, pages(house)],
         lifespan=[lifespan],
         dependencies={"house": Provide(lambda: house, sync_to_thread=False)},
-        exception_handlers=HANDLERS,
+        exception_handlers=HANDLERS | {HTTPException: or_page(of_framework)},
         openapi_config=None,
         logging_config=None,
     )
-    return Identity(app)
+    return Identity(Guarded(app))
 
 
 def run(settings: Settings) -> None:

@@ -44,6 +44,7 @@ from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
 from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
+from gateway.people.directory import Directory
 from gateway.presence import Presence
 from gateway.recall import Recall
 from gateway.reconcile import Reconciler
@@ -62,6 +63,7 @@ class House:
     def __init__(self, settings: Settings, urls: Urls, model: LoadedModel, policy: policies.Policy) -> None:
         self.instance: UUID = uuid7()
         self.started = int(time.time())
+        self.settings, self.urls = settings, urls
         keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
         self.laws = Lawbook(policy)
@@ -69,6 +71,7 @@ class House:
         self.bench = Bench(model, self.laws, engine, self.instance, self.budgets)
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
+        self.directory = Directory(urls.app)
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
@@ -121,6 +124,7 @@ class House:
         await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
+        await asyncio.to_thread(self.directory.close)
         _log.info("gateway.stopped", instance=str(self.instance))
 
     def require_open(self) -> None:
