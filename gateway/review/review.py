@@ -13,7 +13,7 @@ from audit.records import Body, PolicyDecision, RequestClose, RequestOpen
 from gateway.errors import GatewayError
 from gateway.review.acts import Act, acts_of, title_of
 from gateway.review.drafts import Draft, drafts_of
-from gateway.review.lines import Line, Span, lines_of, spans_of
+from gateway.review.spans import Span, spans_of
 from gateway.review.stages import Round, Stage, frames_of, stages_of
 from gateway.review.tokens import Token, tokens_of
 from gateway.review.words import Decode, Words
@@ -61,11 +61,6 @@ class Review:
     def content(self) -> str:
         """What would leave."""
         return self.text if self.edited is None else self.edited
-
-    @cached_property
-    def lines(self) -> tuple[Line, ...]:
-        """The answer's lines of tokens."""
-        return lines_of(self.tokens)
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:

@@ -10,9 +10,10 @@ from engine.events import BlockDecoded, RunDecoded, SpecRound
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
 from engine.request import Mode
 from gateway.review.drafts import Why
-from gateway.review.marks import probability
+from gateway.review.marks import probability, visible
 from gateway.review.player import player_of
 from gateway.review.review import NoReview
+from gateway.review.sheet import written
 from gateway.review.stages import Denoised, Round, Run, Scored, frames_of
 from gateway.review.states import Standing, state_of, states_of, text_of, version
 from tests.engine.harness import output, tokenizer
@@ -35,7 +36,11 @@ def test_the_tokens_are_the_answer(mode: Mode, temperature: float) -> None:
     assert tuple(token.id for token in review.tokens) == output(said.events)
     assert [token.position for token in review.tokens] == [len(said.request.prompt) + at for at in range(len(review.tokens))]
     assert review.text == whole(said) and review.content == review.text
-    assert "\n".join("".join(part for _, part in line.pieces) for line in review.lines) == review.text
+    rows = written(review)
+    assert "\n".join("".join(word.text for word in row.words) for row in rows) == visible(review.text)
+    assert {word.token for row in rows for word in row.words} == {
+        token.index for token in review.tokens if token.text.strip("\n")
+    }
 
 
 def test_every_denoising_step_is_the_logs_own() -> None:
