@@ -6,7 +6,7 @@ batch) and LogRefused (a retry cannot help). SQLSTATEs of our own: PA001 head mo
 PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint, PA008 retirement.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
@@ -187,6 +187,16 @@ class Reader:
         for raw, data in self._stream(_REQUEST, (self._tenant, request)):
             yield StoredRecord(raw, data)
 
+    def of_kinds(self, kinds: Collection[int], first_seq: int, stop_seq: int) -> Iterator[StoredRecord]:
+        """The records of these kinds from `first_seq` up to, and not with, `stop_seq`, in order."""
+        for raw, data in self._stream(_OF_KINDS, (self._tenant, first_seq, stop_seq, list(kinds))):
+            yield StoredRecord(raw, data)
+
+    def request_of_kinds(self, request: UUID, kinds: Collection[int], stop_seq: int) -> Iterator[StoredRecord]:
+        """The records of these kinds of one request, up to and not with `stop_seq`, in order."""
+        for raw, data in self._stream(_REQUEST_OF_KINDS, (self._tenant, request, stop_seq, list(kinds))):
+            yield StoredRecord(raw, data)
+
     def request_headers(self, request: UUID) -> Iterator[bytes]:
         """Stored header bytes of one request in order."""
         for (raw,) in self._stream(_REQUEST_HEADERS, (self._tenant, request)):
@@ -315,6 +325,14 @@ WHERE h.tenant = %s AND h.seq BETWEEN %s AND %s ORDER BY h.seq
 _REQUEST = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
+"""
+_OF_KINDS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.seq >= %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq
+"""
+_REQUEST_OF_KINDS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.request = %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq
 """
 _REQUEST_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND request = %s ORDER BY seq"
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"

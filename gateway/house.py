@@ -46,6 +46,8 @@ from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
 from gateway.people.directory import Directory
 from gateway.presence import Presence
+from gateway.projections.projector import Projector
+from gateway.projections.views import Views
 from gateway.recall import Recall
 from gateway.reconcile import Reconciler
 from gateway.registry import Registry
@@ -81,6 +83,8 @@ class House:
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
         self.administration = Administration(self.writer, urls, settings.keys)
+        self.projector = Projector(urls, keys, policy)
+        self.views = Views(urls.app, keys)
         self.upkeep = Upkeep(urls.app)
         self._shelf = Shelf(urls.app)
         self.enactment = Enactment(self.lifecycle, self._shelf, policy)
@@ -102,7 +106,9 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
-        works = (self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run(), self.budgets.run())
+        works = (
+            self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run(), self.budgets.run(), self.projector.run(),
+        )  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
@@ -120,6 +126,8 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self.projector.close)
+        await asyncio.to_thread(self.views.close)
         await asyncio.to_thread(self._shelf.close)
         await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self._presence.close)
