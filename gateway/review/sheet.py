@@ -32,6 +32,8 @@ class Word:
     step: int = 0
     told: str = ""
     struck: str = ""
+    frame: int = 0
+    """The frame that made the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +56,21 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Sections in the order of the answer, and the answer as it was written, where the sections do not show all of it."""
+    """Sections in the order of the answer; and the generated answer as it was written, where they are not simply that."""
 
     sections: tuple[Section, ...]
     written: tuple[Row, ...]
 
     @property
-    def plain(self) -> bool:
-        """Whether the answer is nothing but text."""
-        return not self.written
+    def whole(self) -> bool:
+        """Whether the sections leave something out of it, so that it has to be read as well."""
+        return bool(self.written) and not all(section.verbatim for section in self.sections)
 
 
 def sheet_of(review: Review) -> Sheet:
     """The content that would leave: of the recorded tokens, or what an editor made of it."""
     if review.edited is not None:
-        return Sheet(tuple(_section(act, None) for act in review.acts), ())
+        return Sheet(tuple(_section(act, None) for act in review.acts), written(review))
     text = _Text(review)
     sections = tuple(_section(act, text) for act in review.acts)
     calls = any(not isinstance(act, Says) for act in review.acts)
@@ -126,7 +128,7 @@ class _Text:
             return Word(visible(text))
         struck = [draft for draft in self._drafts.get(token.index, ()) if draft.why.struck] if text else []
         told = told_of(token, struck[-1:])
-        return Word(visible(text), token.index, token.step, told, struck[-1].word if struck else "")
+        return Word(visible(text), token.index, token.step, told, struck[-1].word if struck else "", token.frame)
 
 
 def told_of(token: Token, replaced: Sequence[Draft]) -> str:
@@ -158,7 +160,7 @@ def _section(act: Act, text: _Text | None) -> Section:
 def _of_text(kind: str, heading: str, content: str, text: _Text | None) -> Section:
     found = None if text is None else text.find(content)
     rows = _plain(content) if found is None else found
-    return Section(kind, visible(heading), rows, verbatim=found is not None)
+    return Section(kind, visible(heading), rows, verbatim=found is not None or text is None)
 
 
 def _plain(content: str) -> tuple[Row, ...]:

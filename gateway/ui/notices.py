@@ -8,6 +8,11 @@ _SENTENCES: Final = {
     "signed-out": "You are signed out.",
     "saved": "Done, and on record.",
     "nothing": "There was nothing to change.",
+    "approved": "Your approval is signed and on record.",
+    "rejected": "Your rejection is signed and on record. The client is told your words.",
+    "edited": "Your text stands in the place of the answer. Somebody else has to approve it.",
+    "desk": "The desk is set.",
+    "taken": "Somebody else is reading it at the moment.",
 }
 
 

@@ -20,11 +20,11 @@ from audit.records import Body
 from audit.store import read_tenant
 from gateway.errors import NotHere
 from gateway.house import House
+from gateway.people.names import Role
 from gateway.recorded import records_of
+from gateway.review.diffing import Part
 from gateway.review.review import Review, review_of
 from gateway.review.states import compared
-from gateway.review.diffing import Part
-from gateway.people.names import Role
 from gateway.ui.visitor import Visitor
 
 READERS: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR)

@@ -42,7 +42,7 @@ def test_plain_text_is_itself() -> None:
     """An answer without calls is one section of all its tokens, line by line."""
     review = answered("one\n\n  two \n")
     (section,) = sheet_of(review).sections
-    assert lines(section.rows) == "one\n\n  two \n" and section.verbatim and sheet_of(review).plain
+    assert lines(section.rows) == "one\n\n  two \n" and section.verbatim and not sheet_of(review).written
     assert all(word.step == 4 and word.told == "0.22" for row in section.rows for word in row.words)
 
 
@@ -55,6 +55,7 @@ def test_a_written_file_is_made_of_the_answers_tokens() -> None:
     assert file.heading == "write_file: writes src/fees.py" and file.verbatim
     assert lines(file.rows) == "def fee():\n    return 1"
     assert all(word.token is not None for row in file.rows for word in row.words)
+    assert not sheet.whole
     assert lines(sheet.written) == review.text.rstrip() == f"I write it.\n{CALL}"
 
 
