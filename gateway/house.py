@@ -28,6 +28,9 @@ from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.administration import Administration
 from gateway.admission import Bench
+from gateway.approvals.approvals import Approvals
+from gateway.approvals.desk import Served
+from gateway.approvals.opening import Openings
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -81,11 +84,15 @@ class House:
         self.evidence = Evidence(urls.reader)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
+        weights = bytes.fromhex(model.weights_digest)
+        self._openings = Openings(urls.reader, weights)
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
         self.administration = Administration(self.writer, urls, settings.keys)
         self.projector = Projector(urls, keys, policy)
+        served = Served(weights, model.tokenizer.decode_bytes)
+        self.approvals = Approvals(self.writer, urls, keys, self.laws, served, self.projector.look)
         self.views = Views(urls.app, keys)
         self.upkeep = Upkeep(urls.app)
         self._shelf = Shelf(urls.app)
@@ -110,6 +117,7 @@ class House:
         self.carrier.start()
         works = (
             self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run(), self.budgets.run(), self.projector.run(),
+            self.approvals.run(),
         )  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
@@ -129,6 +137,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self.approvals.close)
         await asyncio.to_thread(self.projector.close)
         await asyncio.to_thread(self.views.close)
         await asyncio.to_thread(self._shelf.close)
@@ -148,7 +157,7 @@ class House:
     def begin(self, admitted: Admitted) -> Generation:
         """Steps 4 to 7 start in a task of their own, which outlives its client and gives back the request's seat."""
         decode = self.bench.model.tokenizer.decode_bytes
-        generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan)
+        generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan, self._openings)
         task = asyncio.create_task(generation.run())
         self._generations[task] = generation
         task.add_done_callback(self._ended)

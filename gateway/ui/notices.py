@@ -16,6 +16,11 @@ _SENTENCES: Final = {
     "rule-set": "The rule is set; it is carried out at the next retirement.",
     "retired": "What the rule no longer keeps is removed.",
     "nothing-old": "Nothing is old enough yet.",
+    "approved": "Your approval is signed and on record.",
+    "rejected": "Your rejection is signed and on record. The client is told your words.",
+    "edited": "Your text stands in the place of the answer. Somebody else has to approve it.",
+    "desk": "The desk is set.",
+    "taken": "Somebody else is reading it at the moment.",
 }
 
 

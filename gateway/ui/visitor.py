@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from gateway.errors import GatewayError
 from gateway.people.names import Role
@@ -50,6 +52,10 @@ class Visitor:
         if not self.may(*roles):
             wanted = " or ".join(role.value.replace("_", " ") for role in roles)
             raise NotAllowed(f"This takes the role {wanted}. An operator of your tenant can give it.")
+
+
+Looking: TypeAlias = NamedDependency[SkipValidation[Visitor]]
+"""How a handler asks for the visitor: as the door made it, for a Person can be neither checked nor made again from outside."""
 
 
 def only(*roles: Role) -> dict[str, Any]:
