@@ -18,7 +18,7 @@ from gateway.ui.failures import sentence
 from gateway.ui.forms import fields_of
 from gateway.ui.rendering import page
 from gateway.ui.signing import REFUSALS
-from gateway.ui.visitor import Visitor, anyone
+from gateway.ui.visitor import Looking, anyone
 
 
 @get("/account", opt=anyone())
@@ -31,7 +31,7 @@ async def account(request: Request[Any, Any, Any]) -> Response[str]:
 async def change_password(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],
-    visitor: NamedDependency[Visitor],
+    visitor: Looking,
     jar: NamedDependency[Jar],
 ) -> Response[Any]:
     """Another password, by whoever has the present one; every session of the person ends."""

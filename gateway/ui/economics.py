@@ -16,7 +16,7 @@ from gateway.house import House
 from gateway.projections.economics import Day, Economics, by_mode
 from gateway.ui.charts import Chart, bars, columns
 from gateway.ui.rendering import here_of, page, roles_of
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.visitor import Looking, only
 from gateway.ui.words import grouped, spaced
 
 DAYS: Final = 30
@@ -24,9 +24,7 @@ DAYS_MOST: Final = 366
 
 
 @get("/economics", opt=only(*roles_of("/economics")))
-async def economics(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def economics(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """Charts and their tables."""
     here = here_of(request)
     since, until = _span(here.get("since"), here.get("until"))

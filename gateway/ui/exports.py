@@ -28,24 +28,20 @@ from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.rendering import page
 from gateway.ui.signing import REFUSALS
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.visitor import Looking, Visitor, only
 
 _FOR: Final = only(Role.AUDITOR)
 MOST_REQUESTS: Final = 200
 
 
 @get("/exports", opt=_FOR)
-async def exports(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def exports(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """What lies ready, and the form for another."""
     return await _shown(request, house, visitor)
 
 
 @post("/exports", opt=_FOR)
-async def make_export(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def make_export(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Put it on record, then begin."""
     asked = await fields_of(request)
     try:
@@ -60,7 +56,7 @@ async def make_export(
 
 @get("/exports/{parcel:uuid}", opt=_FOR)
 async def show_export(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], parcel: FromPath[UUID]
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, parcel: FromPath[UUID]
 ) -> Response[str]:
     """One export, and how it is verified."""
     found = await _parcel(house, visitor, parcel)
@@ -68,7 +64,7 @@ async def show_export(
 
 
 @post("/exports/{parcel:uuid}/download", opt=_FOR)
-async def download(house: NamedDependency[House], visitor: NamedDependency[Visitor], parcel: FromPath[UUID]) -> File:
+async def download(house: NamedDependency[House], visitor: Looking, parcel: FromPath[UUID]) -> File:
     """The archive, once it is on record that this person took it."""
     found = await _parcel(house, visitor, parcel)
     why = f"download of export {found.id}: {found.reason}"

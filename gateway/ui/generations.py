@@ -15,21 +15,23 @@ from litestar.response import Redirect
 
 import policies
 from audit.header import Header, decode_header
-from audit.records import kind_name
+from audit.records import PromptBody, kind_name
 from audit.store import read_tenant
 from gateway.errors import BadRequest, NotHere
 from gateway.house import House
-from gateway.people.names import Role
 from gateway.projections.paging import FIRST, Page, Place
 from gateway.projections.search import Sought
 from gateway.projections.text_key import text_digest
 from gateway.projections.told import Stage
+from gateway.review.marks import on_a_line, visible
 from gateway.ui.forms import LONGEST
 from gateway.ui.rendering import here_of, page, roles_of
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.reviewing.evidence import evidence_of
+from gateway.ui.reviewing.reading import READERS, ReadingRoom
+from gateway.ui.reviewing.showing import shown
+from gateway.ui.visitor import Looking, only
 
 _FOR: Final = only(*roles_of("/generations"))
-READERS: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR)
 RECORDS_SHOWN: Final = 500
 
 
@@ -49,9 +51,7 @@ class RecordLine:
 
 
 @get("/generations", opt=_FOR)
-async def generations(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def generations(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """One page of what was found; the filters are in the address, but a text never: its digest takes its place."""
     here = here_of(request)
     if text := here.get("text"):
@@ -66,7 +66,7 @@ async def generations(
 async def generation_page(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],
-    visitor: NamedDependency[Visitor],
+    visitor: Looking,
     generation: FromPath[UUID],
 ) -> Response[str]:
     """What is known of one request without reading it."""
@@ -77,6 +77,20 @@ async def generation_page(
     return page(
         request, "generation.html", generation=generation, told=told, records=records, more=len(records) > RECORDS_SHOWN,
         may_read=visitor.may(*READERS),
+    )  # fmt: skip
+
+
+@get("/generations/{generation:uuid}/reading", opt=only(*READERS))
+async def reading_page(
+    request: Request[Any, Any, Any], visitor: Looking, room: NamedDependency[ReadingRoom], generation: FromPath[UUID]
+) -> Response[str]:
+    """What was asked and answered, with its drafts; that this person read it is on record first."""
+    reading = await room.open(visitor, generation, "read a generation")
+    drawn, evidence = await asyncio.to_thread(lambda: (shown(reading), evidence_of(reading)))
+    prompt = next((visible(body.text) for body in reading.bodies if isinstance(body, PromptBody)), "")
+    return page(
+        request, "generation_reading.html", generation=generation, reading=drawn, evidence=evidence, prompt=prompt,
+        title=on_a_line(reading.review.title), lost=reading.lost,
     )  # fmt: skip
 
 

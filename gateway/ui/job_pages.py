@@ -12,12 +12,12 @@ from litestar.params import FromPath
 from gateway.errors import NotHere
 from gateway.house import House
 from gateway.ui.rendering import page
-from gateway.ui.visitor import Visitor, anyone
+from gateway.ui.visitor import Looking, anyone
 
 
 @get("/jobs/{job:uuid}", opt=anyone())
 async def show_job(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], job: FromPath[UUID]
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, job: FromPath[UUID]
 ) -> Response[str]:
     """A job, for whoever began it."""
     found = house.jobs.find(visitor.tenant, job)

@@ -20,24 +20,20 @@ from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.rendering import page, roles_of
 from gateway.ui.signing import REFUSALS
-from gateway.ui.visitor import NotAllowed, Visitor, only
+from gateway.ui.visitor import Looking, NotAllowed, Visitor, only
 
 _FOR: Final = only(*roles_of("/admin"))
 DAYS_MOST: Final = 3650
 
 
 @get("/admin/keys", opt=_FOR)
-async def keys_page(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def keys_page(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """All keys of the tenant, and the form for another."""
     return await _all(request, house, visitor)
 
 
 @post("/admin/keys", opt=_FOR)
-async def make_key(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def make_key(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """Another key, told this once."""
     asked, key = await fields_of(request), new_key()
     try:
@@ -51,7 +47,7 @@ async def make_key(
 
 @get("/admin/keys/{key:uuid}", opt=_FOR)
 async def key_page(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], key: FromPath[UUID]
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, key: FromPath[UUID]
 ) -> Response[str]:
     """One key."""
     return page(request, "key.html", key=await _key(house, visitor, key), refusal="")
@@ -59,7 +55,7 @@ async def key_page(
 
 @post("/admin/keys/{key:uuid}/rotate", opt=_FOR)
 async def rotate_key(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], key: FromPath[UUID]
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, key: FromPath[UUID]
 ) -> Response[str]:
     """Another secret for a key, told this once."""
     asked, line, text = await fields_of(request), await _key(house, visitor, key), new_text()
@@ -73,7 +69,7 @@ async def rotate_key(
 
 @post("/admin/keys/{key:uuid}/revoke", opt=_FOR)
 async def revoke_key(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], key: FromPath[UUID]
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, key: FromPath[UUID]
 ) -> Response[Any]:
     """The key opens nothing from the next request on."""
     line = await _key(house, visitor, key)
@@ -85,17 +81,13 @@ async def revoke_key(
 
 
 @get("/admin/tenants", opt=_FOR)
-async def tenants_page(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def tenants_page(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """All tenants, and the form for another."""
     return await _tenants(request, house, visitor)
 
 
 @post("/admin/tenants", opt=_FOR)
-async def make_tenant(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def make_tenant(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Another tenant, on record in the log of `system`."""
     _require_system(visitor)
     asked = await fields_of(request)

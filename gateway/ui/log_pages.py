@@ -15,15 +15,13 @@ from gateway.jobs import Job
 from gateway.log_health import health, verify_now
 from gateway.people.names import Role
 from gateway.ui.rendering import page
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.visitor import Looking, only
 
 _FOR: Final = only(Role.AUDITOR, Role.OPERATOR)
 
 
 @get("/log", opt=_FOR)
-async def log_page(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def log_page(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """How the tenant's log stands."""
     found = await asyncio.to_thread(health, house.settings, house.urls.reader, visitor.tenant)
     parts = await house.check()
@@ -34,7 +32,7 @@ async def log_page(
 
 
 @post("/log/verify", opt=_FOR, status_code=303)
-async def verify_log(house: NamedDependency[House], visitor: NamedDependency[Visitor]) -> Response[Any]:
+async def verify_log(house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Begin to verify the whole log."""
     job = Job(visitor.tenant, visitor.person.on_record, "Verification", "records read", "found_report.html")
     settings, reader = house.settings, house.urls.reader

@@ -23,23 +23,19 @@ from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.rendering import page, roles_of
 from gateway.ui.signing import REFUSALS
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.visitor import Looking, Visitor, only
 
 _FOR: Final = only(*roles_of("/admin"))
 
 
 @get("/admin", opt=_FOR)
-async def people(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def people(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """Everybody, and the form for one more."""
     return await _everybody(request, house, visitor)
 
 
 @post("/admin/people", opt=_FOR)
-async def make_person(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def make_person(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """One more person, with a first password."""
     asked = await fields_of(request)
     name = asked.text("name").strip()
@@ -55,7 +51,7 @@ async def make_person(
 
 @get("/admin/people/{name:str}", opt=_FOR)
 async def person_page(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], name: FromPath[str]
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, name: FromPath[str]
 ) -> Response[str]:
     """One person: roles, groups, password, state, keys."""
     return await _one(request, house, visitor, name)
@@ -65,7 +61,7 @@ async def person_page(
 async def change_person(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],
-    visitor: NamedDependency[Visitor],
+    visitor: Looking,
     name: FromPath[str],
     act: FromPath[str],
 ) -> Response[Any]:

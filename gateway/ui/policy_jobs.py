@@ -18,7 +18,7 @@ from gateway.ui.forms import Fields, fields_of
 from gateway.ui.policy_pages import candidate_of, known_text, studies_of
 from gateway.ui.rendering import roles_of
 from gateway.ui.signing import REFUSALS
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.visitor import Looking, Visitor, only
 
 _FOR: Final = only(*roles_of("/policies"))
 STEPS_MOST: Final = 100
@@ -26,9 +26,7 @@ DAYS_MOST: Final = 3650
 
 
 @post("/policies/replay", opt=_FOR)
-async def replay_policy(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def replay_policy(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Judge recorded requests again, under a document or a version; without either, check only what is in force."""
     asked = await fields_of(request)
     try:
@@ -43,9 +41,7 @@ async def replay_policy(
 
 
 @post("/policies/sweep", opt=_FOR)
-async def sweep_policy(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def sweep_policy(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Move every threshold on one figure over recorded requests."""
     asked = await fields_of(request)
     try:

@@ -26,7 +26,7 @@ from gateway.ui.forms import Fields, fields_of
 from gateway.ui.policy_outline import difference, outline, pretty
 from gateway.ui.rendering import page, roles_of
 from gateway.ui.signing import REFUSALS, warranted
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.visitor import Looking, Visitor, only
 
 _FOR: Final = only(*roles_of("/policies"))
 _CHANGED_BY: Final = only(Role.POLICY_ADMIN)
@@ -40,16 +40,14 @@ def studies_of(house: House, visitor: Visitor) -> Studies:
 
 
 @get("/policies", opt=_FOR)
-async def policies_page(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def policies_page(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """What is in force and what is tried, all versions, and the forms."""
     return await _shown(request, house, visitor)
 
 
 @get("/policies/{digest:str}", opt=_FOR)
 async def policy_page(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor], digest: FromPath[str]
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, digest: FromPath[str]
 ) -> Response[str]:
     """One version, and what it changed."""
     laws = await house.enactment.laws(visitor.tenant)
@@ -66,9 +64,7 @@ async def policy_page(
 
 
 @get("/policies/difference", opt=_FOR)
-async def policy_difference(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def policy_difference(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """Two versions side by side."""
     laws = await house.enactment.laws(visitor.tenant)
     old, new = (request.query_params.get(name, "") for name in ("old", "new"))
@@ -77,9 +73,7 @@ async def policy_difference(
 
 
 @get("/policies/explain", opt=_FOR)
-async def explain(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def explain(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """Why a recorded request was decided so."""
     asked = request.query_params.get("generation", "")
     try:
@@ -91,9 +85,7 @@ async def explain(
 
 
 @post("/policies/apply", opt=_CHANGED_BY)
-async def apply_policy(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def apply_policy(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Put a document in force, or try it on a share of requests."""
 
     async def act(asked: Fields) -> InEffect:
@@ -105,9 +97,7 @@ async def apply_policy(
 
 
 @post("/policies/rollback", opt=_CHANGED_BY)
-async def roll_back(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def roll_back(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """End a trial, or go back to the policy before or to the one that is named."""
 
     async def act(asked: Fields) -> InEffect:

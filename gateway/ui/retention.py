@@ -19,7 +19,7 @@ from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.rendering import page
 from gateway.ui.signing import REFUSALS, signed, warranted
-from gateway.ui.visitor import Visitor, only
+from gateway.ui.visitor import Looking, Visitor, only
 
 _SEEN_BY: Final = only(Role.AUDITOR, Role.OPERATOR)
 _ASKED_BY: Final = only(Role.OPERATOR)
@@ -27,17 +27,13 @@ MOST_DAYS: Final = 36_525
 
 
 @get("/retention", opt=_SEEN_BY)
-async def retention(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[str]:
+async def retention(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
     """The rule, the holds that stand, what was erased and retired, and the forms that change any of it."""
     return await _shown(request, house, visitor)
 
 
 @post("/retention/erase", opt=_ASKED_BY)
-async def erase(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def erase(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Destroy the keys of one subject; exports that lie here and hold its content go with them."""
 
     async def act(asked: Fields) -> str:
@@ -50,9 +46,7 @@ async def erase(
 
 
 @post("/retention/hold", opt=_SEEN_BY)
-async def place_hold(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def place_hold(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Forbid erasure and retirement until the hold is released."""
 
     async def act(asked: Fields) -> str:
@@ -67,9 +61,7 @@ async def place_hold(
 
 
 @post("/retention/release", opt=_ASKED_BY)
-async def release_hold(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def release_hold(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """End a hold."""
 
     async def act(asked: Fields) -> str:
@@ -81,9 +73,7 @@ async def release_hold(
 
 
 @post("/retention/rule", opt=_ASKED_BY)
-async def set_rule(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def set_rule(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Say how long bodies are kept."""
 
     async def act(asked: Fields) -> str:
@@ -96,9 +86,7 @@ async def set_rule(
 
 
 @post("/retention/retire", opt=_ASKED_BY)
-async def retire(
-    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: NamedDependency[Visitor]
-) -> Response[Any]:
+async def retire(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[Any]:
     """Carry out the rule, on which two people agreed; nobody is asked again."""
 
     async def act(_: Fields) -> str:
