@@ -83,7 +83,7 @@ def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[
     return failed(request, 500, "This is a fault of ours. Tell an operator the time and what you did.")
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: object) -> str:
     """A message of the house as a sentence."""
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from gateway.errors import GatewayError
 from gateway.people.names import Role
@@ -33,14 +34,14 @@ class NotAllowed(GatewayError):
     default_code = "not_allowed"
 
 
-@dataclass(frozen=True, slots=True)
 class Visitor:
-    """A signed-in person. `tenants` are those that may be in view: all for people of `system`, else their own."""
+    """A signed-in person. `tenants` are those that may be in view: all for people of `system`, else their own.
 
-    person: Person
-    tenant: str
-    tenants: tuple[str, ...]
-    csrf: str
+    No dataclass: the framework would look into one, and a Person is sealed.
+    """
+
+    def __init__(self, person: Person, tenant: str, tenants: tuple[str, ...], csrf: str) -> None:
+        self.person, self.tenant, self.tenants, self.csrf = person, tenant, tenants, csrf
 
     def may(self, *roles: Role) -> bool:
         """Whether the person has one of these roles."""
@@ -51,6 +52,10 @@ class Visitor:
         if not self.may(*roles):
             wanted = " or ".join(role.value.replace("_", " ") for role in roles)
             raise NotAllowed(f"This takes the role {wanted}. An operator of your tenant can give it.")
+
+
+Looking: TypeAlias = NamedDependency[SkipValidation[Visitor]]
+"""How a handler asks for the visitor: as the door made it, for a Person can be neither checked nor made again from outside."""
 
 
 def only(*roles: Role) -> dict[str, Any]:
