@@ -28,8 +28,8 @@ from gateway.projections.portion import KINDS, Portion
 from gateway.projections.price_book import PriceBook
 from gateway.projections.sizes import Sizes
 from gateway.projections.tables import ApprovalRow, DayRow, Followed, GenerationRow
-from gateway.projections.text_key import text_hmac
 from gateway.projections.told import Means
+from gateway.projections.unsealing import Unsealer
 from gateway.settings import sqlalchemy_url
 from gateway.tables import Tenant
 
@@ -138,19 +138,13 @@ class Projector:
             stop = min(start + SPAN, target)
             if stop <= start:
                 return start
-            means = Means(lambda digest: self._prices.of(tenant, digest), self._hmac)
+            unsealer = Unsealer(self._keys)
+            means = Means(lambda digest: self._prices.of(tenant, digest), unsealer.text_hmac)
             with read_tenant(self._reader_url, tenant) as reader:
                 records = list(reader.of_kinds(KINDS, start, stop))
-                Portion(connection, reader, self._keys, means, stop).take(tenant, records)
+                Portion(connection, reader, unsealer, means, stop).take(tenant, records)
             _move(connection, tenant, stop)
         return stop
-
-    def _hmac(self, key_id: str, digest: bytes) -> bytes | None:
-        """None if the key was destroyed since the record was opened."""
-        try:
-            return text_hmac(self._keys.find(key_id).secret, digest)
-        except AuditError:
-            return None
 
 
 def _cursor(connection: Connection, tenant: str) -> int:
