@@ -32,6 +32,7 @@ from gateway.admission import Bench
 from gateway.approvals.approvals import Approvals
 from gateway.approvals.desk import Served
 from gateway.approvals.opening import Openings
+from gateway.approvals.webhooks import Webhooks, places
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -93,6 +94,7 @@ class House:
         served = Served(weights, model.tokenizer.decode_bytes)
         self.approvals = Approvals(self.writer, urls, keys, self.laws, served, self.projector.look)
         self._openings = Openings(urls.reader, weights)
+        self._webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
@@ -120,6 +122,7 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
+        self._webhooks.start()
         works = (
             self.reconciler.run(tenants),
             self.upkeep.run(),
@@ -146,6 +149,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self._webhooks.stop)
         await asyncio.to_thread(self.approvals.close)
         await asyncio.to_thread(self.projector.close)
         await asyncio.to_thread(self.views.close)
