@@ -118,9 +118,11 @@ async def known(here: Site, browser: Browser) -> Known:
     """What addresses are about: two real held answers, a place in the middle of the lists, and what is searched for."""
     house = here.housed.house
     drafted, speculated = [await held(here.housed, number, mode) for number, mode in enumerate(("diffusion", "linear_spec"))]
-    places = [(await browser.client.get(f"/api/{lists}?rows=200")).json()["next"] for lists in ("generations", "approvals")]
+    generations, approvals = [
+        (await browser.client.get(f"/api/{lists}?rows=200")).json()["next"] or "" for lists in ("generations", "approvals")
+    ]
     policy = bytes(house.laws.active(TENANT).digest).hex()
-    return Known(drafted, speculated, *(place or "" for place in places), policy, digest(TEXT).hex(), house.bench.model.name)
+    return Known(drafted, speculated, generations, approvals, policy, digest(TEXT).hex(), house.bench.model.name)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ UNMEASURED: Final = {
     "/jobs/{job}": "needs a job that runs",
     "/exports/{parcel}": "needs an export",
     "/policies/explain": "runs the policy over a recorded request",
+    "/policies/difference": "needs two policies that were in force",
+    "/admin/tenants": "is for people of tenant system",
     "/static/{name}": "is a file",
 }
 """What is not asked, and why."""
@@ -30,7 +32,7 @@ UNMEASURED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What addresses are about: a diffusion answer and a speculated one that wait, places behind 200 rows, a digest, a model."""
+    """What addresses are about: a diffusion answer and a speculated one that wait, places in lists, a digest, a model."""
 
     drafted: UUID
     speculated: UUID
@@ -62,20 +64,22 @@ def addresses(here: Site, known: Known) -> list[Address]:
         if route in UNMEASURED:
             continue
         given = values | ({"generation": str(known.speculated)} if "/rounds/" in route else {})
-        path = re.sub(r"\{(\w+)\}", lambda match: given[match[1]], route)
-        who = (
-            "key"
-            if route.startswith(("/v1/", "/log/{")) or (route.endswith("/proof") and route.startswith("/api/"))
-            else "person"
-        )
-        found += [Address(path + query, route, route + query[:60], who) for query in ("", *_narrowed(route, known))]
+        path = route.format_map(given)
+        found += [Address(path + query, route, route + query[:60], _who(route)) for query in ("", *_narrowed(route, known))]
     return found
+
+
+def _who(route: str) -> str:
+    keys = route.startswith(("/v1/", "/log/{")) or (route.startswith("/api/") and route.endswith("/proof"))
+    return "key" if keys else "person"
 
 
 def _routes(here: Site) -> set[str]:
     house = here.housed.house
     provided = Provide(lambda: house, sync_to_thread=False)
-    application = Litestar([*ROUTES, API, pages(house)], dependencies={"house": provided}, openapi_config=None)
+    application = Litestar(
+        [*ROUTES, API, pages(house)], dependencies={"house": provided}, openapi_config=None, logging_config=None
+    )
     gets = [route for route in application.routes if isinstance(route, HTTPRoute) and "GET" in route.methods]
     return {re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path) for route in gets}
 
@@ -90,17 +94,21 @@ def _narrowed(route: str, known: Known) -> tuple[str, ...]:
             return (
                 "?mode=ar", "?state=failed", "?state=pending", "?caller=key-7", "?workflow=release", "?verdict=block",
                 "?mode=diffusion&state=abandoned", "?since=2020-01-01T00:00:00Z&until=2021-01-01T00:00:00Z",
-                f"?text_sha256={known.text_sha256}", f"?text_sha256={'0' * 64}", "?rows=200",
-                f"?after={known.after_generations}",
+                f"?text_sha256={known.text_sha256}", f"?text_sha256={'0' * 64}", "?rows=200", *_behind(known.after_generations),
             )  # fmt: skip
         case "/api/approvals":
             return (
                 "?mode=ar", "?state=rejected", "?requester=key-7", "?group=leads", "?share=unassigned", "?share=mine",
-                "?rows=200", f"?after={known.after_approvals}",
+                "?rows=200", *_behind(known.after_approvals),
             )  # fmt: skip
         case "/generations":
-            return "?mode=ar", "?state=failed", f"?after={known.after_generations}"
+            return "?mode=ar", "?state=failed", *_behind(known.after_generations)
         case "/approvals":
-            return "?mode=ar", "?share=unassigned", f"?after={known.after_approvals}"
+            return "?mode=ar", "?share=unassigned", *_behind(known.after_approvals)
         case _:
             return ()
+
+
+def _behind(place: str) -> tuple[str, ...]:
+    """The page behind a place, if the list is as long as that."""
+    return (f"?after={place}",) if place else ()
