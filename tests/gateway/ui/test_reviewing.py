@@ -9,7 +9,7 @@ from uuid import UUID
 
 import httpx
 
-from audit.records import Access
+from audit.acts import Access
 from gateway.approvals.case import State
 from gateway.people.names import Role
 from gateway.review.player import player_of
