@@ -9,6 +9,7 @@ PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint,
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -236,6 +237,10 @@ class Reader:
         for (note,) in self._stream(_CHECKPOINTS, (self._tenant,)):
             yield note
 
+    def recent_checkpoints(self, most: int) -> list[tuple[str, datetime]]:
+        """The notes of the largest trees, the largest first, each with when the database took it."""
+        return [(row[0], row[1]) for row in self._connection.execute(_RECENT_CHECKPOINTS, (self._tenant, most))]
+
     def acts(self, first_seq: int = 0) -> Iterator[StoredRecord]:
         """The administrative acts (kinds from 40 on) from `first_seq` on, in order."""
         for raw, data in self._stream(_ACTS, (self._tenant, first_seq)):
@@ -364,6 +369,7 @@ SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON
 WHERE n.nspname = 'audit' AND c.relkind = 'r'
 """
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
+_RECENT_CHECKPOINTS = "SELECT note, created FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT %s"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
 _ACTS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)

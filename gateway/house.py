@@ -42,6 +42,7 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+from gateway.jobs import Jobs
 from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
@@ -69,7 +70,7 @@ class House:
         self.instance: UUID = uuid7()
         self.started = int(time.time())
         self.settings, self.urls = settings, urls
-        keys = KeyStore(settings.keys)
+        self.keys = keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
         self.laws = Lawbook(policy)
         self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
@@ -77,6 +78,7 @@ class House:
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
         self.directory = Directory(urls.app)
+        self.jobs = Jobs()
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
@@ -129,6 +131,7 @@ class House:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.engine.stop()
+        await asyncio.to_thread(self.jobs.stop)
         try:
             await self.writer.close()
         except AuditError:

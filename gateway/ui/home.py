@@ -13,11 +13,11 @@ from gateway.ui.cookies import YEAR, Jar, Name
 from gateway.ui.forms import fields_of
 from gateway.ui.onward import onward
 from gateway.ui.rendering import page, places_for
-from gateway.ui.visitor import Theme, Visitor, anyone, public
+from gateway.ui.visitor import Looking, Theme, anyone, public
 
 
 @get("/", opt=anyone())
-async def home(request: Request[Any, Any, Any], visitor: NamedDependency[Visitor]) -> Response[Any]:
+async def home(request: Request[Any, Any, Any], visitor: Looking) -> Response[Any]:
     """The first place that the person may open; for who may open none, what that means."""
     places = places_for(visitor)
     return Redirect(places[0].path, status_code=303) if places else page(request, "home.html")
@@ -39,9 +39,7 @@ async def choose_theme(request: Request[Any, Any, Any], jar: NamedDependency[Jar
 
 
 @post("/tenant", opt=anyone(), status_code=303)
-async def choose_tenant(
-    request: Request[Any, Any, Any], visitor: NamedDependency[Visitor], jar: NamedDependency[Jar]
-) -> Response[Any]:
+async def choose_tenant(request: Request[Any, Any, Any], visitor: Looking, jar: NamedDependency[Jar]) -> Response[Any]:
     """Another tenant in view, for people of `system`."""
     asked = await fields_of(request)
     wanted = asked.text("tenant")

@@ -6,8 +6,16 @@ from typing import Final
 
 _SENTENCES: Final = {
     "signed-out": "You are signed out.",
+    "password-set": "The password is set. Sign in with it.",
     "saved": "Done, and on record.",
     "nothing": "There was nothing to change.",
+    "in-force": "On record, and in force within a second in every gateway.",
+    "erased": "Erased, and on record. Nobody can read it any more.",
+    "hold-placed": "The hold stands.",
+    "hold-released": "The hold is released.",
+    "rule-set": "The rule is set; it is carried out at the next retirement.",
+    "retired": "What the rule no longer keeps is removed.",
+    "nothing-old": "Nothing is old enough yet.",
     "approved": "Your approval is signed and on record.",
     "rejected": "Your rejection is signed and on record. The client is told your words.",
     "edited": "Your text stands in the place of the answer. Somebody else has to approve it.",

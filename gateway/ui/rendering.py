@@ -21,6 +21,7 @@ from gateway.ui.visitor import Theme, Visitor, known_visitor
 FOLDER: Final = Path(__file__).parent / "templates"
 HTML: Final = "text/html; charset=utf-8"
 _NEVER: Final = {"cache-control": "no-store"}
+_NOTICE: Final = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,12 @@ class Here:
         return self.query.get(name, "")
 
 
+def here_of(request: Request[Any, Any, Any]) -> Here:
+    """The address of a request; of a parameter that comes several times, the last."""
+    query = {name: value for name, value in request.query_params.multi_items() if name != _NOTICE}
+    return Here(request.url.path, query)
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -96,10 +103,10 @@ def page(
     frame = {
         "visitor": visitor,
         "places": places_for(visitor),
-        "here": Here(request.url.path, {name: request.query_params[name] for name in request.query_params}),
+        "here": here_of(request),
         "theme": theme_of(request),
         "csrf": "" if visitor is None else visitor.csrf,
-        "notice": notices.text(request.query_params.get("done", "")),
+        "notice": notices.text(request.query_params.get(_NOTICE, "")),
     }
     text = ENVIRONMENT.get_template(template).render(frame | values)
     return Response(text, status_code=status, media_type=HTML, headers=_NEVER, cookies=list(cookies))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -35,14 +34,14 @@ class NotAllowed(GatewayError):
     default_code = "not_allowed"
 
 
-@dataclass(frozen=True, slots=True)
 class Visitor:
-    """A signed-in person. `tenants` are those that may be in view: all for people of `system`, else their own."""
+    """A signed-in person. `tenants` are those that may be in view: all for people of `system`, else their own.
 
-    person: Person
-    tenant: str
-    tenants: tuple[str, ...]
-    csrf: str
+    No dataclass: the framework would look into one, and a Person is sealed.
+    """
+
+    def __init__(self, person: Person, tenant: str, tenants: tuple[str, ...], csrf: str) -> None:
+        self.person, self.tenant, self.tenants, self.csrf = person, tenant, tenants, csrf
 
     def may(self, *roles: Role) -> bool:
         """Whether the person has one of these roles."""
