@@ -58,7 +58,6 @@ class Projector:
         self._sizes = Sizes(urls.reader)
         self._prices = PriceBook(self._engine, shipped)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._seen: dict[str, int] = {}
         self._at_work, self._closing = threading.Lock(), False
 
     async def look(self, tenant: str) -> None:
@@ -91,8 +90,7 @@ class Projector:
 
     def status(self) -> list[Standing]:
         """How far each log is in the tables, by tenant."""
-        with self._engine.connect() as connection:
-            followed = {row.tenant: row.next_seq for row in connection.execute(select(Followed.tenant, Followed.next_seq))}
+        followed = self._followed()
         return [Standing(tenant, followed.get(tenant, 0), self._sizes.of(tenant)) for tenant in self.tenants()]
 
     def tenants(self) -> list[str]:
@@ -108,24 +106,27 @@ class Projector:
             self._engine.dispose()
 
     def round(self) -> None:
-        """One turn of the clock: follow every log that has grown; one that fails holds up no other."""
+        """One turn of the clock: follow every log that is longer than the tables know; one that fails holds up no other."""
         with self._at_work:
             try:
+                followed = {} if self._closing else self._followed()
                 for tenant in () if self._closing else self.tenants():
-                    self._catch_up(tenant)
+                    self._catch_up(tenant, followed.get(tenant, 0))
             except SQLAlchemyError as error:
                 _log.warning("projections.postponed", error=type(error).__name__)
 
-    def _catch_up(self, tenant: str) -> None:
+    def _catch_up(self, tenant: str, followed: int) -> None:
         try:
-            size = self._sizes.of(tenant)
-            if size > self._seen.get(tenant, 0):
+            if self._sizes.of(tenant) > followed:
                 self.follow(tenant)
-                self._seen[tenant] = size
         except (AuditError, SQLAlchemyError) as error:
             _log.warning("projections.postponed", tenant=tenant, error=type(error).__name__)
         except Exception:  # noqa: BLE001 - one bad log must not end the following of all others
             _log.exception("projections.failed", tenant=tenant)
+
+    def _followed(self) -> dict[str, int]:
+        with self._engine.connect() as connection:
+            return {row.tenant: row.next_seq for row in connection.execute(select(Followed.tenant, Followed.next_seq))}
 
     def _size(self, tenant: str) -> int:
         with read_tenant(self._reader_url, tenant) as reader:

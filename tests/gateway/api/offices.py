@@ -47,8 +47,13 @@ class Person:
     browser: Browser
 
     @property
+    def token(self) -> str:
+        """What a change by this session takes."""
+        return forgery.token(self.browser.client.cookies["palimpsest_session"])
+
+    @property
     def _csrf(self) -> dict[str, str]:
-        return {forgery.HEADER: forgery.token(self.browser.client.cookies["palimpsest_session"])}
+        return {forgery.HEADER: self.token}
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Read."""
