@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, select, tuple_
 from audit.keys import KeyStore
 from gateway.projections.paging import FIRST, Found, Page, Place
 from gateway.projections.tables import GenerationRow
-from gateway.projections.text_key import every_hmac
+from gateway.projections.text_key import TextKeys
 from gateway.projections.told import COLUMNS, Stage, Told
 
 
@@ -40,7 +40,7 @@ class Search:
     """Generations of one tenant at a time. Blocking: call it in a thread."""
 
     def __init__(self, engine: Engine, keys: KeyStore) -> None:
-        self._engine, self._keys = engine, keys
+        self._engine, self._texts = engine, TextKeys(keys)
 
     def generations(self, tenant: str, sought: Sought = ANY, page: Page = FIRST) -> Found[Told]:
         """One page. Raises SQLAlchemyError when the database cannot be reached."""
@@ -72,7 +72,7 @@ class Search:
         if sought.until is not None:
             found.append(row.opened_at < sought.until)
         if sought.text_sha256 is not None:
-            found.append(row.text_hmac.in_(every_hmac(self._keys, tenant, sought.text_sha256)))
+            found.append(row.text_hmac.in_(self._texts.every_hmac(tenant, sought.text_sha256)))
         return found
 
 
