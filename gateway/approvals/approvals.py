@@ -97,7 +97,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, reason, by)
+            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, by)
+            refusal = refusal or rules.overlong(reason)
             if refusal is not None:
                 return refusal
             void = ApprovalVoided(case.opened.cycle, "edited", by.on_record, reason.strip())
@@ -144,7 +145,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, result, by)
+            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, by)
+            refusal = refusal or rules.untold(result)
             if refusal is not None:
                 return refusal
             attached = ResultAttached(
