@@ -39,15 +39,15 @@ from gateway.people.person import Person
 UNKNOWN: Final = NotDecided("unknown", "there is no such approval")
 
 
-async def _nobody(_: str) -> None:
-    """No projections follow this log."""
+async def no_projections(_: str) -> None:
+    """Nothing is brought anywhere: whoever follows the log by the clock finds what was recorded."""
 
 
 class Approvals:
     """All approvals of this process. Belongs to the writer's event loop."""
 
     def __init__(
-        self, log: Log, urls: Urls, keys: KeyStore, laws: Lawbook, served: Served, look: Look = _nobody
+        self, log: Log, urls: Urls, keys: KeyStore, laws: Lawbook, served: Served, look: Look = no_projections
     ) -> None:  # fmt: skip
         """`look(tenant)` is awaited after every append, so that whoever asks next finds it in the projections."""
         self._files = Files(urls.reader, keys, served.decode)

@@ -18,9 +18,9 @@ from audit.keys import KeyStore
 from audit.records import DecodeRun, Delivery, Kind, PolicyDecision, PromptBody, RequestClose, RequestOpen
 from audit.writer import Entry, Writer
 from engine.tokenizer import Tokenizer
-from gateway.approvals.approvals import Approvals
+from gateway.approvals.approvals import Approvals, no_projections
 from gateway.approvals.case import Case
-from gateway.approvals.desk import Served
+from gateway.approvals.desk import Look, Served
 from gateway.approvals.opening import HeldAnswer, Openings
 from gateway.database import Urls
 from gateway.law.hearing import Law
@@ -147,13 +147,13 @@ async def bureau(database: Database, home: Path, law: policies.Policy = TWO_LEAD
 
 @asynccontextmanager
 async def beside(
-    log: TenantLog, law: policies.Policy, people: dict[str, Person], weights: bytes = WEIGHTS
+    log: TenantLog, law: policies.Policy, people: dict[str, Person], weights: bytes = WEIGHTS, look: Look = no_projections
 ) -> AsyncIterator[Bureau]:
     """The service of one more process on the same log."""
     laws = Lawbook(law)
     urls = Urls(DatabaseUrl(log.database.app_url), DatabaseUrl(log.database.reader_url))
     async with log.writing(TENANT) as writer:
-        approvals = Approvals(writer, urls, KeyStore(log.keys), laws, Served(weights, words().decode_bytes))
+        approvals = Approvals(writer, urls, KeyStore(log.keys), laws, Served(weights, words().decode_bytes), look)
         try:
             yield Bureau(log, writer, laws, approvals, people, weights)
         finally:
