@@ -193,11 +193,6 @@ class Reader:
         for raw, data in self._stream(_OF_KINDS, (self._tenant, first_seq, stop_seq, list(kinds))):
             yield StoredRecord(raw, data)
 
-    def request_of_kinds(self, request: UUID, kinds: Collection[int], stop_seq: int) -> Iterator[StoredRecord]:
-        """The records of these kinds of one request, up to and not with `stop_seq`, in order."""
-        for raw, data in self._stream(_REQUEST_OF_KINDS, (self._tenant, request, stop_seq, list(kinds))):
-            yield StoredRecord(raw, data)
-
     def case(self, request: UUID) -> Iterator[StoredRecord]:
         """The records of one request's approval (kinds 20 to 29) in order."""
         for raw, data in self._stream(_CASE, (self._tenant, request)):
@@ -348,10 +343,6 @@ WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
 _OF_KINDS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.seq >= %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq
-"""
-_REQUEST_OF_KINDS = """
-SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.request = %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq
 """
 _CASE = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)

@@ -24,6 +24,7 @@ from gateway.approvals import releasing, rules
 from gateway.approvals.case import Case
 from gateway.approvals.choices import Choice, Cleared, Delegate, NotDecided, NotReleased, TestResult
 from gateway.approvals.desk import Desk, Look, Served, Taken
+from gateway.approvals.expiry import Expiry
 from gateway.approvals.files import Files
 from gateway.approvals.lending import Lending
 from gateway.approvals.rules import Authority
@@ -52,6 +53,7 @@ class Approvals:
         self._files = Files(urls.reader, keys, served.decode)
         self._desk = Desk(log, self._files, Turns(urls.app), laws, served, look)
         self._lending = Lending(self._desk, urls.app)
+        self._expiry = Expiry(self._desk, urls.app)
 
     async def find(self, tenant: str, generation: UUID) -> Case | None:
         """How an approval stands; None where there is none."""
@@ -71,7 +73,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            if (refusal := rules.undecidable(case, choice.content_sha256, by, choice.binding)) is not None:
+            refusal = rules.undecidable(case, choice.content_sha256, by, choice.binding) or rules.unsaid(choice)
+            if refusal is not None:
                 return refusal
             authority = await self._authority(tenant, choice, by)
             if isinstance(authority, NotDecided):
@@ -94,7 +97,7 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, by)
+            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, reason, by)
             if refusal is not None:
                 return refusal
             void = ApprovalVoided(case.opened.cycle, "edited", by.on_record, reason.strip())
@@ -109,7 +112,7 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            if (refusal := rules.undecidable(case, case.content_sha256, by)) is not None:
+            if (refusal := rules.undecidable(case, case.content_sha256, by) or rules.unspoken(reason)) is not None:
                 return refusal
             if all(identity(each.decided.person) != identity(by.on_record) for each in case.signatures):
                 return NotDecided("not_pending", "you have no decision here that could be taken back")
@@ -141,7 +144,7 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, by)
+            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, result, by)
             if refusal is not None:
                 return refusal
             attached = ResultAttached(
@@ -157,7 +160,7 @@ class Approvals:
         async def look_back(taken: Taken) -> Case | NotDecided:
             if not by.serves(tenant):
                 return UNKNOWN
-            if (refusal := rules.may_look_back(taken.case, act, by)) is not None:
+            if (refusal := rules.may_look_back(taken.case, act, by) or rules.unspoken(reason)) is not None:
                 return refusal
             return await self._desk.record(taken, by.on_record, AfterRelease(act, by.on_record, reason.strip()))
 
@@ -186,10 +189,11 @@ class Approvals:
     def close(self) -> None:
         """Close all connections."""
         self._lending.close()
+        self._expiry.close()
 
     async def run(self) -> None:
-        """Hear of what other processes record, until cancelled. Failures are retried, never raised."""
-        await self._desk.watch.run()
+        """Hear of what other processes record, and end what is over, until cancelled. Failures are retried, never raised."""
+        await asyncio.gather(self._desk.watch.run(), self._expiry.run())
 
     async def _acting(
         self, tenant: str, generation: UUID, act: Callable[[Taken], Awaitable[Case | NotDecided]]
