@@ -38,7 +38,7 @@ class Mixture:
 FUNCTIONS: Final = Mixture(((Kind.FUNCTION, 1),), limit=1024)
 """Functions alone, as short as they come."""
 
-WHOLE: Final = Mixture(((Kind.FUNCTION, 25), (Kind.TOOL, 25), (Kind.TURNS, 20), (Kind.EDIT, 15), (Kind.JSON, 15)), long=0.05)
+WHOLE: Final = Mixture(((Kind.FUNCTION, 25), (Kind.TOOL, 25), (Kind.TURNS, 20), (Kind.EDIT, 15), (Kind.JSON, 15)), long=0.02)
 """Everything."""
 
 

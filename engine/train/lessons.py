@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from engine.train.masking import Noise, corrupt
 from engine.train.objective import Counts, Weighing, causal_losses, joint_losses
 from engine.train.recipe import Recipe, Stage
 from engine.train.streams import Noisy
+
+PROMPTS_WEIGH: Final = 0.25
+"""Of a prompt's tokens beside an answer's, where a stage learns both: prompts teach to copy, and are not what is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +53,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class CausalLesson:
-    """Next tokens of what is in scope, of which the whole step has `scored`."""
+    """Next tokens of what is in scope; the whole step has so many of `answers` and of `prompts`."""
 
     batch: Batch
     scope: Scope
-    scored: int
+    answers: int
+    prompts: int
 
     def learn(self, network: Network, linear: Linear) -> Learned:
-        """The mean over the whole step's tokens in scope; the figure is that of answers whatever the scope."""
+        """The mean over the step's answer tokens, and a part of that over its prompt tokens; the figure is the former."""
         found, answers = causal_losses(network, self.batch, linear, self.scope)
-        return Learned(found / self.scored, {"ar": answers.detach()})
+        prompts = (found - answers) / max(1, self.prompts)
+        return Learned(answers / self.answers + PROMPTS_WEIGH * prompts, {"ar": answers.detach()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,10 @@ def step_of(stage: Stage, rows: Sequence[Example], recipe: Recipe, number: int, 
 
 def _causal(rows: Sequence[Example], recipe: Recipe, end_token: int, device: torch.device, tokens: int) -> Step:
     answers = sum(len(row.ids) - row.prompt_length for row in rows)
-    scored = tokens - len(rows) if recipe.scope is Scope.ROWS else answers
+    prompts = tokens - len(rows) - answers
     groups = grouped([len(row.ids) for row in rows], recipe.places)
     batches = [Batch.of([rows[index] for index in group], end_token).to(device) for group in groups]
-    return Step(tuple(CausalLesson(batch, recipe.scope, scored) for batch in batches), {"ar": answers}, tokens)
+    return Step(tuple(CausalLesson(batch, recipe.scope, answers, prompts) for batch in batches), {"ar": answers}, tokens)
 
 
 def _joint(

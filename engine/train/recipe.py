@@ -14,6 +14,7 @@ from engine.numeric import Fast
 from engine.train.batches import Scope
 from engine.train.masking import FAMILY, Masking, Ratio
 from engine.train.objective import Weighing
+from engine.train.optimiser import Rule
 
 WHOLE_RATE, ADAPTER_RATE = 1e-5, 2e-4
 """Peak rates for a fine-tune of every weight, and of low-rank pairs."""
@@ -81,6 +82,7 @@ class Recipe:
     masking: Masking = field(default_factory=Masking)
     weighing: Weighing = Weighing.BALANCED
     decay: Decay = Decay.COSINE
+    rule: Rule = Rule.MUON
     blocks: tuple[int, ...] = (16, 16, 16, 8, 32)
     """Block lengths; every step draws one."""
     precision: Precision = Precision.FLOAT32
@@ -103,6 +105,7 @@ class Recipe:
             masking=FAMILY,
             weighing=Weighing.FAMILY,
             decay=Decay.LATE,
+            rule=Rule.ADAMW,
             blocks=(32,),
         )
 
@@ -143,6 +146,7 @@ class Recipe:
             "masking": masking,
             "weighing": Weighing(document["weighing"]),
             "decay": Decay(document["decay"]),
+            "rule": Rule(document["rule"]),
             "scope": Scope(document["scope"]),
             "precision": Precision(document["precision"]),
             "blocks": tuple(document["blocks"]),

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.config import CheckpointError
 from engine.model.tensors import stored, write
@@ -64,19 +63,3 @@ class Snapshot:
                 part, _, owner = name.removeprefix(_MOMENTS).partition("/")
                 moments.setdefault(owner, {})[part] = tensor
         return cls(*place, learned, moments)
-
-
-def moments_of(optimiser: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Tensor]]:
-    """The optimiser's tensors by the name of what they belong to."""
-    return {name: dict(optimiser.state[parameter]) for name, parameter in trained.items() if parameter in optimiser.state}
-
-
-def give_moments(
-    optimiser: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter], moments: Mapping[str, Mapping[str, Tensor]]
-) -> None:
-    """Put them back. Raises CheckpointError if they belong to something else."""
-    for name, parts in moments.items():
-        if name not in trained or any(part.shape not in ((), trained[name].shape) for part in parts.values()):
-            raise CheckpointError(f"the snapshot holds moments of {name}, which this stage does not train in that shape")
-        device = trained[name].device
-        optimiser.state[trained[name]] = {key: part.to(device) if part.shape else part for key, part in parts.items()}

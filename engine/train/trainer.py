@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from engine.train.learner import restore
 from engine.train.lessons import Step, step_of
+from engine.train.optimiser import Optimiser
 from engine.train.origin import Origin, origin_of
 from engine.train.recipe import Recipe, Stage
-from engine.train.snapshot import FILE, Snapshot, give_moments, moments_of
+from engine.train.snapshot import FILE, Snapshot
 
-_DECAYED = ("_proj.weight", "diffusion_head.weight")
 _CPU = torch.device("cpu")
 _MEASURED = 3  # steps per stage from which a time budget is made into a number of steps
 
@@ -79,21 +79,18 @@ class Training:
 
     def _stage(self, stage: Stage, done: int) -> Iterator[Progress]:
         trained = self._opened(stage)
-        optimiser = _optimiser(trained)
-        give_moments(optimiser, trained, self._moments)
+        optimiser = Optimiser(self.recipe.rule, trained)
+        optimiser.give(self._moments)
         self._moments = {}
         steps = self.recipe.steps(stage)
         for number in range(done, steps):
             began = time.monotonic()
             step = self._lessons(stage, number)
-            for group in optimiser.param_groups:
-                group["lr"] = self.recipe.rate(stage, number)
             figures = self._learn(stage, step)
             torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.step(self.recipe.rate(stage, number))
             if (number + 1) % self.recipe.save_every == 0 or number + 1 == steps:
-                self._save(stage, number + 1, moments_of(optimiser, trained))
+                self._save(stage, number + 1, optimiser.moments())
             speed = step.tokens / (time.monotonic() - began)
             yield Progress(stage, number + 1, steps, figures, self.recipe.rate(stage, number), speed)
 
@@ -153,11 +150,3 @@ def device_named(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"the device {name} cannot be used here: {str(error).splitlines()[0]}") from error
-
-
-def _optimiser(trained: Mapping[str, nn.Parameter]) -> torch.optim.AdamW:
-    """AdamW, with decay on projections and head alone; the rate is set at every step."""
-    decayed = [value for name, value in trained.items() if name.endswith(_DECAYED)]
-    plain = [value for name, value in trained.items() if not name.endswith(_DECAYED)]
-    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=(0.9, 0.95))

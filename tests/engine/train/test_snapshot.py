@@ -13,9 +13,10 @@ from engine.config import CheckpointError
 from engine.train.learner import WholeLearner, restore
 from engine.train.masking import FAMILY
 from engine.train.objective import Weighing
+from engine.train.optimiser import Optimiser, Rule
 from engine.train.origin import Given, Scratch, origin_of
 from engine.train.recipe import Decay, Precision, Recipe, Stage
-from engine.train.snapshot import FILE, Snapshot, give_moments, moments_of
+from engine.train.snapshot import FILE, Snapshot
 from tests.engine.small import TINY, small_network
 
 RECIPE = Recipe(
@@ -28,26 +29,28 @@ def learner() -> WholeLearner:
     return WholeLearner(small_network().requires_grad_(True), TINY)
 
 
-def test_what_is_written_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", list(Rule))
+def test_what_is_written_comes_back(tmp_path: Path, rule: Rule) -> None:
     """Recipe, origin, place, tensors and moments survive the file, bit for bit."""
     one = learner()
     trained = one.trained(Stage.JOINT)
-    optimiser = torch.optim.AdamW(trained.values(), lr=0.1)
+    optimiser = Optimiser(rule, trained)
     for parameter in trained.values():
         parameter.grad = torch.ones_like(parameter)
-    optimiser.step()
+    optimiser.step(0.1)
     origin = Given("a", "1" * 64, "b", "2" * 64, 512, 8)
-    Snapshot(RECIPE, origin.document(), Stage.JOINT, 2, one.stored(), moments_of(optimiser, trained)).write(tmp_path)
+    Snapshot(RECIPE, origin.document(), Stage.JOINT, 2, one.stored(), optimiser.moments()).write(tmp_path)
     found = Snapshot.read(tmp_path)
     assert (found.recipe, origin_of(found.origin), found.stage, found.step) == (RECIPE, origin, Stage.JOINT, 2)
     other = learner()
     restore(other, found.learned)
     assert all(torch.equal(left, right) for left, right in zip(other.stored().values(), one.stored().values(), strict=True))
-    fresh = torch.optim.AdamW(other.trained(Stage.JOINT).values(), lr=0.1)
-    give_moments(fresh, other.trained(Stage.JOINT), found.moments)
-    for name, parameter in other.trained(Stage.JOINT).items():
-        for part, value in fresh.state[parameter].items():
-            assert torch.equal(value, optimiser.state[trained[name]][part])
+    fresh = Optimiser(rule, other.trained(Stage.JOINT))
+    fresh.give(found.moments)
+    assert fresh.moments().keys() == trained.keys()
+    for name, parts in fresh.moments().items():
+        for part, value in parts.items():
+            assert torch.equal(value, optimiser.moments()[name][part])
 
 
 def test_a_snapshot_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ def test_a_snapshot_of_another_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="another network"):
         restore(one, wrong)
     with pytest.raises(CheckpointError, match="moments of x"):
-        give_moments(torch.optim.AdamW(one.network.parameters()), one.trained(Stage.JOINT), {"x": {"step": torch.ones(())}})
+        Optimiser(Rule.MUON, one.trained(Stage.JOINT)).give({"x": {"step": torch.ones(())}})
 
 
 @pytest.mark.parametrize("story", [None, "", "{", "[]", '{"recipe": {}}', '{"recipe": {"masking": 3}, "origin": {}}'])
