@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, for the demo, benchmarks and tests: started on a free port, waited for, ended by SIGTERM."""
+"""A server in a process of its own, for demo, benchmarks and tests: started on a free port, waited for, ended by SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import httpx
 READY_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
 SERVE: Final = (sys.executable, "-m", "gateway", "serve")
+READY: Final = "/health/ready"
 
 
 class GatewayDown(Exception):
@@ -32,10 +33,12 @@ class GatewayProcess:
 
 
 @contextmanager
-def gateway_process(log: Path, environ: Mapping[str, str], command: Sequence[str] = SERVE) -> Iterator[GatewayProcess]:
+def gateway_process(
+    log: Path, environ: Mapping[str, str], command: Sequence[str] = SERVE, ready: str = READY
+) -> Iterator[GatewayProcess]:
     """A gateway with these settings, its output in `log`; on the way out it has drained and signed, unless it was killed.
 
-    Another `command` must take `--host` and `--port`, as `serve` does, and answer at /health/ready.
+    Another `command` must take `--host` and `--port`, as `serve` does, and answer 200 at `ready` when it can be asked.
     """
     port = _free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +47,7 @@ def gateway_process(log: Path, environ: Mapping[str, str], command: Sequence[str
         process = subprocess.Popen(whole, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ)
     try:
         url = f"http://127.0.0.1:{port}"
-        _await_ready(process, url, log)
+        _await_ready(process, url + ready, log)
         yield GatewayProcess(url, process)
     finally:
         process.terminate()
@@ -61,7 +64,7 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         if process.poll() is not None:
             raise GatewayDown(f"the server ended at its start; see {log}")
         try:
-            if httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == 200:
+            if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
                 return
         except httpx.TransportError:
             pass

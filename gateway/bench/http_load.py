@@ -59,7 +59,7 @@ class Line(asyncio.Protocol):
     async def open(cls, door: Door) -> Line:
         """A connection to where `door` is. Raises OSError."""
         place = urlsplit(door.url)
-        _, line = await asyncio.get_running_loop().create_connection(cls, place.hostname, place.port)
+        _, line = await asyncio.get_running_loop().create_connection(cls, str(place.hostname), place.port or 80)
         return line
 
     async def ask(self, request: bytes) -> bytes:
@@ -90,7 +90,7 @@ class Line(asyncio.Protocol):
         if self._whole is not None and not self._whole.done() and is_whole(self._data):
             self._whole.set_result(bytes(self._data))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """Called by the loop."""
         self._transport = None
         if self._whole is not None and not self._whole.done():

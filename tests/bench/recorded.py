@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 from engine.engine import Engine
 from engine.events import Event, Finished, Output
 from engine.model.checkpoint import LoadedModel
-from engine.request import GenerationRequest
+from engine.request import GenerationRequest, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +44,27 @@ class Recording:
         ids = [[token for token in output if token not in model.tokenizer.special] for output in outputs]
         return [text for text in map(model.tokenizer.decode, ids) if text]
 
+    def told(self, model: LoadedModel) -> dict[str, Any]:
+        """What an upstream needs in order to tell the same answer."""
+        end = self.finished
+        return {"pieces": self.pieces(model), "prompt_tokens": end.prompt_tokens, "completion_tokens": end.tokens}
+
 
 class Replay:
-    """Drives like an engine: at each step every running generation tells the events of its next recorded step.
+    """Drives like an engine: at each step every running generation tells the events of the next step recorded of its mode.
 
     It computes nothing and waits for nobody, so what a request costs beyond it is the gateway's.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self._running: dict[UUID, int] = {}
+    def __init__(self, recordings: Mapping[Mode, Recording]) -> None:
+        self._recordings = recordings
+        self._running: dict[UUID, Iterator[Sequence[Event]]] = {}
         self._changed = threading.Condition()
 
     def submit(self, request: GenerationRequest) -> None:
         """Begin to replay under the request's id."""
         with self._changed:
-            self._running[request.id] = 0
+            self._running[request.id] = iter(self._recordings[request.mode].steps)
             self._changed.notify_all()
 
     def abort(self, generation: UUID) -> None:
@@ -68,9 +74,12 @@ class Replay:
         """The next recorded step of every generation that runs."""
         with self._changed:
             running = list(self._running.items())
-            steps = self._recording.steps
-            self._running = {own: place + 1 for own, place in running if place + 1 < len(steps)}
-        return [replace(event, generation=own) for own, place in running for event in steps[place]]
+        events = [replace(event, generation=own) for own, steps in running for event in next(steps)]
+        with self._changed:
+            for event in events:
+                if isinstance(event, Finished):
+                    del self._running[event.generation]
+        return events
 
     def wait(self, timeout: float) -> None:
         """Block until something runs, or for `timeout` seconds."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
-from engine.request import Mode
+from engine.request import GenerationRequest, Mode
 from gateway.app import run
 from gateway.bench.modes import as_chat, questions
 from gateway.engine_thread import EngineThread
@@ -24,16 +24,22 @@ from gateway.settings import Settings
 from tests.bench.recorded import Recording, Replay
 from tests.engine.harness import asked
 
-MODE: Final = Mode.LINEAR_SPEC
-"""What the shipped policy chooses for whoever does not choose."""
+MODES: Final = (Mode.LINEAR_SPEC, Mode.AR)
+"""The policy's default, which tells several tokens in an event, and the way of every other server, one token in each."""
 MAX_TOKENS: Final = 96
 QUESTION: Final = questions(1)[0].prompt
 
 
-def recording(model: LoadedModel) -> Recording:
-    """The answer that everybody gets in the benchmark: greedy, in the mode that is the policy's default."""
-    given: dict[str, Any] = {"block": 16, "stop": (model.config.eos_token_id,), "modes_permitted": frozenset({MODE})}
-    return Recording.of(Engine(model), asked(MODE, as_chat(model, QUESTION), MAX_TOKENS, **given))
+def wanted(model: LoadedModel, mode: Mode) -> GenerationRequest:
+    """The request that everybody makes in the benchmark, greedy, as the gateway would give it to its engine."""
+    given: dict[str, Any] = {"block": 16, "stop": (model.config.eos_token_id,), "modes_permitted": frozenset({mode})}
+    return asked(mode, as_chat(model, QUESTION), MAX_TOKENS, **given)
+
+
+def recordings(model: LoadedModel) -> dict[Mode, Recording]:
+    """Its answer in each mode."""
+    engine = Engine(model)
+    return {mode: Recording.of(engine, wanted(model, mode)) for mode in MODES}
 
 
 class ReplayingHouse(House):
@@ -41,7 +47,7 @@ class ReplayingHouse(House):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.engine = EngineThread(Replay(recording(self.bench.model)))
+        self.engine = EngineThread(Replay(recordings(self.bench.model)))
 
 
 def main() -> None:

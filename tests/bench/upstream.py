@@ -1,6 +1,6 @@
 """An upstream for somebody else's gateway: an OpenAI-compatible server that replays one recorded answer to whoever asks.
 
-    python -m tests.bench.upstream ANSWER.json --host 127.0.0.1 --port N
+    python -m tests.bench.upstream ANSWERS.json --host 127.0.0.1 --port N
 
 It decodes nothing, decides nothing and records nothing: what a request costs beyond it is the gateway's. A stream has one chunk
 for each recorded event with text, as servers of this dialect send them.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -49,22 +49,25 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The ASGI application."""
+    """The ASGI application; what a request names as its model says which answer it gets."""
 
-    answer: Answer
+    answers: Mapping[str, Answer]
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; a path that is not asked with a body is the readiness probe."""
         body = await _body(receive)
         if not body:
             await _whole(send, b"{}")
-        elif json.loads(body).get("stream"):
-            await _start(send, b"text/event-stream")
-            for event in self.answer.events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await _whole(send, self.answer.document)
+            return
+        asked = json.loads(body)
+        answer = self.answers[asked["model"]]
+        if not asked.get("stream"):
+            await _whole(send, answer.document)
+            return
+        await _start(send, b"text/event-stream")
+        for event in answer.events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _body(receive: Receive) -> bytes:
@@ -88,11 +91,12 @@ async def _start(send: Send, kind: bytes, *headers: tuple[bytes, bytes]) -> None
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.upstream", description="replays one recorded answer")
-    parser.add_argument("answer", type=Path, help='a JSON file: {"pieces", "prompt_tokens", "completion_tokens"}')
+    parser.add_argument("answers", type=Path, help='JSON: by model {"pieces", "prompt_tokens", "completion_tokens"}')
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8019)
     given = parser.parse_args()
-    app: Any = Upstream(Answer.of(**json.loads(given.answer.read_text(encoding="utf-8"))))
+    answers = json.loads(given.answers.read_text(encoding="utf-8"))
+    app: Any = Upstream({model: Answer.of(**told) for model, told in answers.items()})
     uvicorn.run(app, host=given.host, port=given.port, lifespan="off", access_log=False, log_level="error")
 
 
