@@ -8,6 +8,7 @@ PYTHON ?=
 ARGS   ?=
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+LITELLM := $(VENV)/litellm/bin/litellm
 
 # An environment whose interpreter has gone, or that was made for another folder, is installed again.
 ifneq ($(shell $(BIN)/python -c 'print(open("$(STAMP)").read())' 2>/dev/null),$(CURDIR))
@@ -15,7 +16,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help demo test serve check bench bench-cuda bench-ui exact soak crash fuzz train install clean
+.PHONY: chromium help demo test serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +45,10 @@ bench-cuda: $(STAMP) ## the GPU kernels: their laws and their speed on this mach
 
 bench-ui: $(STAMP) ## every page and address of the API over a million generations and 10,000 held answers (ARGS='--generations 20000')
 	$(BIN)/python -m tests.bench.ui $(ARGS)
+# LiteLLM stays in an environment of its own: what it needs is none of ours.
+bench-gateway: $(STAMP) $(LITELLM) ## what the gateway adds to the engine, and the same beside LiteLLM's proxy (ARGS=--busy overrides)
+	$(BIN)/palimpsest bench gateway $(ARGS)
+	$(BIN)/python -m tests.bench.gateway_peers --litellm $(LITELLM) $(ARGS)
 
 exact: $(STAMP) ## strict numerics: a request alone against the same in a crowd, and the causal modes against each other
 	$(BIN)/python -m tests.bench.exact $(ARGS)
@@ -80,6 +85,9 @@ chromium:
 	fi; \
 	echo "make: the tests of the pages need a browser; on Debian: apt-get install -y --no-install-recommends chromium" >&2; \
 	exit 1
+$(LITELLM): | $(BIN)/python
+	$(BIN)/python -m venv --clear $(VENV)/litellm
+	$(VENV)/litellm/bin/python -m pip --disable-pip-version-check --no-input install 'litellm[proxy]==1.106.2'
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \

@@ -116,10 +116,10 @@ class AppendConnection:
         expected = records[0].seq if records else 0
         statement, values = (_APPEND, columns) if records else (_PROBE, ())
         try:
-            # An explicit transaction, so that returning from here means that COMMIT itself was answered.
-            async with self._connection.transaction():
-                cursor = await self._connection.execute(statement, (tenant, expected, batch_id, *values))
-                row = await cursor.fetchone()
+            # One statement is one transaction and one round trip: the server is ready again, and execute() returns, only after
+            # its COMMIT; one that fails is an error of execute() as well.
+            cursor = await self._connection.execute(statement, (tenant, expected, batch_id, *values))
+            row = await cursor.fetchone()
         except psycopg.Error as error:
             _raise(error)
         if row is None:

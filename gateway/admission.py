@@ -7,7 +7,6 @@ bodies included. Nothing here touches the engine.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from gateway.appending import Log, append_when_room
 from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
-from gateway.dialects.prompt import tokenise
+from gateway.dialects.prompt import read
 from gateway.dialects.reading import answer_reader
 from gateway.dialects.request import ChatRequest
 from gateway.errors import BadRequest, GatewayError, UnknownModel
@@ -55,7 +54,7 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
     if chat.model != bench.model.name:
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
     _check_numeric(bench, chat)
-    prompt = await asyncio.to_thread(tokenise, bench.model, chat)
+    prompt = await read(bench.model, chat)
     room = _room(bench.engine.longest, prompt)
     policy = bench.laws.policy_for(subject.tenant, request_id)
     facts = _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone))

@@ -83,8 +83,11 @@ def create_app(house: House) -> ASGIApp:
     return Identity(Guarded(app))
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and exit with status 0. Raises what opening database or checkpoint raises."""
+def run(settings: Settings, house: type[House] = House) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and exit with status 0. Raises what opening database or checkpoint raises.
+
+    `house` is the kind of house that is served.
+    """
     logs.configure()
     # uvicorn raises a signal anew once it has drained; by default that would kill us before the database is closed.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,9 +96,8 @@ def run(settings: Settings) -> None:
     model = checkpoint.load(settings.checkpoint)
     policy = policies.load(policies.BASELINE)
     with open_database(settings, logs.notice) as urls:
-        house = House(settings, urls, model, policy)
         config = uvicorn.Config(
-            create_app(house),
+            create_app(house(settings, urls, model, policy)),
             host=settings.host,
             port=settings.port,
             log_config=None,

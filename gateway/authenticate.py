@@ -6,14 +6,14 @@ cannot be read the answer is 503, never a guess.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from opentelemetry import metrics
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import Unauthenticated, Unavailable
-from gateway.registry import Registry, Subject
+from gateway.keyring import Keyring
+from gateway.registry import Subject
 
 __all__ = ["Subject", "authenticate", "key_of"]
 
@@ -22,14 +22,14 @@ _refused = metrics.get_meter("palimpsest.gateway").create_counter(
 )
 
 
-async def authenticate(registry: Registry, headers: Mapping[str, str]) -> Subject:
+async def authenticate(keyring: Keyring, headers: Mapping[str, str]) -> Subject:
     """The subject of a request by its headers (names in lower case). Raises Unauthenticated or Unavailable."""
     key = key_of(headers)
     if key is None:
         _refused.add(1, {"cause": "absent"})
         raise Unauthenticated("no API key: send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'")
     try:
-        subject = await asyncio.to_thread(registry.find, key)
+        subject = await keyring.find(key)
     except SQLAlchemyError as error:
         raise Unavailable("the key table cannot be read; try again later", code="database_unavailable") from error
     if subject is None:

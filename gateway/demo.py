@@ -14,8 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,22 +27,19 @@ from audit.acts import Export
 from audit.export import Format
 from audit.keys import KeyStore
 from audit.store import read_tenant
-from audit.writer import SYSTEM
 from engine.tokenizer import Tokenizer
 from engine.train.grammar import Split, Task, task
 from gateway.account import account
-from gateway.administration import make_change
 from gateway.bundles import Disclose, Made, export_log, require_log
 from gateway.database import Urls, open_database
 from gateway.demo_drafts import story
 from gateway.demo_table import MODES, Row, document, lossless, table
 from gateway.gateway_process import GatewayDown, gateway_process
+from gateway.guest import guest
 from gateway.on_record import put_on_record, record_access
-from gateway.people.person import Account
 from gateway.recorded import bodies_of
-from gateway.registry import ApiKeyText, Registry
+from gateway.registry import ApiKeyText
 from gateway.settings import Settings
-from gateway.tenancy import key_made, key_revoked, new_key, tenant_made
 
 TENANT: Final = "demo"
 TEMPERATURES: Final = (0.0, 0.8)
@@ -76,7 +71,7 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
     with open_database(settings, console.print) as urls:
         try:
             with (
-                _key(settings, urls) as key,
+                guest(settings, urls, TENANT, "demo") as key,
                 gateway_process(settings.home / "log" / "demo-gateway.log", os.environ) as gateway,
             ):
                 rows = _ask_all(console, f"{gateway.url}/v1", key, tasks)
@@ -97,18 +92,6 @@ def _verdict(console: Console, rows: list[Row], proof: Proof) -> int:
     console.print(f"lossless: {same} (ar, linear_spec and quadratic_spec gave identical text, sampled answers included)")
     console.print(f"audit verified offline: {verified} ({proof.tree_size} records, root {proof.root})")
     return 0 if same and verified else 1
-
-
-@contextmanager
-def _key(settings: Settings, urls: Urls) -> Iterator[ApiKeyText]:
-    """A key of the demo's tenant that lives as long as the demo."""
-    me, made = Account.mine(), new_key()
-    with closing(Registry(urls.app)) as registry:
-        if TENANT not in registry.tenants():
-            make_change(settings, urls, SYSTEM, me, tenant_made(TENANT))
-    make_change(settings, urls, TENANT, me, key_made(made, TENANT, "demo"))
-    yield made.text
-    make_change(settings, urls, TENANT, me, key_revoked(made.id))
 
 
 def _ask_all(console: Console, base_url: str, key: ApiKeyText, tasks: list[Task]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, for the demo and for tests: started on a free port, waited for, ended by SIGTERM."""
+"""A server in a process of its own, for demo, benchmarks and tests: started on a free port, waited for, ended by SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,31 +16,38 @@ import httpx
 
 READY_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
+SERVE: Final = (sys.executable, "-m", "gateway", "serve")
+READY: Final = "/health/ready"
 
 
 class GatewayDown(Exception):
-    """The gateway process did not come up or did not end; the message points at its log."""
+    """The process did not come up or did not end; the message points at its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayProcess:
-    """A gateway that is ready; `url` has no path."""
+    """A server that is ready; `url` has no path."""
 
     url: str
     process: subprocess.Popen[bytes]
 
 
 @contextmanager
-def gateway_process(log: Path, environ: Mapping[str, str]) -> Iterator[GatewayProcess]:
-    """A gateway with these settings, its output in `log`; on the way out it has drained and signed, unless it was killed."""
+def gateway_process(
+    log: Path, environ: Mapping[str, str], command: Sequence[str] = SERVE, ready: str = READY
+) -> Iterator[GatewayProcess]:
+    """A gateway with these settings, its output in `log`; on the way out it has drained and signed, unless it was killed.
+
+    Another `command` must take `--host` and `--port`, as `serve` does, and answer 200 at `ready` when it can be asked.
+    """
     port = _free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ)
+        whole = [*command, "--host", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen(whole, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ)
     try:
         url = f"http://127.0.0.1:{port}"
-        _await_ready(process, url, log)
+        _await_ready(process, url + ready, log)
         yield GatewayProcess(url, process)
     finally:
         process.terminate()
@@ -55,14 +62,14 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise GatewayDown(f"the gateway ended at its start; see {log}")
+            raise GatewayDown(f"the server ended at its start; see {log}")
         try:
-            if httpx.get(f"{url}/health/ready", timeout=5, trust_env=False).status_code == 200:
+            if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise GatewayDown(f"the gateway was not ready after {READY_SECONDS:.0f} s; see {log}")
+    raise GatewayDown(f"the server was not ready after {READY_SECONDS:.0f} s; see {log}")
 
 
 def _free_port() -> int:

@@ -33,7 +33,7 @@ from gateway.law.called import calls_read
 from gateway.law.hearing import Heard, Hearing, Law
 from gateway.pieces import Account
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
-from gateway.scores import Scorer
+from gateway.scores import Scorer, TokenScore
 from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
 from policies import Action
@@ -149,63 +149,77 @@ class Generation:
     async def _serve(self) -> None:
         """The request is open in the log, so it is closed there whatever the engine says to it."""
         told: GatewayError | None = None
+        last: Sequence[Event] = ()
         try:
             feed = await self._engine.submit(self.admitted.request)
             self._begun.set_result(True)
             if self._left:
                 self._engine.abort(self.id)
-            finished = await self._follow(feed)
+            finished, last = await self._follow(feed)
         except (InvalidRequest, Busy) as error:
             told = _turned_away(error)
             finished = await self._note_end("refused", f"{type(error).__name__}: {told.message}")
         except (EngineDied, EngineDown) as error:
             _log.error("generation.fault", generation=str(self.id), error=type(error).__name__)
             finished = await self._note_end("fault", type(error).__name__)
-        await self._close(finished, told)
+        await self._close(finished, last, told)
 
-    async def _follow(self, feed: Feed) -> Finished:
-        """Steps 4, 5 and 6, until the engine says that it is done."""
+    async def _follow(self, feed: Feed) -> tuple[Finished, Sequence[Event]]:
+        """Steps 4, 5 and 6, until the engine says that it is done; the last events of an answer are left for its closing."""
         while True:
             events = await feed.take(FLUSH_SECONDS)
-            tokens = await self._record(events)
+            end = events[-1]
+            if isinstance(end, Finished) and end.reason in JUDGED:
+                return end, events
+            await self._append(self._attested(events))
             self._obey(events)
-            self._release.durable(tokens)
-            for event in events:
-                if isinstance(event, Finished):
-                    return event
+            self._release.durable(DurableTokens(self._scored(events)))
+            if isinstance(end, Finished):
+                return end, ()
 
     def _obey(self, events: Sequence[Event]) -> None:
         """A verdict against the answer closes the release before any text that came with it."""
         if any(isinstance(event, Gated) and event.verdict in WITHHOLDING for event in events):
             self._release.withhold()
 
-    async def _record(self, events: Sequence[Event]) -> DurableTokens:
-        """Step 5: the tokens come back only when the records that explain them are committed."""
+    def _attested(self, events: Sequence[Event]) -> list[Statement]:
+        """Step 5: the records that explain these events."""
         self.admitted.lease.running()
         statements = attest(events)
-        await self._append(statements)
         self._hearing.hear(statement.body for statement in statements)
         for event in events:
             self._tally.count(event)
             if isinstance(event, Prefilled) and self._cached is None:
                 self._cached = event.cached
-        return DurableTokens(tuple(self._scorer.scores(events)))
+        return statements
+
+    def _scored(self, events: Sequence[Event]) -> tuple[TokenScore, ...]:
+        return tuple(self._scorer.scores(events))
 
     async def _note_end(self, note: str, detail: str) -> Finished:
         """The engine does not take this request or cannot go on with it: say so in the log and count what it had done."""
         await self._append([Statement(self.id, EngineNote(note, detail))])
         return self._tally.finished(self.id, len(self.admitted.request.prompt), FinishReason.FAULT)
 
-    async def _close(self, finished: Finished, told: GatewayError | None) -> None:
-        """Step 7: verdict, delivery and close in one batch, then the last text and the end; `told`: why none came."""
+    async def _close(self, finished: Finished, last: Sequence[Event], told: GatewayError | None) -> None:
+        """Step 7: what the engine said last, verdict, delivery and close in one commit, then the last text and the end.
+
+        `told`: why none came.
+        """
+        statements = self._attested(last)
+        self._obey(last)
+        self._release.ending(self._scored(last))
         heard = self._judge(finished) if finished.reason in JUDGED else None
         outcome = self._outcome(heard)
         if outcome is Outcome.COMPLETE:
             self._release.approve()
-        bodies = [] if heard is None else [Statement(self.id, heard.body)]
-        bodies.append(Statement(self.id, self._release.delivery(outcome)))
+        if heard is not None and heard.verdict is Action.HOLD:
+            await self._append(statements)  # of their own, since an approval is bound to records that made the answer
+            statements = []
+        statements += [] if heard is None else [Statement(self.id, heard.body)]
+        statements.append(Statement(self.id, self._release.delivery(outcome)))
         held = await self._opened(heard)
-        await self._append([*bodies, close(finished, self._records + len(bodies) + 1), *held])
+        await self._append([*statements, close(finished, self._records + len(statements) + 1), *held])
         await self.admitted.lease.settle(finished)
         if heard is not None and heard.verdict.stops:
             self._release.fail(_withheld(heard.verdict))

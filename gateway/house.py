@@ -45,6 +45,7 @@ from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
 from gateway.jobs import Jobs
+from gateway.keyring import Keyring
 from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
@@ -82,6 +83,7 @@ class House:
         self.registry = Registry(urls.app)
         self.directory = Directory(urls.app)
         self.jobs = Jobs()
+        self.keyring = Keyring(self.registry.find)
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)

@@ -13,19 +13,29 @@ from datetime import datetime
 from typing import Final, NewType
 from uuid import UUID
 
-from sqlalchemy import create_engine, func, or_, select
+from sqlalchemy import bindparam, create_engine, func, or_, select
 from sqlalchemy.orm import Session, joinedload, sessionmaker
 
 from audit.errors import AuditError
 from audit.header import check_tenant
 from audit.writer import SYSTEM
 from gateway.settings import DatabaseUrl, sqlalchemy_url
-from gateway.tables import ApiKey, Tenant
+from gateway.tables import ApiKey, Tenant, User
 
 ApiKeyText = NewType("ApiKeyText", str)
 """A whole API key as a client sends it; never logged, never stored."""
 
 PREFIX: Final = "pal-"
+_VALID: Final = (
+    ApiKey.revoked_at.is_(None),
+    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
+    User.disabled_at.is_(None),
+)
+_HOLDER: Final = (
+    select(ApiKey.id, ApiKey.tenant, User.name, User.groups)
+    .outerjoin(ApiKey.user)
+    .where(ApiKey.sha256 == bindparam("sha256"), *_VALID)
+)
 
 
 class RegistryError(Exception):
@@ -82,15 +92,12 @@ class Registry:
 
         Raises SQLAlchemyError when the database cannot be reached.
         """
-        valid = ApiKey.revoked_at.is_(None) & or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
-        query = select(ApiKey).where(ApiKey.sha256 == digest(key), valid).options(joinedload(ApiKey.user))
-        with self._session() as session:
-            found = session.scalar(query)
-        if found is None or (found.user is not None and found.user.disabled_at is not None):
+        with self._engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            found = alone.execute(_HOLDER, {"sha256": digest(key)}).first()
+        if found is None:
             return None
-        if found.user is None:
-            return Subject(found.tenant, str(found.id))
-        return Subject(found.tenant, str(found.id), tuple(found.user.groups), found.user.name)
+        return Subject(found.tenant, str(found.id), tuple(found.groups or ()), found.name)
 
     def tenants(self) -> Sequence[str]:
         """All tenants by name."""

@@ -3,7 +3,8 @@
 It takes only ids that are durable in the log, so at any instant the text handed out is a prefix of the decoded ids of
 committed records. Kept back until more is durable: an incomplete UTF-8 sequence, and whatever may be the head of a stop string;
 from a stop string on nothing is handed out. Under `whole` nothing leaves before the verdict is on record; under `stream` each
-durable piece leaves at once. What is handed out is counted and hashed for the delivery record, the last of it before it leaves.
+durable piece leaves at once, but for the last, whose records are committed with the verdict. What is handed out is counted and
+hashed for the delivery record, the last of it before it leaves.
 Single-threaded: owned by the generation's task.
 """
 
@@ -79,16 +80,15 @@ class Release:
 
     def durable(self, tokens: DurableTokens) -> None:
         """Take tokens that are committed and hand out what the rule lets go."""
-        for token in tokens:
-            self._seen += len(token.data)
-            if token.data:
-                self._waiting.append((self._seen, token))
-        self._pass_on(self._cleared_text(self._stop.clear(b"".join(token.data for token in tokens))))
+        self._pass_on(self._taken(tokens))
+
+    def ending(self, tokens: Sequence[TokenScore]) -> None:
+        """Take the last tokens, whose records are committed together with the end: their text leaves with it."""
+        self._keep(self._taken(tokens))
 
     def whole(self) -> str:
         """No more tokens will come: all text of the answer, as its client would have it, for whoever judges it."""
-        self._held.append(self._cleared_text(self._stop.rest(), final=True))
-        self._text.append(self._held[-1].text)
+        self._keep(self._cleared_text(self._stop.rest(), final=True))
         return "".join(self._text)
 
     def approve(self) -> None:
@@ -125,6 +125,14 @@ class Release:
         self._open = False
         self._outlet.put(Failed(error))
 
+    def _taken(self, tokens: Sequence[TokenScore]) -> Text:
+        """The text that has become clear with these tokens."""
+        for token in tokens:
+            self._seen += len(token.data)
+            if token.data:
+                self._waiting.append((self._seen, token))
+        return self._cleared_text(self._stop.clear(b"".join(token.data for token in tokens)))
+
     def _cleared_text(self, data: bytes, *, final: bool = False) -> Text:
         """Bytes that may be read, as text, with the tokens that are complete by them."""
         text = self._utf8.decode(data, final=final)
@@ -136,11 +144,15 @@ class Release:
         return Text(text, tuple(scores))
 
     def _pass_on(self, piece: Text) -> None:
+        if self._rule is ReleaseRule.WHOLE:
+            self._keep(piece)
+            return
         self._text.append(piece.text)
-        if self._rule is ReleaseRule.STREAM:
-            self._hand_out(piece)
-        else:
-            self._held.append(piece)
+        self._hand_out(piece)
+
+    def _keep(self, piece: Text) -> None:
+        self._text.append(piece.text)
+        self._held.append(piece)
 
     def _hand_out(self, piece: Text) -> None:
         if self._counts(piece):

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 from uuid import uuid4
@@ -32,6 +28,7 @@ from engine.request import Mode
 from gateway.bench.lanes import Course, Lane, Run, block_of
 from gateway.bench.logged import Asked, Cpu, Recorded, ask_all
 from gateway.bench.modes import as_chat, cpu_name, questions
+from gateway.bench.place import place
 from gateway.bench.streams import WIDTH, Flow, flow
 from gateway.bench.table import percentile
 from gateway.database import Urls, open_database
@@ -91,7 +88,7 @@ def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]
     Raises what database, engine and log raise when they cannot run, and BenchError when an answer fails.
     """
     model = load(settings.checkpoint)
-    with _place(settings, wish.here) as used, open_database(used, console.print) as urls:
+    with place(settings, wish.here) as used, open_database(used, console.print) as urls:
         columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, auto_refresh=False) as progress:
             bar = progress.add_task("", total=2 * wish.repeats + 2, completed=-1)
@@ -101,22 +98,6 @@ def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]
             result = asyncio.run(bench.run())
     console.print(_table(result))
     return result
-
-
-@contextmanager
-def _place(settings: Settings, here: bool) -> Iterator[Settings]:
-    """The settings as they are, or with a home and a database that vanish afterwards."""
-    if here:
-        yield settings
-        return
-    with tempfile.TemporaryDirectory(prefix="palimpsest-bench-") as folder:
-        home = Path(folder)
-        try:
-            yield replace(settings, home=home, keys=home / "keys", database=None)
-        finally:
-            place = find_place(home)
-            if not place.folder.is_relative_to(home):  # as root the data lie where another account can reach them
-                shutil.rmtree(place.folder, ignore_errors=True)
 
 
 class _Bench:

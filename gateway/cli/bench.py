@@ -186,6 +186,51 @@ def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others:
 
 
 @bench.command(
+    epilog="Examples:\n\n  palimpsest bench gateway\n\n  palimpsest bench gateway --mode ar --json gateway.json\n\n"
+    "  PALIMPSEST_DATABASE_URL=... palimpsest bench gateway --here"
+)
+@json_option
+@click.option("--mode", default="linear_spec", type=click.Choice(ROWS[:4]), show_default=True, help="How answers are decoded.")
+@click.option("--block", default=16, type=click.IntRange(1, 32), show_default=True, help="Block length; quadratic: at most 8.")
+@click.option("--max-tokens", default=32, type=click.IntRange(1, 1 << 20), show_default=True, help="Longest answer.")
+@click.option(
+    "--pairs", default=200, type=click.IntRange(2, 10_000), show_default=True, help="Questions for the added latency."
+)
+@click.option("--requests", default=320, type=click.IntRange(1, 100_000), show_default=True, help="Requests for each rate.")
+@click.option(
+    "--concurrency", default="1,16,64", callback=counts, metavar="N,N", show_default=True, help="Requests under way at once."
+)
+@threads_option
+@click.option("--here", is_flag=True, help="Use the configured database and keys; its log keeps the benchmark's records.")
+@click.option("--busy", is_flag=True, help="Measure on a loaded machine too, and say so in the JSON.")
+def gateway(json_file: Path | None, mode: str, threads: int, busy: bool, **others: Any) -> None:
+    """What the gateway adds to the engine, with durable audit on: latency of a request, and requests a second.
+
+    The engine computes as PALIMPSEST_NUMERIC says (strict unless set), as the gateway would.
+    """
+    load_average = starting(json_file, threads, busy)
+    # Two engines take turns on this machine: threads that wait for work must not spin while the other computes.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+
+    from rich.console import Console
+
+    from audit.errors import AuditError
+    from engine.errors import EngineError
+    from engine.request import Mode
+    from gateway.bench.gateway import GatewayWish, run
+    from gateway.bench.lanes import BenchError
+    from gateway.gateway_process import GatewayDown
+    from gateway.settings import Settings
+
+    asked = GatewayWish(mode=Mode(mode), threads=threads, load_average=load_average, busy=busy, **others)
+    try:
+        result = run(asked, Settings.read(os.environ), Console())
+    except (AuditError, BenchError, EngineError, GatewayDown) as error:
+        raise click.ClickException(str(error)) from error
+    write_json(json_file, result)
+
+
+@bench.command(
     epilog="Examples:\n\n  palimpsest bench kernels --compile\n\n  palimpsest bench kernels --json kernels.json\n\n"
     "Without a CUDA device the second prints that nothing was measured."
 )

@@ -1,9 +1,10 @@
-"""From a prompt in the gateway's words to the ids that the model is given. Heavy for a long one: call it in a thread."""
+"""From a prompt in the gateway's words to the ids that the model is given; a long one is read beside the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, Final
 
 from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
@@ -21,6 +22,24 @@ from gateway.dialects.request import (
     UserTurn,
 )
 from gateway.errors import BadRequest
+
+SHORT: Final = 2048
+"""Characters of a prompt that is read sooner than another thread could take it up."""
+_TURN: Final = 64
+"""How many of them a turn counts for beside its text."""
+
+
+async def read(model: LoadedModel, asked: ChatRequest) -> tuple[int, ...]:
+    """Ids of the prompt; the loop does not wait for a long one. Raises what `tokenise` raises."""
+    return tokenise(model, asked) if _short(asked.prompt) else await asyncio.to_thread(tokenise, model, asked)
+
+
+def _short(prompt: Conversation | PlainPrompt) -> bool:
+    if isinstance(prompt, PlainPrompt):
+        return len(prompt.content) < SHORT
+    if prompt.tools or any(isinstance(turn, AssistantTurn) for turn in prompt.turns):
+        return False
+    return sum(_TURN + len(turn.text) for turn in prompt.turns) < SHORT
 
 
 def tokenise(model: LoadedModel, asked: ChatRequest) -> tuple[int, ...]:

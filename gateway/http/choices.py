@@ -50,7 +50,7 @@ class Wire:
 
 async def respond(wire: Wire, request: Request[Any, Any, Any], house: House) -> Response[Any]:
     """Answer a request, as a document or as server-sent events."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     asked, answers = await _begun(wire, request, house, subject)
     first = answers[0].generation
     wants_usage = asked.delivery is Delivery.STREAM_WITH_USAGE

@@ -15,7 +15,7 @@ from gateway.house import House
 @post("/v1/embeddings")
 async def embeddings(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[Any]:
     """Always a 400: this model answers, it does not embed."""
-    await authenticate(house.registry, request.headers)
+    await authenticate(house.keyring, request.headers)
     message = "embeddings are not served here: this gateway serves one generative model, see GET /v1/models"
     raise BadRequest(message, code="unsupported_endpoint")
 

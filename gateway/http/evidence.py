@@ -28,7 +28,7 @@ async def log_resource(
     request: Request[Any, Any, Any], house: NamedDependency[House], tenant: FromPath[str], path: FromPath[str]
 ) -> Response[bytes]:
     """The newest checkpoint, a tile or an entry bundle, as C2SP tlog-tiles spells them."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     name = path.removeprefix("/")
     found = None
     if tenant == subject.tenant:
@@ -48,7 +48,7 @@ async def generation_proof(
 
     A record of the last second may not be under a checkpoint yet: its proof is null, ask again.
     """
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     found = await asyncio.to_thread(house.evidence.proofs, subject.tenant, generation)
     if not found:
         raise NotHere("this key's tenant has no such generation")

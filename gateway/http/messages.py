@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from gateway.calls import Part
 from gateway.dialects.messages.decode import counted, decode
 from gateway.dialects.messages.failures import body_of, error_body, status_of
 from gateway.dialects.messages.reply import PING, MessageReply
-from gateway.dialects.prompt import tokenise
+from gateway.dialects.prompt import read
 from gateway.dialects.reading import answer_reader, parts
 from gateway.dialects.request import Delivery
 from gateway.errors import EngineDown, GatewayError, LogDown, UnknownModel, Withheld, told_once
@@ -65,7 +64,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Re
 @post("/v1/messages", status_code=200, request_max_body_size=line.BODY_LIMIT, exception_handlers=HANDLERS)
 async def messages(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[Any]:
     """Answer a conversation, as a document or as server-sent events."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     async with line.refusals_on_record(request, house, subject):
         chat = await line.decoded(request, partial(decode, mode_header=request.headers.get(line.MODE_HEADER)))
         admitted = await line.admitted(request, house, subject, chat)
@@ -86,12 +85,12 @@ async def messages(request: Request[Any, Any, Any], house: NamedDependency[House
 @post("/v1/messages/count_tokens", status_code=200, request_max_body_size=line.BODY_LIMIT, exception_handlers=HANDLERS)
 async def count_tokens(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """How many tokens the model would be given; nothing is generated."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     async with line.refusals_on_record(request, house, subject):
         asked = await line.decoded(request, counted)
         if asked.model != house.bench.model.name:
             raise UnknownModel(f"model {asked.model!r} is not served here; GET /v1/models lists what is", param="model")
-        ids = await asyncio.to_thread(tokenise, house.bench.model, asked)
+        ids = await read(house.bench.model, asked)
     return Response(msgspec.json.encode({"input_tokens": len(ids)}), media_type=JSON)
 
 

@@ -22,7 +22,7 @@ from gateway.house import House
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """All model ids that this key may ask for."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     data = [_line(house, name) for name in house.model_ids(subject.tenant)]
     body = {"object": "list", "data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
     return Response(msgspec.json.encode(body), media_type="application/json")
@@ -33,7 +33,7 @@ async def show_model(
     request: Request[Any, Any, Any], house: NamedDependency[House], model_id: FromPath[str]
 ) -> Response[bytes]:
     """One model id."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     if model_id not in house.model_ids(subject.tenant):
         raise UnknownModel(f"model {model_id!r} is not served here; GET /v1/models lists what is", param="model")
     return Response(msgspec.json.encode(_line(house, model_id)), media_type="application/json")

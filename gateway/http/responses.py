@@ -45,7 +45,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Re
 @post("/v1/responses", status_code=200, request_max_body_size=line.BODY_LIMIT, exception_handlers=HANDLERS)
 async def create_response(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[Any]:
     """Answer a conversation: as a document, as server-sent events, or in the background."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     async with line.refusals_on_record(request, house, subject):
         body = await line.decoded(request, read)
         earlier = await _earlier(house, subject, body.previous_response_id)
@@ -78,7 +78,7 @@ async def show_response(
     starting_after: FromQuery[int] = -1,
 ) -> Response[Any]:
     """A stored response as it stands now; with `stream` its events, from the one after `starting_after` on."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     running = _running(house, subject, response)
     if running is not None:
         return (
@@ -102,7 +102,7 @@ async def cancel_response(
     request: Request[Any, Any, Any], house: NamedDependency[House], response: FromPath[str]
 ) -> Response[bytes]:
     """Stop the work on a response in the background; one that has ended stays as it is."""
-    subject = await authenticate(house.registry, request.headers)
+    subject = await authenticate(house.keyring, request.headers)
     running = _running(house, subject, response)
     if running is not None:
         await running.cancel()

@@ -52,8 +52,7 @@ async def test_text_leaves_only_after_its_records(log: TenantLog, tmp_path: Path
         async with generating(request, writer, held, capacity=6) as run:
 
             def look(entries: Sequence[Entry]) -> None:
-                ids = output_ids(held.committed)
-                moments.append(run.text() == (tokenizer().decode(ids) if closes(entries) else text_of(ids)))
+                moments.append(run.text() == text_of(output_ids(held.committed)))
 
             held.look = look
             await held.let_all_in(run)
@@ -71,7 +70,7 @@ async def test_whole_hands_out_nothing_before_the_end(log: TenantLog) -> None:
     async with log.writing() as writer:
         held = Held(writer)
         async with generating(request, writer, held, release=ReleaseRule.WHOLE, capacity=6) as run:
-            held.look = lambda entries: moments.append("" if closes(entries) else run.text())
+            held.look = lambda entries: moments.append(run.text())
             await held.let_all_in(run)
         bodies = log.bodies(request.id)
         assert len(moments) >= 9 and set(moments) == {""}
