@@ -24,7 +24,7 @@ from gateway import logs
 from gateway.database import open_database
 from gateway.house import House
 from gateway.http.chat import chat_completions, completions
-from gateway.http.elsewhere import embeddings, hello
+from gateway.http.elsewhere import embeddings, hello, here
 from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS
 from gateway.http.health import live, ready
@@ -38,6 +38,7 @@ ROUTES: Final = (
     live,
     ready,
     hello,
+    here,
     list_models,
     show_model,
     chat_completions,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.knob import NOTHING_BESIDE, Beside, Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.openai_answer import AnswerFields, ResponseFormat, response_format, sampling, stop_strings, top_logprobs
 from gateway.dialects.openai_messages import Message, Tool, tool_choice, tools, turns
 from gateway.dialects.request import ChatRequest, Conversation, Delivery, Dialect
@@ -67,8 +67,8 @@ _bodies = msgspec.json.Decoder(_Body)
 _verbatim = msgspec.json.Decoder(_Verbatim)
 
 
-def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
-    """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
+def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
+    """Read one request. Raises BadRequest."""
     text = text_of(body)
     fields = parse(_bodies, text)
     refuse_unserved(
@@ -76,7 +76,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         functions=bool(fields.functions),
         modalities=fields.modalities not in (None, ["text"]),
     )
-    own = fields.palimpsest or Palimpsest()
+    own = beside.own(fields.palimpsest)
     model, suffix = served_model(fields.model)
     constraint = held(own, response_format(fields.response_format), "response_format")
     return ChatRequest(
@@ -88,7 +88,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         seed=seed_of(fields.seed),
         max_tokens=_max_tokens(fields),
         delivery=delivery(fields),
-        knob=knob(own, suffix, mode_header or None),
+        knob=knob(own, suffix, beside.mode or None),
         stop=stop_strings(fields),
         top_logprobs=top_logprobs(bool(fields.logprobs), fields.top_logprobs),
         constraint=constraint,

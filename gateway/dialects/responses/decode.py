@@ -9,7 +9,7 @@ import msgspec
 
 from engine.request import Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.knob import NOTHING_BESIDE, Beside, held, knob, seed_of, served_model
 from gateway.dialects.request import AskedSampling, ChatRequest, Conversation, Delivery, Dialect
 from gateway.dialects.responses import turns
 from gateway.dialects.responses.wire import Body, Format, Item
@@ -32,10 +32,10 @@ def recorded(text: str) -> Body:
     return _bodies.decode(text)
 
 
-def chat_of(body: Body, earlier: list[Item], mode_header: str | None = None) -> ChatRequest:
+def chat_of(body: Body, earlier: list[Item], beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     """The request that `body` makes after the items of the response it goes on from. Raises BadRequest."""
     whole = msgspec.structs.replace(body, input=[*earlier, *turns.items_of(body.input)])
-    own = body.palimpsest or Palimpsest()
+    own = beside.own(body.palimpsest)
     model, suffix = served_model(body.model)
     return ChatRequest(
         dialect=Dialect.RESPONSES,
@@ -46,7 +46,7 @@ def chat_of(body: Body, earlier: list[Item], mode_header: str | None = None) -> 
         seed=seed_of(body.seed),
         max_tokens=body.max_output_tokens,
         delivery=Delivery.STREAM if body.stream else Delivery.WHOLE,
-        knob=knob(own, suffix, mode_header or None),
+        knob=knob(own, suffix, beside.mode or None),
         constraint=held(own, _format(None if body.text is None else body.text.format), "text.format"),
         proof=bool(own.proof),
     )
