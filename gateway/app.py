@@ -24,6 +24,7 @@ from gateway import logs
 from gateway.database import open_database
 from gateway.house import House
 from gateway.http.chat import chat_completions, completions
+from gateway.http.described import described
 from gateway.http.elsewhere import embeddings, hello, here
 from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS
@@ -39,6 +40,7 @@ ROUTES: Final = (
     ready,
     hello,
     here,
+    described,
     list_models,
     show_model,
     chat_completions,

@@ -44,7 +44,7 @@ class _TemplateSwitches(msgspec.Struct):
     enable_thinking: bool | None = None
 
 
-class _Body(CommonFields, kw_only=True):
+class Body(CommonFields, kw_only=True):
     messages: list[Message]
     max_completion_tokens: int | None = None
     tools: list[Tool] | None = None
@@ -63,7 +63,7 @@ class _Verbatim(msgspec.Struct):
     messages: msgspec.Raw
 
 
-_bodies = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(Body)
 _verbatim = msgspec.json.Decoder(_Verbatim)
 
 
@@ -97,7 +97,7 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     )
 
 
-def _conversation(fields: _Body, *, constrained: bool) -> Conversation:
+def _conversation(fields: Body, *, constrained: bool) -> Conversation:
     offered = tools(fields.tools or [])
     switches = fields.chat_template_kwargs or _TemplateSwitches()
     effort = fields.reasoning_effort not in (None, "none", "minimal")
@@ -136,7 +136,7 @@ def most_tokens(asked: int | None, name: str = "max_tokens") -> int | None:
     return asked
 
 
-def _max_tokens(fields: _Body) -> int | None:
+def _max_tokens(fields: Body) -> int | None:
     old, new = fields.max_tokens, fields.max_completion_tokens
     if old is not None and new is not None and old != new:
         raise BadRequest("max_tokens and max_completion_tokens differ: send one of them", code="conflict", param="max_tokens")

@@ -20,7 +20,7 @@ DEFAULT_TOKENS: Final = 16
 """OpenAI's own limit where a client sets none."""
 
 
-class _Body(CommonFields, kw_only=True):
+class Body(CommonFields, kw_only=True):
     prompt: str | list[Any]
     logprobs: int | None = None
     echo: bool | None = None
@@ -32,7 +32,7 @@ class _Verbatim(msgspec.Struct):
     prompt: msgspec.Raw
 
 
-_bodies = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(Body)
 _verbatim = msgspec.json.Decoder(_Verbatim)
 
 

@@ -108,7 +108,7 @@ def _format(config: OutputConfig | None) -> Constraint | None:
     asked = None if config is None else config.format
     if asked is None:
         return None
-    if asked.type != "json_schema" or not bytes(asked.schema):
+    if asked.type != "json_schema" or not isinstance(asked.schema, msgspec.Raw):
         message = f"output_config.format {asked.type!r} is not served; send json_schema with a schema"
         raise BadRequest(message, code="unsupported_parameter", param="output_config.format")
     return Constraint(ConstraintKind.JSON_SCHEMA, bytes(asked.schema).decode())

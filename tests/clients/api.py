@@ -1,0 +1,78 @@
+"""schemathesis over the documents in which the gateway describes itself: `make api-fuzz`, or
+
+    python -m tests.clients.api [--minutes 10] [--document PATH] [--seed S]
+
+A stranger reads each OpenAPI document and asks what it permits and what it forbids, for as long as it is told. Nothing may be
+answered with a 5xx, with a status or a shape that the document does not have, or without a key. Then the log must verify.
+schemathesis comes from PyPI, into an environment of its own. Exit status 0 if nothing was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import httpx
+from rich.console import Console
+
+from tests.clients.__main__ import CACHE, verified
+from tests.clients.checkpoints import listener
+from tests.clients.install import Program, from_pypi
+from tests.faults.crash import fresh_database
+from tests.gateway.served import Served, serve
+
+DOCUMENTS: Final = ("/v1/openapi.json", "/api/openapi.json")
+CHECKS: Final = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "ignored_auth",
+)
+
+
+def fuzzed(program: Program, served: Served, document: str, seconds: int, seed: int, home: Path) -> bool:
+    """Whether nothing was found in the API of one document; what was found is printed."""
+    command = [
+        str(program.path), "run", served.url + document, "--header", f"Authorization: Bearer {served.key}",
+        "--checks", ",".join(CHECKS), "--max-time", str(seconds), "--seed", str(seed), "--continue-on-failure", "--no-shrink",
+        "--suppress-health-check", "all", "--request-timeout", "60", "--warnings", "off",
+    ]  # fmt: skip
+    return subprocess.run(command, env=program.environ(home), cwd=home, stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.clients.api", description="schemathesis over the OpenAPI documents")
+    parser.add_argument("--minutes", type=float, default=10, help="how long, over all documents")
+    parser.add_argument("--document", action="append", metavar="PATH", help=f"default: {' and '.join(DOCUMENTS)}")
+    parser.add_argument("--seed", type=int, default=secrets.randbits(31))
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where schemathesis is installed")
+    given, console = parser.parse_args(), Console()
+    program = from_pypi(given.cache.resolve(), "schemathesis", "schemathesis")
+    console.print(f"schemathesis {program.version}, seed {given.seed}")
+    with (
+        tempfile.TemporaryDirectory(prefix="palimpsest-api-") as name,
+        fresh_database(Path(name) / "postgres", console) as database,
+    ):
+        folder = Path(name).resolve()
+        with serve(database, folder / "home", listener(folder / "listener")) as served:
+            found = [path for path in given.document or DOCUMENTS if _published(served, path)]
+            seconds = max(int(given.minutes * 60 / max(len(found), 1)), 1)
+            passed = [fuzzed(program, served, path, seconds, given.seed, folder) for path in found]
+        wrong = verified(served, folder / "export")
+    console.print(f"documents: {', '.join(found) or 'none'}\naudit verified offline: {not wrong}\n{wrong}", markup=False)
+    return 0 if found and all(passed) and not wrong else 1
+
+
+def _published(served: Served, path: str) -> bool:
+    return httpx.get(served.url + path, timeout=60, trust_env=False).status_code == 200
+
+
+if __name__ == "__main__":
+    sys.exit(main())
