@@ -6,9 +6,10 @@ batch) and LogRefused (a retry cannot help). SQLSTATEs of our own: PA001 head mo
 PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint, PA008 retirement.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -187,6 +188,25 @@ class Reader:
         for raw, data in self._stream(_REQUEST, (self._tenant, request)):
             yield StoredRecord(raw, data)
 
+    def of_kinds(self, kinds: Collection[int], first_seq: int, stop_seq: int) -> Iterator[StoredRecord]:
+        """The records of these kinds from `first_seq` up to, and not with, `stop_seq`, in order."""
+        for raw, data in self._stream(_OF_KINDS, (self._tenant, first_seq, stop_seq, list(kinds))):
+            yield StoredRecord(raw, data)
+
+    def case(self, request: UUID) -> Iterator[StoredRecord]:
+        """The records of one request's approval (kinds 20 to 29) in order."""
+        for raw, data in self._stream(_CASE, (self._tenant, request)):
+            yield StoredRecord(raw, data)
+
+    def approvals(self, kinds: Sequence[int], first_seq: int = 0) -> Iterator[StoredRecord]:
+        """Records of these kinds, all from 20 to 29, of whatever request, from `first_seq` on in order."""
+        for raw, data in self._stream(_APPROVALS, (self._tenant, list(kinds), first_seq)):
+            yield StoredRecord(raw, data)
+
+    def newest_of(self, requests: Sequence[UUID]) -> dict[UUID, int]:
+        """The seq of the newest record of each of these requests that has any."""
+        return dict(self._connection.execute(_NEWEST_OF, (self._tenant, list(requests))).fetchall())
+
     def request_headers(self, request: UUID) -> Iterator[bytes]:
         """Stored header bytes of one request in order."""
         for (raw,) in self._stream(_REQUEST_HEADERS, (self._tenant, request)):
@@ -211,6 +231,10 @@ class Reader:
         """Every signed note, smallest tree first."""
         for (note,) in self._stream(_CHECKPOINTS, (self._tenant,)):
             yield note
+
+    def recent_checkpoints(self, most: int) -> list[tuple[str, datetime]]:
+        """The notes of the largest trees, the largest first, each with when the database took it."""
+        return [(row[0], row[1]) for row in self._connection.execute(_RECENT_CHECKPOINTS, (self._tenant, most))]
 
     def acts(self, first_seq: int = 0) -> Iterator[StoredRecord]:
         """The administrative acts (kinds from 40 on) from `first_seq` on, in order."""
@@ -316,6 +340,19 @@ _REQUEST = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
 """
+_OF_KINDS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.seq >= %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq
+"""
+_CASE = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.request = %s AND h.kind BETWEEN 20 AND 29 ORDER BY h.seq
+"""
+_APPROVALS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.kind BETWEEN 20 AND 29 AND h.kind = ANY(%s) AND h.seq >= %s ORDER BY h.seq
+"""
+_NEWEST_OF = "SELECT request, max(seq) FROM audit.header WHERE tenant = %s AND request = ANY(%s) GROUP BY request"
 _REQUEST_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND request = %s ORDER BY seq"
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
 _DISK_BYTES = """
@@ -323,6 +360,7 @@ SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON
 WHERE n.nspname = 'audit' AND c.relkind = 'r'
 """
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
+_RECENT_CHECKPOINTS = "SELECT note, created FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT %s"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
 _ACTS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)

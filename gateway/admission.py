@@ -81,6 +81,7 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
             last_seq=appended.last_seq,
             lease=allotted.lease,
             reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
+            contributors=() if subject.user is None else (subject.user,),
         )
 
 

@@ -24,6 +24,7 @@ from engine.events import Event, Finished, FinishReason, Gated, Prefilled
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
+from gateway.approvals.opening import HeldAnswer, OpensApprovals
 from gateway.budgets.lease import UNMETERED, Lease
 from gateway.calls import AnswerReader
 from gateway.engine_thread import EngineDied, EngineThread, Feed
@@ -64,6 +65,8 @@ class Admitted:
     lease: Lease = UNMETERED
     reader: AnswerReader = field(default_factory=lambda: AnswerReader((), ""))
     """Reads the answer for its judge; used once."""
+    contributors: tuple[str, ...] = ()
+    """Persons whose hands touched the request: the owner of its key."""
 
     @property
     def policy_digest(self) -> bytes:
@@ -92,6 +95,7 @@ class Generation:
         log: Log,
         decode_bytes: Callable[[tuple[int, ...]], bytes],
         orphan: Callable[[str, UUID], None],
+        approvals: OpensApprovals,
     ) -> None:
         """`orphan(tenant, request)` is told of a request that could not be ended because the log was down."""
         self.admitted = admitted
@@ -100,6 +104,7 @@ class Generation:
         self._engine = engine
         self._append_to_log = log
         self._orphan = orphan
+        self._approvals = approvals
         request = admitted.request
         self._release = Release(admitted.rule, self.outlet, request.stop_strings)
         self._scorer = Scorer(decode_bytes, len(request.prompt))
@@ -108,6 +113,7 @@ class Generation:
         self._tally = Tally()
         self._records = admitted.records
         self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
+        self._answer = ""
         self._left = False
         self._cached: int | None = None
 
@@ -198,7 +204,8 @@ class Generation:
             self._release.approve()
         bodies = [] if heard is None else [Statement(self.id, heard.body)]
         bodies.append(Statement(self.id, self._release.delivery(outcome)))
-        await self._append([*bodies, close(finished, self._records + len(bodies) + 1)])
+        held = await self._opened(heard)
+        await self._append([*bodies, close(finished, self._records + len(bodies) + 1), *held])
         await self.admitted.lease.settle(finished)
         if heard is not None and heard.verdict.stops:
             self._release.fail(_withheld(heard.verdict))
@@ -210,8 +217,19 @@ class Generation:
 
     def _judge(self, finished: Finished) -> Heard:
         """The verdict on the whole answer, whose tool calls are read as its client would read them."""
-        calls = calls_read(self.admitted.reader, self._release.whole())
-        return self._hearing.judge(finished.forwards, calls)
+        self._answer = self._release.whole()
+        return self._hearing.judge(finished.forwards, calls_read(self.admitted.reader, self._answer))
+
+    async def _opened(self, heard: Heard | None) -> list[Statement]:
+        """The approval of an answer that is held, to be recorded with its end; nothing for any other."""
+        if heard is None or heard.verdict is not Action.HOLD:
+            return []
+        admitted = self.admitted
+        answer = HeldAnswer(
+            admitted.tenant, self.id, admitted.caller, admitted.contributors, admitted.law, heard.body.due, self._answer,
+            self._last_seq,
+        )  # fmt: skip
+        return [Statement(self.id, await self._approvals.first(answer))]
 
     def _outcome(self, heard: Heard | None) -> Outcome:
         if self._left:

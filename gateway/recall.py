@@ -100,7 +100,7 @@ class Recall:
         return Recalled(opening, prompt.text, text, _ending(bodies, delivery), account, scores)
 
     def _text(self, bodies: Iterable[Body], delivery: Delivery) -> str:
-        ids = tuple(token for body in bodies for token in _output(body))
+        ids = tuple(token for body in bodies for token in output_of(body))
         whole = self._decode(ids).decode("utf-8", "replace").encode()
         released = whole[: delivery.bytes_released]
         if hashlib.sha256(released).digest() != delivery.sha256_released:
@@ -111,7 +111,8 @@ class Recall:
         return released.decode()
 
 
-def _output(body: Body) -> Iterable[int]:
+def output_of(body: Body) -> Iterable[int]:
+    """The ids that a record adds to its answer."""
     match body:
         case BlockTrace() | DecodeRun():
             return body.output

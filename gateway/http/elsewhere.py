@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import HttpMethod, Request, Response, head, post, route
+from litestar import HttpMethod, Request, Response, post, route
 from litestar.di import NamedDependency
 
 from gateway.authenticate import authenticate
@@ -24,9 +24,3 @@ async def embeddings(request: Request[Any, Any, Any], house: NamedDependency[Hou
 def hello() -> Response[bytes]:
     """Claude Code's probe; it says nothing but that somebody is here."""
     return Response(b"", status_code=200)
-
-
-@head("/", sync_to_thread=False)
-def here() -> Response[None]:
-    """The same probe in other versions: at the root of what they were pointed at."""
-    return Response(None, status_code=200)

@@ -1,8 +1,8 @@
-"""schemathesis over the documents in which the gateway describes itself: `make api-fuzz`, or
+"""schemathesis over the document in which the gateway describes itself: `make api-fuzz`, or
 
-    python -m tests.clients.api [--minutes 10] [--document PATH] [--seed S]
+    python -m tests.clients.api [--minutes 10] [--seed S]
 
-A stranger reads each OpenAPI document and asks what it permits and what it forbids, for as long as it is told. Nothing may be
+A stranger reads the OpenAPI document and asks what it permits and what it forbids, for as long as it is told. Nothing may be
 answered with a 5xx, with a status or a shape that the document does not have, or without a key. Then the log must verify.
 schemathesis comes from PyPI, into an environment of its own. Exit status 0 if nothing was found.
 """
@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import httpx
 from rich.console import Console
 
 from tests.clients.__main__ import CACHE, verified
@@ -26,7 +25,7 @@ from tests.clients.install import Program, from_pypi
 from tests.faults.crash import fresh_database
 from tests.gateway.served import Served, serve
 
-DOCUMENTS: Final = ("/v1/openapi.json", "/api/openapi.json")
+DOCUMENT: Final = "/api/openapi.json"
 CHECKS: Final = (
     "not_a_server_error",
     "status_code_conformance",
@@ -37,41 +36,33 @@ CHECKS: Final = (
 )
 
 
-def fuzzed(program: Program, served: Served, document: str, seconds: int, seed: int, home: Path) -> bool:
-    """Whether nothing was found in the API of one document; what was found is printed."""
+def fuzzed(program: Program, served: Served, seconds: int, seed: int, home: Path) -> bool:
+    """Whether nothing was found; what was found is printed."""
+    # Told as the document's own scheme and not as a header, so that the key is left out where another way in is tried.
+    (home / "schemathesis.toml").write_text(f'[auth.openapi.bearer]\nbearer = "{served.key}"\n', encoding="utf-8")
     command = [
-        str(program.path), "run", served.url + document, "--header", f"Authorization: Bearer {served.key}",
-        "--checks", ",".join(CHECKS), "--max-time", str(seconds), "--seed", str(seed), "--continue-on-failure", "--no-shrink",
+        str(program.path), "run", served.url + DOCUMENT, "--checks", ",".join(CHECKS), "--max-time", str(seconds), "--seed", str(seed), "--continue-on-failure", "--no-shrink",
         "--suppress-health-check", "all", "--request-timeout", "60", "--warnings", "off",
     ]  # fmt: skip
     return subprocess.run(command, env=program.environ(home), cwd=home, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.clients.api", description="schemathesis over the OpenAPI documents")
-    parser.add_argument("--minutes", type=float, default=10, help="how long, over all documents")
-    parser.add_argument("--document", action="append", metavar="PATH", help=f"default: {' and '.join(DOCUMENTS)}")
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.clients.api", description="schemathesis over the OpenAPI document")
+    parser.add_argument("--minutes", type=float, default=10, help="how long")
     parser.add_argument("--seed", type=int, default=secrets.randbits(31))
     parser.add_argument("--cache", type=Path, default=CACHE, help="where schemathesis is installed")
     given, console = parser.parse_args(), Console()
     program = from_pypi(given.cache.resolve(), "schemathesis", "schemathesis")
     console.print(f"schemathesis {program.version}, seed {given.seed}")
-    with (
-        tempfile.TemporaryDirectory(prefix="palimpsest-api-") as name,
-        fresh_database(Path(name) / "postgres", console) as database,
-    ):
+    with tempfile.TemporaryDirectory(prefix="palimpsest-api-") as name, fresh_database(Path(name) / "pg", console) as database:
         folder = Path(name).resolve()
         with serve(database, folder / "home", listener(folder / "listener")) as served:
-            found = [path for path in given.document or DOCUMENTS if _published(served, path)]
-            seconds = max(int(given.minutes * 60 / max(len(found), 1)), 1)
-            passed = [fuzzed(program, served, path, seconds, given.seed, folder) for path in found]
+            passed = fuzzed(program, served, max(int(given.minutes * 60), 1), given.seed, folder)
         wrong = verified(served, folder / "export")
-    console.print(f"documents: {', '.join(found) or 'none'}\naudit verified offline: {not wrong}\n{wrong}", markup=False)
-    return 0 if found and all(passed) and not wrong else 1
-
-
-def _published(served: Served, path: str) -> bool:
-    return httpx.get(served.url + path, timeout=60, trust_env=False).status_code == 200
+    console.print(f"audit verified offline: {not wrong}\n{wrong}", markup=False)
+    return 0 if passed and not wrong else 1
 
 
 if __name__ == "__main__":
