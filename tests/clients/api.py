@@ -41,8 +41,9 @@ def fuzzed(program: Program, served: Served, seconds: int, seed: int, home: Path
     # Told as the document's own scheme and not as a header, so that the key is left out where another way in is tried.
     (home / "schemathesis.toml").write_text(f'[auth.openapi.bearer]\nbearer = "{served.key}"\n', encoding="utf-8")
     command = [
-        str(program.path), "run", served.url + DOCUMENT, "--checks", ",".join(CHECKS), "--max-time", str(seconds), "--seed", str(seed), "--continue-on-failure", "--no-shrink",
-        "--suppress-health-check", "all", "--request-timeout", "60", "--warnings", "off",
+        str(program.path), "run", served.url + DOCUMENT, "--checks", ",".join(CHECKS), "--max-time", str(seconds),
+        "--seed", str(seed), "--continue-on-failure", "--no-shrink", "--suppress-health-check", "all",
+        "--request-timeout", "60", "--warnings", "off",
     ]  # fmt: skip
     return subprocess.run(command, env=program.environ(home), cwd=home, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
