@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from engine.constrain import Constrainer
@@ -17,8 +18,10 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Constraint, ConstraintKind, Mode
 from engine.scheduler import Capacity
+from gateway.api.openapi.document import document
 from gateway.calls import AnswerReader, CallArguments, CallBegun, CallEnded, parts_of
 from gateway.dialects.request import ToolSpec
+from tests.clients.api import sharpened
 from tests.clients.checkpoints import listener, tooled
 from tests.clients.held import FILE, call_or_words, whole_file
 from tests.clients.recorder import recording
@@ -73,6 +76,19 @@ def test_the_grammars_can_be_held(heard: LoadedModel, tmp_path: Path) -> None:
         constrainer = Constrainer(model.tokenizer, model.config.vocab_size)
         for grammar in (whole_file(FILE), call_or_words("exec_command", {"cmd": f"printf '%s' '{{}}' > {FILE}"})):
             constrainer.check(Constraint(ConstraintKind.GRAMMAR, grammar))
+
+
+def test_the_description_is_sharpened_and_stays_one() -> None:
+    """In every body the model is one that is served and the answer short; what answers look like is left as it was."""
+    plain = document()
+    sharp = sharpened(json.loads(msgspec.json.encode(plain)), "m")
+    assert sharp["paths"].keys() == plain["paths"].keys()
+    schemas = sharp["components"]["schemas"]
+    bodies = [schema for name, schema in schemas.items() if name.endswith("Body")]
+    assert len(bodies) == 5 and all(body["properties"]["model"]["enum"][0] == "m" for body in bodies)
+    assert [schemas[name] for name in schemas if not name.startswith("asked.")] == [
+        schema for name, schema in plain["components"]["schemas"].items() if not name.startswith("asked.")
+    ]
 
 
 class _Echo(BaseHTTPRequestHandler):
