@@ -16,7 +16,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help demo test serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz train install clean
+.PHONY: chromium help demo test serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz clients api-fuzz train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,12 @@ crash: $(STAMP) ## 100 times kill -9 of database, gateway or both under load, an
 
 fuzz: $(STAMP) ## ten minutes of mutants for every parser of hostile bytes (ARGS='--minutes 1' for less)
 	$(BIN)/python -m tests.faults.fuzz $(ARGS)
+
+clients: $(STAMP) ## aider, Codex CLI, Claude Code and the SDKs, installed by name, each through a loop that writes a file
+	$(BIN)/python -m tests.clients $(ARGS)
+
+api-fuzz: $(STAMP) ## ten minutes of schemathesis over /api/openapi.json (ARGS='--minutes 1' for less)
+	$(BIN)/python -m tests.clients.api $(ARGS)
 
 train: $(STAMP) ## train the tiny checkpoint anew (three quarters of an hour on two cores)
 	$(BIN)/palimpsest train $(ARGS)

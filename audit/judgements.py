@@ -67,6 +67,8 @@ class ReleaseDecision:
     globs: tuple[str, ...] = field(metadata=at(7, TEXTS))
     held_by: tuple[str, ...] = field(metadata=at(8, TEXTS))
     blocked_by: tuple[str, ...] = field(metadata=at(9, TEXTS))
+    annotations: tuple[str, ...] = field(default=(), metadata=at(10, TEXTS))
+    """The labels of which the client was told beside an answer that left."""
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values):

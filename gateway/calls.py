@@ -8,7 +8,9 @@ beside a call are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import codecs
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
@@ -18,13 +20,15 @@ from engine.tokenizer import CALL_END, CALL_START, THINK_END, THINK_START
 from gateway.call_forms import FUNCTION, Found, NotYet, scan
 from gateway.dialects.request import ToolSpec
 from gateway.pieces import Text
+from gateway.scores import TokenScore
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """What the model thinks before it answers."""
+    """What the model thinks before it answers, and the scores of the tokens that are complete with it."""
 
     text: str
+    scores: tuple[TokenScore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,31 @@ class _At(Enum):
     CALLED = auto()
 
 
+class _Ripe:
+    """Scores, each of which is told with the text in which its token is complete."""
+
+    def __init__(self) -> None:
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._waiting: deque[tuple[int, TokenScore]] = deque()
+        self._end = 0
+
+    def add(self, scores: Iterable[TokenScore]) -> None:
+        """The next tokens of the answer; one that ends within a character is complete with that character."""
+        for score in scores:
+            self._end += len(self._utf8.decode(score.data))
+            if score.data:
+                self._waiting.append((self._end + bool(self._utf8.getstate()[0]), score))
+
+    def within(self, start: int, end: int) -> tuple[TokenScore, ...]:
+        """Those that are complete after `start` characters and not after `end`; the ones before are dropped."""
+        found: list[TokenScore] = []
+        while self._waiting and self._waiting[0][0] <= end:
+            place, score = self._waiting.popleft()
+            if place > start:
+                found.append(score)
+        return tuple(found)
+
+
 class AnswerReader:
     """Reads one answer; of one task. `read` each piece of text, then `end`."""
 
@@ -72,13 +101,15 @@ class AnswerReader:
         self._tools = {tool.name: tool for tool in tools}
         self._prefix, self._most = prefix, most
         self._at = _At.THINKING if thinking else _At.SPEAKING
-        self._kept = ""
+        self._kept, self._seen, self._ripe = "", 0, _Ripe()
         self._fresh = thinking
         self.calls = 0
 
-    def read(self, text: str) -> list[Part]:
-        """The parts that are certain now, `text` being the next of the answer."""
+    def read(self, text: str, scores: Iterable[TokenScore] = ()) -> list[Part]:
+        """The parts that are certain now, `text` being the next of the answer and `scores` those of its tokens."""
         self._kept += text
+        self._seen += len(text)
+        self._ripe.add(scores)
         return list(self._parts(final=False))
 
     def end(self) -> list[Part]:
@@ -107,6 +138,7 @@ class AnswerReader:
             if THINK_START.startswith(rest) and not final:
                 return
             self._fresh, self._kept = False, rest.removeprefix(THINK_START).lstrip()
+        start = self._seen - len(self._kept)
         thought, ended, rest = self._kept.partition(THINK_END)
         if ended:
             thought, self._at = thought.rstrip(), _At.THOUGHT
@@ -115,7 +147,7 @@ class AnswerReader:
             rest = self._kept[len(thought) :]
         self._kept = rest
         if thought:
-            yield Reasoning(thought)
+            yield Reasoning(thought, self._ripe.within(start, start + len(thought)))
 
     def _speak(self, final: bool) -> Iterator[Part]:
         """Up to the next call, which is taken whole."""
@@ -144,9 +176,10 @@ class AnswerReader:
 
     def _say(self, border: int, rest: int) -> Iterator[Part]:
         """What is kept up to `border` as text; from `rest` on it stays kept."""
+        start = self._seen - len(self._kept)
         text, self._kept = self._kept[:border], self._kept[rest:]
         if text:
-            yield Text(text)
+            yield Text(text, self._ripe.within(start, start + len(text)))
 
     def _call(self, found: Found) -> Iterator[Part]:
         yield CallBegun(f"{self._prefix}{self.calls}", found.name)
@@ -164,9 +197,9 @@ class AnswerReader:
             self._at = _At.SPEAKING
 
 
-def parts_of(reader: AnswerReader, text: str) -> list[Part]:
+def parts_of(reader: AnswerReader, text: str, scores: Iterable[TokenScore] = ()) -> list[Part]:
     """All parts of a whole answer; `reader` has read nothing yet and is used up."""
-    return [*reader.read(text), *reader.end()]
+    return [*reader.read(text, scores), *reader.end()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from audit.header import Header
+from audit.judgements import ReleaseDecision
 from audit.keys import KeyStore
 from audit.records import (
     BlockTrace,
@@ -34,6 +35,7 @@ from audit.store import read_tenant
 from gateway.errors import GatewayError
 from gateway.pieces import Account
 from gateway.recorded import records_of
+from gateway.scores import TokenScore, recorded_scores
 from gateway.settings import DatabaseUrl
 
 B = TypeVar("B")
@@ -58,13 +60,17 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """One request as its records tell it: `asked` is the text of its prompt body, `text` what was released of its answer."""
+    """One request as its records tell it.
+
+    `asked` is the text of its prompt body, `text` what was released of its answer, `scores` those of the recorded tokens.
+    """
 
     opening: RequestOpen
     asked: str
     text: str
     ending: Ending
     account: Account
+    scores: tuple[TokenScore, ...] = ()
 
 
 class Recall:
@@ -90,7 +96,8 @@ class Recall:
         delivery = _last(Delivery, bodies)
         text = "" if delivery is None else self._text(bodies, delivery)
         account = _account(request, [header for header, _ in records], bodies, opening)
-        return Recalled(opening, prompt.text, text, _ending(bodies, delivery), account)
+        scores = tuple(recorded_scores(self._decode, opening.prompt_tokens, bodies))
+        return Recalled(opening, prompt.text, text, _ending(bodies, delivery), account, scores)
 
     def _text(self, bodies: Iterable[Body], delivery: Delivery) -> str:
         ids = tuple(token for body in bodies for token in output_of(body))
@@ -142,8 +149,15 @@ def _account(request: UUID, headers: list[Header], bodies: list[Body], opening: 
         first_seq=headers[0].seq,
         last_seq=headers[-1].seq,
         reason="" if close is None else close.reason,
+        annotations=_annotations(bodies),
         cached_tokens=_cached(bodies),
     )
+
+
+def _annotations(bodies: Iterable[Body]) -> tuple[str, ...]:
+    """What its client was told of beside the answer."""
+    decision = _last(ReleaseDecision, bodies)
+    return () if decision is None else decision.annotations
 
 
 def _cached(bodies: Iterable[Body]) -> int:

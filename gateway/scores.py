@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from audit import records
+from audit.records import BlockTrace, Body, DecodeRun, SpecRounds
 from engine.events import Alternatives, BlockDecoded, Event, Output
 
 Decode = Callable[[tuple[int, ...]], bytes]
@@ -39,12 +41,40 @@ class Scorer:
                 found += [self._score(token, value) for token, value in told]
         return found
 
+    def recorded(self, bodies: Iterable[Body]) -> list[TokenScore]:
+        """The same from the records of these events."""
+        found: list[TokenScore] = []
+        for body in bodies:
+            if isinstance(body, records.Alternatives):
+                self._remember(body)
+            else:
+                found += [self._score(token, value) for token, value in _weighed(body)]
+        return found
+
     def _score(self, token: int, logprob: float) -> TokenScore:
         score = TokenScore(self._decode((token,)), logprob, self._top.pop(self._position, ()))
         self._position += 1
         return score
 
-    def _remember(self, event: Alternatives) -> None:
+    def _remember(self, event: Alternatives | records.Alternatives) -> None:
         pairs = [(self._decode((token,)), value) for token, value in zip(event.ids, event.logprob, strict=True)]
         for place in range(len(pairs) // event.width):
             self._top[event.start + place] = tuple(pairs[place * event.width : (place + 1) * event.width])
+
+
+def recorded_scores(decode: Decode, start: int, bodies: Iterable[Body]) -> list[TokenScore]:
+    """The scores of all tokens of a recorded answer whose first token is at `start`."""
+    return Scorer(decode, start).recorded(bodies)
+
+
+def _weighed(body: Body) -> Iterable[tuple[int, float]]:
+    """Output ids and their log-probabilities."""
+    match body:
+        case BlockTrace():
+            return zip(body.output, body.verifier_logprob, strict=False)
+        case SpecRounds():
+            return (pair for each in body.rounds for pair in zip(each.output, each.logprob, strict=False))
+        case DecodeRun():
+            return zip(body.output, body.logprob, strict=True)
+        case _:
+            return ()

@@ -1,15 +1,22 @@
-"""Our own `palimpsest` object, the same in every dialect. It is closed: a misspelt knob must not pass in silence."""
+"""Our own `palimpsest` object, the same in every dialect. It is closed: a misspelt knob must not pass in silence.
+
+Many clients let their users add headers, and few let them change bodies; so a header may hold the object as well.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from engine.request import Constraint, ConstraintKind
+from gateway.dialects.body import parse
 from gateway.dialects.request import ComputeKnob
 from gateway.errors import BadRequest
 
+MODE_HEADER: Final = "x-palimpsest-mode"
+KNOB_HEADER: Final = "x-palimpsest"
 SEEDS: Final = 1 << 64
 LABEL_MOST: Final = 500
 """Characters of a name that goes on record as it came."""
@@ -34,6 +41,36 @@ class Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
     risk: str | None = None
     latency_target_ms: int | None = None
     proof: bool | None = None
+
+
+_objects = msgspec.json.Decoder(Palimpsest)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside the body: the headers `x-palimpsest-mode` and, with the object as JSON, `x-palimpsest`."""
+
+    mode: str | None = None
+    whole: str | None = None
+
+    def own(self, given: Palimpsest | None) -> Palimpsest:
+        """The object of header and body together. Raises BadRequest where they do not agree."""
+        own = given or Palimpsest()
+        if not self.whole:
+            return own
+        try:
+            told = parse(_objects, self.whole)
+        except BadRequest as error:
+            raise BadRequest(f"header {KNOB_HEADER}: {error.message}", code=error.code, param=KNOB_HEADER) from error
+        found = {name: value for name, value in msgspec.structs.asdict(told).items() if value is not None}
+        for name, value in found.items():
+            if getattr(own, name) not in (None, value):
+                message = f"header {KNOB_HEADER} and body differ in {name}: send one of them"
+                raise BadRequest(message, code="conflict", param=f"palimpsest.{name}")
+        return msgspec.structs.replace(own, **found)
+
+
+NOTHING_BESIDE: Final = Beside()
 
 
 def knob(given: Palimpsest, suffix: str | None, header: str | None) -> ComputeKnob:

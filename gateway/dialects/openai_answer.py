@@ -17,7 +17,7 @@ from gateway.errors import BadRequest
 
 
 class _Schema(msgspec.Struct):
-    schema: msgspec.Raw = msgspec.Raw(b"")
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class ResponseFormat(msgspec.Struct):
@@ -106,7 +106,9 @@ def response_format(asked: ResponseFormat | None) -> Constraint | None:
             return None
         case ResponseFormat(type="json_object"):
             return Constraint(ConstraintKind.JSON_OBJECT)
-        case ResponseFormat(type="json_schema", json_schema=_Schema(schema=schema)) if bytes(schema) not in (b"", b"null"):
+        case ResponseFormat(type="json_schema", json_schema=_Schema(schema=msgspec.Raw() as schema)) if (
+            bytes(schema) != b"null"
+        ):
             return Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())
         case ResponseFormat(type="json_schema"):
             raise BadRequest(

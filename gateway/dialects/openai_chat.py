@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.knob import NOTHING_BESIDE, Beside, Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.openai_answer import AnswerFields, ResponseFormat, response_format, sampling, stop_strings, top_logprobs
 from gateway.dialects.openai_messages import Message, Tool, tool_choice, tools, turns
 from gateway.dialects.request import ChatRequest, Conversation, Delivery, Dialect
@@ -44,7 +44,7 @@ class _TemplateSwitches(msgspec.Struct):
     enable_thinking: bool | None = None
 
 
-class _Body(CommonFields, kw_only=True):
+class Body(CommonFields, kw_only=True):
     messages: list[Message]
     max_completion_tokens: int | None = None
     tools: list[Tool] | None = None
@@ -63,12 +63,12 @@ class _Verbatim(msgspec.Struct):
     messages: msgspec.Raw
 
 
-_bodies = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(Body)
 _verbatim = msgspec.json.Decoder(_Verbatim)
 
 
-def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
-    """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
+def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
+    """Read one request. Raises BadRequest."""
     text = text_of(body)
     fields = parse(_bodies, text)
     refuse_unserved(
@@ -76,7 +76,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         functions=bool(fields.functions),
         modalities=fields.modalities not in (None, ["text"]),
     )
-    own = fields.palimpsest or Palimpsest()
+    own = beside.own(fields.palimpsest)
     model, suffix = served_model(fields.model)
     constraint = held(own, response_format(fields.response_format), "response_format")
     return ChatRequest(
@@ -88,7 +88,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         seed=seed_of(fields.seed),
         max_tokens=_max_tokens(fields),
         delivery=delivery(fields),
-        knob=knob(own, suffix, mode_header or None),
+        knob=knob(own, suffix, beside.mode or None),
         stop=stop_strings(fields),
         top_logprobs=top_logprobs(bool(fields.logprobs), fields.top_logprobs),
         constraint=constraint,
@@ -97,7 +97,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
     )
 
 
-def _conversation(fields: _Body, *, constrained: bool) -> Conversation:
+def _conversation(fields: Body, *, constrained: bool) -> Conversation:
     offered = tools(fields.tools or [])
     switches = fields.chat_template_kwargs or _TemplateSwitches()
     effort = fields.reasoning_effort not in (None, "none", "minimal")
@@ -136,7 +136,7 @@ def most_tokens(asked: int | None, name: str = "max_tokens") -> int | None:
     return asked
 
 
-def _max_tokens(fields: _Body) -> int | None:
+def _max_tokens(fields: Body) -> int | None:
     old, new = fields.max_tokens, fields.max_completion_tokens
     if old is not None and new is not None and old != new:
         raise BadRequest("max_tokens and max_completion_tokens differ: send one of them", code="conflict", param="max_tokens")

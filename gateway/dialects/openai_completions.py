@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.knob import NOTHING_BESIDE, Beside, held, knob, seed_of, served_model
 from gateway.dialects.openai_answer import sampling, stop_strings, top_logprobs
 from gateway.dialects.openai_chat import CommonFields, answers, delivery, most_tokens, refuse_unserved
 from gateway.dialects.request import ChatRequest, Dialect, PlainPrompt
@@ -20,7 +20,7 @@ DEFAULT_TOKENS: Final = 16
 """OpenAI's own limit where a client sets none."""
 
 
-class _Body(CommonFields, kw_only=True):
+class Body(CommonFields, kw_only=True):
     prompt: str | list[Any]
     logprobs: int | None = None
     echo: bool | None = None
@@ -32,12 +32,12 @@ class _Verbatim(msgspec.Struct):
     prompt: msgspec.Raw
 
 
-_bodies = msgspec.json.Decoder(_Body)
+_bodies = msgspec.json.Decoder(Body)
 _verbatim = msgspec.json.Decoder(_Verbatim)
 
 
-def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
-    """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
+def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
+    """Read one request. Raises BadRequest."""
     text = text_of(body)
     fields = parse(_bodies, text)
     refuse_unserved(
@@ -46,7 +46,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         best_of=fields.best_of not in (None, 1, fields.n),
         logit_bias=bool(fields.logit_bias),
     )
-    own = fields.palimpsest or Palimpsest()
+    own = beside.own(fields.palimpsest)
     model, suffix = served_model(fields.model)
     return ChatRequest(
         dialect=Dialect.COMPLETIONS,
@@ -57,7 +57,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         seed=seed_of(fields.seed),
         max_tokens=DEFAULT_TOKENS if fields.max_tokens is None else most_tokens(fields.max_tokens),
         delivery=delivery(fields),
-        knob=knob(own, suffix, mode_header or None),
+        knob=knob(own, suffix, beside.mode or None),
         stop=stop_strings(fields),
         top_logprobs=top_logprobs(fields.logprobs is not None, fields.logprobs, "logprobs"),
         constraint=held(own, None, "response_format"),

@@ -1,4 +1,4 @@
-"""Log-probabilities in the shapes of OpenAI's two older dialects; a token that is no whole UTF-8 reads as U+FFFD."""
+"""Log-probabilities in the shapes of OpenAI's dialects; a token that is no whole UTF-8 reads as U+FFFD."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from gateway.scores import TokenScore
 
 def chat_logprobs(scores: Sequence[TokenScore]) -> dict[str, Any]:
     """Token by token, each with its exact bytes and those of its alternatives."""
-    content = [
+    return {"content": token_logprobs(scores), "refusal": None}
+
+
+def token_logprobs(scores: Sequence[TokenScore]) -> list[dict[str, Any]]:
+    """Token by token, as a response has them too."""
+    return [
         _weighed(score.data, score.logprob) | {"top_logprobs": [_weighed(*other) for other in score.top]} for score in scores
     ]
-    return {"content": content, "refusal": None}
 
 
 def legacy_logprobs(scores: Sequence[TokenScore], offset: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ async def parts(reader: AnswerReader, pieces: AsyncIterator[Piece]) -> AsyncIter
     """The parts as they become certain, and the end; what was kept back comes before it."""
     async for piece in pieces:
         if isinstance(piece, Text):
-            for part in reader.read(piece.text):
+            for part in reader.read(piece.text, piece.scores):
                 yield part
         else:
             for part in reader.end():

@@ -17,6 +17,7 @@ from litestar.response import Stream
 from audit.header import uuid7
 from gateway.authenticate import Subject, authenticate
 from gateway.calls import AnswerReader
+from gateway.dialects.knob import Beside
 from gateway.dialects.openai_choice import Choice
 from gateway.dialects.openai_reply import ALIVE, Envelope
 from gateway.dialects.reading import reader_of
@@ -43,7 +44,7 @@ class Answer:
 class Wire:
     """What the two dialects differ in."""
 
-    decode: Callable[[bytes, str | None], ChatRequest]
+    decode: Callable[[bytes, Beside], ChatRequest]
     choice: type[Choice]
     envelope: type[Envelope]
 
@@ -71,7 +72,7 @@ async def _begun(
 ) -> tuple[ChatRequest, list[Answer]]:
     """Decode, admit and begin every answer. Raises what admission raises, and then none goes on."""
     async with line.refusals_on_record(request, house, subject):
-        asked = await line.decoded(request, lambda body: wire.decode(body, request.headers.get(line.MODE_HEADER)))
+        asked = await line.decoded(request, lambda body: wire.decode(body, line.beside(request)))
         admitted = await line.admitted(request, house, subject, asked)
     answers = [_answer(wire, house, asked, admitted)]
     try:

@@ -16,6 +16,7 @@ from audit.errors import AuditError
 from gateway.admission import admit, record_refusal
 from gateway.authenticate import Subject
 from gateway.dialects.calling import held_to_choice
+from gateway.dialects.knob import KNOB_HEADER, MODE_HEADER, Beside
 from gateway.dialects.request import ChatRequest
 from gateway.errors import BadRequest, EngineDown, GatewayError, Refused, Unavailable
 from gateway.generation import Admitted, Generation
@@ -26,7 +27,6 @@ from gateway.pieces import Ended, Piece
 
 T = TypeVar("T")
 BODY_LIMIT: Final = 16 * 1024 * 1024
-MODE_HEADER: Final = "x-palimpsest-mode"
 STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 BIG: Final = 64 * 1024
 """Bytes of a body from which on it is read beside the event loop."""
@@ -60,6 +60,11 @@ async def decoded(request: Request[Any, Any, Any], decode: Callable[[bytes], T])
         message = f"the body is over {BODY_LIMIT} bytes: send fewer or shorter messages"
         raise Refused(message, status=413, code="body_too_large") from error
     return decode(body) if len(body) < BIG else await asyncio.to_thread(decode, body)
+
+
+def beside(request: Request[Any, Any, Any]) -> Beside:
+    """Our own object as far as headers bring it."""
+    return Beside(request.headers.get(MODE_HEADER), request.headers.get(KNOB_HEADER))
 
 
 async def admitted(
@@ -128,7 +133,7 @@ def headers(admitted: Admitted) -> dict[str, str]:
     """What every answer says about itself before its first byte; the range grows until the answer's own account."""
     return {
         "x-palimpsest-generation": str(admitted.request.id),
-        "x-palimpsest-mode": admitted.request.mode.value,
+        MODE_HEADER: admitted.request.mode.value,
         "x-palimpsest-policy": admitted.policy_digest.hex(),
         "x-palimpsest-records": f"{admitted.first_seq}-{admitted.last_seq}",
     }

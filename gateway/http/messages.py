@@ -66,7 +66,7 @@ async def messages(request: Request[Any, Any, Any], house: NamedDependency[House
     """Answer a conversation, as a document or as server-sent events."""
     subject = await authenticate(house.keyring, request.headers)
     async with line.refusals_on_record(request, house, subject):
-        chat = await line.decoded(request, partial(decode, mode_header=request.headers.get(line.MODE_HEADER)))
+        chat = await line.decoded(request, partial(decode, beside=line.beside(request)))
         admitted = await line.admitted(request, house, subject, chat)
     generation = house.begin(admitted)
     reply = MessageReply(generation.id, admitted.model, len(admitted.request.prompt))

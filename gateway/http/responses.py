@@ -49,7 +49,7 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
     async with line.refusals_on_record(request, house, subject):
         body = await line.decoded(request, read)
         earlier = await _earlier(house, subject, body.previous_response_id)
-        chat = chat_of(body, earlier, request.headers.get(line.MODE_HEADER))
+        chat = chat_of(body, earlier, line.beside(request))
         admitted = await line.admitted(request, house, subject, chat)
     generation = house.begin(admitted)
     mode, constrained = admitted.request.mode.value, admitted.request.constraint is not None

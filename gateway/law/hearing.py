@@ -61,7 +61,8 @@ class Hearing:
         policy, decision = self._law.policy, self._law.decision
         answer = policies.kept(policy, decision, policies.summarise(self._units, calls, forwards))
         ruling = policies.judge_release(policy, decision, answer)
-        return Heard(ruling.verdict, released(ruling, answer), self._annotations(ruling))
+        annotations = self._annotations(ruling)
+        return Heard(ruling.verdict, released(ruling, answer, annotations), annotations)
 
     def _annotations(self, ruling: policies.ReleaseRuling) -> tuple[str, ...]:
         """Labels of all that annotates this answer; what a shadow watches is for the record only."""

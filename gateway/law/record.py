@@ -46,8 +46,10 @@ def unit_of(body: GateVerdict) -> Judged:
     return unit, policies.Ruling(policies.Verdict(body.verdict), body.rule, body.threshold, body.steps)
 
 
-def released(ruling: policies.ReleaseRuling, answer: policies.AnswerFacts) -> ReleaseDecision:
-    """Kind 13: the verdict on an answer whose facts are `kept`."""
+def released(
+    ruling: policies.ReleaseRuling, answer: policies.AnswerFacts, annotations: tuple[str, ...] = ()
+) -> ReleaseDecision:
+    """Kind 13: the verdict on an answer whose facts are `kept`, and what its client is told beside it."""
     told = {field.name: getattr(answer.figures, field.name) for field in fields(policies.AnswerFigures)}
     figures = {name: float(value) for name, value in told.items() if value is not None}
     return ReleaseDecision(
@@ -60,6 +62,7 @@ def released(ruling: policies.ReleaseRuling, answer: policies.AnswerFacts) -> Re
         globs=_globs(answer.calls),
         held_by=answer.held_by,
         blocked_by=answer.blocked_by,
+        annotations=annotations,
     )
 
 

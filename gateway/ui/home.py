@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get, head, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect
 
@@ -21,6 +21,12 @@ async def home(request: Request[Any, Any, Any], visitor: Looking) -> Response[An
     """The first place that the person may open; for who may open none, what that means."""
     places = places_for(visitor)
     return Redirect(places[0].path, status_code=303) if places else page(request, "home.html")
+
+
+@head("/", opt=public(), sync_to_thread=False)
+def here() -> Response[None]:
+    """Some versions of Claude Code look here whether anybody is there, before they ask; the others at /api/hello."""
+    return Response(None, status_code=200)
 
 
 @get("/patterns", opt=anyone())

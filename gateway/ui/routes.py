@@ -14,7 +14,7 @@ from gateway.ui.economics import economics
 from gateway.ui.exports import download, exports, make_export, show_export
 from gateway.ui.failures import HANDLERS
 from gateway.ui.generations import generation_page, generations, reading_page
-from gateway.ui.home import choose_tenant, choose_theme, home, patterns
+from gateway.ui.home import choose_tenant, choose_theme, here, home, patterns
 from gateway.ui.job_pages import show_job
 from gateway.ui.keys_pages import key_page, keys_page, make_key, make_tenant, revoke_key, rotate_key, tenants_page
 from gateway.ui.log_pages import log_page, verify_log
@@ -32,7 +32,7 @@ from gateway.ui.visitor import visitor_of
 
 BODY_LIMIT: Final = 1024 * 1024
 PAGES: Final = (
-    *(home, sign_in_page, sign_in, sign_out, choose_theme, choose_tenant, patterns, show_job),
+    *(home, here, sign_in_page, sign_in, sign_out, choose_theme, choose_tenant, patterns, show_job),
     *(queue_page, side_of_queue, review_page, standing_of, decide, edit, more, set_desk),
     *(player_data, compare_drafts, proof_status),
     *(account, change_password, people, make_person, person_page, change_person),

@@ -155,6 +155,10 @@ LATER: dict[Kind, Body] = {
         block_index=1, names=("tokens",), values=(4.0,), verdict="refine", start=12, rule="gate:sure", mode="diffusion",
         threshold=0.7, steps=8,
     ),
+    Kind.RELEASE_DECISION: ReleaseDecision(
+        verdict="annotate", rules=("rule:mark",), due=(), names=("tokens",), values=(7.0,), calls=(), globs=(), held_by=(),
+        blocked_by=(), annotations=("gate:sure", "rule:mark"),
+    ),
     Kind.POLICY_CHANGE: PolicyChange(
         before=POLICY, after=hashlib.sha256(b"[modes]").digest(), document="[modes]", reason="a try", requested_by="ada",
         approved_by="grace", share=0.1,

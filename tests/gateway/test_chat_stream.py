@@ -185,8 +185,8 @@ async def test_what_is_not_served_says_so(inside: Housed) -> None:
     """Embeddings and images are a clear 400, Claude Code's probe is answered, and both kinds of key header open the door."""
     embedded = await inside.client.post("/v1/embeddings", json={"model": "palimpsest-tiny", "input": "x"})
     assert (embedded.status_code, embedded.json()["error"]["code"]) == (400, "unsupported_endpoint")
-    probe = await inside.client.head("/api/hello", headers={"authorization": ""})
-    assert probe.status_code == 200
+    for place in ("/api/hello", "/"):  # Claude Code looks at either, by version
+        assert (await inside.client.head(place, headers={"authorization": ""})).status_code == 200
     by_key = await inside.client.get("/v1/models", headers={"authorization": "", "x-api-key": inside.key})
     line = by_key.json()["data"][-1]
     assert by_key.status_code == 200 and line["id"].startswith("claude-")

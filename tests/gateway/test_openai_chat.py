@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.request import Constraint, ConstraintKind
+from gateway.dialects.knob import NOTHING_BESIDE, Beside
 from gateway.dialects.openai_chat import decode
 from gateway.dialects.request import AskedSampling, ComputeKnob, Conversation, Delivery, SystemTurn, UserTurn
 from gateway.errors import BadRequest
@@ -20,10 +21,10 @@ def body(**fields: Any) -> bytes:
     return json.dumps(HELLO | fields).encode()
 
 
-def refusal(raw: bytes, header: str | None = None) -> BadRequest:
+def refusal(raw: bytes, beside: Beside = NOTHING_BESIDE) -> BadRequest:
     """The refusal that a body earns."""
     with pytest.raises(BadRequest) as caught:
-        decode(raw, header)
+        decode(raw, beside)
     return caught.value
 
 
@@ -201,10 +202,23 @@ def test_mode_may_come_three_ways_but_only_once() -> None:
     """Suffix, header and body choose the mode alike; two different choices are a conflict."""
     assert decode(body(model="palimpsest-tiny:ar")).knob.mode == "ar"
     assert decode(body(model="palimpsest-tiny:ar")).model == "palimpsest-tiny"
-    assert decode(body(), "diffusion").knob.mode == "diffusion"
-    assert decode(body(palimpsest={"mode": "ar"}), "ar").knob.mode == "ar"
+    assert decode(body(), Beside("diffusion")).knob.mode == "diffusion"
+    assert decode(body(palimpsest={"mode": "ar"}), Beside("ar")).knob.mode == "ar"
     assert refusal(body(model="palimpsest-tiny:ar", palimpsest={"mode": "diffusion"})).code == "conflict"
-    assert refusal(body(palimpsest={"mode": "ar"}), "diffusion").code == "conflict"
+    assert refusal(body(palimpsest={"mode": "ar"}), Beside("diffusion")).code == "conflict"
+
+
+def test_a_header_may_hold_the_knob() -> None:
+    """What `x-palimpsest` says counts like the body's object, and both together; it is as closed, and may not contradict it."""
+    header = Beside(whole='{"workflow": "ide", "grammar": "start: /a/", "max_steps": 4}')
+    found = decode(body(palimpsest={"max_steps": 4, "risk": "low"}), header)
+    assert (found.knob.workflow, found.knob.risk, found.knob.max_steps) == ("ide", "low", 4)
+    assert found.constraint == Constraint(ConstraintKind.GRAMMAR, "start: /a/")
+    conflict = refusal(body(palimpsest={"max_steps": 5}), header)
+    assert (conflict.code, conflict.param) == ("conflict", "palimpsest.max_steps")
+    for wrong in ("{", '"x"', '{"modes": "ar"}', '{"max_steps": "4"}'):
+        assert refusal(body(), Beside(whole=wrong)).param == "x-palimpsest"
+    assert refusal(body(), Beside("ar", '{"mode": "diffusion"}')).code == "conflict"
 
 
 def test_negative_seeds_are_twos_complement() -> None:

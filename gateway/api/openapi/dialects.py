@@ -1,35 +1,29 @@
-"""The routes of /v1: what clients of others' APIs send and get, as far as this gateway reads it; more is passed over."""
+"""The routes of /v1: what clients of others' APIs send and get, as far as this gateway reads it; more is passed over.
+
+Bodies are described by the very classes that read them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.api.openapi.operation import EVENTS, JSON, KEY, TEXT, Answer, Operation, Schema, of_header, ref
+from gateway.api.openapi.operation import EVENTS, JSON, KEY, TEXT, Answer, Operation, Schema, asked, of_header
 from gateway.api.openapi.people import FAILURE
-from gateway.dialects.knob import Palimpsest
-from gateway.http.line import MODE_HEADER
+from gateway.dialects import openai_chat, openai_completions
+from gateway.dialects.knob import KNOB_HEADER, MODE_HEADER
+from gateway.dialects.messages import wire as messages
+from gateway.dialects.responses import wire as responses
 
-_NUMBER: Final = {"type": ["number", "null"]}
-_WHOLE: Final = {"type": ["integer", "null"]}
-_FLAG: Final = {"type": ["boolean", "null"]}
-_WORD: Final = {"type": ["string", "null"]}
-_OWN: Final = {"anyOf": [ref(Palimpsest), {"type": "null"}]}
+(_CHAT, _COMPLETION, _MESSAGES, _COUNTED, _RESPONDING), COMPONENTS = asked(
+    (openai_chat.Body, openai_completions.Body, messages.Body, messages.CountBody, responses.Body)
+)
 _THINGS: Final = {"type": "array", "items": {"type": "object"}}
-_THINGS_OR_NOT: Final = {"type": ["array", "null"], "items": {"type": "object"}}
 _ANSWERED: Final = {
     "type": "object",
     "description": "the generation, its mode, policy and records",
     "additionalProperties": True,
 }
-_COMMON: Final[dict[str, Schema]] = {
-    "model": {"type": "string", "description": "an id of GET /v1/models"},
-    "stream": _FLAG, "seed": _WHOLE, "temperature": _NUMBER, "top_p": _NUMBER, "top_k": _WHOLE, "min_p": _NUMBER,
-    "presence_penalty": _NUMBER, "frequency_penalty": _NUMBER, "repetition_penalty": _NUMBER, "max_tokens": _WHOLE, "n": _WHOLE,
-    "stop": {"anyOf": [TEXT, {"type": "array", "items": TEXT}, {"type": "null"}]},
-    "stream_options": {"type": ["object", "null"], "properties": {"include_usage": _FLAG}},
-    "palimpsest": _OWN,
-}  # fmt: skip
 _REFUSALS: Final = {
     "400": "the request is malformed, or something that sending it again cannot mend, an answer withheld among it",
     "401": "no valid API key",
@@ -46,7 +40,10 @@ _HEADERS: Final = {
     "x-palimpsest-generation": "the generation, under which records and proofs are found",
     "x-palimpsest-mode": "the mode that was granted",
 }
-_MODE: Final = of_header(MODE_HEADER, "the mode, instead of the suffix of the model's id", TEXT)
+_BESIDE: Final = (
+    of_header(MODE_HEADER, "the mode, instead of the suffix of the model's id", TEXT),
+    of_header(KNOB_HEADER, "the `palimpsest` object as JSON, for clients whose bodies cannot be changed", TEXT),
+)
 _ANTHROPIC: Final = {
     JSON: {
         "type": "object",
@@ -70,42 +67,17 @@ def _answers(document: Schema, failure: Any = FAILURE, *, streams: bool = True) 
 
 
 def _asks(path: str, does: str, body: Schema, document: Schema, failure: Any = FAILURE, *, streams: bool = True) -> Operation:
-    return Operation("post", path, "generation", does, KEY, _answers(document, failure, streams=streams), [_MODE], body)
+    return Operation("post", path, "generation", does, KEY, _answers(document, failure, streams=streams), _BESIDE, body)
 
 
-_CHAT: Final = _document(
-    ("model", "messages"), **_COMMON, messages=_THINGS, max_completion_tokens=_WHOLE, tools=_THINGS_OR_NOT, tool_choice={},
-    parallel_tool_calls=_FLAG, reasoning_effort=_WORD, response_format={"type": ["object", "null"]}, logprobs=_FLAG,
-    top_logprobs=_WHOLE,
-)  # fmt: skip
-_COMPLETION: Final = _document(
-    ("model", "prompt"), **_COMMON, prompt={"anyOf": [TEXT, {"type": "array"}]}, logprobs=_WHOLE, echo=_FLAG, suffix=_WORD,
-    best_of=_WHOLE,
-)  # fmt: skip
 _CHOICES: Final = _document(
     ("id", "object", "created", "model", "choices", "usage"), id=TEXT, object=TEXT, created={"type": "integer"}, model=TEXT,
     choices=_THINGS, usage={"type": "object"}, palimpsest=_ANSWERED,
 )  # fmt: skip
-_SAID: Final = {"anyOf": [TEXT, _THINGS, {"type": "null"}]}
-_COUNTED: Final[dict[str, Schema]] = {
-    "model": TEXT, "messages": _THINGS, "system": _SAID, "tools": _THINGS_OR_NOT, "tool_choice": {"type": ["object", "null"]},
-    "thinking": {"type": ["object", "null"]},
-}  # fmt: skip
-_MESSAGES: Final = _document(
-    ("model", "messages", "max_tokens"), **_COUNTED, max_tokens={"type": "integer"}, stream=_FLAG, temperature=_NUMBER,
-    top_p=_NUMBER, top_k=_WHOLE, seed=_WHOLE, stop_sequences={"type": ["array", "null"], "items": TEXT},
-    output_config={"type": ["object", "null"]}, palimpsest=_OWN,
-)  # fmt: skip
 _MESSAGE: Final = _document(
     ("id", "type", "role", "model", "content", "stop_reason", "usage"), id=TEXT, type={"const": "message"},
-    role={"const": "assistant"}, model=TEXT, content=_THINGS, stop_reason=_WORD, usage={"type": "object"}, palimpsest=_ANSWERED,
-)  # fmt: skip
-_RESPONDING: Final = _document(
-    ("model",), model=TEXT, input={"anyOf": [TEXT, _THINGS]}, instructions=_WORD, previous_response_id=_WORD,
-    tools=_THINGS_OR_NOT, tool_choice={"anyOf": [TEXT, {"type": "object"}, {"type": "null"}]}, parallel_tool_calls=_FLAG,
-    text={"type": ["object", "null"]}, reasoning={"type": ["object", "null"]}, max_output_tokens=_WHOLE, temperature=_NUMBER,
-    top_p=_NUMBER, seed=_WHOLE, store=_FLAG, stream=_FLAG, background=_FLAG, palimpsest=_OWN,
-    metadata={"type": ["object", "null"], "additionalProperties": TEXT},
+    role={"const": "assistant"}, model=TEXT, content=_THINGS, usage={"type": "object"}, palimpsest=_ANSWERED,
+    stop_reason={"type": ["string", "null"]},
 )  # fmt: skip
 _RESPONSE: Final = _document(
     ("id", "object", "created_at", "status", "model", "output"), id=TEXT, object={"const": "response"},
@@ -128,7 +100,7 @@ OPERATIONS: Final = (
     _asks("/v1/messages", "Answer a conversation, in Anthropic's dialect.", _MESSAGES, _MESSAGE, _ANTHROPIC),
     _asks(
         "/v1/messages/count_tokens", "What a request would give the model; nothing is generated.",
-        _document(("model", "messages"), **_COUNTED), _document(("input_tokens",), input_tokens={"type": "integer"}),
+        _COUNTED, _document(("input_tokens",), input_tokens={"type": "integer"}),
         _ANTHROPIC, streams=False,
     ),
     _asks("/v1/responses", "Answer a conversation, in OpenAI's responses dialect.", _RESPONDING, _RESPONSE),
@@ -152,4 +124,3 @@ OPERATIONS: Final = (
         {code: Answer(_REFUSALS[code], FAILURE) for code in ("400", "401", "413", "503")}, (), {"type": "object"}, True,
     ),
 )  # fmt: skip
-FORMS: Final = (Palimpsest,)

@@ -46,7 +46,7 @@ def document() -> dict[str, Any]:
         "info": {"title": "Palimpsest", "version": _version(), "description": _SAYS, "license": {"name": "Apache-2.0"}},
         "tags": [{"name": name, "description": says} for name, says in _TAGS.items()],
         "paths": paths,
-        "components": {"schemas": components([*people.FORMS, *dialects.FORMS]), "securitySchemes": _SECURITY},
+        "components": {"schemas": components(people.FORMS) | dialects.COMPONENTS, "securitySchemes": _SECURITY},
     }
 
 

@@ -101,6 +101,12 @@ def components(forms: Sequence[type[msgspec.Struct]]) -> dict[str, dict[str, Any
     return {name: _cleaned(schema) for name, schema in found.items()}
 
 
+def asked(bodies: Sequence[type[msgspec.Struct]]) -> tuple[tuple[Schema, ...], dict[str, dict[str, Any]]]:
+    """The schemas of what clients send, and all that they refer to, under names that no answer has."""
+    refs, found = msgspec.json.schema_components(bodies, ref_template=REF + "asked.{name}")
+    return tuple(refs), {f"asked.{name}": _cleaned(schema) for name, schema in found.items()}
+
+
 def _cleaned(schema: dict[str, Any]) -> dict[str, Any]:
     said = schema.get("description")
     return schema if said is None else schema | {"description": inspect.cleandoc(said)}

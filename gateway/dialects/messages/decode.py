@@ -8,7 +8,7 @@ import msgspec
 
 from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.knob import NOTHING_BESIDE, Beside, held, knob, seed_of, served_model
 from gateway.dialects.messages import turns
 from gateway.dialects.messages.wire import Body, CountBody, OutputConfig
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect
@@ -27,10 +27,10 @@ class _Verbatim(msgspec.Struct, omit_defaults=True):
 _verbatim = msgspec.json.Decoder(_Verbatim)
 
 
-def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
-    """Read one request; `mode_header` is the value of `x-palimpsest-mode`. Raises BadRequest."""
+def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
+    """Read one request. Raises BadRequest."""
     fields = parse(_bodies, text_of(body))
-    own = fields.palimpsest or Palimpsest()
+    own = beside.own(fields.palimpsest)
     model, suffix = served_model(fields.model)
     if fields.max_tokens < 1:
         raise BadRequest("max_tokens must be at least 1", code="out_of_range", param="max_tokens")
@@ -43,7 +43,7 @@ def decode(body: bytes, mode_header: str | None = None) -> ChatRequest:
         seed=seed_of(fields.seed),
         max_tokens=fields.max_tokens,
         delivery=Delivery.STREAM if fields.stream else Delivery.WHOLE,
-        knob=knob(own, suffix, mode_header or None),
+        knob=knob(own, suffix, beside.mode or None),
         stop=_stops(fields.stop_sequences or []),
         constraint=held(own, _format(fields.output_config), "output_config.format"),
         proof=bool(own.proof),
@@ -108,7 +108,7 @@ def _format(config: OutputConfig | None) -> Constraint | None:
     asked = None if config is None else config.format
     if asked is None:
         return None
-    if asked.type != "json_schema" or not bytes(asked.schema):
+    if asked.type != "json_schema" or not isinstance(asked.schema, msgspec.Raw):
         message = f"output_config.format {asked.type!r} is not served; send json_schema with a schema"
         raise BadRequest(message, code="unsupported_parameter", param="output_config.format")
     return Constraint(ConstraintKind.JSON_SCHEMA, bytes(asked.schema).decode())

@@ -62,7 +62,7 @@ class OutputFormat(msgspec.Struct):
     """What the answer must look like."""
 
     type: str
-    schema: msgspec.Raw = msgspec.Raw(b"")
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class OutputConfig(msgspec.Struct):

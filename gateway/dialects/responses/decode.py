@@ -9,7 +9,8 @@ import msgspec
 
 from engine.request import Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import Palimpsest, held, knob, seed_of, served_model
+from gateway.dialects.knob import NOTHING_BESIDE, Beside, held, knob, seed_of, served_model
+from gateway.dialects.openai_answer import top_logprobs
 from gateway.dialects.request import AskedSampling, ChatRequest, Conversation, Delivery, Dialect
 from gateway.dialects.responses import turns
 from gateway.dialects.responses.wire import Body, Format, Item
@@ -32,10 +33,10 @@ def recorded(text: str) -> Body:
     return _bodies.decode(text)
 
 
-def chat_of(body: Body, earlier: list[Item], mode_header: str | None = None) -> ChatRequest:
+def chat_of(body: Body, earlier: list[Item], beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     """The request that `body` makes after the items of the response it goes on from. Raises BadRequest."""
     whole = msgspec.structs.replace(body, input=[*earlier, *turns.items_of(body.input)])
-    own = body.palimpsest or Palimpsest()
+    own = beside.own(body.palimpsest)
     model, suffix = served_model(body.model)
     return ChatRequest(
         dialect=Dialect.RESPONSES,
@@ -46,7 +47,8 @@ def chat_of(body: Body, earlier: list[Item], mode_header: str | None = None) -> 
         seed=seed_of(body.seed),
         max_tokens=body.max_output_tokens,
         delivery=Delivery.STREAM if body.stream else Delivery.WHOLE,
-        knob=knob(own, suffix, mode_header or None),
+        knob=knob(own, suffix, beside.mode or None),
+        top_logprobs=top_logprobs(body.scored, body.top_logprobs),
         constraint=held(own, _format(None if body.text is None else body.text.format), "text.format"),
         proof=bool(own.proof),
     )
@@ -67,12 +69,10 @@ def prompt_of(body: Body) -> Conversation:
 def _refuse_unserved(body: Body) -> None:
     """What would change the answer and is not served is refused by name; what contradicts itself too."""
     for name in ("conversation", "prompt"):
-        if bytes(getattr(body, name)) not in (b"", b"null"):
+        given: msgspec.Raw | msgspec.UnsetType = getattr(body, name)
+        if isinstance(given, msgspec.Raw) and bytes(given) != b"null":
             message = f"{name} is not served: send the whole input, or previous_response_id"
             raise BadRequest(message, code="unsupported_parameter", param=name)
-    if body.top_logprobs:
-        message = "top_logprobs is not served in this dialect: ask /v1/chat/completions for log-probabilities"
-        raise BadRequest(message, code="unsupported_parameter", param="top_logprobs")
     if body.background and not body.stored:
         message = "background needs store: a response that is not stored cannot be asked for"
         raise BadRequest(message, code="conflict", param="background")
@@ -98,7 +98,7 @@ def _format(asked: Format | None) -> Constraint | None:
             return None
         case Format(type="json_object"):
             return Constraint(ConstraintKind.JSON_OBJECT)
-        case Format(type="json_schema", schema=schema) if bytes(schema) not in (b"", b"null"):
+        case Format(type="json_schema", schema=msgspec.Raw() as schema) if bytes(schema) != b"null":
             return Constraint(ConstraintKind.JSON_SCHEMA, bytes(schema).decode())
         case _:
             message = f"text.format {asked.type!r} is not served as sent; send text, json_object or json_schema with a schema"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 from gateway.dialects.blocks import Block, Sort
+from gateway.dialects.openai_logprobs import token_logprobs
 from gateway.dialects.request import Conversation, PlainPrompt
 from gateway.dialects.responses.wire import Body
 from gateway.errors import GatewayError, Overloaded, Withheld
@@ -81,6 +83,7 @@ class Head:
             "temperature": 1.0 if body.temperature is None else body.temperature,
             "text": {"format": (body.text and body.text.format) or {"type": "text"}},
             "tool_choice": body.tool_choice or "auto",
+            "top_logprobs": body.top_logprobs or 0,
             "tools": [tool for tool in body.tools or () if tool.type == "function"],
             "top_p": 1.0 if body.top_p is None else body.top_p,
             "truncation": "disabled",
@@ -95,7 +98,7 @@ class Head:
         head = {"id": self.item_id(block), "status": status.value}
         match block.sort:
             case Sort.TEXT:
-                content = [output_text(block.text)] if block.text else []
+                content = [output_text(block.text, self.logprobs(block))] if block.text else []
                 return head | {"type": "message", "role": "assistant", "content": content}
             case Sort.THOUGHT:
                 content = [reasoning_text(block.text)] if block.text else []
@@ -104,14 +107,18 @@ class Head:
                 call = {"call_id": block.call, "name": block.name, "arguments": block.text}
                 return head | {"type": "function_call"} | call
 
+    def logprobs(self, block: Block) -> list[dict[str, Any]]:
+        """The log-probabilities of a text, where they were asked for."""
+        return token_logprobs(block.scores) if self.body.scored else []
+
     def item_id(self, block: Block) -> str:
         """The id of an output item."""
         return f"{_PREFIX[block.sort]}_{self.generation.hex}{block.index:04x}"
 
 
-def output_text(text: str) -> dict[str, Any]:
+def output_text(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
     """The part that holds an answer's text."""
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
 
 def reasoning_text(text: str) -> dict[str, Any]:
@@ -119,13 +126,14 @@ def reasoning_text(text: str) -> dict[str, Any]:
     return {"type": "reasoning_text", "text": text}
 
 
-def usage(account: Account) -> dict[str, Any]:
-    """This dialect's counts."""
+def usage(account: Account, blocks: Iterable[Block]) -> dict[str, Any]:
+    """This dialect's counts; `blocks` are those of the answer, whose thoughts are counted."""
+    thought = sum(len(block.scores) for block in blocks if block.sort is Sort.THOUGHT)
     return {
         "input_tokens": account.prompt_tokens,
         "input_tokens_details": {"cached_tokens": account.cached_tokens},
         "output_tokens": account.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": thought},
         "total_tokens": account.prompt_tokens + account.completion_tokens,
     }
 

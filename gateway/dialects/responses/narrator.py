@@ -17,7 +17,6 @@ from gateway.dialects.responses.words import Words
 from gateway.errors import GatewayError
 from gateway.pieces import Account
 
-_PARTS: Final = {Sort.TEXT: ("output_text", output_text), Sort.THOUGHT: ("reasoning_text", reasoning_text)}
 _CALLED: Final = "function_call_arguments"
 
 
@@ -57,18 +56,19 @@ class Narrator:
         """The last item's end and the terminal event of an answer."""
         cut = account.reason == "length"
         status = Status.INCOMPLETE if cut else Status.COMPLETED
-        more: dict[str, Any] = {"usage": usage(account), "palimpsest": account.extension()}
+        told = self._rest(status)
+        more: dict[str, Any] = {"usage": usage(account, self._blocks.whole), "palimpsest": account.extension()}
         if cut:
             more["incomplete_details"] = {"reason": "max_output_tokens"}
-        return self._end(status, status, more)
+        return [*told, self._terminal(status, status, more)]
 
     def failing(self, error: GatewayError) -> list[Told]:
         """The terminal event of a response that was refused or broke."""
-        return self._end(Status.FAILED, Status.FAILED, {"error": error_of(error)})
+        return [*self._rest(Status.FAILED), self._terminal(Status.FAILED, Status.FAILED, {"error": error_of(error)})]
 
     def cancelling(self) -> list[Told]:
         """The terminal event of a response that its client ended."""
-        return self._end(Status.INCOMPLETE, Status.CANCELLED, {})
+        return [*self._rest(Status.CANCELLED), self._terminal(Status.INCOMPLETE, Status.CANCELLED, {})]
 
     def beat(self) -> bytes:
         """A data event that says nothing new; its number is that of the last event, so that nobody comes back before it."""
@@ -78,11 +78,14 @@ class Narrator:
     def _state(self, kind: str, status: Status) -> Told:
         return self._event(f"response.{kind}", response=self.head.response(status, []))
 
-    def _end(self, kind: Status, status: Status, more: dict[str, Any]) -> list[Told]:
+    def _rest(self, status: Status) -> list[Told]:
+        """The end of the item that is open, if one is."""
         last = Status.COMPLETED if status is Status.COMPLETED else Status.INCOMPLETE
-        told = [told for change in self._blocks.end() for told in self._change(change, last)]
+        return [told for change in self._blocks.end() for told in self._change(change, last)]
+
+    def _terminal(self, kind: Status, status: Status, more: dict[str, Any]) -> Told:
         self.response = self.head.response(status, self._output, **more)
-        return [*told, self._event(f"response.{kind}", response=self.response)]
+        return self._event(f"response.{kind}", response=self.response)
 
     def _change(self, change: Change, status: Status) -> list[Told]:
         block = change.block
@@ -97,8 +100,7 @@ class Narrator:
         added = self._event("response.output_item.added", output_index=block.index, item=item)
         if block.sort is Sort.CALL:
             return [added]
-        _, part = _PARTS[block.sort]
-        return [added, self._of(block, "response.content_part.added", content_index=0, part=part(""))]
+        return [added, self._of(block, "response.content_part.added", content_index=0, part=self._part(block))]
 
     def _delta(self, block: Block, piece: str) -> Told:
         match block.sort:
@@ -118,10 +120,15 @@ class Narrator:
     def _content_done(self, block: Block) -> list[Told]:
         if block.sort is Sort.CALL:
             return [self._of(block, f"response.{_CALLED}.done", name=block.name, arguments=block.text)]
-        name, part = _PARTS[block.sort]
-        more: dict[str, Any] = {"logprobs": []} if block.sort is Sort.TEXT else {}
-        text = self._of(block, f"response.{name}.done", content_index=0, text=block.text, **more)
-        return [text, self._of(block, "response.content_part.done", content_index=0, part=part(block.text))]
+        part = self._part(block)
+        more = {name: part[name] for name in ("text", "logprobs") if name in part}
+        text = self._of(block, f"response.{part['type']}.done", content_index=0, **more)
+        return [text, self._of(block, "response.content_part.done", content_index=0, part=part)]
+
+    def _part(self, block: Block) -> dict[str, Any]:
+        """The one content part of a text or a thought."""
+        text = block.sort is Sort.TEXT
+        return output_text(block.text, self.head.logprobs(block)) if text else reasoning_text(block.text)
 
     def _of(self, block: Block, kind: str, **fields: Any) -> Told:
         return self._event(kind, item_id=self.head.item_id(block), output_index=block.index, **fields)

@@ -31,7 +31,7 @@ def reader_for(model: LoadedModel, head: Head) -> AnswerReader:
 def retold(model: LoadedModel, narrator: Narrator, recalled: Recalled) -> list[Told]:
     """All events of a response that has ended."""
     told = narrator.opening()
-    for part in parts_of(reader_for(model, narrator.head), recalled.text):
+    for part in parts_of(reader_for(model, narrator.head), recalled.text, recalled.scores):
         told += narrator.tell(part)
     match recalled.ending:
         case Ending.ANSWERED:

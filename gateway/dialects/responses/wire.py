@@ -5,11 +5,14 @@ Encoded again, a body is what the record of its request keeps: enough to tell th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from gateway.dialects.knob import Palimpsest
+
+LOGPROBS: Final = "message.output_text.logprobs"
+"""What `include` calls them; what else it may name is passed over."""
 
 
 class Part(msgspec.Struct, omit_defaults=True):
@@ -56,7 +59,7 @@ class Format(msgspec.Struct, omit_defaults=True):
 
     type: str
     name: str | None = None
-    schema: msgspec.Raw = msgspec.Raw(b"")
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     strict: bool | None = None
 
 
@@ -96,6 +99,7 @@ class Body(msgspec.Struct, kw_only=True, omit_defaults=True):
     temperature: float | None = None
     top_p: float | None = None
     top_logprobs: int | None = None
+    include: list[str] | None = None
     seed: int | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
@@ -103,11 +107,16 @@ class Body(msgspec.Struct, kw_only=True, omit_defaults=True):
     stream_options: StreamOptions | None = None
     background: bool | None = None
     truncation: str | None = None
-    conversation: msgspec.Raw = msgspec.Raw(b"")
-    prompt: msgspec.Raw = msgspec.Raw(b"")
+    conversation: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    prompt: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     palimpsest: Palimpsest | None = None
 
     @property
     def stored(self) -> bool:
         """Whether the response may be asked for again; the default is yes."""
         return self.store is not False
+
+    @property
+    def scored(self) -> bool:
+        """Whether the text comes with the log-probabilities of its tokens."""
+        return bool(self.top_logprobs) or LOGPROBS in (self.include or ())

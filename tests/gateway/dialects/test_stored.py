@@ -9,12 +9,21 @@ from uuid import UUID
 import httpx
 
 from audit.keys import KeyStore
+from gateway.law.lawbook import Standing
 from tests.audit.writer_samples import TENANT
+from tests.gateway.dialects.test_responses_clients import read
 from tests.gateway.housed import Housed, housed
+from tests.gateway.law.test_matrix import law
 from tests.gateway.planted import plant_key, plant_tenant
+from tests.gateway.test_checkpoints_served import THINKING, templated
 from tests.postgres_fixtures import Database
 
 PATH = "/v1/responses"
+
+
+def id_of(answer: httpx.Response) -> str:
+    """The id of a response that was streamed."""
+    return f"resp_{answer.headers['x-palimpsest-generation'].replace('-', '')}"
 
 
 async def respond(here: Housed, question: str, **more: Any) -> httpx.Response:
@@ -31,7 +40,7 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
     async with housed(database, tmp_path) as again:
         response = whole.json()["id"]
         assert (await again.client.get(f"{PATH}/{response}")).json() == whole.json()
-        second = f"{PATH}/resp_{stream.headers['x-palimpsest-generation'].replace('-', '')}"
+        second = f"{PATH}/{id_of(stream)}"
         assert (await again.client.get(second, params={"stream": "true"})).content == stream.content
         more = await respond(again, "and?", previous_response_id=response)
         assert more.json()["previous_response_id"] == response
@@ -40,6 +49,46 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         stranger = {"authorization": f"Bearer {key}"}
         assert (await again.client.get(f"{PATH}/{response}", headers=stranger)).status_code == 404
         assert (await again.client.post(f"{PATH}/{response}/cancel", headers=stranger)).status_code == 404
+
+
+async def test_log_probabilities_are_told_again(database: Database, tmp_path: Path) -> None:
+    """Asked for by `include`, every token of the text has its own, and the same from the records; else there are none."""
+    scored = {"include": ["message.output_text.logprobs", "reasoning.encrypted_content"], "top_logprobs": 2}
+    async with housed(database, tmp_path) as here:
+        for mode in ("linear_spec", "diffusion", "ar"):
+            asked: dict[str, Any] = {"stream": True, "palimpsest": {"mode": mode}, **scored}
+            stream = await respond(here, "hello", **asked)
+            again = await here.client.get(f"{PATH}/{id_of(stream)}", params={"stream": "true"})
+            assert again.content == stream.content
+            (part,) = read(stream.content).items[0]["content"]
+            assert bytes(byte for token in part["logprobs"] for byte in token["bytes"]) == part["text"].encode() != b""
+            assert {len(token["top_logprobs"]) for token in part["logprobs"]} == {2}
+            assert all(token["logprob"] <= token["top_logprobs"][0]["logprob"] for token in part["logprobs"])
+        plain = (await respond(here, "hello")).json()
+        assert plain["output"][0]["content"][0]["logprobs"] == [] and plain["top_logprobs"] == 0
+        wrong = await respond(here, "hello", top_logprobs=21)
+        assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "top_logprobs")
+
+
+async def test_tokens_of_thoughts_are_counted(database: Database, tmp_path: Path) -> None:
+    """What the model thinks counts as reasoning in the usage, and the same when it is told again."""
+    async with housed(database, tmp_path, model=templated(THINKING)) as here:
+        answer = (await respond(here, "hello", reasoning={"effort": "high"})).json()
+        assert answer["output"][0]["type"] == "reasoning"
+        thought = answer["usage"]["output_tokens_details"]["reasoning_tokens"]
+        assert 0 < thought <= answer["usage"]["output_tokens"]
+        assert (await here.client.get(f"{PATH}/{answer['id']}")).json() == answer
+        unthought = (await respond(here, "hello")).json()
+        assert unthought["usage"]["output_tokens_details"]["reasoning_tokens"] == 0
+
+
+async def test_remarks_of_the_policy_are_told_again(database: Database, tmp_path: Path) -> None:
+    """What annotates an answer is on record, and with it whenever it is told."""
+    async with housed(database, tmp_path) as here:
+        here.house.laws.replace({TENANT: Standing(law("annotate", "linear_spec"))})
+        answer = (await respond(here, "hello", palimpsest={"mode": "linear_spec"})).json()
+        assert answer["palimpsest"]["annotations"] == ["gate:g"]
+        assert (await here.client.get(f"{PATH}/{answer['id']}")).json() == answer
 
 
 async def test_a_response_goes_on_without_a_word(database: Database, tmp_path: Path) -> None:

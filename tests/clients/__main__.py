@@ -1,0 +1,115 @@
+"""Real clients against a real gateway: `make clients`, or
+
+    python -m tests.clients [--only NAME] [--cache DIR] [--keep DIR] [--json FILE]
+
+Each client is installed by its package name, pointed at a gateway of this tree through a recorder that changes nothing, and
+told to write one file. Afterwards every exchange is held against the strict grammar of its dialect, every generation against
+its records, and the whole log is exported and verified offline. Exit status 0 if all of that held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from tests.clients import commands, sdks
+from tests.clients.checkpoints import listener, tooled
+from tests.clients.install import CannotInstall
+from tests.clients.loops import Loop, Place
+from tests.clients.outcome import Outcome, document, table
+from tests.clients.recorder import recording
+from tests.faults.crash import fresh_database
+from tests.gateway.served import Served, serve
+from tests.postgres_fixtures import Database
+
+CACHE: Final = Path(__file__).parents[2] / "build" / "clients"
+
+Loops = Callable[[Path], list[Loop]]
+
+STAGES: Final[tuple[tuple[Callable[[Path], Path], tuple[Loops, ...]], ...]] = (
+    (tooled, (lambda _: sdks.loops(), commands.aider)),
+    (listener, (commands.codex, commands.claude)),
+)
+"""Which checkpoint serves whom."""
+
+
+def outcomes(database: Database, folder: Path, cache: Path, only: str, console: Console) -> Iterator[Outcome]:
+    """Every loop, run; one gateway after the other over the same log."""
+    for checkpoint, clients in STAGES:
+        chosen = [loop for brought in clients for loop in brought(cache) if only in loop.name]
+        if chosen:
+            with serve(database, folder / "home", checkpoint(folder / checkpoint.__name__)) as served:
+                for loop in chosen:
+                    console.print(f"{loop.name} {loop.version} ...", end=" ")
+                    outcome = _run(loop, served, folder / loop.name.replace(" ", "-"))
+                    console.print("finished" if outcome.finished else f"[red]not finished[/]: {outcome.why}")
+                    yield outcome
+
+
+def _run(loop: Loop, served: Served, folder: Path) -> Outcome:
+    with recording(served.url) as recorder:
+        place = Place(folder / "work", folder / "home", recorder.url, served.key, served.model)
+        place.folder.mkdir(parents=True)
+        place.home.mkdir()
+        why = loop.run(place)
+    return Outcome(loop, served, why or ("" if place.written else "the file was not written"), recorder.exchanges)
+
+
+def verified(served: Served, out: Path) -> str:
+    """Nothing, if the offline verifier takes the whole log; else its words."""
+    made = served.export(out)
+    command = [sys.executable, "-m", "audit", "verify", str(made.folder), "--vkey", made.vkey, "--origin", made.origin]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Where homes, files and output of the clients lie; not for long, unless it is named."""
+    if keep is not None:
+        keep.mkdir(parents=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="palimpsest-clients-") as folder:
+        yield Path(folder)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.clients", description="real clients against a real gateway")
+    parser.add_argument("--only", default="", metavar="NAME", help="loops whose name holds this")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where clients are installed")
+    parser.add_argument("--keep", type=Path, help="a new folder that keeps what the clients wrote and said")
+    parser.add_argument("--json", type=Path, help="write the table there as well")
+    given, console = parser.parse_args(), Console()
+    with _folder(given.keep) as folder, fresh_database(folder / "postgres", console) as database:
+        try:
+            told = list(outcomes(database, folder.resolve(), given.cache.resolve(), given.only, console))
+        except CannotInstall as error:
+            console.print(f"[red]{error}[/]", highlight=False)
+            return 1
+        if not told:
+            console.print(f"[red]no loop is called {given.only!r}[/]")
+            return 1
+        wrong = verified(told[-1].served, folder / "export")
+        rows = document(told, wrong)
+    console.print(table(rows))
+    for row in rows["rows"]:
+        for fault in row["faults"]:
+            console.print(f"[red]{row['client']}[/]: {fault}", highlight=False)
+    console.print(f"audit verified offline: {not wrong}" + (f"\n{wrong}" if wrong else ""), highlight=False, markup=False)
+    if given.json is not None:
+        given.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return 0 if rows["passed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
