@@ -112,7 +112,7 @@ async def visit(request: Request[Any, Any, Any], house: House) -> Visit:
     """Who asks. Raises Unauthenticated, Forbidden for a request that another site may have made up, NotHere or Unavailable."""
     tenant = request.query_params.get("tenant")
     if key_of(request.headers) is not None:
-        subject = await authenticate(house.registry, request.headers)
+        subject = await authenticate(house.keyring, request.headers)
         return Visit(house, subject, _in_view(tenant, subject.tenant, every=False))
     token = _token(request, house)
     person = None if token is None else await _person(house, token)

@@ -226,7 +226,7 @@ def chat_parser() -> Parser:
     shaped = {"model": "m", "messages": turns, "response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}
 
     def read(data: bytes) -> None:
-        asked = openai_chat.decode(data, None)
+        asked = openai_chat.decode(data)
         assert asked.prompt_json.encode() in data and json.loads(asked.prompt_json), "the record is not verbatim"
         assert isinstance(asked.prompt, Conversation) and asked.prompt.turns, "a prompt has no turns"
         assert all(turn.text.encode() is not None for turn in asked.prompt.turns), "a turn is no text"

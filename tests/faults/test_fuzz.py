@@ -123,5 +123,5 @@ def test_any_document_is_a_chat_request_or_a_bad_one(document: dict[str, Any]) -
     """JSON of the right field names and any values decodes to a request whose record is verbatim, or is refused as bad."""
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]} | document).encode()
     with suppress(BadRequest):
-        asked = openai_chat.decode(body, None)
+        asked = openai_chat.decode(body)
         assert asked.prompt_json.encode() in body and isinstance(asked.prompt, Conversation) and asked.prompt.turns
