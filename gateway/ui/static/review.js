@@ -53,6 +53,7 @@ class Reader {
       if (!this.left.size) return;
       event.preventDefault();
       this.tell();
+      [...this.left][0].scrollIntoView({ block: "center" });
     });
   }
 
@@ -105,6 +106,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   const summary = part.querySelector("summary");
   if (!part.open) summary.click();
-  if (part.open) part.querySelector("textarea, select, input:not([type=hidden], [hidden] *)")?.focus();
+  if (part.open) part.querySelector(".field :is(textarea, select, input:not([tabindex]))")?.focus();
   else summary.focus();
 });
