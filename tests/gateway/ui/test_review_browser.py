@@ -122,9 +122,9 @@ def test_an_answer_is_approved_once_all_of_it_was_on_screen(pages: Pages) -> Non
         opened(page, generation)
         approve = page.locator("[data-approve]")
         expect(approve).to_have_attribute("aria-disabled", "true")
-        approve.click()
-        expect(page.locator("details[open] form")).to_have_count(0)
         expect(page.get_by_text("lines were on screen")).to_be_visible()
+        approve.dispatch_event("click")  # a click of the driver would wait until it is enabled
+        expect(page.locator("details[open] form")).to_have_count(0)
         for line in page.locator("[data-line]").all():
             line.evaluate(SHOWN)
         expect(approve).to_have_attribute("aria-disabled", "false")
