@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import policies
 from engine.model import checkpoint
 from gateway import logs
+from gateway.api.routes import API
 from gateway.database import open_database
 from gateway.house import House
 from gateway.http.chat import chat_completions, completions
@@ -72,7 +73,7 @@ def create_app(house: House) -> ASGIApp:
             await house.stop()
 
     app = Litestar(
-        route_handlers=[*ROUTES, pages(house)],
+        route_handlers=[*ROUTES, API, pages(house)],
         lifespan=[lifespan],
         dependencies={"house": Provide(lambda: house, sync_to_thread=False)},
         exception_handlers=HANDLERS | {HTTPException: or_page(of_framework)},
@@ -101,7 +102,9 @@ def run(settings: Settings) -> None:
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        uvicorn.Server(config).run()
+        server = uvicorn.Server(config)
+        house.leaving = lambda: server.should_exit
+        server.run()
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from gateway.admission import Bench
 from gateway.approvals.approvals import Approvals
 from gateway.approvals.desk import Served
 from gateway.approvals.opening import Openings
+from gateway.approvals.webhooks import Webhooks, places
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -50,6 +52,7 @@ from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
 from gateway.people.directory import Directory
 from gateway.presence import Presence
+from gateway.projections.bell import Bell
 from gateway.projections.projector import Projector
 from gateway.projections.views import Views
 from gateway.recall import Recall
@@ -84,16 +87,18 @@ class House:
         self.evidence = Evidence(urls.reader)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
+        self.projector = Projector(urls, keys, policy)
+        self.views = Views(urls.app, keys)
+        self.bell = Bell(self.views.queue)
         weights = bytes.fromhex(model.weights_digest)
+        served = Served(weights, model.tokenizer.decode_bytes)
+        self.approvals = Approvals(self.writer, urls, keys, self.laws, served, self.projector.look)
         self._openings = Openings(urls.reader, weights)
+        self._webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
         self.administration = Administration(self.writer, urls, settings.keys)
-        self.projector = Projector(urls, keys, policy)
-        served = Served(weights, model.tokenizer.decode_bytes)
-        self.approvals = Approvals(self.writer, urls, keys, self.laws, served, self.projector.look)
-        self.views = Views(urls.app, keys)
         self.upkeep = Upkeep(urls.app)
         self._shelf = Shelf(urls.app)
         self.enactment = Enactment(self.lifecycle, self._shelf, policy)
@@ -103,6 +108,8 @@ class House:
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
+        self.leaving: Callable[[], bool] = lambda: self._draining
+        """Whether what lasts for ever should end now."""
 
     async def start(self) -> None:
         """Bring everything up; raises what the database or the log raise when they cannot serve."""
@@ -115,10 +122,15 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
+        self._webhooks.start()
         works = (
-            self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run(), self.budgets.run(), self.projector.run(),
+            self.reconciler.run(tenants),
+            self.upkeep.run(),
+            self._reloading.run(),
+            self.budgets.run(),
             self.approvals.run(),
-        )  # fmt: skip
+            self.projector.run(),
+        )
         self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
@@ -137,6 +149,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self._webhooks.stop)
         await asyncio.to_thread(self.approvals.close)
         await asyncio.to_thread(self.projector.close)
         await asyncio.to_thread(self.views.close)

@@ -24,6 +24,7 @@ from gateway.approvals import releasing, rules
 from gateway.approvals.case import Case
 from gateway.approvals.choices import Choice, Cleared, Delegate, NotDecided, NotReleased, TestResult
 from gateway.approvals.desk import Desk, Look, Served, Taken
+from gateway.approvals.expiry import Expiry
 from gateway.approvals.files import Files
 from gateway.approvals.lending import Lending
 from gateway.approvals.rules import Authority
@@ -52,6 +53,7 @@ class Approvals:
         self._files = Files(urls.reader, keys, served.decode)
         self._desk = Desk(log, self._files, Turns(urls.app), laws, served, look)
         self._lending = Lending(self._desk, urls.app)
+        self._expiry = Expiry(self._desk, urls.app)
 
     async def find(self, tenant: str, generation: UUID) -> Case | None:
         """How an approval stands; None where there is none."""
@@ -187,10 +189,11 @@ class Approvals:
     def close(self) -> None:
         """Close all connections."""
         self._lending.close()
+        self._expiry.close()
 
     async def run(self) -> None:
-        """Hear of what other processes record, until cancelled. Failures are retried, never raised."""
-        await self._desk.watch.run()
+        """Hear of what other processes record, and end what is over, until cancelled. Failures are retried, never raised."""
+        await asyncio.gather(self._desk.watch.run(), self._expiry.run())
 
     async def _acting(
         self, tenant: str, generation: UUID, act: Callable[[Taken], Awaitable[Case | NotDecided]]

@@ -21,6 +21,7 @@ from gateway.cli.eval import evaluate
 from gateway.cli.policy import policy
 from gateway.cli.policy_replay import explain, sweep
 from gateway.cli.policy_replay import replay as replay_policy
+from gateway.cli.projections import projections
 from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
@@ -45,7 +46,7 @@ for act in (replay, log_keys, rotate):
     audit.add_command(act)
 for question in (explain, replay_policy, sweep):
     policy.add_command(question)
-for command in (serve, demo, tenants, users, keys, audit, policy, budgets, retention, bench, train, evaluate):
+for command in (serve, demo, tenants, users, keys, audit, policy, budgets, projections, retention, bench, train, evaluate):
     palimpsest.add_command(command)
 
 

@@ -60,6 +60,13 @@ class Sessions:
             session.commit()
             return None if user is None else proved(user)
 
+    def peek(self, token: str) -> Person | None:
+        """The same without a sign of life: for what goes on by itself while somebody is signed in."""
+        alive = select(SignIn.user_id).where(SignIn.token_sha256 == digest(token), _alive())
+        with Session(self._engine) as session:
+            user = session.scalar(select(User).where(User.id.in_(alive), User.disabled_at.is_(None)))
+            return None if user is None else proved(user)
+
     def seen(self, user: UUID) -> list[datetime]:
         """When each session of a user that is alive was last used, the latest first."""
         query = select(SignIn.seen_at).where(SignIn.user_id == user, _alive()).order_by(SignIn.seen_at.desc())

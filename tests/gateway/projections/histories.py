@@ -118,7 +118,7 @@ SCRIPTS: dict[str, Callable[[str], tuple[Step, ...]]] = {
         ((AfterRelease("recall", "grace", "it was wrong"),), Stage.RELEASED),
     ),
     "rejected": lambda mode: (
-        *held(mode), ((decided("reject"),), Stage.PENDING), ((ended("withheld", "rejected"),), Stage.REJECTED),
+        *held(mode), ((decided("reject"),), Stage.REJECTED), ((ended("withheld", "rejected"),), Stage.REJECTED),
     ),
     "expired": lambda mode: (*held(mode), ((ended("withheld", "expired"),), Stage.EXPIRED)),
     "cancelled": lambda mode: (*held(mode), ((ended("withheld", "cancelled"),), Stage.CANCELLED)),
