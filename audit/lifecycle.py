@@ -34,7 +34,7 @@ from audit.errors import AuditError, MalformedData
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
 from audit.sealer import open_body
-from audit.standing import DAY, Hold, Rule, Standing
+from audit.standing import DAY, KINDS, Hold, Rule, Standing
 from audit.store import AppendConnection, read_tenant
 from audit.writer import Entry, Writer
 
@@ -189,7 +189,7 @@ def read_standing(reader_url: str, tenant: str, keys: KeyStore) -> Standing:
     """What the acts of a tenant's log have come to. One that cannot be read stops everything: it might be a hold. Blocking."""
     standing = Standing()
     with read_tenant(reader_url, tenant) as reader:
-        for row in reader.acts():
+        for row in reader.acts(kinds=KINDS):
             header = decode_header(row.header)
             if row.body is None:
                 raise MalformedData(f"act {header.seq} has no body: restore the database from a backup")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from audit.acts import Erasure, HoldPlaced, HoldReleased, PolicyChange, RetentionRule, Retirement, commit_to
 from audit.header import Header
 from audit.laws import Laws
-from audit.records import Body, PolicyDecision
+from audit.records import Body, Kind, PolicyDecision
 
 DAY = 86_400_000_000
 """Microseconds."""
@@ -49,6 +50,12 @@ class Retired:
     first: int
     last: int
     before: int
+
+
+KINDS: Final = frozenset(
+    (Kind.POLICY_CHANGE, Kind.ERASURE, Kind.HOLD_PLACED, Kind.HOLD_RELEASED, Kind.RETENTION_RULE, Kind.RETIREMENT)
+)
+"""Kinds of acts that change what stands; the many that say who read what do not."""
 
 
 class Standing:

@@ -236,9 +236,10 @@ class Reader:
         """The notes of the largest trees, the largest first, each with when the database took it."""
         return [(row[0], row[1]) for row in self._connection.execute(_RECENT_CHECKPOINTS, (self._tenant, most))]
 
-    def acts(self, first_seq: int = 0) -> Iterator[StoredRecord]:
-        """The administrative acts (kinds from 40 on) from `first_seq` on, in order."""
-        for raw, data in self._stream(_ACTS, (self._tenant, first_seq)):
+    def acts(self, first_seq: int = 0, kinds: Collection[int] | None = None) -> Iterator[StoredRecord]:
+        """The administrative acts (kinds from 40 on) from `first_seq` on, in order; of these kinds alone if any are named."""
+        chosen = None if kinds is None else sorted(kinds)
+        for raw, data in self._stream(_ACTS, (self._tenant, first_seq, chosen, chosen)):
             yield StoredRecord(raw, data)
 
     def last_before(self, ts: int) -> int | None:
@@ -364,7 +365,8 @@ _RECENT_CHECKPOINTS = "SELECT note, created FROM audit.checkpoint WHERE tenant =
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
 _ACTS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.kind >= 40 AND h.seq >= %s ORDER BY h.seq
+WHERE h.tenant = %s AND h.kind >= 40 AND h.seq >= %s AND (%s::int[] IS NULL OR h.kind = ANY(%s::int[]))
+ORDER BY h.seq
 """
 _LAST_BEFORE = "SELECT max(seq) FROM audit.header WHERE tenant = %s AND ts < %s"
 _RETIRED = "SELECT record_seq FROM audit.retired WHERE tenant = %s"

@@ -14,7 +14,7 @@ from audit.acts import Erasure, HoldPlaced, HoldReleased, PolicyChange, Retentio
 from audit.header import Header, StoredRecord, decode_header, uuid7
 from audit.laws import InForce
 from audit.records import Body, Kind, PolicyDecision, kind_of
-from audit.standing import DAY, Standing
+from audit.standing import DAY, KINDS, Standing
 from audit.verify import Report, Verdict, verify
 from tests.audit.samples import HOLD, ORIGIN, SALT, SAMPLES, START, TWO, Log
 
@@ -36,6 +36,14 @@ def told(acts: Sequence[Body]) -> list[str]:
     """What each act, one a record from seq 0 on, contradicts."""
     standing = Standing()
     return [text for seq, act in enumerate(acts) for text in standing.add(header(seq, kind_of(act)), act)]
+
+
+@pytest.mark.parametrize("kind", sorted({kind for kind in SAMPLES if kind >= 40} - KINDS))
+def test_other_kinds_change_nothing_that_stands(kind: Kind) -> None:
+    """An act of a kind that is passed over when what stands is asked leaves it as it was."""
+    standing, untouched = Standing(), Standing()
+    assert list(standing.add(header(0, kind, getattr(SAMPLES[kind], "requested_by", "ada")), SAMPLES[kind])) == []
+    assert vars(standing) | {"laws": vars(standing.laws)} == vars(untouched) | {"laws": vars(untouched.laws)}
 
 
 @pytest.mark.parametrize(
