@@ -24,6 +24,7 @@ from engine.events import Event, Finished, FinishReason, Gated, Prefilled
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
+from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.budgets.lease import UNMETERED, Lease
 from gateway.calls import AnswerReader
 from gateway.engine_thread import EngineDied, EngineThread, Feed
@@ -62,6 +63,7 @@ class Admitted:
     first_seq: int
     last_seq: int
     lease: Lease = UNMETERED
+    claim: Claim = UNCLAIMED
     reader: AnswerReader = field(default_factory=lambda: AnswerReader((), ""))
     """Reads the answer for its judge; used once."""
 

@@ -28,6 +28,9 @@ from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.administration import Administration
 from gateway.admission import Bench
+from gateway.approvals.attaching import Attaching
+from gateway.approvals.attachments import Attachments
+from gateway.approvals.request_key import RequestKeys
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -83,6 +86,8 @@ class House:
         self.enactment = Enactment(self.lifecycle, self._shelf, policy)
         self._reloading = Reloading(self.laws, self._shelf)
         self._presence = Presence(urls.app, self.instance)
+        table = Attachments(urls.app, self.instance)
+        self.attaching = Attaching(RequestKeys(settings.keys), table, self.recall, self._presence, self.instance)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,6 +124,7 @@ class House:
         await asyncio.to_thread(self.carrier.stop)
         await asyncio.to_thread(self._shelf.close)
         await asyncio.to_thread(self.budgets.close)
+        await asyncio.to_thread(self.attaching.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         _log.info("gateway.stopped", instance=str(self.instance))
@@ -156,7 +162,9 @@ class House:
         return [*names, *(CLAUDE_ALIAS + each for each in names)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._generations.pop(task).admitted.lease.drop()
+        admitted = self._generations.pop(task).admitted
+        admitted.lease.drop()
+        admitted.claim.drop()
         self.seats.leave()
 
     async def _finish_generations(self) -> None:

@@ -57,6 +57,8 @@ class Settings:
     queue_bytes: int
     ship_to: tuple[str, ...]
     """Places outside the database to which every checkpoint goes, as `audit.destinations` spells them."""
+    base_url: str
+    """How people reach this gateway; with https, cookies are for it alone."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
@@ -77,6 +79,7 @@ class Settings:
             queue_records=_whole(given, "AUDIT_QUEUE_RECORDS", 8192, least=1),
             queue_bytes=_whole(given, "AUDIT_QUEUE_BYTES", 64 * 1024 * 1024, least=1),
             ship_to=tuple(given.get("SHIP_TO", "").split()),
+            base_url=_base_url(given),
         )
 
 
@@ -106,6 +109,14 @@ def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
     if not 0.0 < seconds < 3600.0:
         raise SettingsError(f"{_PREFIX}{name}={text!r}: give a number of seconds above 0 and below 3600")
     return seconds
+
+
+def _base_url(given: Mapping[str, str]) -> str:
+    """Empty unless it is said: then people come by plain http, straight to this process."""
+    text = (given.get("BASE_URL") or "").rstrip("/")
+    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).netloc):
+        raise SettingsError(f"{_PREFIX}BASE_URL={text!r}: give the address that people use, such as https://palimpsest.example")
+    return text
 
 
 def _numeric(given: Mapping[str, str]) -> Numeric:
