@@ -7,6 +7,7 @@ client's leaving changes anything for those who decide. An answer that was let g
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final, Protocol
@@ -33,6 +34,7 @@ _WORDS: Final = {
     State.REJECTED: ("answer_rejected", "a reviewer did not let this answer go"),
     State.EXPIRED: ("approval_expired", "nobody decided in time about this answer, so it is not released"),
     State.CANCELLED: ("approval_cancelled", "the approval of this answer was cancelled, so it is not released"),
+    State.RELEASED: ("answer_recalled", "this answer was recalled after its release, so it is not released again"),
 }
 
 
@@ -50,44 +52,39 @@ class Handover:
         """`base_url` is where people reach the gateway's pages."""
         self._desk, self._recall, self._attaching, self._laws, self._base_url = desk, recall, attaching, laws, base_url
 
-    def held(self, tenant: str, generation: UUID, opened: ApprovalOpened) -> Held:
-        """A held answer, whoever asks for it: a connection is kept open for as long as the law in force says."""
-        document = self._laws.active(tenant).document
-        return Held(tenant, generation, opened, hold_seconds(document, opened))
-
     async def pieces(self, made: AsyncIterator[Made], request: UUID, delivery: Delivery) -> AsyncIterator[Piece]:
         """What the client of `request` gets; for a whole document it is not kept waiting for people, who may take a day."""
         async for piece in made:
             if not isinstance(piece, Held):
                 yield piece
                 continue
-            held = replace(piece, hold_seconds=0) if delivery is Delivery.WHOLE else piece
-            for told in await self._safely(held, request):
+            seconds = 0.0 if delivery is Delivery.WHOLE else self._hold_seconds(piece)
+            for told in await self._safely(piece, request, seconds):
                 yield told
 
-    async def _safely(self, held: Held, request: UUID) -> tuple[Piece, ...]:
+    async def _safely(self, held: Held, request: UUID, seconds: float) -> tuple[Piece, ...]:
         try:
-            return await self._decided(held, request)
+            return await self._decided(held, request, seconds)
         except GatewayError as error:
             return (Failed(error),)
         except (AuditError, SQLAlchemyError):
             return (Failed(LogDown("how this answer's approval stands cannot be read now; try again later")),)
 
-    async def _decided(self, held: Held, request: UUID) -> tuple[Piece, ...]:
-        """What came of it, or that it has to wait, after `hold_seconds` at most."""
-        now = asyncio.get_running_loop().time
-        deadline = now() + held.hold_seconds
+    async def _decided(self, held: Held, request: UUID, seconds: float) -> tuple[Piece, ...]:
+        """What came of it or, after so many seconds, that it has to wait."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
         while True:
-            case = await self._desk.settled(held.tenant, held.generation, max(0.0, deadline - now()))
-            if case.state in (State.APPROVED, State.RELEASED):
+            case = await self._desk.settled(held.tenant, held.generation, min(deadline - clock(), _left(held.opened)))
+            if case.state in (State.APPROVED, State.RELEASED) or _left(case.opened) == 0:
                 given = await self._taken(case, request)
                 if not isinstance(given, NotReleased):
                     return given
                 case = given.case or case
-            if case.state in _WORDS:
+            if case.state.ended:
                 await self._attaching.told(held.tenant, held.generation)
                 return (Failed(declined(case)),)
-            if now() >= deadline:
+            if clock() >= deadline:
                 await self._attaching.keep(held.tenant, held.generation, case.opened.expires_at)
                 return (Failed(self._deferred(held.generation)),)
             await asyncio.sleep(AGAIN_SECONDS)
@@ -103,6 +100,10 @@ class Handover:
         await self._attaching.told(case.tenant, case.generation)
         records = found.account.records + given.case.records - case.records
         return let_go(given, replace(found.account, records=records, last_seq=given.last_seq))
+
+    def _hold_seconds(self, held: Held) -> float:
+        """How long a connection is kept open for people, by the law in force."""
+        return hold_seconds(self._laws.active(held.tenant).document, held.opened)
 
     def _deferred(self, generation: UUID) -> Deferred:
         url = f"{self._base_url}/approvals/{generation}"
@@ -120,3 +121,8 @@ def hold_seconds(document: policies.Document, opened: ApprovalOpened) -> float:
     """The shortest patience among those whose agreement is needed; an approval that the law no longer has counts as usual."""
     names = (needed.approval for needed in opened.needed)
     return min((document.approvals.get(name, policies.Approval()).hold_seconds for name in names), default=0)
+
+
+def _left(opened: ApprovalOpened) -> float:
+    """Seconds until it is too late to decide; 0 from then on."""
+    return max(0.0, opened.expires_at / 1e6 - time.time())

@@ -119,8 +119,6 @@ class Held:
     tenant: str
     generation: UUID
     opened: ApprovalOpened
-    hold_seconds: float
-    """How long a connection is kept open for their decision."""
 
 
 Piece = Text | Ended | Failed

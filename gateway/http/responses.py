@@ -30,7 +30,7 @@ from gateway.http import failures, line
 from gateway.http.identity import request_id
 from gateway.http.keep_alive import kept_alive
 from gateway.http.sources import Earlier, Own, source_of
-from gateway.pieces import Ended, Failed
+from gateway.pieces import Ended, Failed, Held
 from gateway.recall import Ending, Recalled
 
 T = TypeVar("T")
@@ -172,7 +172,7 @@ def _of_held(
     house: House, tenant: str, head: Head, opened: ApprovalOpened, own: UUID, delivery: Delivery
 ) -> AsyncIterator[Part | Ended | Failed]:
     """A held response for the client of request `own`, as far as people let it go."""
-    held = house.handover.held(tenant, head.generation, opened)
+    held = Held(tenant, head.generation, opened)
     pieces = house.handover.pieces(_at_once(held), own, delivery)
     return parts(reader_for(house.bench.model, head), pieces)
 

@@ -24,7 +24,7 @@ from gateway.generation import Generation
 from gateway.house import House
 from gateway.http import line
 from gateway.http.identity import request_id
-from gateway.pieces import Failed, Made
+from gateway.pieces import Failed, Held, Made
 from gateway.recall import Ending, Recalled
 from gateway.release import told_again
 
@@ -119,7 +119,7 @@ class Earlier(Source):
         if found.ending is Ending.NONE:
             found = await self._house.attaching.ended(self._tenant, generation) or found
         if found.held is not None:
-            yield self._house.handover.held(self._tenant, generation, found.held)
+            yield Held(self._tenant, generation, found.held)
         elif found.ending is Ending.ANSWERED:
             for piece in told_again(found):
                 yield piece

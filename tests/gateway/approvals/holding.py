@@ -68,7 +68,7 @@ class Holding:
 
     async def approve(self, generation: UUID) -> Case:
         """The person agrees to exactly what there is."""
-        return await self._decide(generation, lambda sha: Approve(sha))
+        return await self._decide(generation, Approve)
 
     async def reject(self, generation: UUID, words: str = WORDS) -> Case:
         """The person says no, in these words."""

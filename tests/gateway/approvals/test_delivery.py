@@ -121,7 +121,7 @@ async def test_nobody_deciding_in_time_ends_the_wait(database: Database, tmp_pat
 
 
 async def test_a_stream_that_has_waited_long_enough_says_where_to_look(database: Database, tmp_path: Path) -> None:
-    """After the hold limit the stream ends with the address of the approval; what is approved then waits for the same question."""
+    """After the hold limit the stream ends with the approval's address; what is approved then waits for the same question."""
     async with holding(database, tmp_path, law(hold_seconds=0), base_url="https://gate.example") as here:
         for row in DIALECTS:
             told = ours(row, await here.send(row, row.path, stream=True))
@@ -137,7 +137,7 @@ async def test_a_stream_that_has_waited_long_enough_says_where_to_look(database:
 
 @pytest.mark.parametrize("row", DIALECTS, ids=lambda row: row.path)
 async def test_a_storm_of_retries_is_one_generation(database: Database, tmp_path: Path, row: Dialect) -> None:
-    """Twenty clients that ask the same at once, and again, share one generation and one approval; each is on record by itself."""
+    """Twenty clients that ask the same at once share one generation and one approval; each of them is on record by itself."""
     async with holding(database, tmp_path) as here:
         streams = [asyncio.create_task(here.send(row, "storm", stream=True)) for _ in range(10)]
         wholes = [asyncio.create_task(here.send(row, "storm", stream=False)) for _ in range(10)]

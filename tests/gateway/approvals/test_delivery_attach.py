@@ -144,7 +144,7 @@ async def test_an_answer_that_was_told_is_the_answer_for_a_while(database: Datab
 
 
 async def test_an_answer_that_is_not_held_is_nobody_elses(database: Database, tmp_path: Path) -> None:
-    """A request whose answer may be held, and is not, gives its keys back before its client hears the end; others claim none."""
+    """A request whose answer may be held, and is not, gives its keys back before its client hears the end."""
     gate = '[[gates]]\nid = "g"\nmodes = ["linear_spec"]\nmetric = "tokens"\nabove = 30.5\naction = "hold"\n'
     async with housed(database, tmp_path, policy(gate)) as inside:
         for _ in range(2):
@@ -166,7 +166,7 @@ async def test_a_claim_of_a_process_that_died_is_taken_over(database: Database, 
 
 
 def test_one_of_two_keys_is_enough(database: Database) -> None:
-    """A claim is of all of its keys or of none; one that is another's already names that one; a moment that is over frees it."""
+    """A claim is of all of its keys or of none; one that is another's names that one; a moment that is over frees it."""
     ours, theirs = UUID(int=1), UUID(int=2)
     table = Attachments(DatabaseUrl(database.app_url), uuid4())
     a, b, c = (bytes([place]) * 32 for place in range(3))
