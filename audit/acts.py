@@ -32,9 +32,14 @@ def commit_to(subject: str, salt: bytes) -> bytes:
     return hashlib.sha256(salt + subject.encode("utf-8", "surrogatepass")).digest()
 
 
+def identity(name: str) -> str:
+    """What makes two names one person's: the case and the spaces of a name do not."""
+    return " ".join(name.split()).casefold()
+
+
 def require_two(requested_by: str, approved_by: str) -> None:
     """Raise InvalidRecord unless these are two people, whatever the case and the spaces of their names."""
-    if " ".join(requested_by.split()).casefold() == " ".join(approved_by.split()).casefold():
+    if identity(requested_by) == identity(approved_by):
         raise InvalidRecord(f"{approved_by!r} cannot approve what {requested_by!r} asked for: name a second person")
 
 

@@ -8,15 +8,23 @@ read as one over other content. Names are what the gateway has proved; `attached
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from uuid import UUID
 
-from audit.acts import LABEL, PERSON, REASON
+from audit.acts import LABEL, PERSON, REASON, identity
 from audit.errors import InvalidRecord
-from audit.forms import BOOL, DIGEST, TEXTS, UINT, UUID16, at, maybe, nested, one_of, sequence, text
+from audit.forms import BOOL, DIGEST, TEXTS, UINT, UUID16, at, maybe, nested, one_of, prose, sequence, write
 
-CONTENT = text(4_194_304)
+CONTENT = prose(4_194_304)
+WORDS = prose(2048)
+_UNBOUND = bytes(32)
+
+
+def content_digest(content: str) -> bytes:
+    """SHA-256 over the UTF-8 of a text that would be delivered."""
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,20 @@ class ApprovalOpened:
             raise InvalidRecord("a cycle counts from 1 and needs something of somebody")
         if self.cycle == 1 and self.content is not None:
             raise InvalidRecord("the first cycle is about the recorded ids and has no content of its own")
+        if self.content is not None and content_digest(self.content) != self.content_sha256:
+            raise InvalidRecord("the content of a cycle has the digest that the cycle names")
+
+    @property
+    def involved(self) -> frozenset[str]:
+        """Who cannot supply an approval where duties are separate, as `identity` has names."""
+        return frozenset(map(identity, (self.requester, *self.contributors)))
+
+
+def bound(tenant: str, request: UUID, opened: ApprovalOpened) -> ApprovalOpened:
+    """The same cycle with the binding of all that it says; whatever is changed in it, or wherever it is put, has another."""
+    blank = write(replace(opened, binding=_UNBOUND))
+    data = b"palimpsest/binding/1\0" + tenant.encode() + b"\0" + request.bytes + blank
+    return replace(opened, binding=hashlib.sha256(data).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +105,10 @@ class ApprovalDecided:
     groups: tuple[str, ...] = field(metadata=at(7, TEXTS))
     meaning: str = field(metadata=at(8, one_of("review", "approval", "responsibility", "authorship")))
     method: str = field(metadata=at(9, one_of("password", "webauthn", "break_glass")))
-    evidence: str = field(metadata=at(10, text(4096)))
+    evidence: str = field(metadata=at(10, prose(4096)))
     """Of WebAuthn the assertion whose challenge is the binding; else empty."""
-    reason_code: str = field(metadata=at(11, LABEL))
-    reason: str = field(metadata=at(12, REASON))
+    reason_code: str = field(metadata=at(11, prose(256)))
+    reason: str = field(metadata=at(12, WORDS))
     on_behalf_of: str | None = field(metadata=at(13, maybe(PERSON)))
     """The delegator of a delegate."""
     seconds_looked: int = field(metadata=at(14, UINT))
@@ -96,6 +118,8 @@ class ApprovalDecided:
             raise InvalidRecord("a rejection names a reason code")
         if self.method == "break_glass" and not self.reason:
             raise InvalidRecord("breaking the glass needs a reason")
+        if self.method == "break_glass" and self.decision != "approve":
+            raise InvalidRecord("the glass is broken to let an answer go, never to keep it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +142,12 @@ class ApprovalVoided:
     cycle: int = field(metadata=at(1, UINT))
     why: str = field(metadata=at(2, one_of("edited", "policy", "model")))
     person: str | None = field(metadata=at(3, maybe(PERSON)))
-    reason: str = field(metadata=at(4, REASON))
+    """Who edited."""
+    reason: str = field(metadata=at(4, WORDS))
+
+    def __post_init__(self) -> None:
+        if (self.why == "edited") is (self.person is None):
+            raise InvalidRecord("an edit has its editor, and nothing else that voids a cycle has one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +165,10 @@ class ApprovalEnded:
     """Who cancelled."""
     broke_glass: bool = field(metadata=at(8, BOOL))
     records: int = field(metadata=at(9, UINT))
+
+    def __post_init__(self) -> None:
+        if (self.why == "cancelled") is (self.person is None):
+            raise InvalidRecord("a cancellation names who cancelled, and no other end does")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +216,7 @@ class ResultAttached:
     person: str = field(metadata=at(3, PERSON))
     name: str = field(metadata=at(4, LABEL))
     passed: bool = field(metadata=at(5, BOOL))
-    detail: str = field(metadata=at(6, text(65_536)))
+    detail: str = field(metadata=at(6, prose(65_536)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -284,6 +284,11 @@ def text(most: int) -> Form:
     return _checked(TEXT, f"trimmed text of 1 to {most} bytes", holds)
 
 
+def prose(most: int) -> Form:
+    """Text of at most `most` bytes of UTF-8, kept to the letter: it may be empty, and spaces around it stay."""
+    return _checked(TEXT, f"text of at most {most} bytes", lambda value: len(value.encode("utf-8", "surrogatepass")) <= most)
+
+
 def octets(count: int) -> Form:
     """A byte string of exactly `count` bytes."""
     return _checked(BYTES, f"{count} bytes", lambda value: len(value) == count)

@@ -187,6 +187,20 @@ class Reader:
         for raw, data in self._stream(_REQUEST, (self._tenant, request)):
             yield StoredRecord(raw, data)
 
+    def case(self, request: UUID) -> Iterator[StoredRecord]:
+        """The records of one request's approval (kinds 20 to 29) in order."""
+        for raw, data in self._stream(_CASE, (self._tenant, request)):
+            yield StoredRecord(raw, data)
+
+    def approvals(self, kinds: Sequence[int], first_seq: int = 0) -> Iterator[StoredRecord]:
+        """Records of these kinds, all from 20 to 29, of whatever request, from `first_seq` on in order."""
+        for raw, data in self._stream(_APPROVALS, (self._tenant, list(kinds), first_seq)):
+            yield StoredRecord(raw, data)
+
+    def newest_of(self, requests: Sequence[UUID]) -> dict[UUID, int]:
+        """The seq of the newest record of each of these requests that has any."""
+        return dict(self._connection.execute(_NEWEST_OF, (self._tenant, list(requests))).fetchall())
+
     def request_headers(self, request: UUID) -> Iterator[bytes]:
         """Stored header bytes of one request in order."""
         for (raw,) in self._stream(_REQUEST_HEADERS, (self._tenant, request)):
@@ -316,6 +330,15 @@ _REQUEST = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
 """
+_CASE = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.request = %s AND h.kind BETWEEN 20 AND 29 ORDER BY h.seq
+"""
+_APPROVALS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.kind BETWEEN 20 AND 29 AND h.kind = ANY(%s) AND h.seq >= %s ORDER BY h.seq
+"""
+_NEWEST_OF = "SELECT request, max(seq) FROM audit.header WHERE tenant = %s AND request = ANY(%s) GROUP BY request"
 _REQUEST_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND request = %s ORDER BY seq"
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
 _DISK_BYTES = """

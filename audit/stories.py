@@ -1,7 +1,7 @@
-"""What each request's records add up to, held against what its closing record declares.
+"""What each request's records add up to, held against what its closing record declares, and its approval against the rules.
 
-One Story per request that has not ended yet; it keeps counters and a running hash, never records. Text of
-answers is not looked at: ids are.
+One Story per request that has not ended yet; it keeps counters, a running hash and leaf hashes, never records. Of a held
+answer its case stays, for people may act on it as long as the log grows. Text of answers is not looked at: ids are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from audit.header import Header
+from audit.approvals import Attached
+from audit.casebook import Casebook
+from audit.cases import Drafts
+from audit.header import Header, LeafHash
+from audit.held import CASE_KINDS
 from audit.judgements import ReleaseDecision
+from audit.merkle import tree_root
 from audit.records import (
     BlockTrace,
     Body,
@@ -24,6 +29,7 @@ from audit.records import (
     PolicyDecision,
     PromptBody,
     RequestClose,
+    RequestOpen,
     SpecRounds,
 )
 
@@ -34,6 +40,8 @@ class Ending(StrEnum):
     CLOSED = "closed"
     REFUSED = "refused"
     ABANDONED = "abandoned"
+    ATTACHED = "attached"
+    """Answered by an earlier generation."""
     OPEN = "open"
 
 
@@ -43,6 +51,8 @@ def ending_of(header: Header, body: Body | None) -> Ending | None:
         return Ending.CLOSED
     if header.kind == Kind.REQUEST_ABANDONED:
         return Ending.ABANDONED
+    if header.kind == Kind.ATTACHED:
+        return Ending.ATTACHED
     return Ending.REFUSED if isinstance(body, PolicyDecision) and body.outcome == "refuse" else None
 
 
@@ -51,6 +61,7 @@ class Story:
     """Counters of one request, in the terms of its closing record."""
 
     first_seq: int
+    caller: str
     records: int = 0
     unread: int = 0
     prompt_tokens: int | None = None
@@ -61,17 +72,31 @@ class Story:
     forwards: int = 0
     withheld: str = ""
     """The verdict that keeps the answer from leaving."""
+    last_seq: int = 0
+    leaves: list[LeafHash] = field(default_factory=list)
+    """Of its records until the verdict: what an approval is bound to."""
+    drafts: Drafts | None = None
+    """What was judged; None before the verdict."""
+    unjudged: bool = False
+    """Whether there is a verdict that could not be read."""
+    policy_digest: bytes | None = None
+    weights_digest: bytes | None = None
     ending: Ending = Ending.OPEN
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    def add(self, header: Header, body: Body | None) -> Iterator[str]:
+    def add(self, header: Header, body: Body | None, leaf: LeafHash) -> Iterator[str]:
         """Take in the next record, body None if unread; yields what contradicts the story so far."""
         self.records += 1
         self.unread += body is None
-        if self.ending is not Ending.OPEN:
-            yield f"a record follows although the request was {self.ending}"
+        if header.kind in CASE_KINDS:
+            yield "a record of an approval stands before the end of its request"
         self.ending = ending_of(header, body) or self.ending
+        self._bind(header, body, leaf)
         match body:
+            case RequestOpen():
+                self.weights_digest = body.weights_digest
+            case PolicyDecision():
+                self.policy_digest = body.policy_digest
             case PromptBody():
                 self.prompt_tokens = len(body.ids)
             case ReleaseDecision():
@@ -85,6 +110,17 @@ class Story:
                 pass
             case _:
                 self._count(body)
+
+    def _bind(self, header: Header, body: Body | None, leaf: LeafHash) -> None:
+        """The verdict is about the records before it."""
+        if header.kind == Kind.RELEASE_DECISION and self.leaves:
+            root, digests = tree_root(self.leaves), (self.policy_digest, self.weights_digest)
+            self.drafts = Drafts(self.first_seq, self.last_seq, root, self.caller, *digests)
+            self.leaves.clear()
+            self.unjudged = body is None
+        elif self.drafts is None:
+            self.leaves.append(leaf)
+        self.last_seq = header.seq
 
     def _count(self, body: Body) -> None:
         match body:
@@ -125,22 +161,22 @@ class Stories:
     def __init__(self) -> None:
         self._open: dict[UUID, Story] = {}
         self._ended: dict[UUID, Ending] = {}
+        self.casebook = Casebook()
         self.counts_unchecked = 0
 
-    def add(self, header: Header, body: Body | None) -> Iterator[str]:
-        """Take in one record; yields contradictions. Records outside any request have no story."""
+    def add(self, header: Header, body: Body | None, leaf: LeafHash) -> Iterator[str]:
+        """Take in one record; yields contradictions. Records outside any request have no story, but delegations count."""
         request = header.request
-        if request is None:
+        if header.kind == Kind.DELEGATION:
+            yield from self.casebook.delegate(header, body)
+        elif request is None:
             return
-        if request in self._ended:
+        elif header.kind in CASE_KINDS and self._ended.get(request) is Ending.CLOSED:
+            yield from self.casebook.add(request, header, body)
+        elif request in self._ended:
             yield f"a record follows although request {request} was {self._ended[request]}"
-            return
-        story = self._open.setdefault(request, Story(header.seq))
-        yield from story.add(header, body)
-        if story.ending is not Ending.OPEN:
-            self.counts_unchecked += story.ending is Ending.CLOSED and story.unread > 0
-            self._ended[request] = story.ending
-            del self._open[request]
+        else:
+            yield from self._go_on(request, header, body, leaf)
 
     def total(self, ending: Ending) -> int:
         """How many requests ended so."""
@@ -151,3 +187,32 @@ class Stories:
     def open_requests(self) -> tuple[UUID, ...]:
         """Requests whose end the log does not hold, oldest first."""
         return tuple(self._open)
+
+    def _go_on(self, request: UUID, header: Header, body: Body | None, leaf: LeafHash) -> Iterator[str]:
+        story = self._open.setdefault(request, Story(header.seq, header.actor))
+        yield from story.add(header, body, leaf)
+        if header.kind == Kind.ATTACHED:
+            yield from self._attach(request, body, story.records)
+        if story.ending is not Ending.OPEN:
+            self.counts_unchecked += story.ending is Ending.CLOSED and story.unread > 0
+            self._ended[request] = story.ending
+            if story.ending is Ending.CLOSED:
+                self._enter(header.tenant, request, story)
+            del self._open[request]
+
+    def _enter(self, tenant: str, request: UUID, story: Story) -> None:
+        if story.withheld == "hold":
+            self.casebook.hold(tenant, request, story.drafts)
+        elif story.drafts is not None and story.unjudged:
+            self.casebook.pass_over(request)
+
+    def _attach(self, request: UUID, body: Body | None, records: int) -> Iterator[str]:
+        if records != 1:
+            yield "a request that is attached to another has a record of its own"
+        if isinstance(body, Attached):
+            known = body.generation in self._open or self._ended.get(body.generation) in (Ending.CLOSED, Ending.ABANDONED)
+            if not known:
+                yield f"it is attached to generation {body.generation}, which no record before it opens"
+            self.casebook.attached[request] = body.generation
+        else:
+            self.casebook.attached[request] = None

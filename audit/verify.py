@@ -20,7 +20,7 @@ from audit.absences import Absences
 from audit.bundle import Json, Manifest, Measured
 from audit.derived import MAX_LINE_BYTES, altered_files
 from audit.errors import MalformedData, NoteInvalid, SealBroken
-from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, decode_header, leaf_hash
+from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, LeafHash, decode_header, leaf_hash
 from audit.merkle import CompactRange
 from audit.note import Checkpoint, Scheme, VerifierKey
 from audit.records import Body, decode_body, is_known, kind_name
@@ -204,21 +204,22 @@ class _Verification:
         for line in self._lines(bundle.RECORDS, bundle.MAX_LINE_BYTES):
             entry = bundle.parse_line(line, frozenset({"body", "header"}))
             raw = bundle.decode_bytes(entry["header"], MAX_HEADER_BYTES)
+            leaf = leaf_hash(raw)
             try:
                 header = decode_header(raw)
             except MalformedData as error:
                 self._report.add(Finding(Verdict.MALFORMED, f"its header: {error}", tree.size))
             else:
                 used.add((str(header.scope), header.key_id))
-                self._record(header, tree.size, entry["body"])
-            tree.append(leaf_hash(raw))
+                self._record(header, leaf, tree.size, entry["body"])
+            tree.append(leaf)
             if tree.size in wanted:
                 self._roots[tree.size] = tree.root()
         if not set(self._disclosed) <= used:
             self._report.add(Finding(Verdict.MALFORMED, "keys are disclosed for records that are not here"))
         return tree
 
-    def _record(self, header: Header, position: int, encoded: Json) -> None:
+    def _record(self, header: Header, leaf: LeafHash, position: int, encoded: Json) -> None:
         def found(verdict: Verdict, message: str) -> None:
             self._report.add(Finding(verdict, message, position, header.record, header.kind))
 
@@ -238,7 +239,7 @@ class _Verification:
                 found(Verdict.TAMPERED, "its body is not the one that the header commits to")
             else:
                 body = self._open(header, position, sealed)
-        for contradiction in (*self._stories.add(header, body), *self._standing.add(header, body)):
+        for contradiction in (*self._stories.add(header, body, leaf), *self._standing.add(header, body)):
             found(Verdict.TAMPERED, contradiction)
 
     def _open(self, header: Header, position: int, sealed: bytes) -> Body | None:
@@ -306,6 +307,7 @@ class _Verification:
             said.append(f"the content of {self._undisclosed} undisclosed bodies (their hashes were)")
         if stories.counts_unchecked:
             said.append(f"declared counts of {stories.counts_unchecked} closed requests with unread bodies")
+        said += stories.casebook.unchecked()
         if stories.total(Ending.OPEN):
             shown = ", ".join(str(request) for request in stories.open_requests()[:5])
             said.append(f"the end of {stories.total(Ending.OPEN)} requests, open or refused unseen: {shown}")

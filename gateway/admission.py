@@ -90,6 +90,7 @@ async def admit(
             lease=allotted.lease,
             claim=claim,
             reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
+            contributors=() if subject.user is None else (subject.user,),
         )
 
 

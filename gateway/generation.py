@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from opentelemetry import trace
 
+from audit.approvals import ApprovalOpened
 from audit.errors import AuditError
 from audit.records import Body, EngineNote
 from audit.writer import Entry
@@ -25,13 +26,14 @@ from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
 from gateway.approvals.claim import UNCLAIMED, Claim
+from gateway.approvals.opening import HeldAnswer, OpensApprovals
 from gateway.budgets.lease import UNMETERED, Lease
 from gateway.calls import AnswerReader
 from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
 from gateway.law.called import calls_read
 from gateway.law.hearing import Heard, Hearing, Law
-from gateway.pieces import Account
+from gateway.pieces import Account, Held
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import Scorer
 from gateway.seats import UNKNOWN_SECONDS
@@ -66,6 +68,8 @@ class Admitted:
     claim: Claim = UNCLAIMED
     reader: AnswerReader = field(default_factory=lambda: AnswerReader((), ""))
     """Reads the answer for its judge; used once."""
+    contributors: tuple[str, ...] = ()
+    """Persons whose hands touched the request: the owner of its key."""
 
     @property
     def policy_digest(self) -> bytes:
@@ -94,6 +98,7 @@ class Generation:
         log: Log,
         decode_bytes: Callable[[tuple[int, ...]], bytes],
         orphan: Callable[[str, UUID], None],
+        approvals: OpensApprovals,
     ) -> None:
         """`orphan(tenant, request)` is told of a request that could not be ended because the log was down."""
         self.admitted = admitted
@@ -102,6 +107,7 @@ class Generation:
         self._engine = engine
         self._append_to_log = log
         self._orphan = orphan
+        self._approvals = approvals
         request = admitted.request
         self._release = Release(admitted.rule, self.outlet, request.stop_strings)
         self._scorer = Scorer(decode_bytes, len(request.prompt))
@@ -110,6 +116,7 @@ class Generation:
         self._tally = Tally()
         self._records = admitted.records
         self._first_seq, self._last_seq = admitted.first_seq, admitted.last_seq
+        self._answer = ""
         self._left = False
         self._cached: int | None = None
 
@@ -200,10 +207,15 @@ class Generation:
             self._release.approve()
         bodies = [] if heard is None else [Statement(self.id, heard.body)]
         bodies.append(Statement(self.id, self._release.delivery(outcome)))
-        await self._append([*bodies, close(finished, self._records + len(bodies) + 1)])
+        opened = await self._opened(heard)
+        held = [] if opened is None else [Statement(self.id, opened)]
+        await self._append([*bodies, close(finished, self._records + len(bodies) + 1), *held])
         await self.admitted.lease.settle(finished)
-        if heard is not None and heard.verdict.stops:
-            self._release.fail(_withheld(heard.verdict))
+        await self.admitted.claim.end(None if opened is None else opened.expires_at)
+        if opened is not None:
+            self._release.hold(Held(self.admitted.tenant, self.id, opened))
+        elif heard is not None and heard.verdict.stops:
+            self._release.fail(Withheld("the policy blocked this answer; its records say why", code="answer_blocked"))
         elif heard is not None:
             self._release.end(self._account(finished, heard))
         else:
@@ -212,11 +224,22 @@ class Generation:
 
     def _judge(self, finished: Finished) -> Heard:
         """The verdict on the whole answer, whose tool calls are read as its client would read them."""
-        calls = calls_read(self.admitted.reader, self._release.whole())
-        return self._hearing.judge(finished.forwards, calls)
+        self._answer = self._release.whole()
+        return self._hearing.judge(finished.forwards, calls_read(self.admitted.reader, self._answer))
+
+    async def _opened(self, heard: Heard | None) -> ApprovalOpened | None:
+        """The approval of an answer that is held, to be recorded with its end; None for any other."""
+        if heard is None or heard.verdict is not Action.HOLD:
+            return None
+        admitted = self.admitted
+        answer = HeldAnswer(
+            admitted.tenant, self.id, admitted.caller, admitted.contributors, admitted.law, heard.body.due, self._answer,
+            self._last_seq,
+        )  # fmt: skip
+        return await self._approvals.first(answer)
 
     def _outcome(self, heard: Heard | None) -> Outcome:
-        if self._left:
+        if self._left and (heard is None or heard.verdict is not Action.HOLD):
             return Outcome.ABORTED
         if heard is not None:
             return Outcome.WITHHELD if heard.verdict.stops else Outcome.COMPLETE
@@ -261,9 +284,3 @@ def _turned_away(error: InvalidRequest | Busy) -> GatewayError:
     if isinstance(error, Busy):
         return Overloaded(str(error), retry_seconds=UNKNOWN_SECONDS)
     return BadRequest(str(error))
-
-
-def _withheld(verdict: Action) -> Withheld:
-    if verdict is Action.BLOCK:
-        return Withheld("the policy blocked this answer; its records say why", code="answer_blocked")
-    return Withheld("the policy held this answer for approval; its records say why", code="answer_held")

@@ -28,8 +28,11 @@ from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.administration import Administration
 from gateway.admission import Bench
+from gateway.approvals.approvals import Approvals
 from gateway.approvals.attaching import Attaching
 from gateway.approvals.attachments import Attachments
+from gateway.approvals.desk import Served
+from gateway.approvals.opening import Openings
 from gateway.approvals.request_key import RequestKeys
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
@@ -42,6 +45,7 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+from gateway.handover import Handover
 from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
@@ -77,6 +81,9 @@ class House:
         self.evidence = Evidence(urls.reader)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
+        weights = bytes.fromhex(model.weights_digest)
+        self.approvals = Approvals(self.writer, urls, keys, self.laws, Served(weights, model.tokenizer.decode_bytes))
+        self._openings = Openings(urls.reader, weights)
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
@@ -88,6 +95,8 @@ class House:
         self._presence = Presence(urls.app, self.instance)
         table = Attachments(urls.app, self.instance)
         self.attaching = Attaching(RequestKeys(settings.keys), table, self.recall, self._presence, self.instance)
+        base_url = settings.base_url or f"http://{settings.host}:{settings.port}"
+        self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -104,7 +113,13 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
-        works = (self.reconciler.run(tenants), self.upkeep.run(), self._reloading.run(), self.budgets.run())
+        works = (
+            self.reconciler.run(tenants),
+            self.upkeep.run(),
+            self._reloading.run(),
+            self.budgets.run(),
+            self.approvals.run(),
+        )
         self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
 
@@ -122,6 +137,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self.approvals.close)
         await asyncio.to_thread(self._shelf.close)
         await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self.attaching.close)
@@ -139,7 +155,7 @@ class House:
     def begin(self, admitted: Admitted) -> Generation:
         """Steps 4 to 7 start in a task of their own, which outlives its client and gives back the request's seat."""
         decode = self.bench.model.tokenizer.decode_bytes
-        generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan)
+        generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan, self._openings)
         task = asyncio.create_task(generation.run())
         self._generations[task] = generation
         task.add_done_callback(self._ended)

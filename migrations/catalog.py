@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from migrations.cluster import MigrationError, engine_url
 from migrations.fingerprint import fingerprint_query
 
-AUDIT = "f3dd49d1f47a00689ec73537e58d812a8840970fbba9ab2353a74642a16eaba3"
+AUDIT = "97cb04d8f349d0723f243be8fcf3a301ee7af24752ef2c614f9b8971dc98b1b5"
 """The fingerprint of schema audit at the newest revision."""
 GUARD = "1dfb5286b566be2b4521b63b02115809823aae89febc09fbc79d4607d293b67d"
 """The fingerprint of schema guard, event triggers included."""

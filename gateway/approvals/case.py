@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from audit.approvals import ApprovalDecided, ApprovalOpened
+from audit.approvals import AfterRelease, ApprovalDecided, ApprovalEnded, ApprovalOpened, Needed, ResultAttached
 
 
 class State(StrEnum):
@@ -47,8 +47,29 @@ class Case:
     words: str
     """What the reviewer wrote to the client when it was rejected; else empty."""
     broke_glass: bool
+    lacking: tuple[Needed, ...] = ()
+    """Obligations of which the quorum is not met yet."""
+    results: tuple[ResultAttached, ...] = ()
+    """Test results of the current cycle, oldest first."""
+    ended: ApprovalEnded | None = None
+    ended_ts: int = 0
+    """Microseconds since 1970; 0 while nothing has ended."""
+    after: tuple[AfterRelease, ...] = ()
+    records: int = 0
+    """Records of the approval so far, those after its end included."""
+    last_seq: int = 0
 
     @property
     def content_sha256(self) -> bytes:
         """What a decision is about, and what may leave."""
         return self.opened.content_sha256
+
+    @property
+    def recalled(self) -> bool:
+        """Whether somebody said, after it had left, that it should not have."""
+        return any(each.act == "recall" for each in self.after)
+
+    @property
+    def review_due(self) -> bool:
+        """Whether its broken glass still has to be looked at by another person."""
+        return self.broke_glass and self.state is State.RELEASED and not any(each.act == "review" for each in self.after)

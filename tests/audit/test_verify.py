@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from audit import bundle
 from audit.__main__ import USAGE, main
+from audit.approvals import Attached
 from audit.errors import NoteInvalid
 from audit.export import disclose_nothing, disclose_requests
 from audit.header import StoredRecord, decode_header, leaf_hash, uuid7
@@ -265,19 +266,22 @@ def test_a_block_that_was_never_logged_is_found(tmp_path: Path, dropped: int) ->
     assert _judge(log, tmp_path / "out").verdict is Verdict.TAMPERED
 
 
-def test_requests_end_in_one_of_four_ways(tmp_path: Path) -> None:
-    """Open, refused and abandoned requests are told apart, and none of them is a fault."""
+def test_requests_end_in_one_of_five_ways(tmp_path: Path) -> None:
+    """Open, refused, abandoned and attached requests are told apart, and none of them is a fault."""
     log = small_log(tmp_path / "keys")
     decision = SAMPLES[Kind.POLICY_DECISION]
     assert isinstance(decision, PolicyDecision)
     refusal = dataclasses.replace(decision, outcome="refuse", status=400)
-    log.add(uuid7(START), WHOLE_REQUEST[:4])
+    still_open = uuid7(START)
+    log.add(still_open, WHOLE_REQUEST[:4])
     log.add(uuid7(START), [refusal])
     log.add(uuid7(START), [*WHOLE_REQUEST[:4], SAMPLES[Kind.REQUEST_ABANDONED]])
+    log.add(uuid7(START), [Attached(still_open, "chat")])
     log.checkpoint()
     report = _judge(log, tmp_path / "out")
     assert report.verdict is Verdict.VERIFIED
-    assert report.requests == {Ending.CLOSED: 2, Ending.REFUSED: 1, Ending.ABANDONED: 1, Ending.OPEN: 1}
+    ends = {Ending.CLOSED: 2, Ending.REFUSED: 1, Ending.ABANDONED: 1, Ending.ATTACHED: 1, Ending.OPEN: 1}
+    assert report.requests == ends
     assert any("open or refused" in item for item in report.unchecked)
 
 

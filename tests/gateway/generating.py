@@ -19,16 +19,18 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest
 from gateway.appending import Log
+from gateway.approvals.opening import Openings
 from gateway.engine_thread import EngineThread, Stepper
 from gateway.generation import Admitted, Generation
 from gateway.law.hearing import Law
 from gateway.pieces import Piece, Text
 from gateway.release import ReleaseRule
+from gateway.settings import DatabaseUrl
 from policies import Release
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import loaded, model, tokenizer
 from tests.engine.small import small_network
-from tests.gateway.tenant_log import CALLER, opened
+from tests.gateway.tenant_log import CALLER, WEIGHTS, opened
 from tests.gateway.watched import started
 from tests.policies.facts import PLAIN
 from tests.waiting import until
@@ -52,6 +54,11 @@ def damaged(token: int) -> LoadedModel:
 def text_of(ids: Iterable[int]) -> str:
     """What a client may have seen once these ids are committed: their text without an unfinished character."""
     return codecs.getincrementaldecoder("utf-8")("replace").decode(tokenizer().decode_bytes(ids))
+
+
+def openings(writer: Writer, weights: bytes = WEIGHTS) -> Openings:
+    """Opens approvals in the log that this writer writes."""
+    return Openings(DatabaseUrl(writer._config.reader_url), weights)
 
 
 def closes(entries: Sequence[Entry]) -> bool:
@@ -147,7 +154,7 @@ async def generating(
     policy = policies.load(policies.BASELINE)
     decision = policies.decide(policy, PLAIN)
     assert isinstance(decision, policies.Decision)
-    place = await opened(writer, request, INSTANCE, release.value)
+    place = await opened(writer, request, INSTANCE, release.value, bytes(policy.digest))
     admitted = Admitted(
         request=request,
         tenant=TENANT,
@@ -161,5 +168,5 @@ async def generating(
     orphans: list[tuple[str, UUID]] = []
     async with started(engine or Engine(speaking()), capacity) as thread:
         tell = lambda tenant, own: orphans.append((tenant, own))  # noqa: E731 - a stand-in for the reconciler's ear
-        generation = Generation(admitted, thread, log or writer, tokenizer().decode_bytes, tell)
+        generation = Generation(admitted, thread, log or writer, tokenizer().decode_bytes, tell, openings(writer))
         yield Running(generation, asyncio.create_task(generation.run()), thread, orphans, [])

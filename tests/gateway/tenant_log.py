@@ -25,6 +25,7 @@ from tests.postgres_fixtures import Database
 
 CALLER = "key-1"
 POLICY = bytes(32)
+WEIGHTS = bytes(range(32))
 _LOCKS = "FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = %s)"
 
 
@@ -62,9 +63,11 @@ def entry(request: UUID, body: Body, tenant: str = TENANT) -> Entry:
     return Entry(tenant, request, CALLER, POLICY, body)
 
 
-async def opened(writer: Writer, request: GenerationRequest, instance: UUID, release: str = "stream") -> Range:
+async def opened(
+    writer: Writer, request: GenerationRequest, instance: UUID, release: str = "stream", policy: bytes = POLICY
+) -> Range:
     """Record the three records that open a permitted request, which `instance` serves."""
-    bodies = (_open(request, instance), PromptBody("[]", request.prompt), _permission(request, release))
+    bodies = (_open(request, instance), PromptBody("[]", request.prompt), _permission(request, release, policy))
     return await writer.append([entry(request.id, body) for body in bodies])
 
 
@@ -105,6 +108,7 @@ def _open(request: GenerationRequest, instance: UUID) -> RequestOpen:
     return replace(
         sample,
         caller=CALLER,
+        weights_digest=WEIGHTS,
         numeric="strict",
         mode=request.mode.value,
         modes_permitted=tuple(sorted(mode.value for mode in request.modes_permitted)),
@@ -126,8 +130,8 @@ def _open(request: GenerationRequest, instance: UUID) -> RequestOpen:
     )
 
 
-def _permission(request: GenerationRequest, release: str) -> PolicyDecision:
+def _permission(request: GenerationRequest, release: str, policy: bytes) -> PolicyDecision:
     sample = SAMPLES[Kind.POLICY_DECISION]
     assert isinstance(sample, PolicyDecision)
     mode = request.mode.value
-    return replace(sample, mode=mode, modes_permitted=(mode,), release=release, policy_digest=POLICY)
+    return replace(sample, mode=mode, modes_permitted=(mode,), release=release, policy_digest=policy)

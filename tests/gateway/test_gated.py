@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.approvals import ApprovalOpened
 from audit.records import BlockTrace, DecodeRun, Delivery, GateVerdict, RequestClose
 from audit.verify import Verdict as Found
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
@@ -41,7 +42,8 @@ async def test_a_verdict_against_the_answer_releases_nothing(
     assert isinstance(failed, Failed) and isinstance(failed.error, Withheld)
     assert (failed.error.status, failed.error.code, run.text()) == (403, code, "")
     bodies = log.bodies(request.id)
-    delivery, close = bodies[-2:]
+    assert [isinstance(body, ApprovalOpened) for body in bodies[-2:]] == [False, verdict is Verdict.HOLD]
+    delivery, close = [body for body in bodies if not isinstance(body, ApprovalOpened)][-2:]
     assert isinstance(delivery, Delivery) and (delivery.bytes_released, delivery.outcome) == (0, "withheld")
     assert isinstance(close, RequestClose) and close.reason == ("blocked" if verdict is Verdict.BLOCK else "length")
     ruled = [body for body in bodies if isinstance(body, GateVerdict)]

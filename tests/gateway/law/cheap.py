@@ -32,6 +32,7 @@ from gateway.settings import DatabaseUrl
 from gateway.testimony import Tally
 from policies import Policy
 from tests.audit.writer_samples import TENANT
+from tests.gateway.generating import openings
 from tests.gateway.housed import tiny
 from tests.gateway.watched import started
 from tests.policies import traffic
@@ -122,7 +123,15 @@ async def _one(bench: Bench, writer: Writer, thread: EngineThread, room: asyncio
         except GatewayError as error:
             await record_refusal(bench, writer, SUBJECT, request, error)
             return
-        await Generation(admitted, thread, writer, bench.model.tokenizer.decode_bytes, lambda tenant, own: None).run()
+        words, weights = bench.model.tokenizer.decode_bytes, bytes.fromhex(bench.model.weights_digest)
+        await Generation(
+            admitted,
+            thread,
+            writer,
+            words,
+            lambda tenant, own: None,
+            openings(writer, weights),
+        ).run()
 
 
 def _body(random: Random) -> dict[str, Any]:

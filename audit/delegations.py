@@ -1,0 +1,33 @@
+"""Who may decide for whom, by the records of one log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from audit.acts import identity
+from audit.approvals import Delegation
+
+
+@dataclass(slots=True)
+class Delegations:
+    """Delegations of one tenant, folded in order of seq. `unread` counts those that are not disclosed here."""
+
+    known: dict[UUID, Delegation] = field(default_factory=dict)
+    unread: int = 0
+
+    def add(self, body: Delegation | None) -> None:
+        """Take in the next one; the same id again replaces it, which is how one ends early."""
+        if body is None:
+            self.unread += 1
+        else:
+            self.known[body.delegation] = body
+
+    def find(self, by: str, to: str, ts: int) -> Delegation | None:
+        """The delegation under which `to` may decide for `by` at a time in microseconds."""
+        return next((each for each in self.known.values() if _holds(each, by, to, ts)), None)
+
+
+def _holds(each: Delegation, by: str, to: str, ts: int) -> bool:
+    same = (identity(each.requested_by), identity(each.to)) == (identity(by), identity(to))
+    return same and not each.revoked and each.starts_at <= ts < each.ends_at

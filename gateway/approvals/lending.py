@@ -1,0 +1,104 @@
+"""The right to decide, lent by one person to another for a time; what was lent cannot be lent on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from audit.acts import identity
+from audit.approvals import Delegation
+from audit.assent import APPROVER
+from audit.delegations import Delegations
+from audit.header import uuid7
+from audit.writer import SYSTEM, Entry
+from gateway.approvals.choices import Delegate, NotDecided
+from gateway.approvals.desk import Desk, now
+from gateway.approvals.rules import Authority, lent_authority
+from gateway.errors import Unavailable
+from gateway.people.lookup import find_user
+from gateway.people.names import Role
+from gateway.people.person import Person
+from gateway.settings import DatabaseUrl, sqlalchemy_url
+from gateway.tables import User
+
+
+class Lending:
+    """Delegations of all tenants. Belongs to the event loop of its desk."""
+
+    def __init__(self, desk: Desk, app_url: DatabaseUrl) -> None:
+        self._desk = desk
+        self._engine = create_engine(
+            sqlalchemy_url(app_url), pool_size=1, pool_pre_ping=True, connect_args={"connect_timeout": 3}
+        )
+
+    async def lend(self, tenant: str, lent: Delegate, by: Person) -> Delegation | NotDecided:
+        """Record that another user of the tenant may decide for this person."""
+        refusal = await self._refusal(tenant, lent, by)
+        if refusal is not None:
+            return refusal
+        starts, ends = (int(moment.timestamp() * 1_000_000) for moment in (lent.starts_at, lent.ends_at))
+        made = Delegation(uuid7(), by.on_record, lent.to, lent.groups, starts, ends, lent.reason.strip(), revoked=False)
+        return await self._record(tenant, made)
+
+    async def end(self, tenant: str, delegation: UUID, by: Person) -> Delegation | NotDecided:
+        """Record that an own delegation is over; no decision is in the making under it at that moment."""
+        async with self._desk.turns.of(f"{tenant}/delegations"):
+            known = {each.delegation: each for each in await self.all(tenant)}
+            found = known.get(delegation)
+            if found is None or found.revoked or identity(found.requested_by) != identity(by.on_record):
+                return NotDecided("unknown", "you have no such delegation")
+            return await self._record(tenant, replace(found, revoked=True))
+
+    async def all(self, tenant: str) -> tuple[Delegation, ...]:
+        """Every delegation of a tenant as it stands, oldest first; those that are over are among them."""
+        return await asyncio.to_thread(self._desk.files.delegations, tenant)
+
+    async def authority(self, tenant: str, lender: str, by: Person) -> Authority | NotDecided:
+        """The right that `lender` has lent to this person, with the roles and groups that the lender has now.
+
+        Raises Unavailable.
+        """
+        known = Delegations({each.delegation: each for each in await self.all(tenant)})
+        found = known.find(lender, by.on_record, now())
+        user = None if found is None else await asyncio.to_thread(self._user, tenant, lender)
+        if found is None or user is None or APPROVER not in user.roles:
+            return NotDecided("not_permitted", f"{lender!r} has lent you no right to decide that holds now")
+        return lent_authority(found, user.roles, user.groups)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    async def _refusal(self, tenant: str, lent: Delegate, by: Person) -> NotDecided | None:
+        if not by.serves(tenant) or Role.APPROVER not in by.roles:
+            return NotDecided("not_permitted", "only an approver can delegate approvals")
+        if not lent.starts_at < lent.ends_at or not _is_reason(lent.reason):
+            return NotDecided("not_permitted", "a delegation ends after it begins, and says why it is in up to 2000 characters")
+        if identity(lent.to) == identity(by.on_record) or await asyncio.to_thread(self._user, tenant, lent.to) is None:
+            return NotDecided("not_permitted", "name another enabled user of this tenant")
+        return None
+
+    async def _record(self, tenant: str, made: Delegation) -> Delegation:
+        await self._desk.append([Entry(tenant, None, made.requested_by, None, made)])
+        return made
+
+    def _user(self, tenant: str, who: str) -> User | None:
+        """The enabled user whom records of this tenant name so, if there is one."""
+        home, _, name = who.rpartition("/")
+        if home not in ("", SYSTEM):
+            return None
+        try:
+            with Session(self._engine) as session:
+                user = find_user(session, home or tenant, name)
+        except SQLAlchemyError as error:
+            raise Unavailable("the users cannot be read; try again later", code="database_unavailable") from error
+        return None if user is None or user.disabled_at is not None else user
+
+
+def _is_reason(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= 2000

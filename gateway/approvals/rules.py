@@ -1,0 +1,138 @@
+"""Who may do what to a held answer, before it is done. Pure: a case, a proved person and the clock; the answer is a value.
+
+The same rules of whose signature counts (`audit/assent.py`) are asked by the verifier of what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from audit.acts import identity
+from audit.approvals import ApprovalDecided, Delegation
+from audit.assent import BREAKERS, breaks_glass, is_eligible, names_in, untested
+from gateway.approvals.case import Case, State
+from gateway.approvals.choices import Approve, BreakGlass, Choice, NotDecided, Reject
+from gateway.people.names import Role
+from gateway.people.person import Person
+
+_WORDS: Final = 2000
+"""Characters of a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """In whose right somebody decides, with the roles and groups of this moment."""
+
+    roles: tuple[str, ...]
+    groups: tuple[str, ...]
+    on_behalf_of: str | None = None
+
+
+def own_authority(by: Person) -> Authority:
+    """A person's own right."""
+    return Authority(tuple(sorted(by.roles)), by.groups)
+
+
+def lent_authority(delegation: Delegation, roles: Iterable[str], groups: Iterable[str]) -> Authority:
+    """The right of a delegator, who has these roles and groups now, as far as it was lent."""
+    lent = tuple(group for group in groups if not delegation.groups or group in delegation.groups)
+    return Authority(tuple(sorted(roles)), lent, delegation.requested_by)
+
+
+def signature(case: Case, choice: Choice, by: Person, authority: Authority) -> ApprovalDecided:
+    """The decision as it would be recorded."""
+    return ApprovalDecided(
+        cycle=case.opened.cycle,
+        binding=case.opened.binding,
+        decision="reject" if isinstance(choice, Reject) else "approve",
+        person=by.on_record,
+        display_name=by.display_name,
+        roles=authority.roles,
+        groups=authority.groups,
+        meaning=choice.meaning,
+        method="break_glass" if isinstance(choice, BreakGlass) else "password",
+        evidence="",
+        reason_code=choice.reason_code.strip() if isinstance(choice, Reject) else "",
+        reason=choice.reason.strip(),
+        on_behalf_of=authority.on_behalf_of,
+        seconds_looked=max(choice.seconds_looked, 0),
+    )
+
+
+def undecidable(case: Case, content_sha256: bytes, by: Person, binding: bytes | None = None) -> NotDecided | None:
+    """Why nothing can be done to this cycle by this person, whatever it is; None if something can."""
+    if not by.serves(case.tenant):
+        return NotDecided("unknown", "there is no such approval")
+    if case.state.ended:
+        return NotDecided("ended", f"this answer was {case.state} already")
+    if case.content_sha256 != content_sha256:
+        return NotDecided("stale_content", "the content is another now than the one you looked at: look again")
+    if binding is not None and case.opened.binding != binding:
+        return NotDecided("stale_binding", "what the approval is bound to has changed since you looked: look again")
+    return None
+
+
+def objection(case: Case, choice: Choice, decided: ApprovalDecided) -> NotDecided | None:
+    """Why this signature would not count; None if it would. The cycle itself is open, see `undecidable`."""
+    if len(decided.reason) > _WORDS or (isinstance(choice, Reject) and not decided.reason_code):
+        return NotDecided("not_permitted", f"a rejection names a reason code, and a reason has at most {_WORDS} characters")
+    if any(not names_in(each.decided).isdisjoint(names_in(decided)) for each in case.signatures):
+        return NotDecided("already_decided", "you have decided this already, or whoever you decide for has: it counts once")
+    if isinstance(choice, BreakGlass):
+        return _glass(case, decided)
+    if not any(is_eligible(case.opened, needed, decided) for needed in case.opened.needed):
+        return _ineligible(case, decided)
+    if isinstance(choice, Approve) and untested(case.opened, case.results):
+        return NotDecided("test_required", "a passed test result has to be attached before anybody can approve")
+    return None
+
+
+def may_edit(case: Case, text: str, by: Person) -> NotDecided | None:
+    """Why this person may not put another text in place of the answer."""
+    if not all(needed.edit_allowed for needed in case.opened.needed):
+        return NotDecided("not_permitted", "the policy does not let this answer be edited")
+    if Role.APPROVER not in by.roles:
+        return NotDecided("not_permitted", "editing takes the role approver")
+    if not text or len(text.encode("utf-8", "surrogatepass")) > 4_194_304:
+        return NotDecided("not_permitted", "an edited answer has 1 byte to 4 MiB")
+    return None
+
+
+def may_attach(case: Case, by: Person) -> NotDecided | None:
+    """Why this person's test result would not count."""
+    separate = any(needed.separation_of_duties for needed in case.opened.needed)
+    if separate and identity(by.on_record) in case.opened.involved:
+        return NotDecided("excluded", "whoever is involved in an answer does not test it")
+    return None
+
+
+def may_look_back(case: Case, act: str, by: Person) -> NotDecided | None:
+    """Why this person may not recall a released answer, or review its broken glass."""
+    if case.state is not State.RELEASED:
+        return NotDecided("not_pending", "this answer has not been released")
+    if by.roles.isdisjoint((Role.APPROVER, Role.OPERATOR, Role.AUDITOR)):
+        return NotDecided("not_permitted", "this takes the role approver, operator or auditor")
+    if act == "review" and not case.broke_glass:
+        return NotDecided("not_pending", "no glass was broken for this answer")
+    if act == "review" and any(identity(by.on_record) in names_in(each.decided) for each in case.signatures
+                               if each.decided.method == "break_glass"):  # fmt: skip
+        return NotDecided("excluded", "somebody else than who broke the glass has to look at it")
+    return None
+
+
+def _glass(case: Case, decided: ApprovalDecided) -> NotDecided | None:
+    if not decided.reason:
+        return NotDecided("not_permitted", "breaking the glass needs a reason")
+    if BREAKERS.isdisjoint(decided.roles):
+        return NotDecided("not_permitted", f"breaking the glass takes the role {' or '.join(sorted(BREAKERS))}")
+    return None if breaks_glass(case.opened, decided) else _ineligible(case, decided)
+
+
+def _ineligible(case: Case, decided: ApprovalDecided) -> NotDecided:
+    if not case.opened.involved.isdisjoint(names_in(decided)):
+        return NotDecided("excluded", "you are involved in this answer: it takes somebody who did not ask for it or edit it")
+    groups = sorted({group for needed in case.opened.needed for group in needed.groups})
+    among = f" in one of the groups {', '.join(groups)}" if groups else ""
+    return NotDecided("not_permitted", f"deciding this takes the role approver{among}")
