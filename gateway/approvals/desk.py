@@ -135,7 +135,7 @@ class Desk:
             return Taken(taken.turn, await self.record(taken, ACTOR, void, self.next_cycle(case)), change)
         if now() < case.opened.expires_at:
             return taken
-        outcome = "released" if case.opened.on_expire == "release" else "withtaken"
+        outcome = "released" if case.opened.on_expire == "release" else "withheld"
         return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, outcome, "expired")))
 
     def _policy(self, case: Case) -> policies.Policy:

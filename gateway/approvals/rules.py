@@ -32,7 +32,7 @@ class Authority:
 
 def own_authority(by: Person) -> Authority:
     """A person's own right."""
-    return Authority(tuple(sorted(by.roles)), by.groups)
+    return Authority(tuple(sorted(role.value for role in by.roles)), by.groups)
 
 
 def lent_authority(delegation: Delegation, roles: Iterable[str], groups: Iterable[str]) -> Authority:
