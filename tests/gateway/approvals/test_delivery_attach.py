@@ -41,9 +41,9 @@ async def test_a_restart_loses_no_held_answer(database: Database, tmp_path: Path
         for row in DIALECTS:
             await here.send(row, row.path, stream=True)
         key, made = here.inside.key, generations(here.inside)
-    async with holding(database, tmp_path) as second:
+    async with holding(database, tmp_path, law(hold_seconds=0)) as second:
         cases = [await second.approve(generation) for generation in made]
-    async with holding(database, tmp_path) as third:
+    async with holding(database, tmp_path, law(hold_seconds=0)) as third:
         for row, case in zip(DIALECTS, cases, strict=True):
             answer = await third.send(row, row.path, stream=True, key=key)
             assert digest(said(row, answer)) == case.content_sha256
