@@ -140,6 +140,7 @@ class Held:
             yield "it reviews a broken glass, and none was broken"
         elif body.act == "review" and identity(body.person) in self.breakers():
             yield f"{body.person!r} reviews the glass that the same person broke"
+        self.after.append(body)
 
     def standing(self) -> tuple[Signed, ...]:
         """The decisions of the current cycle that were not taken back, oldest first."""

@@ -71,7 +71,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            if (refusal := rules.undecidable(case, choice.content_sha256, by, choice.binding)) is not None:
+            refusal = rules.undecidable(case, choice.content_sha256, by, choice.binding) or rules.unsaid(choice)
+            if refusal is not None:
                 return refusal
             authority = await self._authority(tenant, choice, by)
             if isinstance(authority, NotDecided):
@@ -94,7 +95,7 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, by)
+            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, reason, by)
             if refusal is not None:
                 return refusal
             void = ApprovalVoided(case.opened.cycle, "edited", by.on_record, reason.strip())
@@ -109,7 +110,7 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            if (refusal := rules.undecidable(case, case.content_sha256, by)) is not None:
+            if (refusal := rules.undecidable(case, case.content_sha256, by) or rules.unspoken(reason)) is not None:
                 return refusal
             if all(identity(each.decided.person) != identity(by.on_record) for each in case.signatures):
                 return NotDecided("not_pending", "you have no decision here that could be taken back")
@@ -141,7 +142,7 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, by)
+            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, result, by)
             if refusal is not None:
                 return refusal
             attached = ResultAttached(
@@ -157,7 +158,7 @@ class Approvals:
         async def look_back(taken: Taken) -> Case | NotDecided:
             if not by.serves(tenant):
                 return UNKNOWN
-            if (refusal := rules.may_look_back(taken.case, act, by)) is not None:
+            if (refusal := rules.may_look_back(taken.case, act, by) or rules.unspoken(reason)) is not None:
                 return refusal
             return await self._desk.record(taken, by.on_record, AfterRelease(act, by.on_record, reason.strip()))
 

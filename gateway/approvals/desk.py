@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import policies
 from audit.approvals import ApprovalEnded, ApprovalOpened, ApprovalVoided
-from audit.errors import AuditError
+from audit.errors import AuditError, LogUnavailable, QueueFull
 from audit.records import Body
 from audit.writer import Entry, Range
 from gateway.appending import Log, append_when_room
@@ -89,7 +89,7 @@ class Desk:
         """Append, and have whoever waits or looks hear of it. Raises LogDown."""
         try:
             place = await append_when_room(self._log, entries)
-        except AuditError as error:
+        except (LogUnavailable, QueueFull) as error:
             raise LogDown("the audit log cannot commit, so nothing was decided; try again later") from error
         for request in {entry.request for entry in entries if entry.request is not None}:
             self.watch.ring(request)

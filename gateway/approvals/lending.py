@@ -18,7 +18,7 @@ from audit.header import uuid7
 from audit.writer import SYSTEM, Entry
 from gateway.approvals.choices import Delegate, NotDecided
 from gateway.approvals.desk import Desk, now
-from gateway.approvals.rules import Authority, lent_authority
+from gateway.approvals.rules import Authority, lent_authority, unspoken
 from gateway.errors import Unavailable
 from gateway.people.lookup import find_user
 from gateway.people.names import Role
@@ -77,11 +77,11 @@ class Lending:
     async def _refusal(self, tenant: str, lent: Delegate, by: Person) -> NotDecided | None:
         if not by.serves(tenant) or Role.APPROVER not in by.roles:
             return NotDecided("not_permitted", "only an approver can delegate approvals")
-        if not lent.starts_at < lent.ends_at or not _is_reason(lent.reason):
-            return NotDecided("not_permitted", "a delegation ends after it begins, and says why it is in up to 2000 characters")
+        if not lent.starts_at < lent.ends_at:
+            return NotDecided("not_permitted", "a delegation ends after it begins")
         if identity(lent.to) == identity(by.on_record) or await asyncio.to_thread(self._user, tenant, lent.to) is None:
             return NotDecided("not_permitted", "name another enabled user of this tenant")
-        return None
+        return unspoken(lent.reason)
 
     async def _record(self, tenant: str, made: Delegation) -> Delegation:
         await self._desk.append([Entry(tenant, None, made.requested_by, None, made)])
@@ -98,7 +98,3 @@ class Lending:
         except SQLAlchemyError as error:
             raise Unavailable("the users cannot be read; try again later", code="database_unavailable") from error
         return None if user is None or user.disabled_at is not None else user
-
-
-def _is_reason(text: str) -> bool:
-    return bool(text.strip()) and len(text) <= 2000

@@ -13,12 +13,14 @@ from audit.acts import identity
 from audit.approvals import ApprovalDecided, Delegation
 from audit.assent import BREAKERS, breaks_glass, is_eligible, names_in, untested
 from gateway.approvals.case import Case, State
-from gateway.approvals.choices import Approve, BreakGlass, Choice, NotDecided, Reject
+from gateway.approvals.choices import Approve, BreakGlass, Choice, NotDecided, Reject, TestResult
 from gateway.people.names import Role
 from gateway.people.person import Person
 
-_WORDS: Final = 2000
-"""Characters of a reason."""
+MOST_REASON: Final = 2048
+"""Bytes of a reason, as records have it."""
+MOST_TEXT: Final = 4_194_304
+"""Bytes of an edited answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,20 @@ class Authority:
     on_behalf_of: str | None = None
 
 
+def sayable(text: str, least: int = 0, most: int = MOST_REASON) -> bool:
+    """Whether a record can hold this text."""
+    try:
+        return least <= len(text.encode()) <= most and "\0" not in text
+    except UnicodeEncodeError:
+        return False
+
+
+def unspoken(reason: str) -> NotDecided | None:
+    """Why this is no reason, where one has to be given."""
+    good = sayable(reason.strip(), least=1)
+    return None if good else NotDecided("not_permitted", f"say why, in at most {MOST_REASON} bytes")
+
+
 def own_authority(by: Person) -> Authority:
     """A person's own right."""
     return Authority(tuple(sorted(role.value for role in by.roles)), by.groups)
@@ -39,6 +55,16 @@ def lent_authority(delegation: Delegation, roles: Iterable[str], groups: Iterabl
     """The right of a delegator, who has these roles and groups now, as far as it was lent."""
     lent = tuple(group for group in groups if not delegation.groups or group in delegation.groups)
     return Authority(tuple(sorted(roles)), lent, delegation.requested_by)
+
+
+def unsaid(choice: Choice) -> NotDecided | None:
+    """What a choice lacks in words."""
+    if isinstance(choice, Reject) and not sayable(choice.reason_code.strip(), least=1, most=256):
+        return NotDecided("not_permitted", "a rejection names a reason code of at most 256 bytes")
+    if isinstance(choice, BreakGlass):
+        return unspoken(choice.reason)
+    good = sayable(choice.reason.strip())
+    return None if good else NotDecided("not_permitted", f"a reason has at most {MOST_REASON} bytes")
 
 
 def signature(case: Case, choice: Choice, by: Person, authority: Authority) -> ApprovalDecided:
@@ -76,8 +102,6 @@ def undecidable(case: Case, content_sha256: bytes, by: Person, binding: bytes | 
 
 def objection(case: Case, choice: Choice, decided: ApprovalDecided) -> NotDecided | None:
     """Why this signature would not count; None if it would. The cycle itself is open, see `undecidable`."""
-    if len(decided.reason) > _WORDS or (isinstance(choice, Reject) and not decided.reason_code):
-        return NotDecided("not_permitted", f"a rejection names a reason code, and a reason has at most {_WORDS} characters")
     if any(not names_in(each.decided).isdisjoint(names_in(decided)) for each in case.signatures):
         return NotDecided("already_decided", "you have decided this already, or whoever you decide for has: it counts once")
     if isinstance(choice, BreakGlass):
@@ -89,19 +113,21 @@ def objection(case: Case, choice: Choice, decided: ApprovalDecided) -> NotDecide
     return None
 
 
-def may_edit(case: Case, text: str, by: Person) -> NotDecided | None:
+def may_edit(case: Case, text: str, reason: str, by: Person) -> NotDecided | None:
     """Why this person may not put another text in place of the answer."""
     if not all(needed.edit_allowed for needed in case.opened.needed):
         return NotDecided("not_permitted", "the policy does not let this answer be edited")
     if Role.APPROVER not in by.roles:
         return NotDecided("not_permitted", "editing takes the role approver")
-    if not text or len(text.encode("utf-8", "surrogatepass")) > 4_194_304:
-        return NotDecided("not_permitted", "an edited answer has 1 byte to 4 MiB")
+    if not sayable(text, least=1, most=MOST_TEXT) or not sayable(reason):
+        return NotDecided("not_permitted", f"an edited answer has 1 byte to 4 MiB, and a reason at most {MOST_REASON} bytes")
     return None
 
 
-def may_attach(case: Case, by: Person) -> NotDecided | None:
-    """Why this person's test result would not count."""
+def may_attach(case: Case, result: TestResult, by: Person) -> NotDecided | None:
+    """Why this test result would not count."""
+    if not sayable(result.name.strip(), least=1, most=256) or not sayable(result.detail, most=65_536):
+        return NotDecided("not_permitted", "a test result has a name of at most 256 bytes and details of at most 64 KiB")
     separate = any(needed.separation_of_duties for needed in case.opened.needed)
     if separate and identity(by.on_record) in case.opened.involved:
         return NotDecided("excluded", "whoever is involved in an answer does not test it")
@@ -123,8 +149,6 @@ def may_look_back(case: Case, act: str, by: Person) -> NotDecided | None:
 
 
 def _glass(case: Case, decided: ApprovalDecided) -> NotDecided | None:
-    if not decided.reason:
-        return NotDecided("not_permitted", "breaking the glass needs a reason")
     if BREAKERS.isdisjoint(decided.roles):
         return NotDecided("not_permitted", f"breaking the glass takes the role {' or '.join(sorted(BREAKERS))}")
     return None if breaks_glass(case.opened, decided) else _ineligible(case, decided)

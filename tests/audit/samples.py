@@ -53,6 +53,7 @@ from audit.records import (
 from audit.sealing import request_key, seal
 from audit.signer import Signer
 from audit.trace import Step, encode_steps
+from tests.audit.approval_bodies import APPROVALS
 
 TENANT = "acme"
 ORIGIN = "palimpsest.test/acme"
@@ -138,6 +139,7 @@ SAMPLES: dict[Kind, Body] = {
         enabled=True, requested_by="ada",
     ),
     Kind.KEY_TERMS: KeyTerms(key="key-1", user="grace", expires=START, requested_by="system/ada"),
+    **APPROVALS,
 }  # fmt: skip
 LATER: dict[Kind, Body] = {
     Kind.POLICY_DECISION: PolicyDecision(
