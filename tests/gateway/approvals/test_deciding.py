@@ -173,7 +173,7 @@ async def test_the_glass_is_broken_by_one_and_looked_at_by_another(database: Dat
         assert isinstance(given, Cleared) and given.case.review_due
         assert code(await approvals.after_release(TENANT, generation, "review", "fine", people["olga"])) == "excluded"
         report = inside.log.verified(tmp_path / "due")
-        assert report.verdict is Verdict.VERIFIED and any("glass" in line for line in report.unchecked)
+        assert report.verdict is not Verdict.TAMPERED and any("glass" in line for line in report.unchecked)
         looked = await approvals.after_release(TENANT, generation, "review", "there was a fire", people["ada"])
         assert not isinstance(looked, NotDecided) and not looked.review_due
     assert inside.log.verified(tmp_path / "done").verdict is Verdict.VERIFIED
