@@ -33,6 +33,9 @@ from tests.postgres_fixtures import Database
 
 CACHE: Final = Path(__file__).parents[2] / "build" / "clients"
 
+TABLE_WIDTH: Final = 110
+"""Where no terminal says how wide it is."""
+
 Loops = Callable[[Path], list[Loop]]
 
 STAGES: Final[tuple[tuple[Callable[[Path], Path], tuple[Loops, ...]], ...]] = (
@@ -84,12 +87,14 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 def main() -> int:
+    """The command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description="real clients against a real gateway")
     parser.add_argument("--only", default="", metavar="NAME", help="loops whose name holds this")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where clients are installed")
     parser.add_argument("--keep", type=Path, help="a new folder that keeps what the clients wrote and said")
     parser.add_argument("--json", type=Path, help="write the table there as well")
-    given, console = parser.parse_args(), Console()
+    given = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     with _folder(given.keep) as folder, fresh_database(folder / "postgres", console) as database:
         try:
             told = list(outcomes(database, folder.resolve(), given.cache.resolve(), given.only, console))
