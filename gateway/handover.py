@@ -73,9 +73,9 @@ class Handover:
     async def _decided(self, held: Held, request: UUID, seconds: float) -> tuple[Piece, ...]:
         """What came of it or, after so many seconds, that it has to wait."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + seconds
+        deadline, opened = clock() + seconds, held.opened
         while True:
-            case = await self._desk.settled(held.tenant, held.generation, min(deadline - clock(), _left(held.opened)))
+            case = await self._desk.settled(held.tenant, held.generation, min(deadline - clock(), _left(opened)))
             if case.state in (State.APPROVED, State.RELEASED) or _left(case.opened) == 0:
                 given = await self._taken(case, request)
                 if not isinstance(given, NotReleased):
@@ -87,6 +87,7 @@ class Handover:
             if clock() >= deadline:
                 await self._attaching.keep(held.tenant, held.generation, case.opened.expires_at)
                 return (Failed(self._deferred(held.generation)),)
+            opened = case.opened
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _taken(self, case: Case, request: UUID) -> tuple[Piece, ...] | NotReleased:

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
-from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -60,15 +59,17 @@ class Attaching:
         while True:
             self._open.add(request)
             try:
-                holder = await self._tell(lambda: self._table.claim(tenant, keys, request))
+                holder = await asyncio.to_thread(self._table.claim, tenant, keys, request)
                 if holder.generation == request:
                     return
                 self._open.discard(request)
                 if await self._settled(tenant, holder) is not _Standing.GONE:
                     raise AnsweredEarlier(holder.generation)
-                await self._tell(partial(self._table.forget, tenant, holder.generation))
-            except BaseException:
+                await asyncio.to_thread(self._table.forget, tenant, holder.generation)
+            except BaseException as error:
                 self._open.discard(request)
+                if isinstance(error, SQLAlchemyError):
+                    raise _untold() from error
                 raise
 
     async def keep(self, tenant: str, request: UUID, until: int) -> None:
@@ -130,15 +131,12 @@ class Attaching:
         async with self._presence.claim_dead(holder.instance) as dead:
             return not dead
 
-    async def _tell(self, work: Callable[[], Any]) -> Any:
-        try:
-            return await asyncio.to_thread(work)
-        except SQLAlchemyError as error:
-            message = "whether this was asked before cannot be told now; try again later"
-            raise Unavailable(message, code="database_unavailable") from error
-
     async def _quietly(self, work: Callable[[], None]) -> None:
         with suppress(SQLAlchemyError):
             await asyncio.to_thread(work)
             return
         _log.warning("attachment.unchanged")
+
+
+def _untold() -> Unavailable:
+    return Unavailable("whether this was asked before cannot be told now; try again later", code="database_unavailable")
