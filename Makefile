@@ -15,7 +15,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve check bench bench-cuda exact soak crash fuzz train install clean
+.PHONY: chromium help demo test serve check bench bench-cuda exact soak crash fuzz train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +24,7 @@ demo: $(STAMP) ## database, gateway and model: the same questions in every mode,
 	$(BIN)/palimpsest demo $(ARGS)
 
 # One thread each, and idle ones sleep rather than spin, so that workers do not wait for each other's; a file stays with its worker.
-test: $(STAMP) ## the whole test suite, one worker for each core
+test: $(STAMP) chromium ## the whole test suite, one worker for each core
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 serve: $(STAMP) ## keep the gateway running
@@ -67,6 +67,16 @@ clean: ## remove the virtual environment, builds and caches, but never var/ (dat
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --root-user-action=ignore -c constraints.txt -e '.[embedded,demo,dev]'
 	@printf '%s' '$(CURDIR)' > $@
+
+# The tests of the pages drive the system's own browser; playwright downloads none.
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "apt-get install chromium"; \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >/dev/null && exit 0; \
+	fi; \
+	echo "make: the tests of the pages need a browser; on Debian: apt-get install -y --no-install-recommends chromium" >&2; \
+	exit 1
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \

@@ -224,7 +224,7 @@ class TenantMade:
 class UserChange:
     """Kind 52: a user was made or changed; the fields are what holds from now on. A password is never among them."""
 
-    act: str = field(metadata=at(1, one_of("made", "password", "roles", "groups", "disabled", "enabled")))
+    act: str = field(metadata=at(1, one_of("made", "password", "roles", "groups", "disabled", "enabled", "signed_out")))
     user: UUID = field(metadata=at(2, UUID16))
     name: str = field(metadata=at(3, PERSON))
     display_name: str = field(metadata=at(4, LABEL))

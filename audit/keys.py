@@ -87,6 +87,12 @@ class KeyStore:
             self._scan()
         return tuple(sorted(key.key_id for name, key in self._names.items() if name[:2] == (tenant, subject)))
 
+    def secrets_of(self, tenant: str) -> tuple[MonthKey, ...]:
+        """Every month key of one tenant that is here, whoever the subject is."""
+        with locked(self._folder):
+            self._scan()
+        return tuple(key for name, key in self._names.items() if name[0] == tenant)
+
     def destroy(self, key_ids: Iterable[str]) -> int:
         """Destroy month keys for good and return how many were here; repeats harmlessly, also after a crash half way.
 

@@ -49,6 +49,11 @@ def log_origin(origin: str, tenant: str) -> str:
     return f"{origin}/{tenant}"
 
 
+def checkpoint_file(keys: Path, origin: str) -> Path:
+    """Where each checkpoint of the log `origin` is kept beside the keys, outside of the database: one JSON string a line."""
+    return keys / "checkpoints" / f"{quote(origin, safe='')}.jsonl"
+
+
 class Ledger:
     """The state of one tenant's log; owned by one writer and not safe for concurrent use."""
 
@@ -59,7 +64,7 @@ class Ledger:
         self._tree = CompactRange()
         self._unsigned: list[bytes] = []
         self._filed = -1  # size of the last note in the file; unknown at first, so the first note is always added
-        self._file = keys / "checkpoints" / f"{quote(log_origin(origin, tenant), safe='')}.jsonl"
+        self._file = checkpoint_file(keys, log_origin(origin, tenant))
 
     @property
     def next_seq(self) -> int:

@@ -6,9 +6,10 @@ batch) and LogRefused (a retry cannot help). SQLSTATEs of our own: PA001 head mo
 PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint, PA008 retirement.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -187,6 +188,11 @@ class Reader:
         for raw, data in self._stream(_REQUEST, (self._tenant, request)):
             yield StoredRecord(raw, data)
 
+    def of_kinds(self, kinds: Collection[int], first_seq: int, stop_seq: int) -> Iterator[StoredRecord]:
+        """The records of these kinds from `first_seq` up to, and not with, `stop_seq`, in order."""
+        for raw, data in self._stream(_OF_KINDS, (self._tenant, first_seq, stop_seq, list(kinds))):
+            yield StoredRecord(raw, data)
+
     def case(self, request: UUID) -> Iterator[StoredRecord]:
         """The records of one request's approval (kinds 20 to 29) in order."""
         for raw, data in self._stream(_CASE, (self._tenant, request)):
@@ -225,6 +231,10 @@ class Reader:
         """Every signed note, smallest tree first."""
         for (note,) in self._stream(_CHECKPOINTS, (self._tenant,)):
             yield note
+
+    def recent_checkpoints(self, most: int) -> list[tuple[str, datetime]]:
+        """The notes of the largest trees, the largest first, each with when the database took it."""
+        return [(row[0], row[1]) for row in self._connection.execute(_RECENT_CHECKPOINTS, (self._tenant, most))]
 
     def acts(self, first_seq: int = 0) -> Iterator[StoredRecord]:
         """The administrative acts (kinds from 40 on) from `first_seq` on, in order."""
@@ -330,6 +340,10 @@ _REQUEST = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
 """
+_OF_KINDS = """
+SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
+WHERE h.tenant = %s AND h.seq >= %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq
+"""
 _CASE = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.request = %s AND h.kind BETWEEN 20 AND 29 ORDER BY h.seq
@@ -346,6 +360,7 @@ SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON
 WHERE n.nspname = 'audit' AND c.relkind = 'r'
 """
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
+_RECENT_CHECKPOINTS = "SELECT note, created FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT %s"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
 _ACTS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)

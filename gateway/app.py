@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -21,18 +22,23 @@ from opentelemetry.sdk.trace import TracerProvider
 import policies
 from engine.model import checkpoint
 from gateway import logs
+from gateway.api.routes import API
 from gateway.database import open_database
 from gateway.house import House
 from gateway.http.chat import chat_completions, completions
 from gateway.http.elsewhere import embeddings, hello
 from gateway.http.evidence import generation_proof, log_resource
-from gateway.http.failures import HANDLERS
+from gateway.http.failures import HANDLERS, of_framework
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
 from gateway.http.messages import count_tokens, messages
 from gateway.http.models import list_models, show_model
 from gateway.http.responses import cancel_response, create_response, show_response
 from gateway.settings import Settings
+from gateway.ui.failures import or_page
+from gateway.ui.headers import Guarded
+from gateway.ui.routes import pages
+from gateway.ui.static_files import static_file
 
 ROUTES: Final = (
     live,
@@ -50,6 +56,7 @@ ROUTES: Final = (
     cancel_response,
     log_resource,
     generation_proof,
+    static_file,
 )
 GRACE_SECONDS: Final = 30
 
@@ -66,14 +73,14 @@ def create_app(house: House) -> ASGIApp:
             await house.stop()
 
     app = Litestar(
-        route_handlers=list(ROUTES),
+        route_handlers=[*ROUTES, API, pages(house)],
         lifespan=[lifespan],
         dependencies={"house": Provide(lambda: house, sync_to_thread=False)},
-        exception_handlers=HANDLERS,
+        exception_handlers=HANDLERS | {HTTPException: or_page(of_framework)},
         openapi_config=None,
         logging_config=None,
     )
-    return Identity(app)
+    return Identity(Guarded(app))
 
 
 def run(settings: Settings) -> None:
@@ -95,7 +102,9 @@ def run(settings: Settings) -> None:
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        uvicorn.Server(config).run()
+        server = uvicorn.Server(config)
+        house.leaving = lambda: server.should_exit
+        server.run()
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -40,6 +40,8 @@ class Carrier:
         self._keys = keys
         self._stopping = Event()
         self._troubles: dict[str, str] = {}
+        self._places = tuple(place.name for place in places)
+        self._last: dict[str, Progress] = {}
         self._threads = [
             Thread(target=self._carry, args=(place,), name=f"carrier {place.name}", daemon=True) for place in places
         ]
@@ -56,11 +58,16 @@ class Carrier:
             if thread.ident is not None:
                 thread.join(STOP_SECONDS)
 
+    def standing(self) -> dict[str, Progress | None]:
+        """By place, the last step that this process made there and what met it; None where nothing was to be carried yet."""
+        return {name: self._last.get(name) for name in self._places}
+
     def _carry(self, place: Destination) -> None:
         carry(self._keys / "checkpoints", place, self._keys / "shipped", self._stopping, self._tell)
 
     def _tell(self, progress: Progress) -> None:
         place, trouble = progress.destination, progress.trouble
+        self._last[place] = progress
         if progress.damaged:
             _log.error("checkpoints.damaged", place=place, lines=progress.damaged)
         if trouble and self._troubles.get(place) != trouble:

@@ -19,7 +19,7 @@ from audit.acts import Act, KeyChange, KeyTerms, TenantMade, UserChange
 from gateway.people.names import Role
 from gateway.tables import ApiKey, SignIn, Tenant, User
 
-UserAct: TypeAlias = Literal["made", "password", "roles", "groups", "disabled", "enabled"]
+UserAct: TypeAlias = Literal["made", "password", "roles", "groups", "disabled", "enabled", "signed_out"]
 
 
 class NewTenant(msgspec.Struct, frozen=True, tag="tenant"):
@@ -55,7 +55,7 @@ class UserState(msgspec.Struct, frozen=True, tag="user"):
         return (UserChange(*fields, by),)
 
     def apply(self, session: Session) -> None:
-        """Add or change the row; another password and disabling end all sessions of the user."""
+        """Add or change the row; another password, disabling and signing out end all sessions of the user."""
         values: dict[str, Any] = {"roles": list(self.roles), "groups": list(self.groups)}
         if self.password is not None:
             values |= {"password": self.password, "password_set_at": func.clock_timestamp()}
@@ -65,7 +65,7 @@ class UserState(msgspec.Struct, frozen=True, tag="user"):
             return
         values["disabled_at"] = None if self.enabled else func.coalesce(User.disabled_at, func.now())
         session.execute(update(User).where(User.id == self.id).values(values))
-        if self.act in ("password", "disabled"):
+        if self.act in ("password", "disabled", "signed_out"):
             session.execute(delete(SignIn).where(SignIn.user_id == self.id))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -33,7 +34,11 @@ from gateway.approvals.attaching import Attaching
 from gateway.approvals.attachments import Attachments
 from gateway.approvals.desk import Served
 from gateway.approvals.opening import Openings
+<<<<<<< HEAD
 from gateway.approvals.request_key import RequestKeys
+=======
+from gateway.approvals.webhooks import Webhooks, places
+>>>>>>> approvals
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -45,13 +50,21 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+<<<<<<< HEAD
 from gateway.handover import Handover
+=======
+from gateway.jobs import Jobs
+>>>>>>> approvals
 from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
 from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
+from gateway.people.directory import Directory
 from gateway.presence import Presence
+from gateway.projections.bell import Bell
+from gateway.projections.projector import Projector
+from gateway.projections.views import Views
 from gateway.recall import Recall
 from gateway.reconcile import Reconciler
 from gateway.registry import Registry
@@ -69,21 +82,29 @@ class House:
     def __init__(self, settings: Settings, urls: Urls, model: LoadedModel, policy: policies.Policy) -> None:
         self.instance: UUID = uuid7()
         self.started = int(time.time())
-        keys = KeyStore(settings.keys)
+        self.settings, self.urls = settings, urls
+        self.keys = keys = KeyStore(settings.keys)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
         self.laws = Lawbook(policy)
         self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
         self.bench = Bench(model, self.laws, engine, self.instance, self.budgets)
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
+        self.directory = Directory(urls.app)
+        self.jobs = Jobs()
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
         self.evidence = Evidence(urls.reader)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
+        self.projector = Projector(urls, keys, policy)
+        self.views = Views(urls.app, keys)
+        self.bell = Bell(self.views.queue)
         weights = bytes.fromhex(model.weights_digest)
-        self.approvals = Approvals(self.writer, urls, keys, self.laws, Served(weights, model.tokenizer.decode_bytes))
+        served = Served(weights, model.tokenizer.decode_bytes)
+        self.approvals = Approvals(self.writer, urls, keys, self.laws, served, self.projector.look)
         self._openings = Openings(urls.reader, weights)
+        self._webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
@@ -101,6 +122,8 @@ class House:
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
+        self.leaving: Callable[[], bool] = lambda: self._draining
+        """Whether what lasts for ever should end now."""
 
     async def start(self) -> None:
         """Bring everything up; raises what the database or the log raise when they cannot serve."""
@@ -113,12 +136,14 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
+        self._webhooks.start()
         works = (
             self.reconciler.run(tenants),
             self.upkeep.run(),
             self._reloading.run(),
             self.budgets.run(),
             self.approvals.run(),
+            self.projector.run(),
         )
         self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
@@ -132,17 +157,22 @@ class House:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.engine.stop()
+        await asyncio.to_thread(self.jobs.stop)
         try:
             await self.writer.close()
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self._webhooks.stop)
         await asyncio.to_thread(self.approvals.close)
+        await asyncio.to_thread(self.projector.close)
+        await asyncio.to_thread(self.views.close)
         await asyncio.to_thread(self._shelf.close)
         await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self.attaching.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
+        await asyncio.to_thread(self.directory.close)
         _log.info("gateway.stopped", instance=str(self.instance))
 
     def require_open(self) -> None:

@@ -1,1 +1,1 @@
-"""The JSON that people and programs read under /api."""
+"""/api: what people and their programs ask of approvals, generations and figures, as JSON."""

@@ -52,10 +52,12 @@ class Attaching:
 
     def of(self, subject: Subject, chat: ChatRequest, request: UUID, session: str | None) -> OwnClaim:
         """The claim of one request, not taken yet; `session` is its client's own name for what it belongs to."""
-        return OwnClaim(self, subject.tenant, request, self._keys.of(subject, chat, session).all)
+        return OwnClaim(self, subject, chat, request, session)
 
-    async def claim(self, tenant: str, request: UUID, keys: tuple[bytes, ...]) -> None:
-        """Take the keys for `request`. Raises AnsweredEarlier where a generation has them already, and Unavailable."""
+    async def claim(self, request: UUID, subject: Subject, chat: ChatRequest, session: str | None) -> None:
+        """Take the keys of a request. Raises AnsweredEarlier where a generation has one already, and Unavailable."""
+        tenant = subject.tenant
+        keys = (await asyncio.to_thread(self._keys.of, subject, chat, session)).all
         while True:
             self._open.add(request)
             try:

@@ -10,6 +10,7 @@ from typing import NoReturn
 import rich_click as click
 
 from gateway.cli.administration import keys, tenants
+from gateway.cli.approvals import approvals
 from gateway.cli.audit import audit
 from gateway.cli.audit_keys import keys as log_keys
 from gateway.cli.audit_keys import rotate
@@ -21,6 +22,7 @@ from gateway.cli.eval import evaluate
 from gateway.cli.policy import policy
 from gateway.cli.policy_replay import explain, sweep
 from gateway.cli.policy_replay import replay as replay_policy
+from gateway.cli.projections import projections
 from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
@@ -45,7 +47,22 @@ for act in (replay, log_keys, rotate):
     audit.add_command(act)
 for question in (explain, replay_policy, sweep):
     policy.add_command(question)
-for command in (serve, demo, tenants, users, keys, audit, policy, budgets, retention, bench, train, evaluate):
+for command in (
+    serve,
+    demo,
+    tenants,
+    users,
+    keys,
+    audit,
+    policy,
+    approvals,
+    budgets,
+    projections,
+    retention,
+    bench,
+    train,
+    evaluate,
+):
     palimpsest.add_command(command)
 
 

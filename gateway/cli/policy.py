@@ -14,17 +14,13 @@ import rich_click as click
 
 from gateway.cli.identity import Office, Typed, office, stdin_option
 from gateway.cli.json_file import json_option, require_folder, write_json
-from gateway.people.names import Role
+from gateway.people.duties import LAW
 
 if TYPE_CHECKING:
     from audit.laws import Laws
     from audit.lifecycle import Warrant
     from gateway.law.enactment import Enactment, InEffect
     from policies import Policy
-
-# Who writes the law asks; a second one, or who answers for the evidence, agrees.
-_ASKS: Final = frozenset({Role.POLICY_ADMIN})
-_AGREES: Final = frozenset({Role.POLICY_ADMIN, Role.AUDITOR})
 
 tenant_option: Final = click.option("--tenant", required=True, help="Whose policy.")
 _requested = click.option(
@@ -178,7 +174,7 @@ def _world(here: Office, tenant: str) -> Any:
 def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, typed: Typed) -> Warrant:
     from gateway.people.two import Asked
 
-    return here.warrant(tenant, reason, (Asked(by, _ASKS), Asked(approved_by, _AGREES)), typed)
+    return here.warrant(tenant, reason, (Asked(by, LAW.asks), Asked(approved_by, LAW.agrees)), typed)
 
 
 def _act(here: Office, tenant: str, act: Callable[[Enactment], Awaitable[InEffect]]) -> InEffect:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import rich_click as click
 
 from gateway.cli.identity import Office, Typed, office, stdin_option
-from gateway.people.names import Role
+from gateway.people.duties import CONTENT
 
 if TYPE_CHECKING:
     from audit.lifecycle import Lifecycle, RetiredBodies, Warrant
@@ -23,10 +23,6 @@ _tenant = click.option("--tenant", required=True, help="Whose log.")
 _by = click.option("--by", required=True, metavar="USER", help="Who asks for it: an operator, who proves it by a password.")
 _approved = click.option("--approved-by", required=True, metavar="USER", help="Who agrees: an auditor, another user.")
 _reason = click.option("--reason", required=True, help="Why; it is recorded.")
-
-# Who runs the house asks, and who answers for the evidence agrees: neither role can end content by itself.
-_ASKS: Final = frozenset({Role.OPERATOR})
-_AGREES: Final = frozenset({Role.AUDITOR})
 
 
 def _act(here: Office, tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:
@@ -42,7 +38,7 @@ def _act(here: Office, tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) ->
 def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, typed: Typed) -> Warrant:
     from gateway.people.two import Asked
 
-    return here.warrant(tenant, reason, (Asked(by, _ASKS), Asked(approved_by, _AGREES)), typed)
+    return here.warrant(tenant, reason, (Asked(by, CONTENT.asks), Asked(approved_by, CONTENT.agrees)), typed)
 
 
 @click.group()
@@ -80,7 +76,7 @@ def hold(tenant: str, subject: str | None, reason: str, by: str, password_stdin:
     """Place a legal hold: no erasure of the subject and no retirement until it is released."""
     with office() as here:
         here.require_tenant(tenant)
-        person = here.person(tenant, by, _ASKS | _AGREES, Typed(password_stdin))
+        person = here.person(tenant, by, CONTENT.asks | CONTENT.agrees, Typed(password_stdin))
         placed = _act(here, tenant, lambda lifecycle: lifecycle.place_hold(tenant, subject, reason, person.on_record))
     click.echo(f"record {placed.seq}: hold {placed.hold}")
 

@@ -5,9 +5,9 @@ Only records that hold figures and names are opened, never a prompt or a text. W
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import policies
@@ -21,6 +21,8 @@ from gateway.law.record import admission_of, answer_of, facts_of, ruling_of, uni
 from gateway.recorded import opened
 from policies.rows import REFUSE
 
+Watch: TypeAlias = Callable[[int, int], None]
+_TOLD_EACH: Final = 1000
 _OPENED: Final = frozenset((Kind.POLICY_DECISION, Kind.GATE, Kind.RELEASE_DECISION, Kind.REQUEST_CLOSE, Kind.REQUEST_ABANDONED))
 
 
@@ -43,15 +45,16 @@ class _Case:
     broken: bool = False
 
 
-def read_docket(reader: Reader, keys: KeyStore, policy: policies.Policy, since: int = 0) -> Docket:
+def read_docket(reader: Reader, keys: KeyStore, policy: policies.Policy, since: int = 0, watch: Watch | None = None) -> Docket:
     """All requests that `policy` judged from a time in microseconds on, in the order of their ends. Blocking.
 
-    A request that was admitted before that time is passed over.
+    A request that was admitted before that time is passed over. `watch` is told how many records were read, and of how many.
     """
     before = reader.last_before(since)
     first = 0 if before is None else before + 1
     cases, found = dict[UUID, _Case](), Docket()
-    for header, stored in _figures(reader.records(first)):
+    records = reader.records(first)
+    for header, stored in _figures(records if watch is None else _watched(records, reader.size() - first, watch)):
         if header.request is None:
             continue
         case = cases.setdefault(header.request, _Case())
@@ -74,6 +77,13 @@ def read_case(
     for header, body in told:
         _take(case, header, body, policy)
     return None if case.row is None or case.broken else (case.row, policy)
+
+
+def _watched(records: Iterator[StoredRecord], of: int, watch: Watch) -> Iterator[StoredRecord]:
+    for done, stored in enumerate(records):
+        if done % _TOLD_EACH == 0:
+            watch(done, of)
+        yield stored
 
 
 def _figures(records: Iterator[StoredRecord]) -> Iterator[tuple[Header, StoredRecord]]:

@@ -58,6 +58,16 @@ class Enactment:
         async with self._lifecycle.acting(tenant) as standing:
             await asyncio.to_thread(self._shelf.project, tenant, standing.laws)
 
+    def known(self, tenant: str, digest: bytes) -> policies.Policy | None:
+        """The policy of this digest, if it is or was in force and this release can read it. Blocking."""
+        if digest == bytes(self._shipped.digest):
+            return self._shipped
+        text = self._shelf.text(tenant, digest)
+        try:
+            return policies.restored(digest.hex()[:16], text) if text else None
+        except policies.PolicyError:
+            return None  # of another release
+
     async def laws(self, tenant: str) -> Laws:
         """The policy changes of a tenant."""
         return (await self._lifecycle.standing(tenant)).laws

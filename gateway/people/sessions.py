@@ -7,8 +7,9 @@ nobody's prepared token becomes a session. Signing out, another password and dis
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NewType
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 from sqlalchemy.orm import Session
@@ -58,6 +59,19 @@ class Sessions:
             user = session.scalar(select(User).where(User.id == user_id, User.disabled_at.is_(None)))
             session.commit()
             return None if user is None else proved(user)
+
+    def peek(self, token: str) -> Person | None:
+        """The same without a sign of life: for what goes on by itself while somebody is signed in."""
+        alive = select(SignIn.user_id).where(SignIn.token_sha256 == digest(token), _alive())
+        with Session(self._engine) as session:
+            user = session.scalar(select(User).where(User.id.in_(alive), User.disabled_at.is_(None)))
+            return None if user is None else proved(user)
+
+    def seen(self, user: UUID) -> list[datetime]:
+        """When each session of a user that is alive was last used, the latest first."""
+        query = select(SignIn.seen_at).where(SignIn.user_id == user, _alive()).order_by(SignIn.seen_at.desc())
+        with Session(self._engine) as session:
+            return list(session.scalars(query))
 
     def end(self, token: str) -> None:
         """Sign out; a token that is no session changes nothing."""

@@ -91,6 +91,15 @@ def enabled(tenant: str, name: str) -> Decide:
     return _about_another(tenant, name, change)
 
 
+def signed_out(tenant: str, name: str) -> Decide:
+    """Every session of a user ends; a password opens another."""
+
+    def change(user: User) -> UserState | None:
+        return _as_is("signed_out", user)
+
+    return _about_another(tenant, name, change)
+
+
 def _about_another(tenant: str, name: str, change: Callable[[User], UserState | None]) -> Decide:
     def decide(session: Session, by: Actor) -> UserState | None:
         require_operator(session, tenant, by)

@@ -1,10 +1,11 @@
 """The projections' tables in schema `app`, as SQLAlchemy sees them; migration 0007 defines them and says what they are."""
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, Text, Uuid, func
+from sqlalchemy import BigInteger, Date, DateTime, LargeBinary, Numeric, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -21,7 +22,7 @@ class Followed(Table):
 
 
 class GenerationRow(Table):
-    """One request of a tenant, as far as its log tells it."""
+    """One request of a tenant, as far as its log tells it; what is in bodies is empty where one can no longer be read."""
 
     __tablename__ = "generation"
 
@@ -30,21 +31,49 @@ class GenerationRow(Table):
     opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     closed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     caller: Mapped[str] = mapped_column(Text)
-    workflow: Mapped[str] = mapped_column(Text)
-    model: Mapped[str] = mapped_column(Text)
-    mode: Mapped[str] = mapped_column(Text)
-    dialect: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    verdict: Mapped[str] = mapped_column(Text, default="")
-    policy_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
-    prompt_tokens: Mapped[int] = mapped_column(default=0)
-    tokens: Mapped[int] = mapped_column(default=0)
-    forwards: Mapped[int] = mapped_column(default=0)
-    records: Mapped[int] = mapped_column(default=0)
+    key_id: Mapped[str] = mapped_column(Text)
+    """The month key that seals its first record."""
     first_seq: Mapped[int] = mapped_column(BigInteger)
     last_seq: Mapped[int] = mapped_column(BigInteger)
+    erased: Mapped[bool] = mapped_column(default=False)
+    state: Mapped[str] = mapped_column(Text)
+    """A `gateway.projections.told.Stage`."""
+    workflow: Mapped[str] = mapped_column(Text, default="")
+    risk: Mapped[str] = mapped_column(Text, default="")
+    model: Mapped[str] = mapped_column(Text, default="")
+    mode: Mapped[str] = mapped_column(Text, default="")
+    dialect: Mapped[str] = mapped_column(Text, default="")
+    verdict: Mapped[str] = mapped_column(Text, default="")
+    """Of the law on the whole answer: allow, annotate, hold or block."""
+    reason: Mapped[str] = mapped_column(Text, default="")
+    """Why the engine ended."""
+    policy_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    forwards: Mapped[int] = mapped_column(BigInteger, default=0)
+    records: Mapped[int] = mapped_column(BigInteger, default=0)
+    money: Mapped[Decimal] = mapped_column(Numeric, default=Decimal(0))
+    currency: Mapped[str] = mapped_column(Text, default="")
     text_hmac: Mapped[bytes | None] = mapped_column(LargeBinary)
     attached_to: Mapped[UUID | None] = mapped_column(Uuid)
+
+
+class DayRow(Table):
+    """What the requests of one mode that came on one UTC day add up to; a sum over `GenerationRow`."""
+
+    __tablename__ = "generation_day"
+
+    tenant: Mapped[str] = mapped_column(Text, primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    mode: Mapped[str] = mapped_column(Text, primary_key=True)
+    currency: Mapped[str] = mapped_column(Text, primary_key=True)
+    generations: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    tokens: Mapped[int] = mapped_column(BigInteger)
+    forwards: Mapped[int] = mapped_column(BigInteger)
+    microseconds: Mapped[int] = mapped_column(BigInteger)
+    held: Mapped[int] = mapped_column(BigInteger)
+    money: Mapped[Decimal] = mapped_column(Numeric)
 
 
 class ApprovalRow(Table):
@@ -68,7 +97,10 @@ class ApprovalRow(Table):
     policy_digest: Mapped[bytes] = mapped_column(LargeBinary)
     needed: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     decided_by: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    """Whose decisions stand in this cycle."""
+    broke_glass: Mapped[bool] = mapped_column(default=False)
     last_seq: Mapped[int] = mapped_column(BigInteger)
+    """Of its newest record: what changed later has a greater one."""
 
 
 class Desk(Table):

@@ -18,33 +18,59 @@ CREATE TABLE app.followed (
     next_seq bigint NOT NULL DEFAULT 0
 );
 
+-- What is in bodies is empty where `erased`: a body of the request can no longer be read. `key_id` seals its first record.
 CREATE TABLE app.generation (
     id uuid PRIMARY KEY,
     tenant text NOT NULL,
     opened_at timestamptz NOT NULL,
     closed_at timestamptz,
     caller text NOT NULL,
-    workflow text NOT NULL,
-    model text NOT NULL,
-    mode text NOT NULL,
-    dialect text NOT NULL,
-    state text NOT NULL,
-    verdict text NOT NULL DEFAULT '',
-    policy_digest bytea,
-    prompt_tokens integer NOT NULL DEFAULT 0,
-    tokens integer NOT NULL DEFAULT 0,
-    forwards integer NOT NULL DEFAULT 0,
-    records integer NOT NULL DEFAULT 0,
+    key_id text NOT NULL,
     first_seq bigint NOT NULL,
     last_seq bigint NOT NULL,
+    erased boolean NOT NULL DEFAULT false,
+    state text NOT NULL,
+    workflow text NOT NULL DEFAULT '',
+    risk text NOT NULL DEFAULT '',
+    model text NOT NULL DEFAULT '',
+    mode text NOT NULL DEFAULT '',
+    dialect text NOT NULL DEFAULT '',
+    verdict text NOT NULL DEFAULT '',
+    reason text NOT NULL DEFAULT '',
+    policy_digest bytea,
+    prompt_tokens bigint NOT NULL DEFAULT 0,
+    tokens bigint NOT NULL DEFAULT 0,
+    forwards bigint NOT NULL DEFAULT 0,
+    records bigint NOT NULL DEFAULT 0,
+    money numeric NOT NULL DEFAULT 0,
+    currency text NOT NULL DEFAULT '',
     text_hmac bytea,
     attached_to uuid
 );
-CREATE INDEX generation_time ON app.generation (tenant, id DESC);
-CREATE INDEX generation_mode ON app.generation (tenant, mode, id DESC);
-CREATE INDEX generation_caller ON app.generation (tenant, caller, id DESC);
-CREATE INDEX generation_state ON app.generation (tenant, state, id DESC);
+CREATE INDEX generation_time ON app.generation (tenant, opened_at DESC, id DESC);
+CREATE INDEX generation_mode ON app.generation (tenant, mode, opened_at DESC, id DESC);
+CREATE INDEX generation_caller ON app.generation (tenant, caller, opened_at DESC, id DESC);
+CREATE INDEX generation_state ON app.generation (tenant, state, opened_at DESC, id DESC);
+CREATE INDEX generation_workflow ON app.generation (tenant, workflow, opened_at DESC, id DESC);
 CREATE INDEX generation_text ON app.generation (tenant, text_hmac) WHERE text_hmac IS NOT NULL;
+CREATE INDEX generation_key ON app.generation (tenant, key_id) WHERE NOT erased;
+CREATE INDEX generation_place ON app.generation (tenant, first_seq) WHERE NOT erased;
+
+-- Sums over the rows above by UTC day and mode; those that are erased have no mode.
+CREATE TABLE app.generation_day (
+    tenant text NOT NULL,
+    day date NOT NULL,
+    mode text NOT NULL,
+    currency text NOT NULL,
+    generations bigint NOT NULL,
+    prompt_tokens bigint NOT NULL,
+    tokens bigint NOT NULL,
+    forwards bigint NOT NULL,
+    microseconds bigint NOT NULL,
+    held bigint NOT NULL,
+    money numeric NOT NULL,
+    PRIMARY KEY (tenant, day, mode, currency)
+);
 """
 
 _APPROVALS = """
@@ -65,8 +91,10 @@ CREATE TABLE app.approval (
     policy_digest bytea NOT NULL,
     needed jsonb NOT NULL,
     decided_by text[] NOT NULL DEFAULT '{}',
+    broke_glass boolean NOT NULL DEFAULT false,
     last_seq bigint NOT NULL
 );
+CREATE INDEX approval_changed ON app.approval (tenant, last_seq);
 CREATE INDEX approval_queue ON app.approval (tenant, expires_at, generation) WHERE state IN ('pending', 'approved');
 CREATE INDEX approval_past ON app.approval (tenant, ended_at DESC) WHERE ended_at IS NOT NULL;
 

@@ -1,0 +1,155 @@
+"""Who asks the API: a signed-in person, by the cookie of a session, or a program, by an API key; and for which tenant.
+
+A person belongs to one tenant and sees that one; people of `system` name another in `tenant=`. A key sees what it asked for
+itself, and never a text. What is another tenant's is told from what does not exist by nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from dataclasses import dataclass
+from typing import Any, Final
+
+from litestar import Request
+from sqlalchemy.exc import SQLAlchemyError
+
+from audit.writer import SYSTEM
+from gateway.authenticate import Subject, authenticate, key_of
+from gateway.errors import GatewayError, NotHere, Unauthenticated, Unavailable
+from gateway.house import House
+from gateway.people.names import Role
+from gateway.people.person import Person
+from gateway.people.proving import NotProved
+from gateway.ui import forgery
+from gateway.ui.cookies import Jar, Name
+
+READS_FIGURES: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR, Role.POLICY_ADMIN)
+READS_CONTENT: Final = (Role.APPROVER, Role.AUDITOR)
+SHARES_WORK: Final = (Role.APPROVER, Role.OPERATOR)
+_NOBODY: Final = "sign in at /sign-in, or send an API key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+
+
+class Forbidden(GatewayError):
+    """Whoever asks is known and may not do this."""
+
+    status = 403
+    kind = "permission_error"
+    default_code = "not_permitted"
+
+
+class WrongPassword(GatewayError):
+    """The password that goes with an act is not this person's."""
+
+    status = 401
+    kind = "permission_error"
+    default_code = "wrong_password"
+
+    def headers(self) -> dict[str, str]:
+        return {"www-authenticate": "Bearer"}
+
+
+class TooManyAttempts(GatewayError):
+    """A name rests after too many wrong passwords."""
+
+    status = 429
+    kind = "rate_limit_error"
+    default_code = "too_many_attempts"
+
+    def __init__(self, message: str, wait: int) -> None:
+        super().__init__(message)
+        self._wait = wait
+
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": str(self._wait)}
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who asks, and whose log is asked about."""
+
+    house: House
+    who: Person | Subject
+    tenant: str
+
+    @property
+    def caller(self) -> str | None:
+        """Whose requests alone may be seen: a key's own; None for a person, who sees all of the tenant."""
+        return self.who.caller if isinstance(self.who, Subject) else None
+
+    def person(self, *roles: Role) -> Person:
+        """The person, who has one of these roles. Raises Forbidden for anybody else, and for a key."""
+        if isinstance(self.who, Subject):
+            raise Forbidden("this is for people: sign in, an API key does not do")
+        if self.who.roles.isdisjoint(roles):
+            raise Forbidden(f"this takes the role {' or '.join(role.value for role in roles)}")
+        return self.who
+
+    def reader(self, *roles: Role) -> None:
+        """Raise Forbidden for a person with none of these roles; a key may read, of its own requests."""
+        if isinstance(self.who, Person):
+            self.person(*roles)
+
+    async def proved(self, password: str) -> Person:
+        """The same person, who has proved it just now. Raises Forbidden, WrongPassword, TooManyAttempts or Unavailable."""
+        if isinstance(self.who, Subject):
+            raise Forbidden("this takes a person's password: sign in, an API key does not do")
+        prove = self.house.directory.prover.prove
+        try:
+            found = await asyncio.to_thread(prove, self.who.tenant, self.who.name, password)
+        except SQLAlchemyError as error:
+            raise Unavailable("passwords cannot be checked now; try again later", code="database_unavailable") from error
+        if isinstance(found, NotProved):
+            if found.wait:
+                raise TooManyAttempts(f"too many wrong passwords: wait {found.wait} s", found.wait)
+            raise WrongPassword("the password is wrong")
+        return found
+
+
+async def visit(request: Request[Any, Any, Any], house: House) -> Visit:
+    """Who asks. Raises Unauthenticated, Forbidden for a request that another site may have made up, NotHere or Unavailable."""
+    tenant = request.query_params.get("tenant")
+    if key_of(request.headers) is not None:
+        subject = await authenticate(house.registry, request.headers)
+        return Visit(house, subject, _in_view(tenant, subject.tenant, every=False))
+    token = _token(request, house)
+    person = None if token is None else await _person(house, token)
+    if token is None or person is None:
+        raise Unauthenticated(_NOBODY)
+    if request.method not in forgery.SAFE and not _is_own(request, token):
+        raise Forbidden(f"a change takes the header {forgery.HEADER} with the token of this session", code="form_not_genuine")
+    return Visit(house, person, _in_view(tenant, person.tenant, every=person.tenant == SYSTEM))
+
+
+async def still_in(request: Request[Any, Any, Any], house: House, roles: tuple[Role, ...]) -> bool:
+    """Whether the session of a request still holds, of a person with one of these roles; it is no sign of life."""
+    token = _token(request, house)
+    try:
+        person = None if token is None else await asyncio.to_thread(house.directory.sessions.peek, token)
+    except SQLAlchemyError:
+        return False
+    return person is not None and not person.roles.isdisjoint(roles)
+
+
+def _token(request: Request[Any, Any, Any], house: House) -> str | None:
+    return Jar(house.settings.base_url.startswith("https://")).read(request, Name.SESSION)
+
+
+async def _person(house: House, token: str) -> Person | None:
+    try:
+        return await asyncio.to_thread(house.directory.sessions.find, token)
+    except SQLAlchemyError as error:
+        raise Unavailable("sessions cannot be looked up now; try again later", code="database_unavailable") from error
+
+
+def _is_own(request: Request[Any, Any, Any], token: str) -> bool:
+    given = request.headers.get(forgery.HEADER, "")
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), forgery.token(token).encode())
+
+
+def _in_view(wanted: str | None, own: str, *, every: bool) -> str:
+    if wanted is None or wanted == own:
+        return own
+    if every:
+        return wanted
+    raise NotHere("there is no such thing here that you may see")

@@ -1,0 +1,98 @@
+"""How a tenant's log stands: its newest checkpoint and who signed it, and a verification of the whole of it, now.
+
+The verification is the offline verifier's own, over an export that discloses nothing, held against the newest checkpoint that
+lies outside of the database. Everything here blocks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from audit.ledger import checkpoint_file, log_origin
+from audit.note import parse_checkpoint, split_note
+from audit.signer import Signer
+from audit.store import read_tenant
+from audit.verify import Report, verify
+from gateway.bundles import Disclose, export_log
+from gateway.jobs import Watch
+from gateway.settings import DatabaseUrl, Settings
+
+SHOWN: Final = 20
+_TAIL: Final = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A signature line of a checkpoint: whose, under which key, and whether it is a witness's. Told, not verified."""
+
+    name: str
+    key_id: bytes
+    witness: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One checkpoint."""
+
+    size: int
+    root: bytes
+    taken_at: datetime
+    stamps: tuple[Stamp, ...]
+
+    @property
+    def witnesses(self) -> tuple[Stamp, ...]:
+        """Those who are not the log."""
+        return tuple(stamp for stamp in self.stamps if stamp.witness)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a log's page tells."""
+
+    origin: str
+    records: int
+    checkpoints: tuple[Signed, ...]
+    """The newest first."""
+    vkeys: tuple[str, ...]
+    former: tuple[str, ...]
+
+
+def health(settings: Settings, reader_url: DatabaseUrl, tenant: str) -> Health:
+    """How the log stands. Raises AuditError."""
+    origin = log_origin(settings.origin, tenant)
+    with read_tenant(reader_url, tenant) as reader:
+        records, notes = reader.size(), reader.recent_checkpoints(SHOWN)
+    signer = Signer(settings.keys, origin)
+    return Health(origin, records, tuple(_signed(*note, origin) for note in notes), signer.vkeys, signer.former)
+
+
+def verify_now(settings: Settings, reader_url: DatabaseUrl, tenant: str, watch: Watch) -> Report:
+    """Judge the whole log as an outsider would. Raises AuditError when it cannot be read at all."""
+    origin = log_origin(settings.origin, tenant)
+    held = _newest_kept(checkpoint_file(settings.keys, origin))
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=settings.home) as folder:
+        made = export_log(settings, reader_url, tenant, Path(folder) / "log", Disclose.NOTHING, watch=watch)
+        return verify(made.folder, (*made.vkeys, *made.former), origin, held)
+
+
+def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:
+    note = split_note(raw)
+    checkpoint = parse_checkpoint(note.text)
+    stamps = tuple(Stamp(name, stamp[:4], name != origin) for name, stamp in note.stamps)
+    return Signed(checkpoint.size, checkpoint.root, taken_at, stamps)
+
+
+def _newest_kept(file: Path) -> tuple[str, ...]:
+    """The last whole note of a file of checkpoints; none if there is none."""
+    if not file.exists():
+        return ()
+    with file.open("rb") as lines:
+        lines.seek(max(0, file.stat().st_size - _TAIL), os.SEEK_SET)
+        whole = [line for line in lines.read().split(b"\n")[:-1] if line]
+    return (json.loads(whole[-1]),) if whole else ()

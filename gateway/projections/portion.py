@@ -1,0 +1,120 @@
+"""A portion of one log into the tables: records that are read, folded and written in the transaction that moves the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from audit.acts import Erasure, Retirement
+from audit.errors import MalformedData
+from audit.header import Header, StoredRecord, decode_header
+from audit.held import CASE_KINDS
+from audit.keys import KeyStore
+from audit.records import Body, Kind
+from audit.store import Reader
+from gateway.projections import days
+from gateway.projections.cases import Record, case_row
+from gateway.projections.tables import ApprovalRow, GenerationRow
+from gateway.projections.told import COLUMNS, HEADED, Means, Stage, Told, begun, told
+from gateway.recorded import opened
+
+KINDS: Final = frozenset(
+    (
+        Kind.REQUEST_OPEN, Kind.POLICY_DECISION, Kind.DELIVERY, Kind.REQUEST_CLOSE, Kind.REQUEST_ABANDONED,
+        Kind.RELEASE_DECISION, Kind.ATTACHED, Kind.ERASURE, Kind.RETIREMENT, *CASE_KINDS,
+    )
+)  # fmt: skip
+"""The records that tables are made of: figures, names and states, never a prompt, and of an answer nothing but its digest."""
+_BLANK: Final = {field.name: field.default for field in fields(Told) if field.name not in HEADED} | {
+    "erased": True,
+    "state": Stage.ERASED,
+}
+
+
+class Portion:
+    """Takes records of one tenant in order of seq; `stop` is where the portion ends."""
+
+    def __init__(self, connection: Connection, reader: Reader, keys: KeyStore, means: Means, stop: int) -> None:
+        self._connection, self._reader, self._keys, self._means, self._stop = connection, reader, keys, means, stop
+
+    def take(self, tenant: str, records: Iterable[StoredRecord]) -> None:
+        """Bring the tables from before these records to after them."""
+        waiting: list[Record] = []
+        for header, body in map(self._read, records):
+            if header.request is not None:
+                waiting.append((header, body))
+                continue
+            self._fold(waiting)
+            waiting = []
+            self._act(tenant, header, body)
+        self._fold(waiting)
+
+    def _read(self, stored: StoredRecord) -> tuple[Header, Body | None]:
+        header = decode_header(stored.header)
+        return header, opened(self._keys, header, stored.body)
+
+    def _act(self, tenant: str, header: Header, body: Body | None) -> None:
+        """What ends content ends the rows that came from it. Bodies of acts outlive everything, so one must be here."""
+        match body:
+            case Erasure():
+                erase(self._connection, tenant, GenerationRow.key_id.in_(body.key_ids))
+            case Retirement():
+                erase(self._connection, tenant, GenerationRow.first_seq <= body.last)
+            case _:
+                raise MalformedData(f"act {header.seq} cannot be read: restore the keys folder, or the database, from a backup")
+
+    def _fold(self, records: Sequence[Record]) -> None:
+        before = self._rows({header.request for header, _ in records if header.request is not None})
+        after, held = dict(before), dict[UUID, None]()
+        for header, body in records:
+            request = header.request
+            if request is None:
+                continue
+            row = after.get(request) or begun(header, request)
+            after[request] = told(row, header, body, self._means)
+            if header.kind in CASE_KINDS:
+                held[request] = None
+        cases = {request: self._case(after, request) for request in held}
+        gone = [request for request, row in after.items() if row.erased or cases.get(request, row) is None]
+        self._write(GenerationRow, "id", [_values(row) for row in after.values()])
+        self._write(ApprovalRow, "generation", [case for case in cases.values() if case is not None])
+        self._connection.execute(delete(ApprovalRow).where(ApprovalRow.generation.in_(gone)))
+        days.add(self._connection, days.difference(before.values(), after.values()))
+
+    def _rows(self, requests: Iterable[UUID]) -> dict[UUID, Told]:
+        columns = [getattr(GenerationRow, name) for name in COLUMNS]
+        found = self._connection.execute(select(*columns).where(GenerationRow.id.in_(list(requests))))
+        return {row.id: Told(*row) for row in found}
+
+    def _case(self, rows: dict[UUID, Told], request: UUID) -> dict[str, Any] | None:
+        """The row of a held answer, and its request's at the same stage; a case with an unreadable record has none."""
+        told_of = [self._read(stored) for stored in self._reader.case(request)]
+        records = [(header, body) for header, body in told_of if header.seq < self._stop and header.kind in CASE_KINDS]
+        row = rows[request]
+        case = None if row.erased else case_row(row, records, self._means)
+        if case is not None:
+            rows[request] = replace(row, state=case["state"])
+        return case
+
+    def _write(self, table: Any, key: str, rows: Sequence[dict[str, Any]]) -> None:
+        if rows:
+            statement = insert(table)
+            replaced = {name: statement.excluded[name] for name in rows[0] if name != key}
+            self._connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=replaced), list(rows))
+
+
+def erase(connection: Connection, tenant: str, which: ColumnElement[bool]) -> None:
+    """Leave of these requests what headers tell, take them out of the sums, and end the cases among them."""
+    rows = (GenerationRow.tenant == tenant) & ~GenerationRow.erased & which
+    days.take_away(connection, tenant, rows)
+    connection.execute(delete(ApprovalRow).where(ApprovalRow.generation.in_(select(GenerationRow.id).where(rows))))
+    connection.execute(update(GenerationRow).where(rows).values(_BLANK), execution_options={"synchronize_session": False})
+
+
+def _values(row: Told) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in COLUMNS}

@@ -1,0 +1,79 @@
+"""Generations, newest first, by what is known of them; of their texts nothing is here but a keyed hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Engine, select, tuple_
+
+from audit.keys import KeyStore
+from gateway.projections.paging import FIRST, Found, Page, Place
+from gateway.projections.tables import GenerationRow
+from gateway.projections.text_key import every_hmac
+from gateway.projections.told import COLUMNS, Stage, Told
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a generation must be like; None asks for nothing. It was opened at `since` or later, and before `until`.
+
+    `text_sha256` is the SHA-256 of the whole text that was delivered, in UTF-8.
+    """
+
+    mode: str | None = None
+    state: Stage | None = None
+    caller: str | None = None
+    workflow: str | None = None
+    verdict: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    text_sha256: bytes | None = None
+
+
+ANY: Final = Sought()
+
+
+class Search:
+    """Generations of one tenant at a time. Blocking: call it in a thread."""
+
+    def __init__(self, engine: Engine, keys: KeyStore) -> None:
+        self._engine, self._keys = engine, keys
+
+    def generations(self, tenant: str, sought: Sought = ANY, page: Page = FIRST) -> Found[Told]:
+        """One page. Raises SQLAlchemyError when the database cannot be reached."""
+        row = GenerationRow
+        query = select(*_COLUMNS).where(row.tenant == tenant, *self._conditions(tenant, sought))
+        if page.after is not None:
+            query = query.where(tuple_(row.opened_at, row.id) < tuple_(page.after.at, page.after.id))
+        # One row more than asked for tells whether there is a next page.
+        query = query.order_by(row.opened_at.desc(), row.id.desc()).limit(page.rows + 1)
+        with self._engine.connect() as connection:
+            found = [Told(*each) for each in connection.execute(query)]
+        rows = found[: page.rows]
+        return Found(rows, Place(rows[-1].opened_at, rows[-1].id) if len(found) > page.rows else None)
+
+    def generation(self, tenant: str, generation: UUID) -> Told | None:
+        """One generation of the tenant, None if it has no such one."""
+        query = select(*_COLUMNS).where(GenerationRow.id == generation, GenerationRow.tenant == tenant)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).one_or_none()
+        return None if found is None else Told(*found)
+
+    def _conditions(self, tenant: str, sought: Sought) -> list[ColumnElement[bool]]:
+        row = GenerationRow
+        same = ((row.mode, sought.mode), (row.state, sought.state), (row.caller, sought.caller),
+                (row.workflow, sought.workflow), (row.verdict, sought.verdict))  # fmt: skip
+        found = [column == value for column, value in same if value is not None]
+        if sought.since is not None:
+            found.append(row.opened_at >= sought.since)
+        if sought.until is not None:
+            found.append(row.opened_at < sought.until)
+        if sought.text_sha256 is not None:
+            found.append(row.text_hmac.in_(every_hmac(self._keys, tenant, sought.text_sha256)))
+        return found
+
+
+_COLUMNS = [getattr(GenerationRow, name) for name in COLUMNS]

@@ -1,0 +1,61 @@
+"""How unsure a token is, in five steps, and how hostile text is written so that nothing of it is invisible."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final
+
+RAMP: Final = (0.3, 0.5, 0.7, 0.9)
+"""Probabilities: from the last on a token is clear (step 0), under the first it is the most unsure (step 4)."""
+UNSURE: Final = 3
+"""Steps from this one on are worth a visit."""
+_PLAIN: Final = frozenset("\n\t")
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_LINE_END: Final = "↵"
+_TAB: Final = "⇥"
+
+
+def probability(logprob: float) -> float:
+    """Of a natural log-probability, in 0 to 1 also where rounding or damage left it outside."""
+    return 0.0 if math.isnan(logprob) else math.exp(min(0.0, logprob))
+
+
+def certainty(figures: Iterable[float | None]) -> float | None:
+    """The least of the probabilities that are known of a token; None where none is."""
+    return min((figure for figure in figures if figure is not None), default=None)
+
+
+def unsure(sureness: float | None) -> int:
+    """The step of the ramp, 0 (clear) to 4; a token of which nothing is known is clear."""
+    return 0 if sureness is None else len(RAMP) - bisect_left(RAMP, math.nextafter(sureness, 2.0))
+
+
+def visible(text: str) -> str:
+    """The text with everything that has no shape of its own (controls, marks that turn the direction) spelled as U+XXXX.
+
+    What a person approves must be what a machine reads: an answer may not look otherwise than it is.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def on_a_line(text: str) -> str:
+    """The same on one line, for a sentence: ends of lines and tabs have signs."""
+    return visible(text).replace("\n", _LINE_END).replace("\t", _TAB)
+
+
+def hidden(text: str) -> int:
+    """How many characters of the text have no shape of their own."""
+    return sum(_is_hidden(character) for character in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return character not in _PLAIN and unicodedata.category(character) in _HIDDEN
+
+
+def _shown(character: str) -> str:
+    return f"⟨U+{ord(character):04X}⟩" if _is_hidden(character) else character

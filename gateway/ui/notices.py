@@ -1,0 +1,29 @@
+"""What a page says after something was done. The address names the sentence and never holds one: nobody can put words here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SENTENCES: Final = {
+    "signed-out": "You are signed out.",
+    "password-set": "The password is set. Sign in with it.",
+    "saved": "Done, and on record.",
+    "nothing": "There was nothing to change.",
+    "in-force": "On record, and in force within a second in every gateway.",
+    "erased": "Erased, and on record. Nobody can read it any more.",
+    "hold-placed": "The hold stands.",
+    "hold-released": "The hold is released.",
+    "rule-set": "The rule is set; it is carried out at the next retirement.",
+    "retired": "What the rule no longer keeps is removed.",
+    "nothing-old": "Nothing is old enough yet.",
+    "approved": "Your approval is signed and on record.",
+    "rejected": "Your rejection is signed and on record. The client is told your words.",
+    "edited": "Your text stands in the place of the answer. Somebody else has to approve it.",
+    "desk": "The desk is set.",
+    "taken": "Somebody else is reading it at the moment.",
+}
+
+
+def text(name: str) -> str:
+    """The sentence of that name, empty for a name that none has."""
+    return _SENTENCES.get(name, "")

@@ -1,0 +1,211 @@
+"""What a person does about a held answer. Each act takes the person's own password, there and then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Request, Response, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from gateway.approvals.case import Case
+from gateway.approvals.choices import Approve, BreakGlass, Choice, Meaning, NotDecided, Reject, TestResult
+from gateway.errors import BadRequest
+from gateway.house import House
+from gateway.people.person import Person
+from gateway.people.proving import NotProved
+from gateway.ui.failures import sentence
+from gateway.ui.forms import Fields, fields_of
+from gateway.ui.reviewing.pages import answer_page
+from gateway.ui.reviewing.reading import READERS, ReadingRoom
+from gateway.ui.visitor import Looking, Visitor, only
+
+TEXT_MOST: Final = 1_000_000
+LOOKED_MOST: Final = 86_400
+_MEANINGS: Final[dict[str, Meaning]] = {
+    "approval": "approval",
+    "review": "review",
+    "responsibility": "responsibility",
+    "authorship": "authorship",
+}
+_STATUS: Final = {
+    "unknown": 404, "stale_content": 412, "stale_binding": 412, "ended": 409, "not_pending": 409, "already_decided": 409,
+    "test_required": 409, "excluded": 403, "not_permitted": 403,
+}  # fmt: skip
+_KEPT: Final = ("act", "reason", "code", "meaning", "behalf", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of the review page, and the person who has just given a password with it."""
+
+    house: House
+    tenant: str
+    generation: UUID
+    fields: Fields
+    by: Person
+
+    @property
+    def content(self) -> bytes:
+        """The digest of the content that was looked at. Raises BadRequest."""
+        return _digest(self.fields, "content")
+
+    @property
+    def seconds(self) -> int:
+        """For how long the page was open, by the page's own word."""
+        since = self.fields.text("since", 16)
+        return min(max(int(time.time()) - int(since), 0), LOOKED_MOST) if since.isdecimal() else 0
+
+
+Act = Callable[[Form], Awaitable[Case | NotDecided]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The review page that a form came from."""
+
+    request: Request[Any, Any, Any]
+    house: House
+    visitor: Visitor
+    room: ReadingRoom
+    generation: UUID
+
+    async def refused(self, status: int, told: str, fields: Fields) -> Response[Any]:
+        """The page as it is now, with what was filled in unless it was about another content."""
+        kept = {name: fields.text(name, TEXT_MOST) for name in _KEPT if name in fields.one}
+        if status == 412:
+            kept.pop("text", None)
+        return await answer_page(self.request, self.house, self.visitor, self.room, self.generation, status, told, kept)
+
+
+@post("/approvals/{generation:uuid}/decision", opt=only(*READERS), status_code=200)
+async def decide(
+    request: Request[Any, Any, Any],
+    house: NamedDependency[House],
+    visitor: Looking,
+    room: NamedDependency[ReadingRoom],
+    generation: FromPath[UUID],
+) -> Response[Any]:
+    """Approve or reject, signed."""
+    return await _done(Page(request, house, visitor, room, generation), {"approve": _approve, "reject": _reject})
+
+
+@post("/approvals/{generation:uuid}/edit", opt=only(*READERS), status_code=200)
+async def edit(
+    request: Request[Any, Any, Any],
+    house: NamedDependency[House],
+    visitor: Looking,
+    room: NamedDependency[ReadingRoom],
+    generation: FromPath[UUID],
+) -> Response[Any]:
+    """Another text in the place of the answer; a new cycle begins."""
+    return await _done(Page(request, house, visitor, room, generation), {"edit": _edit})
+
+
+@post("/approvals/{generation:uuid}/more", opt=only(*READERS), status_code=200)
+async def more(
+    request: Request[Any, Any, Any],
+    house: NamedDependency[House],
+    visitor: Looking,
+    room: NamedDependency[ReadingRoom],
+    generation: FromPath[UUID],
+) -> Response[Any]:
+    """What is done now and then: taking back, tests, giving up, breaking the glass, and what is said afterwards."""
+    acts: dict[str, Act] = {
+        "revoke": lambda form: form.house.approvals.revoke(form.tenant, form.generation, form.fields.text("reason"), form.by),
+        "cancel": lambda form: form.house.approvals.cancel(form.tenant, form.generation, form.by),
+        "attach": _attach,
+        "glass": _break_glass,
+        "recall": _after("recall"),
+        "review": _after("review"),
+    }
+    return await _done(Page(request, house, visitor, room, generation), acts)
+
+
+async def _done(page: Page, acts: dict[str, Act]) -> Response[Any]:
+    """Prove the person, act, and lead back to the page; a refusal is said on the page itself."""
+    fields, house, who = await fields_of(page.request), page.house, page.visitor.person
+    act = acts.get(fields.text("act"))
+    if act is None:
+        raise BadRequest("This form asks for nothing that can be done here.", param="act")
+    by = await asyncio.to_thread(house.directory.prover.prove, who.tenant, who.name, fields.text("password"))
+    if isinstance(by, NotProved):
+        told = f"Too many attempts: wait {by.wait} s, then try again." if by.wait else "That is not your password."
+        return await page.refused(403, f"{told} Nothing was signed.", fields)
+    outcome = await act(Form(house, page.visitor.tenant, page.generation, fields, by))
+    if isinstance(outcome, NotDecided):
+        return await page.refused(_STATUS[outcome.code], sentence(outcome.message), fields)
+    notice = {"approve": "approved", "reject": "rejected", "edit": "edited"}.get(fields.text("act"), "saved")
+    return Redirect(f"/approvals/{page.generation}?done={notice}", status_code=303)
+
+
+def _approve(form: Form) -> Awaitable[Case | NotDecided]:
+    if form.fields.text("seen") != "yes":
+        return _answer(NotDecided("not_permitted", "an answer is approved once all of it has been read: say so"))
+    choice = Approve(
+        form.content, _meaning(form.fields), on_behalf_of=form.fields.text("behalf") or None, seconds_looked=form.seconds,
+        binding=_digest(form.fields, "binding"),
+    )  # fmt: skip
+    return _decide(form, choice)
+
+
+def _reject(form: Form) -> Awaitable[Case | NotDecided]:
+    code, reason = form.fields.text("code"), form.fields.text("reason")
+    choice = Reject(
+        form.content, code, reason, on_behalf_of=form.fields.text("behalf") or None, seconds_looked=form.seconds,
+        binding=_digest(form.fields, "binding"),
+    )  # fmt: skip
+    return _decide(form, choice)
+
+
+def _break_glass(form: Form) -> Awaitable[Case | NotDecided]:
+    binding = _digest(form.fields, "binding")
+    return _decide(form, BreakGlass(form.content, form.fields.text("reason"), seconds_looked=form.seconds, binding=binding))
+
+
+def _decide(form: Form, choice: Choice) -> Awaitable[Case | NotDecided]:
+    return form.house.approvals.decide(form.tenant, form.generation, choice, form.by)
+
+
+def _edit(form: Form) -> Awaitable[Case | NotDecided]:
+    text = form.fields.text("text", TEXT_MOST).replace("\r\n", "\n")  # forms send every end of a line as two characters
+    return form.house.approvals.edit(form.tenant, form.generation, text, form.fields.text("reason"), form.by, form.content)
+
+
+def _attach(form: Form) -> Awaitable[Case | NotDecided]:
+    name, passed = form.fields.text("name", 64), form.fields.text("passed") == "yes"
+    result = TestResult(form.content, name, passed, form.fields.text("reason"))
+    return form.house.approvals.attach_result(form.tenant, form.generation, result, form.by)
+
+
+def _after(act: str) -> Act:
+    return lambda form: form.house.approvals.after_release(
+        form.tenant, form.generation, act, form.fields.text("reason"), form.by
+    )
+
+
+async def _answer(refusal: NotDecided) -> Case | NotDecided:
+    return refusal
+
+
+def _meaning(fields: Fields) -> Meaning:
+    """Raises BadRequest for a meaning that no signature has."""
+    found = _MEANINGS.get(fields.text("meaning") or "approval")
+    if found is None:
+        raise BadRequest("A signature has no such meaning.", param="meaning")
+    return found
+
+
+def _digest(fields: Fields, name: str) -> bytes:
+    """A digest that the form carries. Raises BadRequest."""
+    text = fields.text(name)
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise BadRequest(f"The field {name} is no digest.", param=name) from error

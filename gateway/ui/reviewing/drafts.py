@@ -1,0 +1,75 @@
+"""What the pages of a generation fetch: the player's data, a difference of two drafts, and whether the log bears it out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from gateway.house import House
+from gateway.review.diffing import Part, Side
+from gateway.review.marks import visible
+from gateway.review.player import player_of
+from gateway.review.review import Review
+from gateway.review.sentences import heading
+from gateway.ui.rendering import page
+from gateway.ui.reviewing.evidence import proven
+from gateway.ui.reviewing.reading import READERS, ReadingRoom
+from gateway.ui.visitor import Looking, only
+
+CHOICES_MOST: Final = 400
+_NAMED_MOST: Final = 32
+
+
+@get("/drafts/{generation:uuid}/player.json", opt=only(*READERS))
+async def player_data(visitor: Looking, room: NamedDependency[ReadingRoom], generation: FromPath[UUID]) -> Response[bytes]:
+    """Every state of the drafting, as the player draws it."""
+    reading = await room.open(visitor, generation, "read an answer")
+    data = await asyncio.to_thread(lambda: msgspec.json.encode(player_of(reading.review)))
+    return Response(data, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+@get("/drafts/{generation:uuid}/compare", opt=only(*READERS))
+async def compare_drafts(
+    request: Request[Any, Any, Any],
+    visitor: Looking,
+    room: NamedDependency[ReadingRoom],
+    generation: FromPath[UUID],
+) -> Response[str]:
+    """Two drafts of an answer, and what differs."""
+    old, new = (request.query_params.get(name, "")[:_NAMED_MOST] for name in ("old", "new"))
+    reading, parts = await room.compare(visitor, generation, old or "answer", new or "answer")
+    shown = [Part(part.side, visible(part.text)) for part in parts]
+    return page(
+        request, "review/compare.html", generation=generation, choices=choices_of(reading.review), old=old, new=new,
+        parts=shown, same=all(part.side is Side.BOTH for part in parts),
+    )  # fmt: skip
+
+
+@get("/drafts/{generation:uuid}/proof", opt=only(*READERS))
+async def proof_status(
+    request: Request[Any, Any, Any],
+    house: NamedDependency[House],
+    visitor: Looking,
+    generation: FromPath[UUID],
+) -> Response[str]:
+    """Whether signed checkpoints hold all of its records. Shows no content, so it is no access to any."""
+    return page(request, "review/proof.html", generation=generation, proven=await proven(house, visitor.tenant, generation))
+
+
+def choices_of(review: Review) -> list[tuple[str, str]]:
+    """The drafts that can be compared: their names, and what a person calls them."""
+    found = [("answer", "The answer as generated")]
+    found += [(f"cycle-{number}", f"Edited, cycle {number}") for number in range(2, 2 + len(review.edits))]
+    for stage in review.stages:
+        for frame in stage.frames:
+            down = ", turned down" if stage.turned_down and frame is stage.frames[-1] else ""
+            found.append((f"step-{frame.number}", f"{heading(stage, frame, len(review.stages))}{down}"))
+            if len(found) >= CHOICES_MOST:
+                return found
+    return found

@@ -1,0 +1,123 @@
+"""Opening a generation to be read: its records, the review made of them, and the law it was judged by. That it was read is on
+record before anything of it is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import policies
+from audit.acts import Access
+from audit.header import Header, decode_header
+from audit.keys import KeyStore
+from audit.records import Body
+from audit.store import read_tenant
+from gateway.errors import NotHere
+from gateway.house import House
+from gateway.people.names import Role
+from gateway.recorded import records_of
+from gateway.review.diffing import Part
+from gateway.review.review import Review, review_of
+from gateway.review.states import compared
+from gateway.ui.visitor import Visitor
+
+READERS: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR)
+"""Roles that may read what a model wrote."""
+LOOK_SECONDS: Final = 600.0
+"""Within these a person who opens the same records again is still looking: that is one access."""
+LOOKS_MOST: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One generation as it is read: headers with bodies (None for what can no longer be read), and the law where known."""
+
+    tenant: str
+    generation: UUID
+    records: tuple[tuple[Header, Body | None], ...]
+    review: Review
+    document: policies.Document | None
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        """What can be read."""
+        return tuple(body for _, body in self.records if body is not None)
+
+    @property
+    def lost(self) -> int:
+        """How many records can no longer be read."""
+        return sum(body is None for _, body in self.records)
+
+    @property
+    def first_seq(self) -> int:
+        """The first record."""
+        return self.records[0][0].seq
+
+    @property
+    def last_seq(self) -> int:
+        """The last record."""
+        return self.records[-1][0].seq
+
+    @property
+    def policy_digest(self) -> bytes:
+        """The policy that judged it."""
+        return self.records[0][0].policy or b""
+
+
+class ReadingRoom:
+    """Opens generations for people; belongs to the event loop of its house."""
+
+    def __init__(self, house: House, clock: Callable[[], float] = time.monotonic) -> None:
+        self._house, self._clock = house, clock
+        self._keys = KeyStore(house.settings.keys)
+        self._looks: OrderedDict[tuple[UUID, str, UUID], float] = OrderedDict()
+
+    async def open(self, visitor: Visitor, generation: UUID, why: str) -> Reading:
+        """The generation of the tenant in view, once it is on record that this person reads it.
+
+        Raises NotHere, NotAllowed, NoReview, and what reading and writing the log raise.
+        """
+        visitor.require(*READERS)
+        span = await asyncio.to_thread(self._span, visitor.tenant, generation)
+        if span is None:
+            raise NotHere("There is no generation of this id that you may see.")
+        await self._record(visitor, generation, span, why)
+        return await asyncio.to_thread(self._read, visitor.tenant, generation)
+
+    async def compare(self, visitor: Visitor, generation: UUID, old: str, new: str) -> tuple[Reading, tuple[Part, ...]]:
+        """The same, with the difference of two of its drafts."""
+        reading = await self.open(visitor, generation, "compared drafts")
+        return reading, await asyncio.to_thread(compared, reading.review, old, new)
+
+    async def _record(self, visitor: Visitor, generation: UUID, span: tuple[int, int], why: str) -> None:
+        look, now = (visitor.person.id, visitor.tenant, generation), self._clock()
+        if now - self._looks.get(look, -LOOK_SECONDS) >= LOOK_SECONDS:
+            access = Access(generation, *span, f"{why} in the pages", visitor.person.on_record)
+            await self._house.lifecycle.record(visitor.tenant, access)
+            self._looks[look] = now
+            self._looks.move_to_end(look)
+            while len(self._looks) > LOOKS_MOST:
+                self._looks.popitem(last=False)
+
+    def _span(self, tenant: str, generation: UUID) -> tuple[int, int] | None:
+        with read_tenant(self._house.urls.reader, tenant) as reader:
+            seqs = [decode_header(raw).seq for raw in reader.request_headers(generation)]
+        return (seqs[0], seqs[-1]) if seqs else None
+
+    def _read(self, tenant: str, generation: UUID) -> Reading:
+        with read_tenant(self._house.urls.reader, tenant) as reader:
+            records = tuple(records_of(reader, self._keys, generation))
+        bodies = [body for _, body in records if body is not None]
+        review = review_of(bodies, self._house.bench.model.tokenizer.decode_bytes)
+        return Reading(tenant, generation, records, review, self._law(tenant, records[0][0].policy))
+
+    def _law(self, tenant: str, digest: bytes | None) -> policies.Document | None:
+        """The document of this digest, None where this release cannot read it."""
+        policy = None if digest is None else self._house.enactment.known(tenant, digest)
+        return None if policy is None else policy.document

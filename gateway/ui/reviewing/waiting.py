@@ -1,0 +1,83 @@
+"""Who waits: the queue as lines with clocks, made of figures and states alone, so looking at it reads no content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from gateway.approvals.case import State
+from gateway.errors import BadRequest
+from gateway.house import House
+from gateway.projections.paging import Page, Place
+from gateway.projections.queue import WAITING, Counts, Share, Waiting, Wanted
+from gateway.ui.reviewing.clocks import Clock, clock
+from gateway.ui.visitor import Visitor
+
+SIDE_ROWS: Final = 20
+PAGE_ROWS: Final = 50
+SOON: Final = timedelta(minutes=15)
+_LONGEST: Final = 200
+FILTERS: Final = ("state", "share", "workflow", "mode", "risk", "requester", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One held answer in the queue, its clock, and how many signatures it has of how many."""
+
+    row: Waiting
+    clock: Clock
+    have: int
+    need: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A part of the queue: its lines, what comes after, and what waits in all."""
+
+    lines: tuple[Line, ...]
+    next: str
+    counts: Counts
+
+
+async def listed(house: House, visitor: Visitor, query: Mapping[str, str], rows: int) -> Listed:
+    """The part of the queue that an address asks for. Raises BadRequest for an address that asks for nothing known."""
+    wanted, after = wanted_of(query, visitor), query.get("after", "")
+    page = Page(rows, Place.read(after) if after else None)
+    return await asyncio.to_thread(_listed, house, visitor, wanted, page)
+
+
+def wanted_of(query: Mapping[str, str], visitor: Visitor) -> Wanted:
+    """The filters of an address."""
+    given = {name: query.get(name, "").strip()[:_LONGEST] or None for name in FILTERS}
+    try:
+        states = WAITING if given["state"] is None else (State(given["state"]),)
+        share = Share.ANYBODY if given["share"] is None else Share(given["share"])
+    except ValueError as error:
+        raise BadRequest("This address asks for a state or a share that there is none of.") from error
+    return Wanted(
+        states=states, share=share, me=visitor.person.on_record, workflow=given["workflow"], mode=given["mode"],
+        risk=given["risk"], requester=given["requester"], group=given["group"],
+    )  # fmt: skip
+
+
+def _listed(house: House, visitor: Visitor, wanted: Wanted, page: Page) -> Listed:
+    now = datetime.now(UTC)
+    found = house.views.queue.waiting(visitor.tenant, wanted, page)
+    counts = house.views.queue.counts(visitor.tenant, visitor.person.on_record, now + SOON)
+    return Listed(tuple(line(row, now) for row in found.rows), "" if found.next is None else str(found.next), counts)
+
+
+async def found(house: House, visitor: Visitor, generation: UUID) -> Line | None:
+    """One held answer of the tenant in view; None before the projections have it."""
+    row = await asyncio.to_thread(house.views.queue.find, visitor.tenant, generation)
+    return None if row is None else line(row, datetime.now(UTC))
+
+
+def line(row: Waiting, now: datetime) -> Line:
+    """A row with its clock."""
+    need = sum(int(needed["quorum"]) for needed in row.needed)
+    return Line(row, clock(row.opened_at, row.expires_at, now), len(row.decided_by), need)
