@@ -34,11 +34,8 @@ from gateway.approvals.attaching import Attaching
 from gateway.approvals.attachments import Attachments
 from gateway.approvals.desk import Served
 from gateway.approvals.opening import Openings
-<<<<<<< HEAD
 from gateway.approvals.request_key import RequestKeys
-=======
 from gateway.approvals.webhooks import Webhooks, places
->>>>>>> approvals
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -50,11 +47,8 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
-<<<<<<< HEAD
 from gateway.handover import Handover
-=======
 from gateway.jobs import Jobs
->>>>>>> approvals
 from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
