@@ -30,6 +30,7 @@ from gateway.release import let_go
 
 AGAIN_SECONDS: Final = 0.1
 """Between two looks at an approval that is not what it was a moment ago."""
+_MAY_LEAVE: Final = (State.APPROVED, State.RELEASED)
 _WORDS: Final = {
     State.REJECTED: ("answer_rejected", "a reviewer did not let this answer go"),
     State.EXPIRED: ("approval_expired", "nobody decided in time about this answer, so it is not released"),
@@ -73,10 +74,10 @@ class Handover:
     async def _decided(self, held: Held, request: UUID, seconds: float) -> tuple[Piece, ...]:
         """What came of it or, after so many seconds, that it has to wait."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + seconds
+        deadline, opened = clock() + seconds, held.opened
         while True:
-            case = await self._desk.settled(held.tenant, held.generation, min(deadline - clock(), _left(held.opened)))
-            if case.state in (State.APPROVED, State.RELEASED) or _left(case.opened) == 0:
+            case = await self._desk.settled(held.tenant, held.generation, min(deadline - clock(), _left(opened)))
+            if case.state in _MAY_LEAVE or (not case.state.ended and _left(case.opened) == 0):
                 given = await self._taken(case, request)
                 if not isinstance(given, NotReleased):
                     return given
@@ -87,6 +88,7 @@ class Handover:
             if clock() >= deadline:
                 await self._attaching.keep(held.tenant, held.generation, case.opened.expires_at)
                 return (Failed(self._deferred(held.generation)),)
+            opened = case.opened
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _taken(self, case: Case, request: UUID) -> tuple[Piece, ...] | NotReleased:
