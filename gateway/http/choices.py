@@ -7,12 +7,12 @@ admitted, or fails, the others are told to stop: a response is whole or an error
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response
-from litestar.response import Stream
 
 from audit.header import uuid7
 from gateway.authenticate import Subject, authenticate
@@ -26,6 +26,7 @@ from gateway.generation import Admitted, Generation
 from gateway.house import House
 from gateway.http import line
 from gateway.http.keep_alive import kept_alive
+from gateway.http.leaving import EventStream, collected
 from gateway.http.merging import merged
 from gateway.pieces import Ended, Failed, Piece, Text
 
@@ -56,14 +57,13 @@ async def respond(wire: Wire, request: Request[Any, Any, Any], house: House) -> 
     wants_usage = asked.delivery is Delivery.STREAM_WITH_USAGE
     envelope = wire.envelope(first.id, first.admitted.model, int(time.time()), wants_usage)
     pieces = merged([line.pieces_of(house, answer.generation, asked.proof) for answer in answers])
-    headers = line.headers(first.admitted)
+    headers, leave = line.headers(first.admitted), partial(_leave, answers)
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     up = [await answer.generation.begun() for answer in answers]
     if not all(up) or asked.delivery is Delivery.WHOLE:
-        body = await line.collected(request, first, _to_the_end(answers, _document(envelope, answers, pieces)))
+        body = await collected(request, leave, _document(envelope, answers, pieces))
         return Response(body, media_type="application/json", headers=headers)
-    events = _until_left(answers, _events(envelope, answers, pieces))
-    return Stream(events, media_type="text/event-stream", headers=headers | line.STREAM_HEADERS)
+    return EventStream(kept_alive(_events(envelope, answers, pieces), lambda: ALIVE), leave, headers)
 
 
 async def _begun(
@@ -143,23 +143,6 @@ async def _document(envelope: Envelope, answers: Sequence[Answer], pieces: Async
     if any(answer.choice.account is None for answer in answers):
         raise EngineDown("the answer ended without an end")
     return envelope.document([answer.choice for answer in answers])
-
-
-async def _to_the_end(answers: Sequence[Answer], document: Coroutine[Any, Any, bytes]) -> bytes:
-    try:
-        return await document
-    finally:
-        _leave(answers)
-
-
-async def _until_left(answers: Sequence[Answer], events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The stream, with signs of life. When the client goes, the generator is closed and the generations are told."""
-    try:
-        async for event in kept_alive(events, lambda: ALIVE):
-            if event:
-                yield event
-    finally:
-        _leave(answers)
 
 
 def _leave(answers: Sequence[Answer]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -17,17 +17,15 @@ from gateway.admission import admit, record_refusal
 from gateway.authenticate import Subject
 from gateway.dialects.calling import held_to_choice
 from gateway.dialects.request import ChatRequest
-from gateway.errors import BadRequest, EngineDown, GatewayError, Refused, Unavailable
+from gateway.errors import BadRequest, GatewayError, Refused, Unavailable
 from gateway.generation import Admitted, Generation
 from gateway.house import House
 from gateway.http.identity import request_id
-from gateway.http.keep_alive import kept_alive
 from gateway.pieces import Ended, Piece
 
 T = TypeVar("T")
 BODY_LIMIT: Final = 16 * 1024 * 1024
 MODE_HEADER: Final = "x-palimpsest-mode"
-STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 BIG: Final = 64 * 1024
 """Bytes of a body from which on it is read beside the event loop."""
 
@@ -92,36 +90,6 @@ async def _proof(house: House, tenant: str, seq: int) -> Any:
         return await house.evidence.proof(tenant, seq)
     except AuditError:
         return None
-
-
-async def streamed(generation: Generation, events: AsyncIterator[bytes], beat: Callable[[], bytes]) -> AsyncIterator[bytes]:
-    """The events with signs of life between them. When the client goes, the generation is told."""
-    try:
-        async for data in kept_alive(events, beat):
-            yield data
-    finally:
-        generation.leave()
-
-
-async def collected(request: Request[Any, Any, Any], generation: Generation, whole: Coroutine[Any, Any, T]) -> T:
-    """What `whole` makes of the answer, unless the client leaves first. Raises the error that ended the generation."""
-    answer = asyncio.ensure_future(whole)
-    gone = asyncio.ensure_future(_disconnected(request.receive))
-    try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise EngineDown("the client left before its answer was whole")
-        return answer.result()
-    finally:
-        generation.leave()
-        gone.cancel()
-        answer.cancel()
-
-
-async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
-    """Returns when the client has closed the connection; the body has been read before."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def headers(admitted: Admitted) -> dict[str, str]:

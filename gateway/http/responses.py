@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
-from litestar.response import Stream
 
 from gateway.authenticate import Subject, authenticate
 from gateway.background import Running
@@ -26,10 +25,9 @@ from gateway.errors import BadRequest, EngineDown, GatewayError, NotHere, told_o
 from gateway.house import House
 from gateway.http import failures, line
 from gateway.http.keep_alive import kept_alive
+from gateway.http.leaving import EventStream, collected
 from gateway.pieces import Ended, Failed
 from gateway.recall import Ending, Recalled
-
-EVENTS: Final = "text/event-stream"
 
 
 def _of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
@@ -62,11 +60,10 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         return _reading(house, running, -1, headers) if body.stream else _document(head.response(Status.QUEUED, []), headers)
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     if not begun or not body.stream:
-        whole = await line.collected(request, generation, _whole(Narrator(head), told))
+        whole = await collected(request, generation.leave, _whole(Narrator(head), told))
         return Response(whole, media_type=failures.JSON, headers=headers)
     narrator = Narrator(head)
-    events = line.streamed(generation, _after(-1, _told(narrator, told)), narrator.beat)
-    return Stream(events, media_type=EVENTS, headers=headers | line.STREAM_HEADERS)
+    return EventStream(kept_alive(_after(-1, _told(narrator, told)), narrator.beat), generation.leave, headers)
 
 
 @get("/v1/responses/{response:str}", exception_handlers=HANDLERS)
@@ -156,7 +153,7 @@ def _reading(house: House, running: Running[Head], after: int, headers: dict[str
 
 
 def _stream(events: AsyncIterator[bytes], narrator: Narrator, headers: dict[str, str]) -> Response[Any]:
-    return Stream(kept_alive(events, narrator.beat), media_type=EVENTS, headers=headers | line.STREAM_HEADERS)
+    return EventStream(kept_alive(events, narrator.beat), lambda: None, headers)
 
 
 async def _told(
