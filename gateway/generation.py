@@ -168,11 +168,15 @@ class Generation:
         await self._close(finished, last, told)
 
     async def _follow(self, feed: Feed) -> tuple[Finished, Sequence[Event]]:
-        """Steps 4, 5 and 6, until the engine says that it is done; the last events of an answer are left for its closing."""
+        """Steps 4, 5 and 6, until the engine says that it is done.
+
+        The last events of an answer that streams are left for its closing; a whole one is on record before it is judged.
+        """
+        streams = self.admitted.rule is ReleaseRule.STREAM
         while True:
             events = await feed.take(FLUSH_SECONDS)
             end = events[-1]
-            if isinstance(end, Finished) and end.reason in JUDGED:
+            if streams and isinstance(end, Finished) and end.reason in JUDGED:
                 return end, events
             await self._append(self._attested(events))
             self._obey(events)

@@ -7,12 +7,12 @@ admitted, or fails, the others are told to stop: a response is whole or an error
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response
-from litestar.response import Stream
 
 from audit.header import uuid7
 from gateway.authenticate import Subject, authenticate
@@ -26,6 +26,7 @@ from gateway.errors import Deferred, EngineDown, Withheld
 from gateway.house import House
 from gateway.http import line
 from gateway.http.keep_alive import kept_alive
+from gateway.http.leaving import EventStream, collected
 from gateway.http.merging import merged
 from gateway.http.sources import Source, source_of
 from gateway.pieces import Ended, Failed, Piece, Text
@@ -58,14 +59,14 @@ async def respond(wire: Wire, request: Request[Any, Any, Any], house: House) -> 
     envelope = wire.envelope(first.about.generation, first.about.model, int(time.time()), wants_usage)
     pieces = merged([line.pieces_of(house, answer.source, subject.tenant, asked) for answer in answers])
     headers = first.about.headers
+    leave = partial(_leave, answers)
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     up = [await answer.source.begun() for answer in answers]
     if not all(up) or asked.delivery is Delivery.WHOLE:
-        body = await line.collected(request, first, _to_the_end(answers, _document(envelope, answers, pieces)))
+        body = await collected(request, leave, _document(envelope, answers, pieces))
         ours = line.OURS if any(isinstance(answer.choice.account, Withheld) for answer in answers) else {}
         return Response(body, media_type="application/json", headers=headers | ours)
-    events = _until_left(answers, _events(envelope, answers, pieces))
-    return Stream(events, media_type="text/event-stream", headers=headers | line.STREAM_HEADERS)
+    return EventStream(kept_alive(_events(envelope, answers, pieces), lambda: ALIVE), leave, headers)
 
 
 async def _begun(
@@ -143,23 +144,6 @@ async def _document(envelope: Envelope, answers: Sequence[Answer], pieces: Async
     if any(answer.choice.account is None for answer in answers):
         raise EngineDown("the answer ended without an end")
     return envelope.document([answer.choice for answer in answers])
-
-
-async def _to_the_end(answers: Sequence[Answer], document: Coroutine[Any, Any, bytes]) -> bytes:
-    try:
-        return await document
-    finally:
-        _leave(answers)
-
-
-async def _until_left(answers: Sequence[Answer], events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The stream, with signs of life. When the client goes, the generator is closed and the generations are told."""
-    try:
-        async for event in kept_alive(events, lambda: ALIVE):
-            if event:
-                yield event
-    finally:
-        _leave(answers)
 
 
 def _leave(answers: Sequence[Answer]) -> None:

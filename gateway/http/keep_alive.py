@@ -7,7 +7,7 @@ no comment, chat clients stumble over a chunk without choices.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
 BEAT_SECONDS: Final = 10.0
@@ -16,8 +16,11 @@ BEAT_SECONDS: Final = 10.0
 
 async def kept_alive(
     events: AsyncIterator[bytes], beat: Callable[[], bytes], seconds: float = BEAT_SECONDS
-) -> AsyncIterator[bytes]:
-    """The events as they come, and a beat whenever `seconds` have passed without one. Raises what `events` raises."""
+) -> AsyncGenerator[bytes, None]:
+    """The events that say something as they come, and a beat whenever `seconds` have passed without one.
+
+    Raises what `events` raises.
+    """
     ahead = asyncio.ensure_future(_next(events))
     try:
         while True:
@@ -29,7 +32,8 @@ async def kept_alive(
             if event is None:
                 return
             ahead = asyncio.ensure_future(_next(events))
-            yield event
+            if event:
+                yield event
     finally:
         ahead.cancel()
 

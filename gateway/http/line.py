@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,11 +18,10 @@ from gateway.authenticate import Subject
 from gateway.dialects.calling import held_to_choice
 from gateway.dialects.knob import KNOB_HEADER, MODE_HEADER, Beside
 from gateway.dialects.request import ChatRequest
-from gateway.errors import BadRequest, EngineDown, GatewayError, Refused, Unavailable
+from gateway.errors import BadRequest, GatewayError, Refused, Unavailable
 from gateway.generation import Admitted
 from gateway.house import House
 from gateway.http.identity import request_id
-from gateway.http.keep_alive import kept_alive
 from gateway.pieces import Ended, Made, Piece
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ M = TypeVar("M", bound=Made)
 BODY_LIMIT: Final = 16 * 1024 * 1024
 SESSION_HEADER: Final = "x-claude-code-session-id"
 """Claude Code's own name for a conversation, in which it asks one question in several ways."""
-STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 OURS: Final = {"x-palimpsest-author": "gateway"}
 """Beside a document whose words are not the model's."""
 BIG: Final = 64 * 1024
@@ -113,36 +111,6 @@ async def _proof(house: House, tenant: str, seq: int) -> Any:
         return await house.evidence.proof(tenant, seq)
     except AuditError:
         return None
-
-
-async def streamed(source: Source, events: AsyncIterator[bytes], beat: Callable[[], bytes]) -> AsyncIterator[bytes]:
-    """The events with signs of life between them. When the client goes, whoever makes the answer is told."""
-    try:
-        async for data in kept_alive(events, beat):
-            yield data
-    finally:
-        source.leave()
-
-
-async def collected(request: Request[Any, Any, Any], source: Source, whole: Coroutine[Any, Any, T]) -> T:
-    """What `whole` makes of the answer, unless the client leaves first. Raises the error that ended the generation."""
-    answer = asyncio.ensure_future(whole)
-    gone = asyncio.ensure_future(_disconnected(request.receive))
-    try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise EngineDown("the client left before its answer was whole")
-        return answer.result()
-    finally:
-        source.leave()
-        gone.cancel()
-        answer.cancel()
-
-
-async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
-    """Returns when the client has closed the connection; the body has been read before."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def headers(generation: UUID, mode: str, policy: bytes, first_seq: int, last_seq: int) -> dict[str, str]:

@@ -11,7 +11,6 @@ import structlog
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
-from litestar.response import Stream
 
 from audit.errors import AuditError
 from gateway.authenticate import authenticate
@@ -27,6 +26,8 @@ from gateway.house import House
 from gateway.http import line
 from gateway.http.failures import JSON
 from gateway.http.identity import request_id
+from gateway.http.keep_alive import kept_alive
+from gateway.http.leaving import EventStream, collected
 from gateway.http.sources import source_of
 from gateway.pieces import Ended, Failed
 
@@ -76,10 +77,9 @@ async def messages(request: Request[Any, Any, Any], house: NamedDependency[House
     told = parts(reader, line.pieces_of(house, source, subject.tenant, chat))
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     if not await source.begun() or chat.delivery is Delivery.WHOLE:
-        body, more = await line.collected(request, source, _whole(reply, told))
+        body, more = await collected(request, source.leave, _whole(reply, told))
         return Response(body, media_type=JSON, headers=about.headers | more)
-    events = line.streamed(source, _events(reply, told), lambda: PING)
-    return Stream(events, media_type="text/event-stream", headers=about.headers | line.STREAM_HEADERS)
+    return EventStream(kept_alive(_events(reply, told), lambda: PING), source.leave, about.headers)
 
 
 @post("/v1/messages/count_tokens", status_code=200, request_max_body_size=line.BODY_LIMIT, exception_handlers=HANDLERS)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
-from litestar.response import Stream
 
 from audit.approvals import ApprovalOpened
 from gateway.authenticate import Subject, authenticate
@@ -29,12 +28,12 @@ from gateway.house import House
 from gateway.http import failures, line
 from gateway.http.identity import request_id
 from gateway.http.keep_alive import kept_alive
+from gateway.http.leaving import EventStream, collected
 from gateway.http.sources import Earlier, Own, source_of
 from gateway.pieces import Ended, Failed, Held
 from gateway.recall import Ending, Recalled
 
 T = TypeVar("T")
-EVENTS: Final = "text/event-stream"
 
 
 def _of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
@@ -70,11 +69,10 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         return _document(document, about.headers)
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     if not begun or not body.stream:
-        whole = await line.collected(request, source, _whole(Narrator(head), told))
+        whole = await collected(request, source.leave, _whole(Narrator(head), told))
         return Response(whole, media_type=failures.JSON, headers=about.headers)
     narrator = Narrator(head)
-    events = line.streamed(source, _after(-1, _told(narrator, told)), narrator.beat)
-    return Stream(events, media_type=EVENTS, headers=about.headers | line.STREAM_HEADERS)
+    return EventStream(kept_alive(_after(-1, _told(narrator, told)), narrator.beat), source.leave, about.headers)
 
 
 @get("/v1/responses/{response:str}", exception_handlers=HANDLERS)
@@ -188,7 +186,7 @@ def _reading(house: House, running: Running[Head], own: UUID, after: int, header
 
 
 def _stream(events: AsyncIterator[bytes], narrator: Narrator, headers: dict[str, str]) -> Response[Any]:
-    return Stream(kept_alive(events, narrator.beat), media_type=EVENTS, headers=headers | line.STREAM_HEADERS)
+    return EventStream(kept_alive(events, narrator.beat), lambda: None, headers)
 
 
 async def _told(

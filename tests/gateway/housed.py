@@ -18,6 +18,7 @@ from engine.model import checkpoint
 from engine.model.checkpoint import LoadedModel
 from gateway.app import create_app
 from gateway.database import Urls
+from gateway.engine_thread import EngineThread, Stepper
 from gateway.house import House
 from gateway.settings import DatabaseUrl, Settings
 from tests.audit.writer_samples import TENANT
@@ -58,12 +59,19 @@ class Housed:
 
 @asynccontextmanager
 async def housed(
-    database: Database, home: Path, policy: policies.Policy | None = None, model: LoadedModel | None = None, **settings: str
+    database: Database,
+    home: Path,
+    policy: policies.Policy | None = None,
+    model: LoadedModel | None = None,
+    engine: Stepper | None = None,
+    **settings: str,
 ) -> AsyncIterator[Housed]:
-    """A house that has started and is drained afterwards; policy and model are the shipped ones unless others are given."""
+    """A house that has started and is drained afterwards; policy, model and engine are the usual ones unless given."""
     urls = Urls(DatabaseUrl(database.app_url), DatabaseUrl(database.reader_url))
     given = Settings.read({f"PALIMPSEST_{name.upper()}": text for name, text in (settings | {"home": str(home)}).items()})
     house = House(given, urls, model or tiny(), policy or policies.load(policies.BASELINE))
+    if engine is not None:
+        house.engine = EngineThread(engine)
     try:
         await house.start()
         plant_tenant(database.app_url, TENANT)
