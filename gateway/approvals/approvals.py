@@ -39,15 +39,15 @@ from gateway.people.person import Person
 UNKNOWN: Final = NotDecided("unknown", "there is no such approval")
 
 
-async def _nobody(_: str) -> None:
-    """No projections follow this log."""
+async def no_projections(_: str) -> None:
+    """Nothing is brought anywhere: whoever follows the log by the clock finds what was recorded."""
 
 
 class Approvals:
     """All approvals of this process. Belongs to the writer's event loop."""
 
     def __init__(
-        self, log: Log, urls: Urls, keys: KeyStore, laws: Lawbook, served: Served, look: Look = _nobody
+        self, log: Log, urls: Urls, keys: KeyStore, laws: Lawbook, served: Served, look: Look = no_projections
     ) -> None:  # fmt: skip
         """`look(tenant)` is awaited after every append, so that whoever asks next finds it in the projections."""
         self._files = Files(urls.reader, keys, served.decode)
@@ -97,7 +97,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, reason, by)
+            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, by)
+            refusal = refusal or rules.overlong(reason)
             if refusal is not None:
                 return refusal
             void = ApprovalVoided(case.opened.cycle, "edited", by.on_record, reason.strip())
@@ -144,7 +145,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, result, by)
+            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, by)
+            refusal = refusal or rules.untold(result)
             if refusal is not None:
                 return refusal
             attached = ResultAttached(

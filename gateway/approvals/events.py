@@ -1,4 +1,4 @@
-"""What other systems are told of an approval: that it began, that somebody decided, that it is over. Nothing that people wrote."""
+"""What other systems are told of an approval: that it began, that somebody decided, that it is over.."""
 
 from __future__ import annotations
 

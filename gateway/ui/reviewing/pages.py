@@ -83,6 +83,8 @@ async def standing_of(
 ) -> Response[str]:
     """How it stands now, for a page that was opened at record `seq`. No content."""
     case = await house.approvals.find(visitor.tenant, generation)
+    if case is not None and not case.state.ended and case.opened.expires_at <= time.time_ns() // 1000:
+        case = await house.approvals.current(visitor.tenant, generation)
     if case is None:
         raise NotHere(GONE)
     seen = request.query_params.get("seq", "")

@@ -45,7 +45,9 @@ class Reader {
     this.left = new Set(this.lines);
     this.box.hidden = true;
     this.lock(true);
-    const seen = new IntersectionObserver((entries) => this.see(entries), { rootMargin: `0px 0px -${bar.offsetHeight}px 0px` });
+    this.begun = new Set();
+    const above = { rootMargin: `0px 0px -${bar.offsetHeight}px 0px`, threshold: [0, 0.25, 0.5, 0.75, 1] };
+    const seen = new IntersectionObserver((entries) => this.see(entries), above);
     this.seen = seen;
     this.lines.forEach((line) => seen.observe(line));
     if (!this.lines.length) this.done();
@@ -53,6 +55,7 @@ class Reader {
       if (!this.left.size) return;
       event.preventDefault();
       this.tell();
+      [...this.left][0].scrollIntoView({ block: "center" });
     });
   }
 
@@ -66,8 +69,11 @@ class Reader {
 
   see(entries) {
     for (const entry of entries) {
-      // The end of a line counts: a line that is taller than the window is seen when its end was.
-      if (!entry.isIntersecting || entry.boundingClientRect.bottom > entry.rootBounds.bottom + 1) continue;
+      // The end of a line counts, so that one taller than the window is seen when its end was, or when it went by.
+      const box = entry.boundingClientRect, room = entry.rootBounds;
+      if (entry.isIntersecting) this.begun.add(entry.target);
+      const wentBy = this.begun.has(entry.target) && box.bottom <= room.top;
+      if (!wentBy && !(entry.isIntersecting && box.bottom <= room.bottom + 1)) continue;
       this.left.delete(entry.target);
       this.seen.unobserve(entry.target);
     }
@@ -105,6 +111,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   const summary = part.querySelector("summary");
   if (!part.open) summary.click();
-  if (part.open) part.querySelector("textarea, select, input:not([type=hidden], [hidden] *)")?.focus();
+  if (part.open) part.querySelector(".field :is(textarea, select, input:not([tabindex]))")?.focus();
   else summary.focus();
 });

@@ -49,8 +49,32 @@ action = "hold"
 approval = "two"
 reason = "what is released is read by two people"
 
+[[rules]]
+id = "hurry"
+phase = "admit"
+when = { workflow = ["hurry"] }
+action = "hold"
+approval = "soon"
+reason = "whoever asks cannot wait"
+
+[[rules]]
+id = "today"
+phase = "admit"
+when = { workflow = ["today"] }
+action = "hold"
+approval = "today"
+
+[approvals.today]
+hold_seconds = 0
+expires_seconds = 240
+
 [approvals.one]
 hold_seconds = 0
+edit_allowed = true
+
+[approvals.soon]
+hold_seconds = 0
+expires_seconds = 2
 edit_allowed = true
 
 [approvals.two]
