@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from audit.approvals import Approval
 from audit.records import RequestClose
 from tests.clients.recorder import Exchange
 from tests.gateway.chat_stream import ChatStream
@@ -72,11 +73,11 @@ def generation_of(exchange: Exchange) -> UUID | None:
 
 
 def unexplained(served: Served, exchange: Exchange) -> Iterator[str]:
-    """What its records lack: an end, or one of those that the answer announces."""
+    """What its records lack: an end, or one of those that the answer announces; what people decided stands behind them."""
     generation = generation_of(exchange)
     if generation is None:
         return
-    bodies = served.log.bodies(generation)
+    bodies = [body for body in served.log.bodies(generation) if not isinstance(body, Approval)]
     if not bodies or not isinstance(bodies[-1], RequestClose):
         yield f"generation {generation} has {len(bodies)} records and no end"
     if not exchange.left and f'"records":{len(bodies)}'.encode() not in exchange.answer:
