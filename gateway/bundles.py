@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
@@ -20,6 +21,7 @@ from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Spe
 from audit.header import Header, check_tenant, decode_header
 from audit.keys import KeyStore
 from audit.ledger import log_origin
+from audit.records import Kind
 from audit.signer import Signer
 from audit.store import Reader, read_tenant
 from gateway.settings import DatabaseUrl, Settings
@@ -103,7 +105,8 @@ def _shown(reader: Reader, store: KeyStore, disclose: Disclose | frozenset[UUID]
         case Disclose.NOTHING:
             return bundle.disclose_nothing
         case _:
-            acts = acts_concerning(Reach.of(_headers_of(reader, disclose)), reader.acts(), store)
+            named = chain(reader.approvals([Kind.DELEGATION]), reader.acts())
+            acts = acts_concerning(Reach.of(_headers_of(reader, disclose)), named, store)
             return bundle.disclose_requests(store, disclose | acts)
 
 

@@ -35,6 +35,7 @@ from gateway.approvals.attachments import Attachments
 from gateway.approvals.desk import Served
 from gateway.approvals.opening import Openings
 from gateway.approvals.request_key import RequestKeys
+from gateway.approvals.webhooks import Webhooks, places
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -97,6 +98,7 @@ class House:
         served = Served(weights, model.tokenizer.decode_bytes)
         self.approvals = Approvals(self.writer, urls, keys, self.laws, served, self.projector.look)
         self._openings = Openings(urls.reader, weights)
+        self._webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
@@ -109,7 +111,8 @@ class House:
         table = Attachments(urls.app, self.instance)
         self.attaching = Attaching(RequestKeys(settings.keys), table, self.recall, self._presence, self.instance)
         base_url = settings.base_url or f"http://{settings.host}:{settings.port}"
-        self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url)
+        leaving = lambda: self.leaving()  # noqa: E731, PLW0108 - whoever serves the house says later what that means
+        self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url, leaving)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +131,7 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
+        self._webhooks.start()
         works = (
             self.reconciler.run(tenants),
             self.upkeep.run(),
@@ -154,6 +158,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self._webhooks.stop)
         await asyncio.to_thread(self.approvals.close)
         await asyncio.to_thread(self.projector.close)
         await asyncio.to_thread(self.views.close)

@@ -57,6 +57,8 @@ class Settings:
     queue_bytes: int
     ship_to: tuple[str, ...]
     """Places outside the database to which every checkpoint goes, as `audit.destinations` spells them."""
+    webhooks: tuple[str, ...]
+    """URLs that are told of approvals."""
     base_url: str
     """How people reach this gateway; with https, cookies are for it alone."""
 
@@ -79,6 +81,7 @@ class Settings:
             queue_records=_whole(given, "AUDIT_QUEUE_RECORDS", 8192, least=1),
             queue_bytes=_whole(given, "AUDIT_QUEUE_BYTES", 64 * 1024 * 1024, least=1),
             ship_to=tuple(given.get("SHIP_TO", "").split()),
+            webhooks=tuple(given.get("WEBHOOKS", "").split()),
             base_url=_base_url(given),
         )
 

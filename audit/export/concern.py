@@ -23,6 +23,7 @@ from audit.acts import (
     Retirement,
     commit_to,
 )
+from audit.approvals import Delegation
 from audit.errors import AuditError
 from audit.header import Header, StoredRecord, decode_header
 from audit.keys import KeyStore
@@ -74,6 +75,8 @@ class Reach:
                 return bool(self.seqs) and act.size > self.seqs[0]
             case PolicyChange():
                 return act.after in self.policies
+            case Delegation():
+                return act.to in self.actors
             case KeyChange():
                 return act.purpose != "caller" or act.key in self.actors
             case _:

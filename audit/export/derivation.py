@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from audit.export.approvals import Approval
 from audit.export.dsse import Attester
 from audit.export.generations import Generation
 from audit.export.opened import Opened
@@ -54,6 +55,9 @@ class Derivation:
 
     def generation(self, told: Generation, cover: Checkpoint | None) -> None:
         """A disclosed generation that has ended, or did not by the end of the log, and the first checkpoint over all of it."""
+
+    def approval(self, told: Approval) -> None:
+        """The disclosed approval of a held answer, at the end of the log."""
 
     def checkpoint(self, holds: bool) -> None:
         """The pass has reached the size of the next checkpoint: whether the records so far have its root."""

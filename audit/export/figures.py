@@ -5,6 +5,19 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from audit.acts import Export, KeyChange, UserChange
+from audit.approvals import (
+    AfterRelease,
+    ApprovalDecided,
+    ApprovalEnded,
+    ApprovalOpened,
+    ApprovalRevoked,
+    ApprovalVoided,
+    ApprovedDelivery,
+    Attached,
+    Delegation,
+    ResultAttached,
+)
+from audit.approvals import Approval as ApprovalBody
 from audit.judgements import ReleaseDecision
 from audit.records import (
     BlockTrace,
@@ -54,8 +67,36 @@ def figures(body: Body | None) -> Figures:
             return {"state": body.act}
         case Export():
             return {"state": body.disclosed}
+        case _ if isinstance(body, ApprovalBody):
+            return _approval(body)
         case _:
             return _output(body)
+
+
+def _approval(body: ApprovalBody) -> Figures:
+    match body:
+        case ApprovalOpened():
+            return {"state": "pending", "rule": ",".join(needed.approval for needed in body.needed), "index": body.cycle}
+        case ApprovalDecided():
+            broke = body.method == "break_glass"
+            return {"state": "break_glass" if broke else body.decision, "rule": body.meaning, "index": body.cycle}
+        case ApprovalRevoked():
+            return {"state": "revoked", "index": body.cycle}
+        case ApprovalVoided():
+            return {"state": "void", "rule": body.why, "index": body.cycle}
+        case ApprovalEnded():
+            why = "break_glass" if body.broke_glass else body.why
+            return {"state": body.outcome, "rule": why, "index": body.cycle}
+        case ApprovedDelivery():
+            return {"state": "complete", "bytes_released": body.bytes_released}
+        case Attached():
+            return {"state": "attached"}
+        case Delegation():
+            return {"state": "revoked" if body.revoked else "lent"}
+        case ResultAttached():
+            return {"state": "passed" if body.passed else "failed", "index": body.cycle}
+        case AfterRelease():
+            return {"state": body.act}
 
 
 def _closed(body: RequestClose) -> Figures:

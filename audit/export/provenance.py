@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from audit.approvals import ApprovalDecided, ApprovalEnded, ApprovalOpened
 from audit.bundle import json_line
+from audit.export.approvals import Approval
 from audit.export.derivation import Derivation
 from audit.export.folder import Folder
 from audit.export.generations import Draft, Gate, Generation
@@ -23,13 +25,16 @@ Attributes: TypeAlias = Mapping[str, object]
 
 
 class Provenance(Derivation):
-    """Writes `provenance/<generation>.json`."""
+    """Writes `provenance/<generation>.json`, and `provenance/<generation>.approval.json` of one that was held."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def generation(self, told: Generation, cover: Checkpoint | None) -> None:
         self._folder.write(f"{FOLDER}/{told.name}.json", json_line(document(told, cover)))
+
+    def approval(self, told: Approval) -> None:
+        self._folder.write(f"{FOLDER}/{told.name}.json", json_line(approval_document(told)))
 
 
 def document(told: Generation, cover: Checkpoint | None) -> dict[str, object]:
@@ -50,6 +55,31 @@ def document(told: Generation, cover: Checkpoint | None) -> dict[str, object]:
     for number, gate in enumerate(told.gates):
         _gate(prov, f"gate-{number}", gate)
     _delivery(prov, told)
+    return prov.done()
+
+
+def approval_document(told: Approval) -> dict[str, object]:
+    """The PROV-JSON document of an approval: contents by cycle, who decided about each, and what came of it."""
+    prov = _Document()
+    prov.entity("answer", {"prov:type": _name("answer"), "p:request": str(told.request)})
+    for header, cycle in told.of(ApprovalOpened):
+        name, before = f"content-{cycle.cycle}", f"content-{cycle.cycle - 1}" if cycle.cycle > 1 else "answer"
+        prov.entity(name, {"prov:type": _name("content"), **_of_record(header), "p:binding": cycle.binding.hex()})
+        prov.relate("wasDerivedFrom", generatedEntity=name, usedEntity=before)
+    for number, (header, decided) in enumerate(told.of(ApprovalDecided)):
+        person, signed = f"person-{decided.person}", {"p:decision": decided.decision, "p:meaning": decided.meaning}
+        prov.add("agent", person, {"prov:type": {"$": "prov:Person", "type": "prov:QUALIFIED_NAME"}})
+        signed |= {"p:method": decided.method, "prov:startTime": stamp(header.ts)}
+        prov.add("activity", f"decision-{number}", {"prov:type": _name("decision"), "p:seq": header.seq, **signed})
+        prov.relate("used", activity=f"decision-{number}", entity=f"content-{decided.cycle}")
+        prov.relate("wasAssociatedWith", activity=f"decision-{number}", agent=person)
+        if decided.on_behalf_of is not None:
+            prov.add("agent", f"person-{decided.on_behalf_of}", {"prov:type": _name("person")})
+            prov.relate("actedOnBehalfOf", delegate=person, responsible=f"person-{decided.on_behalf_of}")
+    for header, ended in told.of(ApprovalEnded):
+        outcome = {"p:outcome": ended.outcome, "p:why": ended.why, "p:broke_glass": ended.broke_glass}
+        prov.add("activity", "end", {"prov:type": _name("end"), "prov:startTime": stamp(header.ts), **outcome})
+        prov.relate("used", activity="end", entity=f"content-{ended.cycle}")
     return prov.done()
 
 

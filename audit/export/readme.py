@@ -29,12 +29,12 @@ _PARTS = {
     Format.PARQUET: "records.parquet: headers, figures and disclosed bodies in columns; steps.parquet: each denoising step "
     "of\n  disclosed blocks by itself",
     Format.CSV: f"{sheet.NAME}: headers and figures for spreadsheets; altered where a cell could be a formula",
-    Format.PROV: f"{provenance.FOLDER}/: W3C PROV-JSON, one document for each disclosed generation",
+    Format.PROV: f"{provenance.FOLDER}/: W3C PROV-JSON, one document for each disclosed generation and approval",
     Format.IN_TOTO: f"{attestation.FOLDER}/: in-toto statements in DSSE envelopes, signed with the log's key, one for each "
     "disclosed generation\n  that has ended and lies under a checkpoint",
     Format.OCSF: f"{siem.OCSF_NAME}: OCSF API Activity for security monitors, without content",
     Format.CEF: f"{siem.CEF_NAME}: CEF for security monitors, without content",
-    Format.HTML: f"{report.FOLDER}/: a page to read and print for each disclosed generation",
+    Format.HTML: f"{report.FOLDER}/: a page to read and print for each disclosed generation and approval",
 }
 _POLICIES = "policies/: the policies in force, resolved, each under the digest that decisions name"
 

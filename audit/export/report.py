@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from audit.export import signatures
+from audit.export.approvals import Approval
 from audit.export.derivation import Derivation, Spell, Speller
 from audit.export.folder import Folder
 from audit.export.generations import Draft, Generation
@@ -20,7 +22,7 @@ def spell_ids(ids: Sequence[int]) -> str:
 
 
 class Reports(Derivation):
-    """Writes `reports/<generation>.html`."""
+    """Writes `reports/<generation>.html`, and `reports/<generation>.approval.html` of one that was held."""
 
     def __init__(self, folder: Folder, origin: str, speller: Speller | None) -> None:
         self._folder, self._origin = folder, origin
@@ -29,6 +31,9 @@ class Reports(Derivation):
     def generation(self, told: Generation, cover: Checkpoint | None) -> None:
         spell = self._speller(told.opened.weights_digest) or spell_ids
         self._folder.write(f"{FOLDER}/{told.name}.html", report(told, cover, self._origin, spell))
+
+    def approval(self, told: Approval) -> None:
+        self._folder.write(f"{FOLDER}/{told.name}.html", signatures.page(told, self._origin))
 
 
 def report(told: Generation, cover: Checkpoint | None, origin: str, spell: Spell) -> bytes:

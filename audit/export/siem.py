@@ -22,9 +22,14 @@ _ACTIVITIES: dict[int, int] = {
     Kind.REQUEST_OPEN: _CREATE, Kind.HOLD_PLACED: _CREATE, Kind.DELIVERY: _READ, Kind.ACCESS: _READ, Kind.EXPORT: _READ,
     Kind.REQUEST_CLOSE: _UPDATE, Kind.POLICY_CHANGE: _UPDATE, Kind.KEY_CHANGE: _UPDATE, Kind.RETENTION_RULE: _UPDATE,
     Kind.SCHEMA_CHANGE: _UPDATE, Kind.ERASURE: _DELETE, Kind.RETIREMENT: _DELETE, Kind.HOLD_RELEASED: _DELETE,
+    Kind.APPROVAL_OPENED: _CREATE, Kind.ATTACHED: _CREATE, Kind.DELEGATION: _CREATE, Kind.APPROVED_DELIVERY: _READ,
+    Kind.APPROVAL_DECIDED: _UPDATE, Kind.APPROVAL_REVOKED: _UPDATE, Kind.APPROVAL_VOIDED: _UPDATE,
+    Kind.APPROVAL_ENDED: _UPDATE, Kind.RESULT_ATTACHED: _UPDATE, Kind.AFTER_RELEASE: _UPDATE,
 }  # fmt: skip
-_REFUSALS = {"refuse", "block", "blocked", "withheld"}
-_CONCERNS = {"hold", "aborted", "fault"}
+_REFUSALS = {"refuse", "block", "blocked", "withheld", "reject"}
+_CONCERNS = {"hold", "aborted", "fault", "pending", "revoked", "void", "failed"}
+_ALARMS = {"break_glass", "recall"}
+"""What stands out without being a refusal, in whichever figure it is."""
 _INFORMATIONAL, _LOW, _MEDIUM = 1, 2, 3
 _CEF_SEVERITY = {_INFORMATIONAL: 1, _LOW: 4, _MEDIUM: 6}
 
@@ -100,7 +105,8 @@ def cef(opened: Opened) -> str:
 
 def _severity(told: Figures) -> int:
     state = told.get("state")
-    return _MEDIUM if state in _REFUSALS else _LOW if state in _CONCERNS else _INFORMATIONAL
+    alarming = state in _REFUSALS or not _ALARMS.isdisjoint((state, told.get("rule")))
+    return _MEDIUM if alarming else _LOW if state in _CONCERNS else _INFORMATIONAL
 
 
 def _one_line(text: str) -> str:

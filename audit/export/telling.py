@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from audit import bundle, note
 from audit.errors import NoteInvalid
+from audit.export.approvals import Approvals
 from audit.export.derivation import Derivation, Extras
 from audit.export.generations import Generations
 from audit.export.opened import Opened
@@ -37,11 +38,11 @@ def read_checkpoints(folder: Path, read: ReadNote) -> Generator[Checkpoint]:
 
 
 class Telling:
-    """Tells derivations of a log, fed in order of seq. Its memory does not grow with the log."""
+    """Tells derivations of a log, fed in order of seq. Its memory grows with held answers, and with nothing else of the log."""
 
     def __init__(self, derivations: Sequence[Derivation], checkpoints: Iterator[Checkpoint]) -> None:
         self._derivations, self._checkpoints = derivations, checkpoints
-        self._tree, self._generations = CompactRange(), Generations()
+        self._tree, self._generations, self._approvals = CompactRange(), Generations(), Approvals()
         self._next = next(checkpoints, None)
         self.contradicted: int | None = None
         """The size of the first checkpoint whose root the records do not have, None if there is none so far."""
@@ -61,8 +62,12 @@ class Telling:
         for told in self._generations.remaining():
             for derivation in self._derivations:
                 derivation.generation(told, self._next)
+        for approval in self._approvals.all():
+            for derivation in self._derivations:
+                derivation.approval(approval)
 
     def _record(self, opened: Opened) -> None:
+        self._approvals.add(opened)
         ended = self._generations.add(opened)
         for derivation in self._derivations:
             derivation.record(opened)

@@ -24,6 +24,7 @@ from gateway.approvals import releasing, rules
 from gateway.approvals.case import Case
 from gateway.approvals.choices import Choice, Cleared, Delegate, NotDecided, NotReleased, TestResult
 from gateway.approvals.desk import Desk, Look, Served, Taken
+from gateway.approvals.expiry import Expiry
 from gateway.approvals.files import Files
 from gateway.approvals.lending import Lending
 from gateway.approvals.rules import Authority
@@ -38,20 +39,21 @@ from gateway.people.person import Person
 UNKNOWN: Final = NotDecided("unknown", "there is no such approval")
 
 
-async def _nobody(_: str) -> None:
-    """No projections follow this log."""
+async def no_projections(_: str) -> None:
+    """Nothing is brought anywhere: whoever follows the log by the clock finds what was recorded."""
 
 
 class Approvals:
     """All approvals of this process. Belongs to the writer's event loop."""
 
     def __init__(
-        self, log: Log, urls: Urls, keys: KeyStore, laws: Lawbook, served: Served, look: Look = _nobody
+        self, log: Log, urls: Urls, keys: KeyStore, laws: Lawbook, served: Served, look: Look = no_projections
     ) -> None:  # fmt: skip
         """`look(tenant)` is awaited after every append, so that whoever asks next finds it in the projections."""
         self._files = Files(urls.reader, keys, served.decode)
         self._desk = Desk(log, self._files, Turns(urls.app), laws, served, look)
         self._lending = Lending(self._desk, urls.app)
+        self._expiry = Expiry(self._desk, urls.app)
 
     async def find(self, tenant: str, generation: UUID) -> Case | None:
         """How an approval stands; None where there is none."""
@@ -95,7 +97,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, reason, by)
+            refusal = rules.undecidable(case, content_sha256, by) or rules.may_edit(case, text, by)
+            refusal = refusal or rules.overlong(reason)
             if refusal is not None:
                 return refusal
             void = ApprovalVoided(case.opened.cycle, "edited", by.on_record, reason.strip())
@@ -142,7 +145,8 @@ class Approvals:
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, result, by)
+            refusal = rules.undecidable(case, result.content_sha256, by) or rules.may_attach(case, by)
+            refusal = refusal or rules.untold(result)
             if refusal is not None:
                 return refusal
             attached = ResultAttached(
@@ -187,10 +191,11 @@ class Approvals:
     def close(self) -> None:
         """Close all connections."""
         self._lending.close()
+        self._expiry.close()
 
     async def run(self) -> None:
-        """Hear of what other processes record, until cancelled. Failures are retried, never raised."""
-        await self._desk.watch.run()
+        """Hear of what other processes record, and end what is over, until cancelled. Failures are retried, never raised."""
+        await asyncio.gather(self._desk.watch.run(), self._expiry.run())
 
     async def _acting(
         self, tenant: str, generation: UUID, act: Callable[[Taken], Awaitable[Case | NotDecided]]

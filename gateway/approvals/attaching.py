@@ -12,8 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
-from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -53,22 +52,26 @@ class Attaching:
 
     def of(self, subject: Subject, chat: ChatRequest, request: UUID, session: str | None) -> OwnClaim:
         """The claim of one request, not taken yet; `session` is its client's own name for what it belongs to."""
-        return OwnClaim(self, subject.tenant, request, self._keys.of(subject, chat, session).all)
+        return OwnClaim(self, subject, chat, request, session)
 
-    async def claim(self, tenant: str, request: UUID, keys: tuple[bytes, ...]) -> None:
-        """Take the keys for `request`. Raises AnsweredEarlier where a generation has them already, and Unavailable."""
+    async def claim(self, request: UUID, subject: Subject, chat: ChatRequest, session: str | None) -> None:
+        """Take the keys of a request. Raises AnsweredEarlier where a generation has one already, and Unavailable."""
+        tenant = subject.tenant
+        keys = (await asyncio.to_thread(self._keys.of, subject, chat, session)).all
         while True:
             self._open.add(request)
             try:
-                holder = await self._tell(lambda: self._table.claim(tenant, keys, request))
+                holder = await asyncio.to_thread(self._table.claim, tenant, keys, request)
                 if holder.generation == request:
                     return
                 self._open.discard(request)
                 if await self._settled(tenant, holder) is not _Standing.GONE:
                     raise AnsweredEarlier(holder.generation)
-                await self._tell(partial(self._table.forget, tenant, holder.generation))
-            except BaseException:
+                await asyncio.to_thread(self._table.forget, tenant, holder.generation)
+            except BaseException as error:
                 self._open.discard(request)
+                if isinstance(error, SQLAlchemyError):
+                    raise _untold() from error
                 raise
 
     async def keep(self, tenant: str, request: UUID, until: int) -> None:
@@ -130,15 +133,12 @@ class Attaching:
         async with self._presence.claim_dead(holder.instance) as dead:
             return not dead
 
-    async def _tell(self, work: Callable[[], Any]) -> Any:
-        try:
-            return await asyncio.to_thread(work)
-        except SQLAlchemyError as error:
-            message = "whether this was asked before cannot be told now; try again later"
-            raise Unavailable(message, code="database_unavailable") from error
-
     async def _quietly(self, work: Callable[[], None]) -> None:
         with suppress(SQLAlchemyError):
             await asyncio.to_thread(work)
             return
         _log.warning("attachment.unchanged")
+
+
+def _untold() -> Unavailable:
+    return Unavailable("whether this was asked before cannot be told now; try again later", code="database_unavailable")

@@ -7,6 +7,8 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from gateway.approvals.attaching import Attaching
+    from gateway.dialects.request import ChatRequest
+    from gateway.registry import Subject
 
 
 class AnsweredEarlier(Exception):
@@ -37,15 +39,16 @@ UNCLAIMED = Claim()
 
 
 class OwnClaim(Claim):
-    """A request of this house, and by what it is known."""
+    """A request of this house; `session` is its client's own name for what it belongs to, if it has one."""
 
-    def __init__(self, attaching: Attaching, tenant: str, request: UUID, keys: tuple[bytes, ...]) -> None:
-        self._attaching, self._tenant, self._request, self._keys = attaching, tenant, request, keys
+    def __init__(self, attaching: Attaching, subject: Subject, chat: ChatRequest, request: UUID, session: str | None) -> None:
+        self._attaching, self._tenant, self._request = attaching, subject.tenant, request
+        self._asked = (subject, chat, session)
         self._taken = False
 
     async def take(self) -> None:
         if not self._taken:
-            await self._attaching.claim(self._tenant, self._request, self._keys)
+            await self._attaching.claim(self._request, *self._asked)
             self._taken = True
 
     async def end(self, held_until: int | None) -> None:

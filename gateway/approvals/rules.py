@@ -40,6 +40,18 @@ def sayable(text: str, least: int = 0, most: int = MOST_REASON) -> bool:
         return False
 
 
+def overlong(reason: str) -> NotDecided | None:
+    """Why this is no reason, where none has to be given."""
+    good = sayable(reason.strip())
+    return None if good else NotDecided("not_permitted", f"a reason has at most {MOST_REASON} bytes")
+
+
+def untold(result: TestResult) -> NotDecided | None:
+    """What a test result lacks in words."""
+    good = sayable(result.name.strip(), least=1, most=256) and sayable(result.detail, most=65_536)
+    return None if good else NotDecided("not_permitted", "a test result has a name of at most 256 bytes and 64 KiB of details")
+
+
 def unspoken(reason: str) -> NotDecided | None:
     """Why this is no reason, where one has to be given."""
     good = sayable(reason.strip(), least=1)
@@ -61,10 +73,7 @@ def unsaid(choice: Choice) -> NotDecided | None:
     """What a choice lacks in words."""
     if isinstance(choice, Reject) and not sayable(choice.reason_code.strip(), least=1, most=256):
         return NotDecided("not_permitted", "a rejection names a reason code of at most 256 bytes")
-    if isinstance(choice, BreakGlass):
-        return unspoken(choice.reason)
-    good = sayable(choice.reason.strip())
-    return None if good else NotDecided("not_permitted", f"a reason has at most {MOST_REASON} bytes")
+    return unspoken(choice.reason) if isinstance(choice, BreakGlass) else overlong(choice.reason)
 
 
 def signature(case: Case, choice: Choice, by: Person, authority: Authority) -> ApprovalDecided:
@@ -113,21 +122,19 @@ def objection(case: Case, choice: Choice, decided: ApprovalDecided) -> NotDecide
     return None
 
 
-def may_edit(case: Case, text: str, reason: str, by: Person) -> NotDecided | None:
+def may_edit(case: Case, text: str, by: Person) -> NotDecided | None:
     """Why this person may not put another text in place of the answer."""
     if not all(needed.edit_allowed for needed in case.opened.needed):
         return NotDecided("not_permitted", "the policy does not let this answer be edited")
     if Role.APPROVER not in by.roles:
         return NotDecided("not_permitted", "editing takes the role approver")
-    if not sayable(text, least=1, most=MOST_TEXT) or not sayable(reason):
-        return NotDecided("not_permitted", f"an edited answer has 1 byte to 4 MiB, and a reason at most {MOST_REASON} bytes")
+    if not sayable(text, least=1, most=MOST_TEXT):
+        return NotDecided("not_permitted", "an edited answer has 1 byte to 4 MiB")
     return None
 
 
-def may_attach(case: Case, result: TestResult, by: Person) -> NotDecided | None:
-    """Why this test result would not count."""
-    if not sayable(result.name.strip(), least=1, most=256) or not sayable(result.detail, most=65_536):
-        return NotDecided("not_permitted", "a test result has a name of at most 256 bytes and details of at most 64 KiB")
+def may_attach(case: Case, by: Person) -> NotDecided | None:
+    """Why this person's test result would not count."""
     separate = any(needed.separation_of_duties for needed in case.opened.needed)
     if separate and identity(by.on_record) in case.opened.involved:
         return NotDecided("excluded", "whoever is involved in an answer does not test it")

@@ -10,6 +10,7 @@ from typing import NoReturn
 import rich_click as click
 
 from gateway.cli.administration import keys, tenants
+from gateway.cli.approvals import approvals
 from gateway.cli.audit import audit
 from gateway.cli.audit_keys import keys as log_keys
 from gateway.cli.audit_keys import rotate
@@ -46,7 +47,22 @@ for act in (replay, log_keys, rotate):
     audit.add_command(act)
 for question in (explain, replay_policy, sweep):
     policy.add_command(question)
-for command in (serve, demo, tenants, users, keys, audit, policy, budgets, projections, retention, bench, train, evaluate):
+for command in (
+    serve,
+    demo,
+    tenants,
+    users,
+    keys,
+    audit,
+    policy,
+    approvals,
+    budgets,
+    projections,
+    retention,
+    bench,
+    train,
+    evaluate,
+):
     palimpsest.add_command(command)
 
 

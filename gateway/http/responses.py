@@ -112,7 +112,7 @@ async def show_response(
 async def cancel_response(
     request: Request[Any, Any, Any], house: NamedDependency[House], response: FromPath[str]
 ) -> Response[bytes]:
-    """Stop the work on a response in the background; one that has ended stays as it is."""
+    """Stop the work on a response in the background, or give up one that people have not let go; any other stays as it is."""
     subject = await authenticate(house.registry, request.headers)
     running = _running(house, subject, response)
     if running is not None:
@@ -120,6 +120,8 @@ async def cancel_response(
     head, recalled = await _recalled(house, subject, response)
     if recalled.ending is Ending.NONE:
         raise BadRequest("only a response in the background of this process can be cancelled", code="not_cancellable")
+    if recalled.ending is Ending.HELD:
+        await house.approvals.cancel(subject.tenant, head.generation, subject)
     return _document(await _as_it_stands(house, subject.tenant, head, recalled, request_id(request.scope)), {})
 
 

@@ -80,7 +80,9 @@ def test_cycles_follow_one_another(tmp_path: Path) -> None:
     """An edit, another policy and another model each begin a cycle of their own, of which the last is decided."""
     log, generation, cycle = HeldLog.begun(tmp_path / "keys", needed=(ONE,))
     log.step(generation, decided(cycle, "ada"))
-    for why, change in (("policy", {"policy_digest": bytes(32)}), ("model", {"weights_digest": bytes(32)})):
+    changes: tuple[tuple[str, dict[str, Any]], ...]
+    changes = ("policy", {"policy_digest": bytes(32)}), ("model", {"weights_digest": bytes(32)})
+    for why, change in changes:
         cycle = edit(log, generation, cycle) if why == "model" else cycle
         log.step(generation, ApprovalVoided(cycle.cycle, why, None, ""))
         cycle = bound(TENANT, generation, replace(cycle, cycle=cycle.cycle + 1, **change))
@@ -261,7 +263,7 @@ def approved_by_the_editor(log: HeldLog, generation: UUID, cycle: ApprovalOpened
 
 def changed_without_an_edit(log: HeldLog, generation: UUID, cycle: ApprovalOpened) -> int:
     log.step(generation, ApprovalVoided(1, "policy", None, ""))
-    said = {"content": LATER_TEXT, "content_sha256": content_digest(LATER_TEXT), "policy_digest": bytes(32)}
+    said: dict[str, Any] = {"content": LATER_TEXT, "content_sha256": content_digest(LATER_TEXT), "policy_digest": bytes(32)}
     return log.step(generation, bound(TENANT, generation, replace(cycle, cycle=2, **said)))
 
 

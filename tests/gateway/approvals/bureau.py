@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
 
@@ -16,9 +17,10 @@ from audit.judgements import Due, ReleaseDecision
 from audit.keys import KeyStore
 from audit.records import DecodeRun, Delivery, Kind, PolicyDecision, PromptBody, RequestClose, RequestOpen
 from audit.writer import Entry, Writer
-from gateway.approvals.approvals import Approvals
+from engine.tokenizer import Tokenizer
+from gateway.approvals.approvals import Approvals, no_projections
 from gateway.approvals.case import Case
-from gateway.approvals.desk import Served
+from gateway.approvals.desk import Look, Served
 from gateway.approvals.opening import HeldAnswer, Openings
 from gateway.database import Urls
 from gateway.law.hearing import Law
@@ -29,7 +31,7 @@ from gateway.people.person import Person
 from gateway.settings import DatabaseUrl
 from tests.audit.samples import SAMPLES
 from tests.audit.writer_samples import TENANT
-from tests.engine.harness import tokenizer
+from tests.engine.small import TINY
 from tests.gateway.planted import CHEAP, PASSWORD, plant_tenant, plant_user
 from tests.gateway.tenant_log import TenantLog
 from tests.policies.documents import allowed, policy
@@ -49,6 +51,12 @@ _STAFF: dict[str, tuple[tuple[Role, ...], tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1)
+def words() -> Tokenizer:
+    """The tokenizer of the trained checkpoint."""
+    return Tokenizer.load(TINY)
+
+
 @dataclass(frozen=True, slots=True)
 class Bureau:
     """One process's service over a log. `laws` may be replaced: then another policy is in force."""
@@ -57,7 +65,8 @@ class Bureau:
     writer: Writer
     laws: Lawbook
     approvals: Approvals
-    people: dict[str, Person] = field(default_factory=dict)
+    people: dict[str, Person]
+    weights: bytes
 
     async def held(
         self, text: str = TEXT, due: tuple[str, ...] = ("default",), contributors: tuple[str, ...] = ("linus",)
@@ -65,7 +74,7 @@ class Bureau:
         """A closed request whose answer is held under the policy in force, its approval begun."""
         law = self.laws.active(TENANT)
         generation = uuid7()
-        ids = tuple(tokenizer().encode(text))
+        ids = tuple(words().encode(text))
         opening, decision, close = (SAMPLES[kind] for kind in (Kind.REQUEST_OPEN, Kind.POLICY_DECISION, Kind.REQUEST_CLOSE))
         verdict = SAMPLES[Kind.RELEASE_DECISION]
         assert isinstance(opening, RequestOpen) and isinstance(decision, PolicyDecision)
@@ -76,13 +85,14 @@ class Bureau:
             return Entry(TENANT, generation, KEY, digest, body)  # type: ignore[arg-type]
 
         begun = [
-            replace(opening, caller=KEY, stop_strings=(), prompt_tokens=2), PromptBody("[]", (1, 2)),
+            replace(opening, caller=KEY, weights_digest=self.weights, stop_strings=(), prompt_tokens=2),
+            PromptBody("[]", (1, 2)),
             replace(decision, policy_digest=digest), DecodeRun(2, ids, (-0.5,) * len(ids), len(ids)),
         ]  # fmt: skip
         place = await self.writer.append([entry(body) for body in begun])
         dues = tuple(Due(name, ("rule:eyes",)) for name in due)
         answer = HeldAnswer(TENANT, generation, KEY, contributors, Law(law, allowed(law)), dues, text, place.last_seq)
-        opened = await Openings(self._reader, WEIGHTS).first(answer)
+        opened = await Openings(self._reader, self.weights).first(answer)
         counted = hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in ids)).digest()
         ended = replace(
             close, prompt_tokens=2, tokens=len(ids), blocks=0, steps=0, rounds=0, forwards=len(ids), output_digest=counted,
@@ -137,14 +147,14 @@ async def bureau(database: Database, home: Path, law: policies.Policy = TWO_LEAD
 
 @asynccontextmanager
 async def beside(
-    log: TenantLog, law: policies.Policy, people: dict[str, Person], weights: bytes = WEIGHTS
+    log: TenantLog, law: policies.Policy, people: dict[str, Person], weights: bytes = WEIGHTS, look: Look = no_projections
 ) -> AsyncIterator[Bureau]:
     """The service of one more process on the same log."""
     laws = Lawbook(law)
     urls = Urls(DatabaseUrl(log.database.app_url), DatabaseUrl(log.database.reader_url))
     async with log.writing(TENANT) as writer:
-        approvals = Approvals(writer, urls, KeyStore(log.keys), laws, Served(weights, tokenizer().decode_bytes))
+        approvals = Approvals(writer, urls, KeyStore(log.keys), laws, Served(weights, words().decode_bytes), look)
         try:
-            yield Bureau(log, writer, laws, approvals, people)
+            yield Bureau(log, writer, laws, approvals, people, weights)
         finally:
             approvals.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import UUID
 
-import pytest
-
 from gateway.people.names import Role
 from tests.gateway.ui.browsing import Site, site
 from tests.postgres_fixtures import Database

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 
 from audit.records import Access
-from gateway.approvals.case import Case, State
+from gateway.approvals.case import State
 from gateway.people.names import Role
 from gateway.review.player import player_of
 from gateway.review.review import review_of
@@ -18,7 +18,7 @@ from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import tiny
 from tests.gateway.planted import PASSWORD
 from tests.gateway.ui.browsing import Browser
-from tests.gateway.ui.held import HeldSite, held_site
+from tests.gateway.ui.held import held_site
 from tests.postgres_fixtures import Database
 
 _FIELD = re.compile(r'<input type="hidden" name="(content|binding|since)" value="([^"]*)">')
@@ -60,7 +60,9 @@ async def test_a_wrong_password_signs_nothing(database: Database, tmp_path: Path
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
         generation = await held.hold()
         await held.shown(browser, generation)
-        refused = await send(browser, generation, act="reject", code="unsafe", reason="not <b>safe</b>", password="wrong wrong wrong")
+        refused = await send(
+            browser, generation, act="reject", code="unsafe", reason="not <b>safe</b>", password="wrong wrong wrong"
+        )
         assert refused.status_code == 403 and "That is not your password. Nothing was signed." in refused.text
         assert "not &lt;b&gt;safe&lt;/b&gt;</textarea>" in refused.text
         unread = await approve(browser, generation, seen="")
@@ -156,7 +158,12 @@ async def test_nobody_sees_what_is_not_theirs(database: Database, tmp_path: Path
     """Without a reading role, from another tenant, or for a generation that is not held, nothing is shown or done."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("ada", Role.CALLER) as caller:
         generation = await held.hold()
-        for path in (f"/approvals/{generation}", "/approvals", f"/drafts/{generation}/player.json", f"/drafts/{generation}/proof"):
+        for path in (
+            f"/approvals/{generation}",
+            "/approvals",
+            f"/drafts/{generation}/player.json",
+            f"/drafts/{generation}/proof",
+        ):
             assert (await caller.get(path)).status_code == 403
         async with held.site.signed_in("auditor", Role.AUDITOR) as auditor:
             assert (await auditor.get("/approvals/00000000-0000-7000-8000-000000000000")).status_code == 404

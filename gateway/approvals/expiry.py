@@ -1,0 +1,66 @@
+"""Ends what nobody decided in time. Every process looks; the answer's turn lets one of them record the end.
+
+The projection says where to look and nothing more: whether an approval is over is read from its records, in its turn. So an
+answer that the projection forgets is not let go by that: a release looks at the clock itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from audit.errors import AuditError
+from gateway.approvals.desk import Desk
+from gateway.errors import GatewayError
+from gateway.projections.tables import ApprovalRow
+from gateway.settings import DatabaseUrl, sqlalchemy_url
+
+PAUSE_SECONDS: Final = 1.0
+AT_ONCE: Final = 100
+_log = structlog.get_logger(__name__)
+
+
+class Expiry:
+    """A task of the house."""
+
+    def __init__(self, desk: Desk, app_url: DatabaseUrl) -> None:
+        self._desk = desk
+        self._engine = create_engine(
+            sqlalchemy_url(app_url), pool_size=1, pool_pre_ping=True, connect_args={"connect_timeout": 3}
+        )
+
+    async def run(self) -> None:
+        """Look again and again until cancelled. Failures are retried, never raised."""
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                due = await asyncio.to_thread(self._due)
+            except SQLAlchemyError as error:
+                _log.warning("approvals.unswept", error=type(error).__name__)
+                continue
+            for tenant, generation in due:
+                await self._end(tenant, generation)
+
+    async def _end(self, tenant: str, generation: UUID) -> None:
+        """Taking the answer's turn ends it, if it is over; one that cannot be read holds up no other."""
+        try:
+            async with self._desk.taken(tenant, generation):
+                pass
+        except (GatewayError, AuditError) as error:
+            _log.warning("approvals.unended", tenant=tenant, generation=str(generation), error=type(error).__name__)
+
+    def _due(self) -> list[tuple[str, UUID]]:
+        over = ApprovalRow.state.in_(("pending", "approved")) & (ApprovalRow.expires_at <= func.now())
+        query = select(ApprovalRow.tenant, ApprovalRow.generation).where(over).order_by(ApprovalRow.expires_at).limit(AT_ONCE)
+        with Session(self._engine) as session:
+            return [(tenant, generation) for tenant, generation in session.execute(query)]
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()

@@ -1,0 +1,82 @@
+"""`palimpsest approvals`, as a person types it, beside a real log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+import policies
+from audit.acts import Access
+from audit.approvals import content_digest
+from audit.verify import Verdict
+from engine.model.checkpoint import digest
+from gateway.settings import Settings
+from tests.engine.small import TINY
+from tests.gateway.approvals.bureau import TEXT, beside, staff
+from tests.gateway.commanding import Done, command_line
+from tests.gateway.people.office import acts_of
+from tests.gateway.planted import PASSWORD
+from tests.gateway.tenant_log import TenantLog
+from tests.postgres_fixtures import Database
+
+SHA = content_digest(TEXT).hex()
+
+
+@pytest.fixture
+def command(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Done]:
+    """Runs `palimpsest approvals` for tenant acme."""
+    typed = command_line(monkeypatch, capsys, tmp_path / "home", database)
+
+    def run(*arguments: str, password: str = PASSWORD) -> Done:
+        return typed("approvals", *arguments, "--tenant", "acme", typed=f"{password}\n")
+
+    return run
+
+
+def held(database: Database, home: Path) -> tuple[TenantLog, UUID]:
+    """A held answer under the shipped policy, by the shipped model."""
+    settings = Settings.read({"PALIMPSEST_HOME": str(home)})
+    log, people = TenantLog(database, settings.keys, settings.origin), staff(database)
+
+    async def hold() -> UUID:
+        law, weights = policies.load(policies.BASELINE), bytes.fromhex(digest(TINY))
+        async with beside(log, law, people, weights) as inside:
+            return await inside.held()
+
+    return log, asyncio.run(hold())
+
+
+def test_an_answer_is_read_and_approved(database: Database, tmp_path: Path, command: Callable[..., Done]) -> None:
+    """The queue names it, `show` prints the very text and is on record, and an approval takes password and hash."""
+    log, generation = held(database, tmp_path / "home")
+    listed = command("list")
+    assert (listed.status, str(generation) in re.sub(r"\s", "", listed.out)) == (0, True)
+    shown = command("show", "--by", "ada", "--password-stdin", str(generation))
+    assert (shown.status, shown.out) == (0, f"{TEXT}\n") and f"content {SHA}" in shown.err
+    (access,) = acts_of(database, Settings.read({"PALIMPSEST_HOME": str(tmp_path / "home")}), "acme")
+    assert isinstance(access, Access) and (access.request, access.requested_by) == (generation, "ada")
+    signing = ("approve", "--by", "ada", "--password-stdin", str(generation))
+    assert "64 hexadecimal digits" in command(*signing, "--content", "12").err
+    assert "not proved" in command(*signing, "--content", SHA, password="wrong horse battery").err
+    signed = command(*signing, "--content", SHA)
+    assert signed.status == 0 and signed.out.startswith("approved, cycle 1") and "approve by Ada (ada), approval" in signed.out
+    back = command("revoke", "--by", "ada", "--reason", "hm", "--password-stdin", str(generation))
+    assert back.status == 0 and back.out.startswith("pending")
+    no = ("reject", "--by", "kay", "--content", SHA, "--code", "unsafe", "--password-stdin", str(generation))
+    assert command(*no).out.startswith("rejected")
+    assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+def test_who_may_not_decide_is_told_why(database: Database, tmp_path: Path, command: Callable[..., Done]) -> None:
+    """Whoever looked at other content is told so, and the owner of the key is refused as one who is involved."""
+    _, generation = held(database, tmp_path / "home")
+    signing = ("approve", "--by", "linus", "--password-stdin", str(generation))
+    stale, own = (command(*signing, "--content", content) for content in ("00" * 32, SHA))
+    assert (stale.status, own.status) == (1, 1) and "stale_content" in stale.err and "excluded" in own.err
