@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,9 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 import policies
 from audit.approvals import ApprovalOpened
 from audit.errors import AuditError
+from gateway.approvals.approvals import Approvals
 from gateway.approvals.attaching import Attaching
 from gateway.approvals.case import Case, State
-from gateway.approvals.choices import Cleared, NotReleased
+from gateway.approvals.choices import NotReleased
 from gateway.dialects.request import Delivery
 from gateway.errors import Declined, Deferred, GatewayError, LogDown
 from gateway.law.lawbook import Lawbook
@@ -30,6 +31,8 @@ from gateway.release import let_go
 
 AGAIN_SECONDS: Final = 0.1
 """Between two looks at an approval that is not what it was a moment ago."""
+LOOK_SECONDS: Final = 0.5
+"""Between two looks at whether this process is leaving."""
 _MAY_LEAVE: Final = (State.APPROVED, State.RELEASED)
 _WORDS: Final = {
     State.REJECTED: ("answer_rejected", "a reviewer did not let this answer go"),
@@ -39,19 +42,21 @@ _WORDS: Final = {
 }
 
 
-class Desk(Protocol):
-    """What is needed of `approvals.Approvals`."""
-
-    async def settled(self, tenant: str, generation: UUID, patience_seconds: float) -> Case: ...
-    async def release(self, tenant: str, generation: UUID, request: UUID) -> Cleared | NotReleased: ...
-
-
 class Handover:
     """Waits for people, and takes what they let go."""
 
-    def __init__(self, desk: Desk, recall: Recall, attaching: Attaching, laws: Lawbook, base_url: str) -> None:
-        """`base_url` is where people reach the gateway's pages."""
-        self._desk, self._recall, self._attaching, self._laws, self._base_url = desk, recall, attaching, laws, base_url
+    def __init__(
+        self,
+        approvals: Approvals,
+        recall: Recall,
+        attaching: Attaching,
+        laws: Lawbook,
+        base_url: str,
+        leaving: Callable[[], bool],
+    ) -> None:
+        """`base_url` is where people reach the gateway's pages; once the process is `leaving`, nobody is kept waiting."""
+        self._approvals, self._recall, self._attaching, self._laws = approvals, recall, attaching, laws
+        self._base_url, self._leaving = base_url, leaving
 
     async def pieces(self, made: AsyncIterator[Made], request: UUID, delivery: Delivery) -> AsyncIterator[Piece]:
         """What the client of `request` gets; for a whole document it is not kept waiting for people, who may take a day."""
@@ -76,7 +81,7 @@ class Handover:
         clock = asyncio.get_running_loop().time
         deadline, opened = clock() + seconds, held.opened
         while True:
-            case = await self._desk.settled(held.tenant, held.generation, min(deadline - clock(), _left(opened)))
+            case = await self._settled(held, min(deadline - clock(), _left(opened)))
             if case.state in _MAY_LEAVE or (not case.state.ended and _left(case.opened) == 0):
                 given = await self._taken(case, request)
                 if not isinstance(given, NotReleased):
@@ -85,18 +90,29 @@ class Handover:
             if case.state.ended:
                 await self._attaching.told(held.tenant, held.generation)
                 return (Failed(declined(case)),)
-            if clock() >= deadline:
+            if clock() >= deadline or self._leaving():
                 await self._attaching.keep(held.tenant, held.generation, case.opened.expires_at)
                 return (Failed(self._deferred(held.generation)),)
             opened = case.opened
             await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _settled(self, held: Held, seconds: float) -> Case:
+        """How it stands once nobody has to decide any more, after so many seconds, or when the process leaves."""
+        waiting = asyncio.ensure_future(self._approvals.settled(held.tenant, held.generation, seconds))
+        try:
+            while not (await asyncio.wait({waiting}, timeout=LOOK_SECONDS))[0]:
+                if self._leaving():
+                    return await self._approvals.settled(held.tenant, held.generation, 0)
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
     async def _taken(self, case: Case, request: UUID) -> tuple[Piece, ...] | NotReleased:
         """The answer, if it may still leave. What is told beside it is read first: nothing may fail once it counts as gone."""
         found = await self._recall.find(case.tenant, case.generation)
         if found is None:
             raise LogDown("the records of this answer cannot be read now; try again later")
-        given = await self._desk.release(case.tenant, case.generation, request)
+        given = await self._approvals.release(case.tenant, case.generation, request)
         if isinstance(given, NotReleased):
             return given
         await self._attaching.told(case.tenant, case.generation)

@@ -113,7 +113,8 @@ class House:
         table = Attachments(urls.app, self.instance)
         self.attaching = Attaching(RequestKeys(settings.keys), table, self.recall, self._presence, self.instance)
         base_url = settings.base_url or f"http://{settings.host}:{settings.port}"
-        self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url)
+        leaving = lambda: self.leaving()  # noqa: E731, PLW0108 - whoever serves the house says later what that means
+        self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url, leaving)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []

@@ -67,8 +67,8 @@ class Ending(Enum):
 class Recalled:
     """One request as its records tell it.
 
-    `asked` is the text of its prompt body, `text` what was released of its answer, `held` the newest cycle of one that was
-    held, `scores` those of the tokens of any other, for a held one reaches its client without them.
+    `asked` is the text of its prompt body, `text` what was released of its answer, `held` the newest cycle of a held one,
+    `scores` those of the tokens of any other, for a held one reaches its client without them.
     """
 
     opening: RequestOpen

@@ -1,6 +1,6 @@
 """Real clients against a real gateway: `make clients`, or
 
-    python -m tests.clients [--only NAME] [--cache DIR] [--keep DIR] [--json FILE]
+    python -m tests.clients [--only NAME] [--hold SECONDS] [--cache DIR] [--keep DIR] [--json FILE]
 
 Each client is installed by its package name, pointed at a gateway of this tree through a recorder that changes nothing, and
 told to write one file. Afterwards every exchange is held against the strict grammar of its dialect, every generation against
@@ -15,13 +15,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
+import anthropic
+import openai
 from rich.console import Console
 
 from tests.clients import commands, sdks
+from tests.clients.approver import approving, enact
 from tests.clients.checkpoints import listener, tooled
 from tests.clients.install import CannotInstall
 from tests.clients.loops import Loop, Place
@@ -45,12 +48,15 @@ STAGES: Final[tuple[tuple[Callable[[Path], Path], tuple[Loops, ...]], ...]] = (
 """Which checkpoint serves whom."""
 
 
-def outcomes(database: Database, folder: Path, cache: Path, only: str, console: Console) -> Iterator[Outcome]:
-    """Every loop, run; one gateway after the other over the same log."""
+def outcomes(database: Database, folder: Path, cache: Path, only: str, hold: int | None, console: Console) -> Iterator[Outcome]:
+    """Every loop, run; one gateway after the other over the same log. With `hold` each answer waits so many seconds."""
+    if hold is not None:
+        enact(database, folder / "home", hold)
     for checkpoint, clients in STAGES:
         chosen = [loop for brought in clients for loop in brought(cache) if only in loop.name]
         if chosen:
-            with serve(database, folder / "home", checkpoint(folder / checkpoint.__name__)) as served:
+            place = checkpoint(folder / checkpoint.__name__)
+            with serve(database, folder / "home", place) as served, _people(served, hold):
                 for loop in chosen:
                     console.print(f"{loop.name} {loop.version} ...", end=" ")
                     outcome = _run(loop, served, folder / loop.name.replace(" ", "-"))
@@ -58,12 +64,19 @@ def outcomes(database: Database, folder: Path, cache: Path, only: str, console: 
                     yield outcome
 
 
+def _people(served: Served, hold: int | None) -> AbstractContextManager[None]:
+    return nullcontext() if hold is None else approving(served, hold)
+
+
 def _run(loop: Loop, served: Served, folder: Path) -> Outcome:
     with recording(served.url) as recorder:
         place = Place(folder / "work", folder / "home", recorder.url, served.key, served.model)
         place.folder.mkdir(parents=True)
         place.home.mkdir()
-        why = loop.run(place)
+        try:
+            why = loop.run(place)
+        except (openai.APIError, anthropic.APIError) as error:
+            why = str(error)
     return Outcome(loop, served, why or ("" if place.written else "the file was not written"), recorder.exchanges)
 
 
@@ -90,6 +103,7 @@ def main() -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description="real clients against a real gateway")
     parser.add_argument("--only", default="", metavar="NAME", help="loops whose name holds this")
+    parser.add_argument("--hold", type=int, metavar="SECONDS", help="hold every answer and approve it after so many seconds")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where clients are installed")
     parser.add_argument("--keep", type=Path, help="a new folder that keeps what the clients wrote and said")
     parser.add_argument("--json", type=Path, help="write the table there as well")
@@ -97,7 +111,7 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     with _folder(given.keep) as folder, fresh_database(folder / "postgres", console) as database:
         try:
-            told = list(outcomes(database, folder.resolve(), given.cache.resolve(), given.only, console))
+            told = list(outcomes(database, folder.resolve(), given.cache.resolve(), given.only, given.hold, console))
         except CannotInstall as error:
             console.print(f"[red]{error}[/]", highlight=False)
             return 1

@@ -1,4 +1,7 @@
-"""The official Python clients, each with the smallest agent there can be: it must call a tool, and then may say a word."""
+"""The official Python clients, each with the smallest agent there can be: it must call a tool, and then may say a word.
+
+Both answers are streamed, so that they can be held: an answer that is asked for as a document is deferred instead.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,8 @@ def _chat(place: Place) -> str:
         for call in said.tool_calls or ():
             done = _write(place, json.loads(call.function.arguments))
             turns.append({"role": "tool", "tool_call_id": call.id, "content": done})
-        last = client.chat.completions.create(messages=turns, tool_choice="none", **asked)
+        with client.chat.completions.stream(messages=turns, tool_choice="none", **asked) as stream:
+            last = stream.get_final_completion()
     return "" if last.choices[0].message.content else "the last answer says nothing"
 
 
@@ -61,7 +65,8 @@ def _responses(place: Place) -> str:
             for item in said.output
             if item.type == "function_call"
         ]
-        last = client.responses.create(input=results, previous_response_id=said.id, tool_choice="none", **asked)
+        with client.responses.stream(input=results, previous_response_id=said.id, tool_choice="none", **asked) as stream:
+            last = stream.get_final_response()
     return "" if last.output_text else "the last answer says nothing"
 
 
@@ -79,5 +84,6 @@ def _messages(place: Place) -> str:
             if block.type == "tool_use"
         ]
         turns += [{"role": "assistant", "content": said.content}, {"role": "user", "content": results}]
-        last = client.messages.create(messages=turns, tool_choice={"type": "none"}, **asked)
+        with client.messages.stream(messages=turns, tool_choice={"type": "none"}, **asked) as stream:
+            last = stream.get_final_message()
     return "" if last.content else "the last answer says nothing"

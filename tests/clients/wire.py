@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from audit.approvals import Approval, ApprovedDelivery
 from audit.records import RequestClose
 from tests.clients.recorder import Exchange
 from tests.gateway.chat_stream import ChatStream
@@ -72,12 +73,15 @@ def generation_of(exchange: Exchange) -> UUID | None:
 
 
 def unexplained(served: Served, exchange: Exchange) -> Iterator[str]:
-    """What its records lack: an end, or one of those that the answer announces."""
+    """What its records lack: an end, those that the answer announced, and of a held answer the delivery after an approval."""
     generation = generation_of(exchange)
     if generation is None:
         return
     bodies = served.log.bodies(generation)
-    if not bodies or not isinstance(bodies[-1], RequestClose):
+    decided = [body for body in bodies if isinstance(body, Approval)]
+    if not any(isinstance(body, RequestClose) for body in bodies):
         yield f"generation {generation} has {len(bodies)} records and no end"
-    if not exchange.left and f'"records":{len(bodies)}'.encode() not in exchange.answer:
+    elif decided and not isinstance(decided[-1], ApprovedDelivery):
+        yield f"generation {generation} was held, and its last record is no delivery after an approval"
+    elif not decided and not exchange.left and f'"records":{len(bodies)}'.encode() not in exchange.answer:
         yield f"generation {generation}: its answer does not announce the {len(bodies)} records that are stored"

@@ -37,9 +37,9 @@ WORDS = "Not without the tests, please."
 
 
 def law(hold_seconds: int = 30, expires_seconds: int = 3600, more: str = "") -> policies.Policy:
-    """Every answer is held, for one person."""
+    """Every answer is held, for one person; `more` are further terms of the approval."""
     terms = f"hold_seconds = {hold_seconds}\nexpires_seconds = {expires_seconds}\n"
-    return policy(RULE + more + "[approvals.people]\n" + terms)
+    return policy(RULE + "[approvals.people]\n" + terms + more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ async def holding(
         yield Holding(inside, approver(database))
 
 
-def approver(database: Database) -> Person:
-    """Grace, proved by her password."""
+def approver(database: Database, name: str = "grace") -> Person:
+    """An approver, proved by a password."""
     directory = Directory(DatabaseUrl(database.app_url), CHEAP)
     try:
-        if not directory.users(TENANT):
-            plant_user(database.app_url, TENANT, "grace", Role.APPROVER)
-        person = directory.prover.prove(TENANT, "grace", PASSWORD)
+        if name not in {user.name for user in directory.users(TENANT)}:
+            plant_user(database.app_url, TENANT, name, Role.APPROVER)
+        person = directory.prover.prove(TENANT, name, PASSWORD)
         assert isinstance(person, Person)
         return person
     finally:

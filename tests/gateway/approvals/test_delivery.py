@@ -13,7 +13,9 @@ import pytest
 from audit.approvals import ApprovedDelivery
 from audit.records import Kind
 from audit.verify import Verdict as Found
-from tests.gateway.approvals.holding import WORDS, Holding, digest, generations, holding, law, records_of
+from gateway.approvals.case import Case
+from tests.audit.writer_samples import TENANT
+from tests.gateway.approvals.holding import WORDS, Holding, approver, digest, generations, holding, law, records_of
 from tests.gateway.law.test_matrix import DIALECTS, Dialect
 from tests.postgres_fixtures import Database
 
@@ -152,3 +154,36 @@ async def test_a_storm_of_retries_is_one_generation(database: Database, tmp_path
         assert len(records_of(here.inside, Kind.ATTACHED)) == 19
         assert len(records_of(here.inside, Kind.APPROVED_DELIVERY)) == 10
     assert here.inside.log.verified(tmp_path / "bundle").verdict is Found.VERIFIED
+
+
+async def test_an_edited_answer_is_what_leaves(database: Database, tmp_path: Path) -> None:
+    """Where a person wrote another text, that text comes, marked as a person's; on record is which one."""
+    async with holding(database, tmp_path, law(hold_seconds=0, more="edit_allowed = true\n")) as here:
+        await here.send(CHAT, "hello", stream=True)
+        generation = await here.pending()
+        case = await here.inside.house.approvals.find(TENANT, generation)
+        assert case is not None
+        editor = approver(database, "ada")
+        edited = await here.inside.house.approvals.edit(
+            TENANT, generation, "By hand: ü", "clearer", editor, case.content_sha256
+        )
+        assert isinstance(edited, Case)
+        await here.approve(generation)
+        for row in DIALECTS:
+            answer = await here.send(row, "hello", stream=False)
+            assert said(row, answer) == "By hand: ü"
+            approval = answer.json()["palimpsest"]["approval"]
+            assert (approval["author"], approval["content_sha256"]) == ("reviewer", digest("By hand: ü").hex())
+        assert generations(here.inside) == [generation]
+    assert here.inside.log.verified(tmp_path / "bundle").verdict is Found.VERIFIED
+
+
+async def test_a_gateway_that_leaves_keeps_nobody_waiting(database: Database, tmp_path: Path) -> None:
+    """Told to stop, it ends the streams that wait for people at once, with the address of the approval, which stays."""
+    async with holding(database, tmp_path, law(hold_seconds=3600, expires_seconds=7200)) as here:
+        waiting = asyncio.create_task(here.send(CHAT, "hello", stream=True))
+        generation = await here.pending()
+        here.inside.house.leaving = lambda: True
+        told = ours(CHAT, await waiting)
+        assert told["withheld"] == "approval_required" and told["approval"] == {"id": str(generation)}
+        await here.approve(generation)
