@@ -45,11 +45,14 @@ class Search:
     def generations(self, tenant: str, sought: Sought = ANY, page: Page = FIRST) -> Found[Told]:
         """One page. Raises SQLAlchemyError when the database cannot be reached."""
         row = GenerationRow
-        query = select(*_COLUMNS).where(row.tenant == tenant, *self._conditions(tenant, sought))
+        keys = select(row.id).where(row.tenant == tenant, *self._conditions(tenant, sought))
         if page.after is not None:
-            query = query.where(tuple_(row.opened_at, row.id) < tuple_(page.after.at, page.after.id))
-        # One row more than asked for tells whether there is a next page.
-        query = query.order_by(row.opened_at.desc(), row.id.desc()).limit(page.rows + 1)
+            keys = keys.where(tuple_(row.opened_at, row.id) < tuple_(page.after.at, page.after.id))
+        # The keys of a page come from an index alone, and then the rows of these keys. One more than asked for tells whether
+        # there is a next page.
+        order = row.opened_at.desc(), row.id.desc()
+        chosen = keys.order_by(*order).limit(page.rows + 1).subquery()
+        query = select(*_COLUMNS).join(chosen, chosen.c.id == row.id).order_by(*order)
         with self._engine.connect() as connection:
             found = [Told(*each) for each in connection.execute(query)]
         rows = found[: page.rows]
