@@ -333,7 +333,7 @@ def test_without_scripts_it_is_read_and_decided(pages: Pages) -> None:
     with pages.of("margaret", java_script_enabled=False) as page:
         page.goto(f"/approvals/{generation}")
         page.get_by_text("The steps in words").click()
-        expect(page.get_by_role("region", name="The steps in words")).to_contain_text(re.compile("verifier kept|picked"))
+        expect(page.get_by_role("group", name="The steps in words")).to_contain_text(re.compile("verifier kept|picked"))
         page.locator("summary", has_text="Approve").click()
         page.get_by_label("I have read the whole answer").check()
         sign(page, "Sign and approve")
