@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
@@ -43,8 +43,8 @@ class Review:
     drafts: Mapping[int, tuple[Draft, ...]]
     words: Words = field(repr=False)
     tools: tuple[str, ...]
-    edits: tuple[str, ...]
-    """Contents of the later cycles, oldest first."""
+    edits: Mapping[int, str]
+    """The contents of the cycles that an editor's text is about, by their number, oldest first."""
     closing: RequestClose | None
 
     @cached_property
@@ -55,7 +55,7 @@ class Review:
     @property
     def edited(self) -> str | None:
         """What would leave instead of it, if somebody has edited it."""
-        return self.edits[-1] if self.edits else None
+        return self.edits[max(self.edits)] if self.edits else None
 
     @property
     def content(self) -> str:
@@ -103,7 +103,7 @@ def review_of(bodies: Sequence[Body], decode: Decode) -> Review:
     stages = stages_of(bodies)
     tokens = tokens_of(stages, opening.prompt_tokens, opening.stop_strings, decode)
     drafts = drafts_of(stages, tokens, words)
-    return Review(opening, stages, tokens, drafts, words, _tools(bodies), tuple(_edits(bodies)), last(RequestClose, bodies))
+    return Review(opening, stages, tokens, drafts, words, _tools(bodies), _edits(bodies), last(RequestClose, bodies))
 
 
 def last(kind: type[B], bodies: Iterable[Body]) -> B | None:
@@ -119,5 +119,6 @@ def _tools(bodies: Sequence[Body]) -> tuple[str, ...]:
     return (*offered, *(call.name for call in (released.calls if released is not None else ())))
 
 
-def _edits(bodies: Iterable[Body]) -> Iterator[str]:
-    return (body.content for body in bodies if isinstance(body, ApprovalOpened) and body.content is not None)
+def _edits(bodies: Iterable[Body]) -> dict[int, str]:
+    opened = (body for body in bodies if isinstance(body, ApprovalOpened))
+    return {body.cycle: body.content for body in opened if body.content is not None}

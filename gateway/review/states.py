@@ -127,8 +127,8 @@ def version(review: Review, name: str) -> Sequence[str]:
         return [token.text for token in review.tokens]
     if kind == "step" and number.isdecimal() and len(number) < 10:
         return text_of(review, state_of(review, int(number)))
-    if kind == "cycle" and number.isdecimal() and len(number) < 10 and 2 <= int(number) < 2 + len(review.edits):
-        return words_in(review.edits[int(number) - 2])
+    if kind == "cycle" and number.isdecimal() and len(number) < 10 and int(number) in review.edits:
+        return words_in(review.edits[int(number)])
     raise NoReview("there is no such draft; name `step-N`, `answer` or `cycle-N`")
 
 

@@ -65,7 +65,7 @@ async def proof_status(
 def choices_of(review: Review) -> list[tuple[str, str]]:
     """The drafts that can be compared: their names, and what a person calls them."""
     found = [("answer", "The answer as generated")]
-    found += [(f"cycle-{number}", f"Edited, cycle {number}") for number in range(2, 2 + len(review.edits))]
+    found += [(f"cycle-{number}", f"Edited, cycle {number}") for number in review.edits]
     for stage in review.stages:
         for frame in stage.frames:
             down = ", turned down" if stage.turned_down and frame is stage.frames[-1] else ""

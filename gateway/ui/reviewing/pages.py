@@ -11,13 +11,14 @@ from uuid import UUID
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from markupsafe import Markup
 
 import policies
+from audit.approvals import content_digest
 from gateway.approvals.case import Case, State
 from gateway.errors import NotHere
 from gateway.house import House
 from gateway.projections.queue import Share
+from gateway.recall import Unreadable
 from gateway.review.marks import on_a_line
 from gateway.ui.rendering import page
 from gateway.ui.reviewing.evidence import Made, evidence_of
@@ -28,6 +29,8 @@ from gateway.ui.reviewing.waiting import PAGE_ROWS, SIDE_ROWS, Line, found, list
 from gateway.ui.visitor import Looking, Visitor, only
 
 GONE: Final = "There is no held answer of this id that you may see."
+TRIES: Final = 3
+"""An edit between two reads makes them disagree; more than that is no accident."""
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -103,20 +106,15 @@ async def answer_page(
     asked: Mapping[str, str] = NOTHING,
 ) -> Response[str]:
     """The review page, with what was refused and what had been filled in, if something was."""
-    case = await house.approvals.current(visitor.tenant, generation)
-    if case is None:
-        raise NotHere(GONE)
-    reading = await room.open(visitor, generation, "reviewed a held answer")
+    case, reading = await _case_and_content(house, visitor, room, generation)
     lent = lent_to(await house.approvals.delegations(visitor.tenant), visitor.person)
     drawn, evidence = await asyncio.to_thread(lambda: (shown(reading), evidence_of(reading)))
     line = await found(house, visitor, generation)
     standing = _standing(case, line, visitor, str(case.last_seq))
-    frame = page(request, "review/standing.html", **standing).content
     review = reading.review
     return page(
         request, "review/review.html", status,
         **(standing | {
-            "standing": Markup(frame),  # noqa: S704 - our own template, rendered with escaping
             "title": on_a_line(review.title), "content": review.content, "reading": drawn, "evidence": evidence,
             "opening": review.opening, "closing": review.closing, "told": _told(reading, evidence.made),
             "labels": [reason.label for reason in evidence.reasons], "reading_lost": reading.lost,
@@ -127,6 +125,21 @@ async def answer_page(
             "codes": CODES, "refusal": refusal, "asked": asked, "since": int(time.time()),
         }),
     )  # fmt: skip
+
+
+async def _case_and_content(house: House, visitor: Visitor, room: ReadingRoom, generation: UUID) -> tuple[Case, Reading]:
+    """The case and the very content that it is about: what is shown is what is signed. Raises NotHere and Unreadable."""
+    for _ in range(TRIES):
+        case = await house.approvals.current(visitor.tenant, generation)
+        if case is None:
+            raise NotHere(GONE)
+        reading = await room.open(visitor, generation, "reviewed a held answer")
+        if content_digest(reading.review.content) == case.content_sha256:
+            return case, reading
+    raise Unreadable(
+        "What the records give is not what the approval is about: another model's tokenizer is loaded here, or the log was "
+        "altered. Nothing can be signed; run `palimpsest audit verify`."
+    )
 
 
 def _standing(case: Case, line: Line | None, visitor: Visitor, seen: str) -> dict[str, Any]:
