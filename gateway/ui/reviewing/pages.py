@@ -11,7 +11,6 @@ from uuid import UUID
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from markupsafe import Markup
 
 import policies
 from audit.approvals import content_digest
@@ -112,12 +111,10 @@ async def answer_page(
     drawn, evidence = await asyncio.to_thread(lambda: (shown(reading), evidence_of(reading)))
     line = await found(house, visitor, generation)
     standing = _standing(case, line, visitor, str(case.last_seq))
-    frame = page(request, "review/standing.html", **standing).content
     review = reading.review
     return page(
         request, "review/review.html", status,
         **(standing | {
-            "standing": Markup(frame),  # noqa: S704 - our own template, rendered with escaping
             "title": on_a_line(review.title), "content": review.content, "reading": drawn, "evidence": evidence,
             "opening": review.opening, "closing": review.closing, "told": _told(reading, evidence.made),
             "labels": [reason.label for reason in evidence.reasons], "reading_lost": reading.lost,

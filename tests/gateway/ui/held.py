@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import policies
-from audit.header import decode_header
+from audit.header import decode_header, uuid7
+from audit.judgements import Called, ReleaseDecision
 from audit.keys import KeyStore
-from audit.records import Body
+from audit.records import Body, DecodeRun, Kind, RequestClose
 from audit.store import read_tenant
+from engine.request import Mode
 from gateway.approvals.case import Case
 from gateway.recorded import opened
+from tests.audit.samples import SAMPLES
 from tests.audit.writer_samples import TENANT
+from tests.engine.harness import asked
+from tests.gateway.housed import tiny
+from tests.gateway.tenant_log import entry
+from tests.gateway.tenant_log import opened as opened_request
 from tests.gateway.ui.browsing import Browser, Site, site
 from tests.postgres_fixtures import Database
 
@@ -105,6 +112,18 @@ class HeldSite:
         extra: dict[str, Any] = {"palimpsest": {"mode": mode, "workflow": workflow}, "max_tokens": 24} | more
         answer = await house.ask(question, **extra)
         return UUID(answer.headers["x-palimpsest-generation"])
+
+    async def say(self, text: str, *tools: str) -> UUID:
+        """A generation whose model wrote exactly this and called these tools, unsure of every token, by its records."""
+        house, ids = self.site.housed.house, tiny().tokenizer.encode(text)
+        request = replace(asked(Mode.AR, (1, 200), 4096), id=uuid7())
+        await opened_request(house.writer, request, house.instance)
+        run, close = DecodeRun(2, tuple(ids), (-1.5,) * len(ids), len(ids)), SAMPLES[Kind.REQUEST_CLOSE]
+        assert isinstance(close, RequestClose)
+        judged = ReleaseDecision("allow", (), (), (), (), tuple(Called(tool, ()) for tool in tools), (), (), ())
+        bodies = (run, judged, replace(close, tokens=len(ids)))
+        await house.writer.append([entry(request.id, body) for body in bodies])
+        return request.id
 
     def acts(self) -> list[Body]:
         """All acts of people in the tenant's log."""

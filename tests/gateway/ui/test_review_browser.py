@@ -140,6 +140,7 @@ def test_a_rejection_by_keyboard_alone(pages: Pages) -> None:
     generation = pages.hold(workflow="by-keyboard")
     with pages.of("grace") as page:
         page.goto("/approvals?workflow=by-keyboard")
+        expect(page.locator("tbody a[data-row]")).to_have_count(1)
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/approvals/{generation}")
@@ -333,9 +334,56 @@ def test_without_scripts_it_is_read_and_decided(pages: Pages) -> None:
     with pages.of("margaret", java_script_enabled=False) as page:
         page.goto(f"/approvals/{generation}")
         page.get_by_text("The steps in words").click()
-        expect(page.get_by_role("region", name="The steps in words")).to_contain_text(re.compile("verifier kept|picked"))
+        expect(page.locator("[aria-label='The steps in words']")).to_contain_text(re.compile("verifier kept|picked"))
         page.locator("summary", has_text="Approve").click()
         page.get_by_label("I have read the whole answer").check()
         sign(page, "Sign and approve")
         expect(page.get_by_text("Your approval is signed and on record.")).to_be_visible()
     assert pages.case(generation).state is State.APPROVED
+
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} ${alert(3)} \u202eevil\u2066 </textarea>\"'"
+
+
+WRITE = """I write it.
+<tool_call>
+<function=write_file>
+<parameter=path>
+src/fees.py
+</parameter>
+<parameter=content>
+def add_fee(amount, rate, cap):
+    return amount + min(fee, cap)
+</parameter>
+</function>
+</tool_call>"""
+
+
+def test_a_call_is_shown_as_what_it_does(pages: Pages) -> None:
+    """A written file is a section with its path, its lines counted from 1, each token with its number on focus."""
+    generation = pages.window.ask(lambda site: site.say(WRITE, "write_file"))
+    with pages.of("grace") as page:
+        page.goto(f"/generations/{generation}/reading")
+        page.wait_for_selector("[data-player][data-ready]", state="attached")
+        file = page.locator("[data-sheet] .act.file")
+        expect(file.get_by_role("heading")).to_have_text("write_file: writes src/fees.py")
+        assert file.locator("[data-line]").all_text_contents() == WRITE.splitlines()[7:9]
+        page.keyboard.press("n")
+        told = page.locator(".t:focus").evaluate("token => getComputedStyle(token, '::after').content")
+        assert told == '"0.22"'
+        expect(page.get_by_text("As it was written, to the letter")).to_be_visible()
+
+
+def test_hostile_output_is_only_text(pages: Pages) -> None:
+    """Markup, templates and marks that turn the direction reach the sheet, the player and its steps as visible text alone."""
+    generation = pages.window.ask(lambda site: site.say(HOSTILE))
+    with pages.of("grace") as page:
+        page.goto(f"/generations/{generation}/reading")
+        page.wait_for_selector("[data-player][data-ready]", state="attached")
+        sheet = page.locator("[data-sheet] .act")
+        expect(sheet).to_contain_text(HOSTILE.replace("\u202e", "⟨U+202E⟩").replace("\u2066", "⟨U+2066⟩"))
+        assert page.locator("[data-sheet] script, [data-sheet] img").count() == 0
+        expect(page.get_by_text("2 characters of this answer have no shape of their own")).to_be_visible()
+        page.keyboard.press("[")
+        page.keyboard.press("n")
+        expect(page.locator("[data-says]")).to_contain_text("Unsure span 1")
