@@ -64,7 +64,7 @@ async def admitted(
     request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, another: UUID | None = None
 ) -> Admitted:
     """A permitted request whose opening records are durable, with a seat. Raises what admission raises."""
-    held = held_to_choice(house.bench.model, chat)
+    held = await asyncio.to_thread(held_to_choice, house.bench.model, chat) if chat.tools else chat
     try:
         with house.seats.held():
             return await admit(house.bench, house.writer, subject, held, another or request_id(request.scope))
