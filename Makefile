@@ -19,7 +19,7 @@ endif
 .PHONY: chromium help demo test serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz clients api-fuzz train install clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## database, gateway and model: the same questions in every mode, then an offline proof
 	$(BIN)/palimpsest demo $(ARGS)
@@ -46,8 +46,7 @@ bench-cuda: $(STAMP) ## the GPU kernels: their laws and their speed on this mach
 bench-ui: $(STAMP) ## every page and address of the API over a million generations and 10,000 held answers (ARGS='--generations 20000')
 	$(BIN)/python -m tests.bench.ui $(ARGS)
 # LiteLLM stays in an environment of its own: what it needs is none of ours.
-bench-gateway: $(STAMP) $(LITELLM) ## what the gateway adds to the engine, and the same beside LiteLLM's proxy (ARGS=--busy overrides)
-	$(BIN)/palimpsest bench gateway $(ARGS)
+bench-gateway: $(STAMP) $(LITELLM) ## our gateway and LiteLLM's proxy, over the same recorded answers (ARGS=--busy overrides)
 	$(BIN)/python -m tests.bench.gateway_peers --litellm $(LITELLM) $(ARGS)
 
 exact: $(STAMP) ## strict numerics: a request alone against the same in a crowd, and the causal modes against each other

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
 from gateway.dialects.prompt import read
 from gateway.dialects.reading import answer_reader
-from gateway.dialects.request import ChatRequest
+from gateway.dialects.request import AskedSampling, ChatRequest
 from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
 from gateway.law.clock import minute_of_week
@@ -37,6 +37,7 @@ from gateway.law.record import decided
 from gateway.release import ReleaseRule
 
 RECORDABLE: Final = 2**63 - 1
+_PICKED_BY: Final = tuple(field.name for field in fields(AskedSampling))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def _generation_request(
 def _sampling(chat: ChatRequest) -> Sampling:
     """What was asked for; a missing seed is 64 random bits."""
     seed = secrets.randbits(64) if chat.seed is None else chat.seed
-    return Sampling(seed=seed, choice=chat.index, **asdict(chat.sampling))
+    return Sampling(seed=seed, choice=chat.index, **{name: getattr(chat.sampling, name) for name in _PICKED_BY})
 
 
 def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:

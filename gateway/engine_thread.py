@@ -24,6 +24,7 @@ from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD, output_of
 
 CAPACITY: Final = 1024
+_READY: Final = (Finished, BlockDecoded)
 IDLE_SECONDS: Final = 0.2
 _log = structlog.get_logger(__name__)
 
@@ -126,7 +127,7 @@ class Feed:
 
 def _worth_writing(events: deque[Event]) -> bool:
     """Whether waiting would gain nothing: an end or a block is there, or a record's worth of tokens."""
-    ready = any(isinstance(event, Finished | BlockDecoded) for event in events)
+    ready = any(isinstance(event, _READY) for event in events)
     return ready or sum(len(output_of(event)) for event in events) >= TOKENS_PER_RECORD
 
 

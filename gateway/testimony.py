@@ -38,6 +38,7 @@ from engine.events import (
 )
 
 TOKENS_PER_RECORD: Final = 32
+_CAUSAL: Final = (Alternatives, RunDecoded, SpecRound)
 ROUNDS_PER_RECORD: Final = 16
 
 
@@ -121,7 +122,7 @@ def close(finished: Finished, records: int) -> Statement:
 
 def _stretch(event: Event) -> tuple[UUID, bool]:
     """What neighbours have in common if their alternatives may be told before their tokens."""
-    return event.generation, isinstance(event, Alternatives | RunDecoded | SpecRound)
+    return event.generation, isinstance(event, _CAUSAL)
 
 
 def _alternatives_first(events: Iterable[Event]) -> Iterator[Event]:

@@ -75,7 +75,7 @@ def beside(request: Request[Any, Any, Any]) -> Beside:
 
 async def admitted(request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, own: UUID) -> Admitted:
     """A permitted request whose opening records are durable, with a seat. Raises what admission raises."""
-    held = held_to_choice(house.bench.model, chat)
+    held = await asyncio.to_thread(held_to_choice, house.bench.model, chat) if chat.tools else chat
     claim = house.attaching.of(subject, held, own, request.headers.get(SESSION_HEADER) or None)
     try:
         with house.seats.held():

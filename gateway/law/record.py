@@ -17,13 +17,15 @@ from policies.answer import Judged
 
 _WHOLE_NUMBERS: Final = frozenset({"tokens", "attempt", "steps", "revisions", "forwards"})
 _ASKED: Final = tuple(field.name for field in fields(Asked))
+_SAID: Final = tuple(field.name for field in fields(policies.Admission))
 
 
 def decided(facts: policies.RequestFacts, verdict: policies.Decision | policies.Refusal) -> PolicyDecision:
     """Kind 3: a decision or a refusal, and the facts that it was made on."""
-    said = policies.Admission.of(verdict)
+    admission = policies.Admission.of(verdict)
+    said = {name: getattr(admission, name) for name in _SAID}
     asked = Asked(**{name: getattr(facts, name) for name in _ASKED})
-    return PolicyDecision(**asdict(said), policy_digest=bytes(verdict.policy_digest), facts=asked)
+    return PolicyDecision(**said, policy_digest=bytes(verdict.policy_digest), facts=asked)
 
 
 def facts_of(tenant: str, caller: str, asked: Asked) -> policies.RequestFacts:

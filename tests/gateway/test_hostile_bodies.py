@@ -55,7 +55,9 @@ BODIES: dict[str, tuple[bytes, set[int]]] = {
     "ten megabytes of blanks": (b" " * BIG + asked("x"), {200}),
     "a tool of ten megabytes": (asked("x", tools=[tool(0, description="y" * BIG)]), {400}),
     "a field of a message that nobody reads": (asked("x", messages=[SAID | {"name": "y" * BIG}]), {200}),
-    "many small parts": (asked("x", messages=[SAID | {"content": [{"type": "text", "text": ""}] * 250_000}]), {200}),
+    "many small parts": (asked("x", messages=[SAID | {"content": [{"type": "text", "text": ""}] * 30_000}]), {200}),
+    "three hundred thousand messages": (asked("x", messages=[SAID] * 300_000), {400}),
+    "a schema of a million objects": (asked("x", tools=[tool(0, x=[{}] * 1_000_000)]), {400}),
     "a hundred tools": (asked("x", tools=[tool(number) for number in range(100)]), {200, 400}),
     "a hundred tools of which one must be called": (
         asked("x", tools=[tool(number) for number in range(100)], tool_choice="required"), {200, 400},
