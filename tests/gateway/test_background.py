@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 from gateway.background import Transcript
 from gateway.errors import EngineDown
-from gateway.pieces import Failed, Piece, Text
+from gateway.pieces import Failed, Made, Text
 
-PIECES: tuple[Piece, ...] = (Text("a"), Text("b"), Text("c"), Failed(EngineDown("over")))
+PIECES: tuple[Made, ...] = (Text("a"), Text("b"), Text("c"), Failed(EngineDown("over")))
 
 
 async def test_readers_get_everything_from_the_beginning() -> None:
@@ -17,12 +17,12 @@ async def test_readers_get_everything_from_the_beginning() -> None:
     transcript = Transcript()
     gates = [asyncio.Event() for _ in PIECES]
 
-    async def source() -> AsyncIterator[Piece]:
+    async def source() -> AsyncIterator[Made]:
         for gate, piece in zip(gates, PIECES, strict=True):
             await gate.wait()
             yield piece
 
-    async def read() -> list[Piece]:
+    async def read() -> list[Made]:
         return [piece async for piece in transcript.pieces()]
 
     filling = asyncio.create_task(transcript.fill(source()))
@@ -41,13 +41,13 @@ async def test_a_reader_that_leaves_takes_nothing_with_it() -> None:
     """Cancelling one reader changes nothing for the answer and for the others."""
     transcript, gate = Transcript(), asyncio.Event()
 
-    async def source() -> AsyncIterator[Piece]:
+    async def source() -> AsyncIterator[Made]:
         yield PIECES[0]
         await gate.wait()
         for piece in PIECES[1:]:
             yield piece
 
-    async def read() -> list[Piece]:
+    async def read() -> list[Made]:
         return [piece async for piece in transcript.pieces()]
 
     filling, leaving, staying = (asyncio.create_task(each) for each in (transcript.fill(source()), read(), read()))

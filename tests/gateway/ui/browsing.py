@@ -84,7 +84,7 @@ class Site:
 @asynccontextmanager
 async def site(database: Database, home: Path, policy: policies.Policy | None = None, **settings: str) -> AsyncIterator[Site]:
     """A whole house whose passwords are cheap to check."""
-    async with housed(database, home, policy, None, **settings) as here:
+    async with housed(database, home, policy, None, None, **settings) as here:
         here.house.directory.close()
         here.house.directory = Directory(DatabaseUrl(database.app_url), CHEAP)
         yield Site(here, database)
