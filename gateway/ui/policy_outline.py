@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 import policies
+from gateway.ui.words import spaced
 
 _CONTEXT: Final = 3
 _EMPTY: Final[tuple[Any, ...]] = (None, [], {}, "")
@@ -59,7 +60,7 @@ def spelled(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case Mapping():
-            return ", ".join(f"{name} {spelled(each)}" for name, each in value.items() if each not in _EMPTY)
+            return ", ".join(f"{spaced(name)} {spelled(each)}" for name, each in value.items() if each not in _EMPTY)
         case list():
             return ", ".join(map(spelled, value))
         case _:

@@ -42,6 +42,8 @@ def test_keys_follow_home(tmp_path: Path) -> None:
         ("PALIMPSEST_ORIGIN", "two words"),
         ("PALIMPSEST_ORIGIN", "a+b"),
         ("PALIMPSEST_DATABASE_URL", "mysql://x"),
+        ("PALIMPSEST_BASE_URL", "palimpsest.example"),
+        ("PALIMPSEST_BASE_URL", "javascript:alert(1)"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name: str, text: str) -> None:
