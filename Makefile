@@ -70,7 +70,7 @@ api-fuzz: $(STAMP) ## ten minutes of schemathesis over /api/openapi.json (ARGS='
 train: $(STAMP) ## train the tiny checkpoint anew (three quarters of an hour on two cores)
 	$(BIN)/palimpsest train $(ARGS)
 
-install: $(STAMP) ## the virtual environment alone
+install: $(STAMP) chromium ## the virtual environment, and the browser that the tests of the pages drive
 
 clean: ## remove the virtual environment, builds and caches, but never var/ (data and keys)
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from gateway.people.names import Role
-from gateway.ui.onward import onward
 from tests.audit.writer_samples import TENANT
 from tests.gateway.planted import plant_user
-from tests.gateway.ui.browsing import site
+from tests.gateway.ui.browsing import Site, site
 from tests.postgres_fixtures import Database
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-async def test_a_page_is_shown_after_sign_in_and_not_before(database: Database, tmp_path: Path) -> None:
+
+async def test_a_page_is_shown_after_sign_in_and_not_before(shared: Site) -> None:
     """Whoever is not signed in is asked to and led back to the page; signing out ends the session at once."""
-    async with site(database, tmp_path) as here, here.browser() as browser:
-        plant_user(database.app_url, TENANT, "ada", Role.OPERATOR)
+    async with shared.browser() as browser:
+        plant_user(shared.database.app_url, TENANT, "ada", Role.OPERATOR)
         turned_away = await browser.get("/patterns?row=1")
         assert (turned_away.status_code, turned_away.headers["location"]) == (303, "/sign-in?next=/patterns%3Frow%3D1")
         welcome = await browser.sign_in("ada", onward="/patterns?row=1")
@@ -30,31 +31,31 @@ async def test_a_page_is_shown_after_sign_in_and_not_before(database: Database, 
         assert (await browser.get("/patterns")).status_code == 303
 
 
-async def test_a_refusal_is_in_plain_words_and_the_pause_is_said(database: Database, tmp_path: Path) -> None:
+async def test_a_refusal_is_in_plain_words_and_the_pause_is_said(shared: Site) -> None:
     """A wrong password, an unknown name and an impossible tenant read the same; after three the wait is told in seconds."""
-    async with site(database, tmp_path) as here, here.browser() as browser:
-        plant_user(database.app_url, TENANT, "ada", Role.OPERATOR)
-        for tenant, name in ((TENANT, "ada"), (TENANT, "nobody"), ("No Tenant", "ada")):
+    async with shared.browser() as browser:
+        plant_user(shared.database.app_url, TENANT, "bob", Role.OPERATOR)
+        for tenant, name in ((TENANT, "bob"), (TENANT, "nobody"), ("No Tenant", "bob")):
             refused = await browser.sign_in(name, tenant, password="wrong wrong wrong")
             assert refused.status_code == 401
             assert "No such user, a wrong password, or a disabled user." in refused.text
             assert "palimpsest_session" not in refused.headers.get("set-cookie", "")
         for _ in range(2):
-            await browser.sign_in("ada", password="wrong wrong wrong")
-        paused = await browser.sign_in("ada")
+            await browser.sign_in("bob", password="wrong wrong wrong")
+        paused = await browser.sign_in("bob")
         assert paused.status_code == 429 and int(paused.headers["retry-after"]) > 0
         assert f"Wait {paused.headers['retry-after']} s" in paused.text
 
 
-async def test_a_session_cannot_be_prepared_for_somebody(database: Database, tmp_path: Path) -> None:
+async def test_a_session_cannot_be_prepared_for_somebody(shared: Site) -> None:
     """A session cookie that was there before sign-in is replaced by another, and opens nothing afterwards."""
-    async with site(database, tmp_path) as here, here.browser() as attacker, here.browser() as victim:
-        plant_user(database.app_url, TENANT, "mallory")
-        plant_user(database.app_url, TENANT, "ada", Role.OPERATOR)
+    async with shared.browser() as attacker, shared.browser() as victim:
+        plant_user(shared.database.app_url, TENANT, "mallory")
+        plant_user(shared.database.app_url, TENANT, "cleo", Role.OPERATOR)
         await attacker.sign_in("mallory")
         prepared = attacker.client.cookies["palimpsest_session"]
         victim.client.cookies.set("palimpsest_session", prepared, domain="housed.local")
-        await victim.sign_in("ada")
+        await victim.sign_in("cleo")
         assert victim.client.cookies["palimpsest_session"] != prepared
         assert (await attacker.get("/patterns")).status_code == 303
 
@@ -72,20 +73,3 @@ async def test_cookies_are_for_this_origin_alone(database: Database, tmp_path: P
         assert session.startswith("__Host-palimpsest_session=")
         assert {"HttpOnly", "Secure", "SameSite=strict", "Path=/"} <= set(session.split("; "))
         assert "Domain" not in session
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        "https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "javascript:alert(1)", "evil", "",
-        "/\t/evil.example", "/%0d%0aset-cookie:x", "/sign-out", "/sign-in?next=/", "///evil.example", "/é", "/" + "a" * 3000,
-    ],
-)  # fmt: skip
-def test_nobody_is_led_to_another_site(wanted: str) -> None:
-    """After sign-in a person stays at this origin, whatever the address asked for."""
-    assert onward(wanted) in ("/", "/%0d%0aset-cookie:x")
-
-
-def test_the_page_that_was_asked_for_is_kept() -> None:
-    """An address of ours comes back whole."""
-    assert onward("/generations?mode=ar&after=5") == "/generations?mode=ar&after=5"
