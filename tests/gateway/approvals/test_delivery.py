@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +14,16 @@ import pytest
 from audit.approvals import ApprovedDelivery
 from audit.records import Kind
 from audit.verify import Verdict as Found
+from gateway.app import create_app
 from gateway.approvals.case import Case
+from gateway.http import choices, line, responses
+from gateway.http.keep_alive import kept_alive
 from tests.audit.writer_samples import TENANT
 from tests.gateway.approvals.holding import WORDS, Holding, approver, digest, generations, holding, law, records_of
+from tests.gateway.asgi import Reader
 from tests.gateway.law.test_matrix import DIALECTS, Dialect
 from tests.postgres_fixtures import Database
+from tests.waiting import until
 
 CHAT, MESSAGES, RESPONSES = DIALECTS
 STORMLESS: Final = {CHAT.path: 400, MESSAGES.path: 409, RESPONSES.path: 400}
@@ -187,3 +193,32 @@ async def test_a_gateway_that_leaves_keeps_nobody_waiting(database: Database, tm
         told = ours(CHAT, await waiting)
         assert told["withheld"] == "approval_required" and told["approval"] == {"id": str(generation)}
         await here.approve(generation)
+
+
+SIGNS: Final = {
+    CHAT.path: (b": still here\n\n", 1),
+    MESSAGES.path: (b'event: ping\ndata: {"type":"ping"}\n\n: ', 1),
+    RESPONSES.path: (b"event: response.in_progress\ndata: ", 2),
+}
+"""What a client of the dialect counts as a sign of life, and how often it must have come for one to be a repeated one."""
+
+
+@pytest.mark.parametrize("row", DIALECTS, ids=lambda row: row.path)
+async def test_who_waits_for_people_sees_signs_of_life(
+    database: Database, tmp_path: Path, row: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream begins at once and says in the dialect's own way that it lives, until the approved text comes on it."""
+    for module in (line, choices, responses):
+        monkeypatch.setattr(module, "kept_alive", partial(kept_alive, seconds=0.05))
+    sign, least = SIGNS[row.path]
+    async with holding(database, tmp_path) as here:
+        body = row.body(here.inside.house.bench.model.name, "linear_spec", True)
+        reader = Reader()
+        asking = asyncio.create_task(reader.ask(create_app(here.inside.house), row.path, body, here.inside.key))
+        generation = await here.pending()
+        seen = reader.data.count(sign)
+        await until(lambda: reader.data.count(sign) >= max(least, seen + 2))
+        assert reader.status == 200
+        case = await here.approve(generation)
+        await asking
+        assert digest(row.streamed(reader.data.decode())) == case.content_sha256
