@@ -104,6 +104,7 @@ def _claude(program: Program, place: Place, more: Sequence[str]) -> str:
         ANTHROPIC_AUTH_TOKEN=place.key,
         ANTHROPIC_CUSTOM_HEADERS=f"x-palimpsest: {knob}",
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+        CLAUDE_ENABLE_STREAM_WATCHDOG="0",  # versions before 2.1.222 hear no signs of life and leave after 300 s
     )
 
 
