@@ -22,6 +22,7 @@ from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
 from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
 from gateway.appending import Log, append_when_room
+from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
 from gateway.compiling import beside_the_loop
@@ -50,8 +51,13 @@ class Bench:
     budgets: Budgets
 
 
-async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID) -> Admitted:
-    """Judge and record one request. Raises GatewayError (to be recorded by `record_refusal`) or LogUnavailable."""
+async def admit(
+    bench: Bench, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID, claim: Claim = UNCLAIMED
+) -> Admitted:
+    """Judge and record one request. Raises GatewayError (to be recorded by `record_refusal`) or LogUnavailable.
+
+    One that may be held takes its `claim` before anything is reserved for it. Raises AnsweredEarlier where another has it.
+    """
     if chat.model != bench.model.name:
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
     _check_numeric(bench, chat)
@@ -59,11 +65,13 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
     room = _room(bench.engine.longest, prompt)
     policy = bench.laws.policy_for(subject.tenant, request_id)
     facts = _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone))
+    await _claim_if_held(claim, policy, policies.decide(policy, facts))
     allotted = await bench.budgets.allot(policy, facts, request_id, room)
     decision = decided(allotted.facts, allotted.verdict)
     if isinstance(allotted.verdict, policies.Refusal):
         raise allotted.error(allotted.verdict).recorded_as(decision)
     async with bench.budgets.kept(request_id):
+        await _claim_if_held(claim, policy, allotted.verdict)
         law = Law(policy, allotted.verdict)
         request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
         await _check_constraint(bench, request)
@@ -80,9 +88,15 @@ async def admit(bench: Bench, log: Log, subject: Subject, chat: ChatRequest, req
             first_seq=appended.first_seq,
             last_seq=appended.last_seq,
             lease=allotted.lease,
+            claim=claim,
             reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
             contributors=() if subject.user is None else (subject.user,),
         )
+
+
+async def _claim_if_held(claim: Claim, policy: policies.Policy, verdict: policies.Decision | policies.Refusal) -> None:
+    if isinstance(verdict, policies.Decision) and Law(policy, verdict).may_hold:
+        await claim.take()
 
 
 async def record_refusal(bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from gateway.generation import Generation
-from gateway.pieces import Piece, Text
+from gateway.pieces import Made, Text
 
 T = TypeVar("T")
 
@@ -21,11 +21,11 @@ class Transcript:
     """The pieces of a running answer, for any number of readers. Lives on the event loop."""
 
     def __init__(self) -> None:
-        self._pieces: list[Piece] = []
+        self._pieces: list[Made] = []
         self._news = asyncio.Event()
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """All pieces from the first; the last is an Ended or a Failed."""
+    async def pieces(self) -> AsyncIterator[Made]:
+        """All pieces from the first; the last is an Ended, a Failed or a Held."""
         place = 0
         while True:
             news = self._news
@@ -37,7 +37,7 @@ class Transcript:
                     return
             await news.wait()
 
-    async def fill(self, pieces: AsyncIterator[Piece]) -> None:
+    async def fill(self, pieces: AsyncIterator[Made]) -> None:
         """Take every piece of one answer."""
         async for piece in pieces:
             self._pieces.append(piece)
@@ -74,7 +74,7 @@ class Background(Generic[T]):
         self._running: dict[UUID, Running[T]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, generation: Generation, head: T, pieces: AsyncIterator[Piece]) -> Running[T]:
+    def begin(self, generation: Generation, head: T, pieces: AsyncIterator[Made]) -> Running[T]:
         """Keep an answer's pieces as they come, until it has ended."""
         running = Running(generation.admitted.tenant, generation, head)
         self._running[generation.id] = running

@@ -1,8 +1,8 @@
 """The demo: the whole straight line on real input, ended by an offline proof.
 
 Database and gateway are started, a tenant and a key are made, held-out questions are asked in every mode through the openai
-client at temperature 0 and at 0.8 with one seed, the gateway is stopped, and its log is exported and verified by
-`python -m audit verify` in a process of its own. Exit status 0 only if all of that held.
+client at temperature 0 and at 0.8 with one seed, one more answer waits until a person approves it, the gateway is stopped, and
+its log is exported and verified by `python -m audit verify` in a process of its own. Exit status 0 only if all of that held.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from gateway.administration import make_change
 from gateway.bundles import Disclose, Made, export_log, require_log
 from gateway.database import Urls, open_database
 from gateway.demo_drafts import story
+from gateway.demo_held import HeldOnce, NotHeld, People, hold_one
 from gateway.demo_table import MODES, Row, document, lossless, table
 from gateway.gateway_process import GatewayDown, gateway_process
 from gateway.on_record import put_on_record, record_access
@@ -75,12 +76,14 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
     console.print(f"starting the database in {settings.home} ...")
     with open_database(settings, console.print) as urls:
         try:
-            with (
-                _key(settings, urls) as key,
-                gateway_process(settings.home / "log" / "demo-gateway.log", os.environ) as gateway,
-            ):
-                rows = _ask_all(console, f"{gateway.url}/v1", key, tasks)
-        except (GatewayDown, openai.OpenAIError) as error:
+            with _key(settings, urls) as key:
+                people = People(settings, urls, TENANT)
+                people.enact()
+                with gateway_process(settings.home / "log" / "demo-gateway.log", os.environ) as gateway:
+                    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0, timeout=300)
+                    rows = _ask_all(console, client, tasks)
+                    held = _hold(console, client, people, tasks[0])
+        except (GatewayDown, NotHeld, openai.OpenAIError) as error:
             console.print(f"[red]the demo stopped:[/] {error}")
             return 1
         _show_drafts(console, settings, urls, rows)
@@ -88,13 +91,14 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
     console.print(table(rows))
     console.print(proof.output, highlight=False, markup=False)
     if json_file is not None:
-        json_file.write_text(json.dumps(document(rows, proof.document()), indent=2) + "\n", encoding="utf-8")
-    return _verdict(console, rows, proof)
+        json_file.write_text(json.dumps(document(rows, held.document(), proof.document()), indent=2) + "\n", encoding="utf-8")
+    return _verdict(console, rows, held, proof)
 
 
-def _verdict(console: Console, rows: list[Row], proof: Proof) -> int:
+def _verdict(console: Console, rows: list[Row], held: HeldOnce, proof: Proof) -> int:
     same, verified = lossless(rows), proof.status == 0
     console.print(f"lossless: {same} (ar, linear_spec and quadratic_spec gave identical text, sampled answers included)")
+    console.print(f"held and {held.state}: {held.approval}, approved by {held.by} over SHA-256 {held.content_sha256}")
     console.print(f"audit verified offline: {verified} ({proof.tree_size} records, root {proof.root})")
     return 0 if same and verified else 1
 
@@ -111,8 +115,7 @@ def _key(settings: Settings, urls: Urls) -> Iterator[ApiKeyText]:
     make_change(settings, urls, TENANT, me, key_revoked(made.id))
 
 
-def _ask_all(console: Console, base_url: str, key: ApiKeyText, tasks: list[Task]) -> list[Row]:
-    client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=300)
+def _ask_all(console: Console, client: openai.OpenAI, tasks: list[Task]) -> list[Row]:
     model = client.models.list().data[0].id
     _show_one(console, client, model, tasks[0])
     columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -143,6 +146,15 @@ def _show_one(console: Console, client: openai.OpenAI, model: str, question: Tas
         if chunk.choices and chunk.choices[0].delta.content:
             console.print(chunk.choices[0].delta.content, end="", markup=False, highlight=False)
     console.print("\n")
+
+
+def _hold(console: Console, client: openai.OpenAI, people: People, question: Task) -> HeldOnce:
+    """One answer that a person lets go, in the log and over HTTP as any."""
+    model = client.models.list().data[0].id
+    held = hold_one(client, model, question.prompt, people, temperature=0, seed=SEED, max_tokens=MAX_TOKENS)
+    console.print(f"\nasked again at high risk, the answer was held until {held.by} approved it; then it came:")
+    console.print(held.text, markup=False, highlight=False)
+    return held
 
 
 def _ask(client: openai.OpenAI, model: str, index: int, question: Task, temperature: float) -> Row:

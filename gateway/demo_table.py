@@ -54,9 +54,9 @@ def tokens_per_forward(rows: Sequence[Row]) -> float:
     return sum(row.completion_tokens for row in rows) / forwards if forwards else 0.0
 
 
-def document(rows: Sequence[Row], audit: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of `--json`; `held` stays null until approvals exist."""
-    return {"generations": [asdict(row) for row in rows], "lossless": lossless(rows), "held": None, "audit": audit}
+def document(rows: Sequence[Row], held: dict[str, Any], audit: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of `--json`."""
+    return {"generations": [asdict(row) for row in rows], "lossless": lossless(rows), "held": held, "audit": audit}
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -5,7 +5,9 @@ GatewayError
 ├── Unauthenticated      401  no key, an unknown key or a revoked one
 ├── Refused              4xx  the policy says no
 ├── UnknownModel         404
-├── Withheld             403  a gate held or blocked the answer
+├── Withheld             403  a gate blocked the answer
+│   ├── Declined         403  a person, or nobody in time, did not let it go
+│   └── Deferred         400  a person has not decided yet; the same request asks again
 ├── Overloaded           429  too many generations wait or run; try again later
 ├── OverBudget           429  a budget of the policy has no room
 └── Unavailable          503  the log, the database or the engine cannot serve; try again later
@@ -13,7 +15,8 @@ GatewayError
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Any, Final, Self
+from uuid import UUID
 
 import msgspec
 
@@ -23,6 +26,8 @@ ECHO_MOST: Final = 500
 """Characters of a message or a parameter that are told and recorded: most of what is quoted in them came from the client."""
 RETRIED_WITHIN: Final = 60
 """Seconds that clients are known to wait at most before they ask again."""
+APPROVAL_HEADER: Final = "x-approval-id"
+"""Names the approval that an answer waits or waited for; it has the id of its generation."""
 RETRY_LATER: Final = {"retry-after": "2"}
 """What every 503 says; a constant, because nobody can know when a part that is down comes back."""
 
@@ -110,7 +115,7 @@ class Refused(GatewayError):
 
 
 class Withheld(GatewayError):
-    """A quality gate did not let the answer go; its records say why."""
+    """The answer was not let go; its records say why."""
 
     status = 403
     kind = "invalid_request_error"
@@ -118,6 +123,38 @@ class Withheld(GatewayError):
 
     def headers(self) -> dict[str, str]:
         return {"x-should-retry": "false"}
+
+    def extension(self) -> dict[str, Any]:
+        """For the `palimpsest` object, so that nobody takes the words that come instead for the model's."""
+        return {"author": "gateway", "withheld": self.code}
+
+
+class Declined(Withheld):
+    """A held answer that stays here; the message is the reviewer's own, where there is one. `approval` is its id."""
+
+    default_code = "answer_rejected"
+
+    def __init__(self, message: str, *, approval: UUID, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.message = message  # not cut: it is our people's, not the client's
+        self.approval = approval
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | {APPROVAL_HEADER: str(self.approval)}
+
+    def extension(self) -> dict[str, Any]:
+        return super().extension() | {"approval": {"id": str(self.approval)}}
+
+
+class Deferred(Declined):
+    """A held answer that nobody has decided on so far; whoever asks the same again is told how it stands then."""
+
+    status = 400
+    default_code = "approval_required"
+
+    def __init__(self, message: str, *, approval: UUID, url: str) -> None:
+        super().__init__(message, approval=approval)
+        self.url = url
 
 
 class Overloaded(GatewayError):

@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from opentelemetry import trace
 
+from audit.approvals import ApprovalOpened
 from audit.errors import AuditError
 from audit.records import Body, EngineNote
 from audit.writer import Entry
@@ -24,6 +25,7 @@ from engine.events import Event, Finished, FinishReason, Gated, Prefilled
 from engine.gates import Verdict
 from engine.request import GenerationRequest
 from gateway.appending import Log, append_when_room
+from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.approvals.opening import HeldAnswer, OpensApprovals
 from gateway.budgets.lease import UNMETERED, Lease
 from gateway.calls import AnswerReader
@@ -31,7 +33,7 @@ from gateway.engine_thread import EngineDied, EngineThread, Feed
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
 from gateway.law.called import calls_read
 from gateway.law.hearing import Heard, Hearing, Law
-from gateway.pieces import Account
+from gateway.pieces import Account, Held
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
 from gateway.scores import Scorer
 from gateway.seats import UNKNOWN_SECONDS
@@ -63,6 +65,7 @@ class Admitted:
     first_seq: int
     last_seq: int
     lease: Lease = UNMETERED
+    claim: Claim = UNCLAIMED
     reader: AnswerReader = field(default_factory=lambda: AnswerReader((), ""))
     """Reads the answer for its judge; used once."""
     contributors: tuple[str, ...] = ()
@@ -204,11 +207,15 @@ class Generation:
             self._release.approve()
         bodies = [] if heard is None else [Statement(self.id, heard.body)]
         bodies.append(Statement(self.id, self._release.delivery(outcome)))
-        held = await self._opened(heard)
+        opened = await self._opened(heard)
+        held = [] if opened is None else [Statement(self.id, opened)]
         await self._append([*bodies, close(finished, self._records + len(bodies) + 1), *held])
         await self.admitted.lease.settle(finished)
-        if heard is not None and heard.verdict.stops:
-            self._release.fail(_withheld(heard.verdict))
+        await self.admitted.claim.end(None if opened is None else opened.expires_at)
+        if opened is not None:
+            self._release.hold(Held(self.admitted.tenant, self.id, opened))
+        elif heard is not None and heard.verdict.stops:
+            self._release.fail(Withheld("the policy blocked this answer; its records say why", code="answer_blocked"))
         elif heard is not None:
             self._release.end(self._account(finished, heard))
         else:
@@ -220,19 +227,19 @@ class Generation:
         self._answer = self._release.whole()
         return self._hearing.judge(finished.forwards, calls_read(self.admitted.reader, self._answer))
 
-    async def _opened(self, heard: Heard | None) -> list[Statement]:
-        """The approval of an answer that is held, to be recorded with its end; nothing for any other."""
+    async def _opened(self, heard: Heard | None) -> ApprovalOpened | None:
+        """The approval of an answer that is held, to be recorded with its end; None for any other."""
         if heard is None or heard.verdict is not Action.HOLD:
-            return []
+            return None
         admitted = self.admitted
         answer = HeldAnswer(
             admitted.tenant, self.id, admitted.caller, admitted.contributors, admitted.law, heard.body.due, self._answer,
             self._last_seq,
         )  # fmt: skip
-        return [Statement(self.id, await self._approvals.first(answer))]
+        return await self._approvals.first(answer)
 
     def _outcome(self, heard: Heard | None) -> Outcome:
-        if self._left:
+        if self._left and (heard is None or heard.verdict is not Action.HOLD):
             return Outcome.ABORTED
         if heard is not None:
             return Outcome.WITHHELD if heard.verdict.stops else Outcome.COMPLETE
@@ -277,9 +284,3 @@ def _turned_away(error: InvalidRequest | Busy) -> GatewayError:
     if isinstance(error, Busy):
         return Overloaded(str(error), retry_seconds=UNKNOWN_SECONDS)
     return BadRequest(str(error))
-
-
-def _withheld(verdict: Action) -> Withheld:
-    if verdict is Action.BLOCK:
-        return Withheld("the policy blocked this answer; its records say why", code="answer_blocked")
-    return Withheld("the policy held this answer for approval; its records say why", code="answer_held")

@@ -30,8 +30,11 @@ from engine.scheduler import Capacity
 from gateway.administration import Administration
 from gateway.admission import Bench
 from gateway.approvals.approvals import Approvals
+from gateway.approvals.attaching import Attaching
+from gateway.approvals.attachments import Attachments
 from gateway.approvals.desk import Served
 from gateway.approvals.opening import Openings
+from gateway.approvals.request_key import RequestKeys
 from gateway.approvals.webhooks import Webhooks, places
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
@@ -44,6 +47,7 @@ from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
 from gateway.generation import Admitted, Generation
+from gateway.handover import Handover
 from gateway.jobs import Jobs
 from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
@@ -104,6 +108,11 @@ class House:
         self.enactment = Enactment(self.lifecycle, self._shelf, policy)
         self._reloading = Reloading(self.laws, self._shelf)
         self._presence = Presence(urls.app, self.instance)
+        table = Attachments(urls.app, self.instance)
+        self.attaching = Attaching(RequestKeys(settings.keys), table, self.recall, self._presence, self.instance)
+        base_url = settings.base_url or f"http://{settings.host}:{settings.port}"
+        leaving = lambda: self.leaving()  # noqa: E731, PLW0108 - whoever serves the house says later what that means
+        self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url, leaving)
         self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -155,6 +164,7 @@ class House:
         await asyncio.to_thread(self.views.close)
         await asyncio.to_thread(self._shelf.close)
         await asyncio.to_thread(self.budgets.close)
+        await asyncio.to_thread(self.attaching.close)
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.directory.close)
@@ -193,7 +203,9 @@ class House:
         return [*names, *(CLAUDE_ALIAS + each for each in names)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._generations.pop(task).admitted.lease.drop()
+        admitted = self._generations.pop(task).admitted
+        admitted.lease.drop()
+        admitted.claim.drop()
         self.seats.leave()
 
     async def _finish_generations(self) -> None:

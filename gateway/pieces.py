@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from audit.approvals import ApprovalOpened
 from gateway.errors import GatewayError
 from gateway.evidence import RecordProof
 from gateway.scores import TokenScore
@@ -18,6 +19,20 @@ class Text:
 
     text: str
     scores: tuple[TokenScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """That people let an answer go: which approval it was, over which bytes, and whether one of them wrote it."""
+
+    id: UUID
+    content_sha256: str
+    edited: bool
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        author = {"author": "reviewer"} if self.edited else {}
+        return {"id": str(self.id), "content_sha256": self.content_sha256} | author
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +61,17 @@ class Account:
     cached_tokens: int = 0
     stop: str | None = None
     proof: RecordProof | None = None
+    approval: Approval | None = None
 
     def extension(self) -> dict[str, Any]:
         """The `palimpsest` object. Tokens per forward of one generation = its tokens / its forwards (0 if none)."""
         proof = {} if self.proof is None else {"proof": self.proof.document()}
         remarks = {"annotations": list(self.annotations)} if self.annotations else {}
+        approval = {} if self.approval is None else {"approval": self.approval.document()}
         return (
             proof
             | remarks
+            | approval
             | {
                 "generation_id": str(self.generation),
                 "mode": self.mode,
@@ -94,7 +112,19 @@ class Failed:
     error: GatewayError
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The answer is complete, and people decide whether it leaves: what the client gets is told by `handover.py`."""
+
+    tenant: str
+    generation: UUID
+    opened: ApprovalOpened
+
+
 Piece = Text | Ended | Failed
+"""What a client gets."""
+Made = Piece | Held
+"""What comes of a generation."""
 
 
 def joined(pieces: Iterable[Text]) -> Text:

@@ -2,7 +2,7 @@
 
 The text is the recorded ids decoded, cut to what the delivery record says was released, and it must have the digest that this
 record has: so a restart loses no answer, none is kept outside of the encrypted log, and nothing is told that was not released
-before.
+before. Of an answer that was held it is what people let go, once they have: their own text where they wrote another one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, TypeVar
 from uuid import UUID
 
+from audit.approvals import ApprovalEnded, ApprovalOpened
 from audit.header import Header
 from audit.keys import KeyStore
 from audit.records import (
@@ -32,9 +33,10 @@ from audit.records import (
 )
 from audit.store import read_tenant
 from gateway.errors import GatewayError
-from gateway.pieces import Account
+from gateway.pieces import Account, Approval
 from gateway.recorded import records_of
 from gateway.settings import DatabaseUrl
+from gateway.stop_text import StopText
 
 B = TypeVar("B")
 _ANSWERED: Final = ("stop", "length")
@@ -52,19 +54,26 @@ class Ending(Enum):
     NONE = "none"
     ANSWERED = "answered"
     WITHHELD = "withheld"
+    HELD = "held"
+    """People have not decided, or nobody has come for what they let go."""
+    DECLINED = "declined"
     CUT = "cut"
     BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """One request as its records tell it: `asked` is the text of its prompt body, `text` what was released of its answer."""
+    """One request as its records tell it: `asked` is the text of its prompt body, `text` what was released of its answer.
+
+    `held` is the newest cycle of an answer that was held.
+    """
 
     opening: RequestOpen
     asked: str
     text: str
     ending: Ending
     account: Account
+    held: ApprovalOpened | None = None
 
 
 class Recall:
@@ -87,21 +96,46 @@ class Recall:
         opening, prompt = _last(RequestOpen, bodies), _last(PromptBody, bodies)
         if opening is None or prompt is None or len(bodies) < len(records):
             return None
+        account = _account(request, [header for header, _ in records], bodies, opening)
+        held = _last(ApprovalOpened, bodies)
+        if held is not None:
+            return self._of_held(Recalled(opening, prompt.text, "", Ending.HELD, account, held), bodies)
         delivery = _last(Delivery, bodies)
         text = "" if delivery is None else self._text(bodies, delivery)
-        account = _account(request, [header for header, _ in records], bodies, opening)
         return Recalled(opening, prompt.text, text, _ending(bodies, delivery), account)
 
     def _text(self, bodies: Iterable[Body], delivery: Delivery) -> str:
-        ids = tuple(token for body in bodies for token in output_of(body))
-        whole = self._decode(ids).decode("utf-8", "replace").encode()
-        released = whole[: delivery.bytes_released]
-        if hashlib.sha256(released).digest() != delivery.sha256_released:
-            raise Unreadable(
-                "the recorded ids do not give the released text: another model's tokenizer is loaded, or the log was altered; "
-                "run `palimpsest audit verify`"
-            )
-        return released.decode()
+        whole = self._decode(_ids(bodies)).decode("utf-8", "replace").encode()
+        return _checked(whole[: delivery.bytes_released], delivery.sha256_released)
+
+    def _of_held(self, found: Recalled, bodies: Iterable[Body]) -> Recalled:
+        """The same, once people have decided."""
+        ended, held = _last(ApprovalEnded, bodies), found.held
+        if ended is None or held is None:
+            return found
+        if ended.outcome != "released":
+            return replace(found, ending=Ending.DECLINED)
+        stop = StopText(found.opening.stop_strings)
+        made = (stop.clear(self._decode(_ids(bodies))) + stop.rest()).decode("utf-8", "replace")
+        text = _checked((made if held.content is None else held.content).encode(), ended.content_sha256)
+        approval = Approval(found.account.generation, ended.content_sha256.hex(), held.content is not None)
+        account = replace(found.account, approval=approval, stop=stop.found)
+        return replace(found, text=text, ending=Ending.ANSWERED, account=account)
+
+
+def _checked(text: bytes, digest: bytes) -> str:
+    """The released text, which has this digest. Raises Unreadable."""
+    if hashlib.sha256(text).digest() != digest:
+        raise Unreadable(
+            "the recorded ids do not give the released text: another model's tokenizer is loaded, or the log was altered; "
+            "run `palimpsest audit verify`"
+        )
+    return text.decode()
+
+
+def _ids(bodies: Iterable[Body]) -> tuple[int, ...]:
+    """All ids of the answer."""
+    return tuple(token for body in bodies for token in output_of(body))
 
 
 def output_of(body: Body) -> Iterable[int]:

@@ -4,6 +4,7 @@ It takes only ids that are durable in the log, so at any instant the text handed
 committed records. Kept back until more is durable: an incomplete UTF-8 sequence, and whatever may be the head of a stop string;
 from a stop string on nothing is handed out. Under `whole` nothing leaves before the verdict is on record; under `stream` each
 durable piece leaves at once. What is handed out is counted and hashed for the delivery record, the last of it before it leaves.
+A held answer leaves as people let it go, to the byte (`let_go`); one that has left may be told again (`told_again`).
 Single-threaded: owned by the generation's task.
 """
 
@@ -14,12 +15,15 @@ import codecs
 import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import NewType
 
 from audit.records import Delivery
+from gateway.approvals.choices import Cleared
 from gateway.errors import GatewayError
-from gateway.pieces import Account, Ended, Failed, Piece, Text, joined
+from gateway.pieces import Account, Approval, Ended, Failed, Held, Made, Piece, Text, joined
+from gateway.recall import Ending, Recalled, Unreadable
 from gateway.scores import TokenScore
 from gateway.stop_text import StopText
 
@@ -46,14 +50,14 @@ class Outlet:
     """The client's end: pieces in order; it never blocks the generation and holds at most one answer."""
 
     def __init__(self) -> None:
-        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
+        self._pieces: asyncio.Queue[Made] = asyncio.Queue()
 
-    def put(self, piece: Piece) -> None:
+    def put(self, piece: Made) -> None:
         """Hand one piece over; called by `Release` alone."""
         self._pieces.put_nowait(piece)
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """All pieces; the last is an Ended or a Failed."""
+    async def pieces(self) -> AsyncIterator[Made]:
+        """All pieces; the last is an Ended, a Failed or a Held."""
         while True:
             piece = await self._pieces.get()
             yield piece
@@ -120,6 +124,11 @@ class Release:
             self._outlet.put(self._last)
         self._outlet.put(Ended(account))
 
+    def hold(self, held: Held) -> None:
+        """The answer is complete and recorded, and stays here until people have decided."""
+        self._open = False
+        self._outlet.put(held)
+
     def fail(self, error: GatewayError) -> None:
         """Tell the client that no more will come, and why."""
         self._open = False
@@ -154,3 +163,19 @@ class Release:
         self._bytes += len(data)
         self._digest.update(data)
         return True
+
+
+def let_go(cleared: Cleared, account: Account) -> tuple[Piece, ...]:
+    """A held answer that people let go; its delivery is on record. Raises Unreadable unless it is what they decided on."""
+    data, digest = cleared.text.encode(), cleared.case.content_sha256
+    if hashlib.sha256(data).digest() != digest:
+        raise Unreadable("the text that was to be released is not the one that was approved; run `palimpsest audit verify`")
+    approval = Approval(cleared.case.generation, digest.hex(), cleared.case.opened.content is not None)
+    return Text(cleared.text), Ended(replace(account, approval=approval))
+
+
+def told_again(recalled: Recalled) -> tuple[Piece, ...]:
+    """An answer that left before, for a client that asked the same. Raises ValueError for one that did not."""
+    if recalled.ending is not Ending.ANSWERED:
+        raise ValueError("only an answer that was released is told again")
+    return Text(recalled.text), Ended(recalled.account)

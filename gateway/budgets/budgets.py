@@ -23,6 +23,7 @@ import policies
 from audit.errors import AuditError
 from audit.keys import KeyStore
 from audit.store import read_tenant
+from gateway.approvals.claim import AnsweredEarlier
 from gateway.budgets.accelerator import Accelerator
 from gateway.budgets.accounts import CONNECTIONS, Accounts, AccountsDown, Expired, Short
 from gateway.budgets.allotment import Allotted, Lack
@@ -92,12 +93,12 @@ class Budgets:
 
     @asynccontextmanager
     async def kept(self, request: UUID) -> AsyncIterator[None]:
-        """What a request was allotted is its own if the body opens it. What a client is told before that gives it all back;
+        """What a request was allotted is its own if the body opens it. What a client is told instead gives it all back;
         after anything else only the records can say whether it was opened, so its lease is left to expire.
         """
         try:
             yield
-        except GatewayError:
+        except (GatewayError, AnsweredEarlier):
             await self.cancel(request)
             raise
         except BaseException:

@@ -61,7 +61,7 @@ class Choice:
         """The `palimpsest` object; of a withheld answer it says that the text is ours."""
         if isinstance(self.account, Account):
             return self.account.extension()
-        return self.about | ({"withheld": self.account.code} if self.account else {})
+        return self.about | ({} if self.account is None else self.account.extension())
 
     @property
     def text(self) -> str:

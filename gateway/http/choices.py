@@ -21,20 +21,20 @@ from gateway.dialects.openai_choice import Choice
 from gateway.dialects.openai_reply import ALIVE, Envelope
 from gateway.dialects.reading import reader_of
 from gateway.dialects.request import ChatRequest, Conversation, Delivery
-from gateway.errors import EngineDown, Withheld
-from gateway.generation import Admitted, Generation
+from gateway.errors import Deferred, EngineDown, Withheld
 from gateway.house import House
 from gateway.http import line
 from gateway.http.keep_alive import kept_alive
 from gateway.http.merging import merged
+from gateway.http.sources import Source, source_of
 from gateway.pieces import Ended, Failed, Piece, Text
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of a response: the work, how its text is read, and how it is told."""
+    """One answer of a response: where it comes from, how its text is read, and how it is told."""
 
-    generation: Generation
+    source: Source
     reader: AnswerReader
     choice: Choice
 
@@ -52,16 +52,17 @@ async def respond(wire: Wire, request: Request[Any, Any, Any], house: House) -> 
     """Answer a request, as a document or as server-sent events."""
     subject = await authenticate(house.registry, request.headers)
     asked, answers = await _begun(wire, request, house, subject)
-    first = answers[0].generation
+    first = answers[0].source
     wants_usage = asked.delivery is Delivery.STREAM_WITH_USAGE
-    envelope = wire.envelope(first.id, first.admitted.model, int(time.time()), wants_usage)
-    pieces = merged([line.pieces_of(house, answer.generation, asked.proof) for answer in answers])
-    headers = line.headers(first.admitted)
+    envelope = wire.envelope(first.about.generation, first.about.model, int(time.time()), wants_usage)
+    pieces = merged([line.pieces_of(house, answer.source, subject.tenant, asked) for answer in answers])
+    headers = first.about.headers
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
-    up = [await answer.generation.begun() for answer in answers]
+    up = [await answer.source.begun() for answer in answers]
     if not all(up) or asked.delivery is Delivery.WHOLE:
         body = await line.collected(request, first, _to_the_end(answers, _document(envelope, answers, pieces)))
-        return Response(body, media_type="application/json", headers=headers)
+        ours = line.OURS if any(isinstance(answer.choice.account, Withheld) for answer in answers) else {}
+        return Response(body, media_type="application/json", headers=headers | ours)
     events = _until_left(answers, _events(envelope, answers, pieces))
     return Stream(events, media_type="text/event-stream", headers=headers | line.STREAM_HEADERS)
 
@@ -72,30 +73,26 @@ async def _begun(
     """Decode, admit and begin every answer. Raises what admission raises, and then none goes on."""
     async with line.refusals_on_record(request, house, subject):
         asked = await line.decoded(request, lambda body: wire.decode(body, request.headers.get(line.MODE_HEADER)))
-        admitted = await line.admitted(request, house, subject, asked)
-    answers = [_answer(wire, house, asked, admitted)]
+        source = await source_of(request, house, subject, asked)
+    answers = [_answer(wire, house, asked, source)]
     try:
         for index in range(1, asked.n):
             own, another = uuid7(), replace(asked, index=index)
             async with line.refusals_on_record(request, house, subject, own):
-                admitted = await line.admitted(request, house, subject, another, own)
-            answers.append(_answer(wire, house, another, admitted))
+                source = await source_of(request, house, subject, another, own)
+            answers.append(_answer(wire, house, another, source))
     except BaseException:
         _leave(answers)
         raise
     return asked, answers
 
 
-def _answer(wire: Wire, house: House, asked: ChatRequest, admitted: Admitted) -> Answer:
-    generation = house.begin(admitted)
+def _answer(wire: Wire, house: House, asked: ChatRequest, source: Source) -> Answer:
     prompt = asked.prompt if isinstance(asked.prompt, Conversation) else Conversation(())
-    about = {
-        "generation_id": str(generation.id),
-        "mode": admitted.request.mode.value,
-        "policy": admitted.policy_digest.hex(),
-    }
-    choice = wire.choice(asked.index, len(admitted.request.prompt), about, asked.top_logprobs is not None)
-    return Answer(generation, reader_of(house.bench.model, prompt, f"call_{generation.id.hex}_"), choice)
+    known = source.about
+    about = {"generation_id": str(known.generation), "mode": known.mode, "policy": known.policy}
+    choice = wire.choice(asked.index, known.prompt_tokens, about, asked.top_logprobs is not None)
+    return Answer(source, reader_of(house.bench.model, prompt, f"call_{known.generation.hex}_"), choice)
 
 
 async def _events(
@@ -136,6 +133,8 @@ async def _document(envelope: Envelope, answers: Sequence[Answer], pieces: Async
                 choice.hold(scores)
             case Ended(account):
                 choice.end(account)
+            case Failed(Deferred() as error):
+                raise error
             case Failed(Withheld() as error):
                 choice.end(error)
             case Failed(error):
@@ -164,4 +163,4 @@ async def _until_left(answers: Sequence[Answer], events: AsyncIterator[bytes]) -
 
 def _leave(answers: Sequence[Answer]) -> None:
     for answer in answers:
-        answer.generation.leave()
+        answer.source.leave()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 from litestar import Request
@@ -18,16 +18,24 @@ from gateway.authenticate import Subject
 from gateway.dialects.calling import held_to_choice
 from gateway.dialects.request import ChatRequest
 from gateway.errors import BadRequest, EngineDown, GatewayError, Refused, Unavailable
-from gateway.generation import Admitted, Generation
+from gateway.generation import Admitted
 from gateway.house import House
 from gateway.http.identity import request_id
 from gateway.http.keep_alive import kept_alive
-from gateway.pieces import Ended, Piece
+from gateway.pieces import Ended, Made, Piece
+
+if TYPE_CHECKING:
+    from gateway.http.sources import Source
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Made)
 BODY_LIMIT: Final = 16 * 1024 * 1024
 MODE_HEADER: Final = "x-palimpsest-mode"
+SESSION_HEADER: Final = "x-claude-code-session-id"
+"""Claude Code's own name for a conversation, in which it asks one question in several ways."""
 STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+OURS: Final = {"x-palimpsest-author": "gateway"}
+"""Beside a document whose words are not the model's."""
 BIG: Final = 64 * 1024
 """Bytes of a body from which on it is read beside the event loop."""
 
@@ -62,25 +70,33 @@ async def decoded(request: Request[Any, Any, Any], decode: Callable[[bytes], T])
     return decode(body) if len(body) < BIG else await asyncio.to_thread(decode, body)
 
 
-async def admitted(
-    request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, another: UUID | None = None
-) -> Admitted:
+async def admitted(request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, own: UUID) -> Admitted:
     """A permitted request whose opening records are durable, with a seat. Raises what admission raises."""
     held = held_to_choice(house.bench.model, chat)
+    claim = house.attaching.of(subject, held, own, request.headers.get(SESSION_HEADER) or None)
     try:
         with house.seats.held():
-            return await admit(house.bench, house.writer, subject, held, another or request_id(request.scope))
-    except BadRequest as error:
-        if error.code == "invalid_constraint" and held.constraint is not chat.constraint:
+            return await admit(house.bench, house.writer, subject, held, own, claim)
+    except GatewayError as error:
+        await claim.give_up()
+        if isinstance(error, BadRequest) and error.code == "invalid_constraint" and held.constraint is not chat.constraint:
             raise BadRequest(error.message, code=error.code, param="tools") from error
+        raise
+    except BaseException:
+        claim.drop()
         raise
 
 
-async def pieces_of(house: House, generation: Generation, proof: bool) -> AsyncIterator[Piece]:
-    """The pieces; with `proof` the end carries that of its record, for which it waits."""
-    async for piece in generation.outlet.pieces():
-        if isinstance(piece, Ended) and proof:
-            found = await _proof(house, generation.admitted.tenant, piece.account.last_seq)
+def pieces_of(house: House, source: Source, tenant: str, chat: ChatRequest) -> AsyncIterator[Piece]:
+    """The pieces for this client, after whatever people have to decide; where a proof is wanted, the end waits for it."""
+    return proved(house, house.handover.pieces(source.made(), source.request, chat.delivery), tenant, chat)
+
+
+async def proved(house: House, pieces: AsyncIterator[M], tenant: str, chat: ChatRequest) -> AsyncIterator[M | Ended]:
+    """The pieces; where a proof is wanted the end carries that of its record, for which it waits."""
+    async for piece in pieces:
+        if isinstance(piece, Ended) and chat.proof:
+            found = await _proof(house, tenant, piece.account.last_seq)
             yield Ended(replace(piece.account, proof=found))
         else:
             yield piece
@@ -94,16 +110,16 @@ async def _proof(house: House, tenant: str, seq: int) -> Any:
         return None
 
 
-async def streamed(generation: Generation, events: AsyncIterator[bytes], beat: Callable[[], bytes]) -> AsyncIterator[bytes]:
-    """The events with signs of life between them. When the client goes, the generation is told."""
+async def streamed(source: Source, events: AsyncIterator[bytes], beat: Callable[[], bytes]) -> AsyncIterator[bytes]:
+    """The events with signs of life between them. When the client goes, whoever makes the answer is told."""
     try:
         async for data in kept_alive(events, beat):
             yield data
     finally:
-        generation.leave()
+        source.leave()
 
 
-async def collected(request: Request[Any, Any, Any], generation: Generation, whole: Coroutine[Any, Any, T]) -> T:
+async def collected(request: Request[Any, Any, Any], source: Source, whole: Coroutine[Any, Any, T]) -> T:
     """What `whole` makes of the answer, unless the client leaves first. Raises the error that ended the generation."""
     answer = asyncio.ensure_future(whole)
     gone = asyncio.ensure_future(_disconnected(request.receive))
@@ -113,7 +129,7 @@ async def collected(request: Request[Any, Any, Any], generation: Generation, who
             raise EngineDown("the client left before its answer was whole")
         return answer.result()
     finally:
-        generation.leave()
+        source.leave()
         gone.cancel()
         answer.cancel()
 
@@ -124,11 +140,11 @@ async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
         pass
 
 
-def headers(admitted: Admitted) -> dict[str, str]:
+def headers(generation: UUID, mode: str, policy: bytes, first_seq: int, last_seq: int) -> dict[str, str]:
     """What every answer says about itself before its first byte; the range grows until the answer's own account."""
     return {
-        "x-palimpsest-generation": str(admitted.request.id),
-        "x-palimpsest-mode": admitted.request.mode.value,
-        "x-palimpsest-policy": admitted.policy_digest.hex(),
-        "x-palimpsest-records": f"{admitted.first_seq}-{admitted.last_seq}",
+        "x-palimpsest-generation": str(generation),
+        "x-palimpsest-mode": mode,
+        "x-palimpsest-policy": policy.hex(),
+        "x-palimpsest-records": f"{first_seq}-{last_seq}",
     }

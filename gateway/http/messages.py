@@ -23,11 +23,12 @@ from gateway.dialects.messages.reply import PING, MessageReply
 from gateway.dialects.prompt import tokenise
 from gateway.dialects.reading import answer_reader, parts
 from gateway.dialects.request import Delivery
-from gateway.errors import EngineDown, GatewayError, LogDown, UnknownModel, Withheld, told_once
+from gateway.errors import Deferred, EngineDown, GatewayError, LogDown, UnknownModel, Withheld, told_once
 from gateway.house import House
 from gateway.http import line
 from gateway.http.failures import JSON
 from gateway.http.identity import request_id
+from gateway.http.sources import source_of
 from gateway.pieces import Ended, Failed
 
 _log = structlog.get_logger(__name__)
@@ -68,19 +69,18 @@ async def messages(request: Request[Any, Any, Any], house: NamedDependency[House
     subject = await authenticate(house.registry, request.headers)
     async with line.refusals_on_record(request, house, subject):
         chat = await line.decoded(request, partial(decode, mode_header=request.headers.get(line.MODE_HEADER)))
-        admitted = await line.admitted(request, house, subject, chat)
-    generation = house.begin(admitted)
-    reply = MessageReply(generation.id, admitted.model, len(admitted.request.prompt))
-    constrained = admitted.request.constraint is not None
-    reader = answer_reader(house.bench.model, chat.prompt, f"toolu_{generation.id.hex}_", constrained=constrained)
-    told = parts(reader, line.pieces_of(house, generation, chat.proof))
-    headers = line.headers(admitted)
+        source = await source_of(request, house, subject, chat)
+    about = source.about
+    reply = MessageReply(about.generation, about.model, about.prompt_tokens)
+    prefix = f"toolu_{about.generation.hex}_"
+    reader = answer_reader(house.bench.model, chat.prompt, prefix, constrained=about.constrained)
+    told = parts(reader, line.pieces_of(house, source, subject.tenant, chat))
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
-    if not await generation.begun() or chat.delivery is Delivery.WHOLE:
-        body = await line.collected(request, generation, _whole(reply, told))
-        return Response(body, media_type=JSON, headers=headers)
-    events = line.streamed(generation, _events(reply, told), lambda: PING)
-    return Stream(events, media_type="text/event-stream", headers=headers | line.STREAM_HEADERS)
+    if not await source.begun() or chat.delivery is Delivery.WHOLE:
+        body, more = await line.collected(request, source, _whole(reply, told))
+        return Response(body, media_type=JSON, headers=about.headers | more)
+    events = line.streamed(source, _events(reply, told), lambda: PING)
+    return Stream(events, media_type="text/event-stream", headers=about.headers | line.STREAM_HEADERS)
 
 
 @post("/v1/messages/count_tokens", status_code=200, request_max_body_size=line.BODY_LIMIT, exception_handlers=HANDLERS)
@@ -111,13 +111,16 @@ async def _events(reply: MessageReply, told: AsyncIterator[Part | Ended | Failed
                     yield data
 
 
-async def _whole(reply: MessageReply, told: AsyncIterator[Part | Ended | Failed]) -> bytes:
+async def _whole(reply: MessageReply, told: AsyncIterator[Part | Ended | Failed]) -> tuple[bytes, dict[str, str]]:
+    """The document, and the headers that go with it. Raises the error that ended the answer, or that it has to wait."""
     async for each in told:
         match each:
             case Ended(account):
-                return reply.document(account)
-            case Failed(Withheld(code="answer_blocked") as error):
-                return reply.refused_document(error)
+                return reply.document(account), {}
+            case Failed(Deferred() as error):
+                raise error
+            case Failed(Withheld() as error):
+                return reply.refused_document(error), line.OURS
             case Failed(error):
                 raise error
             case _:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -11,24 +12,28 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
 
+from audit.approvals import ApprovalOpened
 from gateway.authenticate import Subject, authenticate
 from gateway.background import Running
 from gateway.calls import Part
 from gateway.dialects.reading import parts
-from gateway.dialects.request import Dialect
+from gateway.dialects.request import Delivery, Dialect
 from gateway.dialects.responses.decode import chat_of, read
 from gateway.dialects.responses.document import Head, Status, generation_of
 from gateway.dialects.responses.failures import body_of, status_of
 from gateway.dialects.responses.narrator import Narrator, Told
 from gateway.dialects.responses.retold import conversation, head_of, reader_for, retold
 from gateway.dialects.responses.wire import Item
-from gateway.errors import BadRequest, EngineDown, GatewayError, NotHere, told_once
+from gateway.errors import BadRequest, Deferred, EngineDown, GatewayError, NotHere, Withheld, told_once
 from gateway.house import House
 from gateway.http import failures, line
+from gateway.http.identity import request_id
 from gateway.http.keep_alive import kept_alive
-from gateway.pieces import Ended, Failed
+from gateway.http.sources import Earlier, Own, source_of
+from gateway.pieces import Ended, Failed, Held
 from gateway.recall import Ending, Recalled
 
+T = TypeVar("T")
 EVENTS: Final = "text/event-stream"
 
 
@@ -50,23 +55,26 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         body = await line.decoded(request, read)
         earlier = await _earlier(house, subject, body.previous_response_id)
         chat = chat_of(body, earlier, request.headers.get(line.MODE_HEADER))
-        admitted = await line.admitted(request, house, subject, chat)
-    generation = house.begin(admitted)
-    mode, constrained = admitted.request.mode.value, admitted.request.constraint is not None
-    head = Head(generation.id, mode, admitted.policy_digest.hex(), body, constrained, chat.prompt)
-    pieces = line.pieces_of(house, generation, chat.proof)
-    told = parts(reader_for(house.bench.model, head), pieces)
-    begun, headers = await generation.begun(), line.headers(admitted)
-    if begun and body.background:
-        running = house.background.begin(generation, head, pieces)
-        return _reading(house, running, -1, headers) if body.stream else _document(head.response(Status.QUEUED, []), headers)
+        source = await source_of(request, house, subject, chat)
+    about, begun = source.about, await source.begun()
+    head = Head(about.generation, about.mode, about.policy, body, about.constrained, chat.prompt)
+    if begun and body.background and isinstance(source, Own):
+        running = house.background.begin(source.generation, head, line.proved(house, source.made(), subject.tenant, chat))
+        if body.stream:
+            return _reading(house, running, source.request, -1, about.headers)
+        return _document(head.response(Status.QUEUED, []), about.headers)
+    told = parts(reader_for(house.bench.model, head), line.pieces_of(house, source, subject.tenant, chat))
+    if body.background and not body.stream and isinstance(source, Earlier) and source.is_stored_response:
+        working = source.found.ending is Ending.NONE
+        document = head.response(Status.QUEUED, []) if working else await _standing(Narrator(head), told)
+        return _document(document, about.headers)
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     if not begun or not body.stream:
-        whole = await line.collected(request, generation, _whole(Narrator(head), told))
-        return Response(whole, media_type=failures.JSON, headers=headers)
+        whole = await line.collected(request, source, _whole(Narrator(head), told))
+        return Response(whole, media_type=failures.JSON, headers=about.headers)
     narrator = Narrator(head)
-    events = line.streamed(generation, _after(-1, _told(narrator, told)), narrator.beat)
-    return Stream(events, media_type=EVENTS, headers=headers | line.STREAM_HEADERS)
+    events = line.streamed(source, _after(-1, _told(narrator, told)), narrator.beat)
+    return Stream(events, media_type=EVENTS, headers=about.headers | line.STREAM_HEADERS)
 
 
 @get("/v1/responses/{response:str}", exception_handlers=HANDLERS)
@@ -79,29 +87,32 @@ async def show_response(
 ) -> Response[Any]:
     """A stored response as it stands now; with `stream` its events, from the one after `starting_after` on."""
     subject = await authenticate(house.registry, request.headers)
-    running = _running(house, subject, response)
+    running, own = _running(house, subject, response), request_id(request.scope)
     if running is not None:
         return (
-            _reading(house, running, starting_after, {})
+            _reading(house, running, own, starting_after, {})
             if stream
             else _document(running.head.response(Status.IN_PROGRESS, []), {})
         )
     head, recalled = await _recalled(house, subject, response)
     narrator = Narrator(head)
-    if recalled.ending is not Ending.NONE:
-        told = retold(house.bench.model, narrator, recalled)
-        return _stream(_after(starting_after, _at_once(told)), narrator, {}) if stream else _document(narrator.response, {})
+    if stream and recalled.held is not None:
+        told = _of_held(house, subject.tenant, head, recalled.held, own, Delivery.STREAM)
+        return _stream(_after(starting_after, _told(narrator, told)), narrator, {})
+    if stream and recalled.ending is not Ending.NONE:
+        events = retold(house.bench.model, narrator, recalled)
+        return _stream(_after(starting_after, _at_once(events)), narrator, {})
     if stream:
         message = f"response {response!r} is still streamed on another connection: ask again when it has ended"
         raise BadRequest(message, code="response_in_progress")
-    return _document(head.response(Status.IN_PROGRESS, []), {})
+    return _document(await _as_it_stands(house, subject.tenant, head, recalled, own), {})
 
 
 @post("/v1/responses/{response:str}/cancel", status_code=200, exception_handlers=HANDLERS)
 async def cancel_response(
     request: Request[Any, Any, Any], house: NamedDependency[House], response: FromPath[str]
 ) -> Response[bytes]:
-    """Stop the work on a response in the background; one that has ended stays as it is."""
+    """Stop the work on a response in the background, or give up one that people have not let go; any other stays as it is."""
     subject = await authenticate(house.registry, request.headers)
     running = _running(house, subject, response)
     if running is not None:
@@ -109,9 +120,9 @@ async def cancel_response(
     head, recalled = await _recalled(house, subject, response)
     if recalled.ending is Ending.NONE:
         raise BadRequest("only a response in the background of this process can be cancelled", code="not_cancellable")
-    narrator = Narrator(head)
-    retold(house.bench.model, narrator, recalled)
-    return _document(narrator.response, {})
+    if recalled.ending is Ending.HELD:
+        await house.approvals.cancel(subject.tenant, head.generation, subject)
+    return _document(await _as_it_stands(house, subject.tenant, head, recalled, request_id(request.scope)), {})
 
 
 def _running(house: House, subject: Subject, response: str) -> Running[Head] | None:
@@ -148,10 +159,31 @@ def _document(document: dict[str, Any], headers: dict[str, str]) -> Response[byt
     return Response(msgspec.json.encode(document), media_type=failures.JSON, headers=headers)
 
 
-def _reading(house: House, running: Running[Head], after: int, headers: dict[str, str]) -> Response[Any]:
+async def _as_it_stands(house: House, tenant: str, head: Head, recalled: Recalled, own: UUID) -> dict[str, Any]:
+    """The document of a stored response that nobody works for here; of a held one that was let go, this is a delivery."""
+    narrator = Narrator(head)
+    if recalled.held is not None:
+        return await _standing(narrator, _of_held(house, tenant, head, recalled.held, own, Delivery.WHOLE))
+    if recalled.ending is Ending.NONE:
+        return head.response(Status.IN_PROGRESS, [])
+    retold(house.bench.model, narrator, recalled)
+    return narrator.response
+
+
+def _of_held(
+    house: House, tenant: str, head: Head, opened: ApprovalOpened, own: UUID, delivery: Delivery
+) -> AsyncIterator[Part | Ended | Failed]:
+    """A held response for the client of request `own`, as far as people let it go."""
+    held = Held(tenant, head.generation, opened)
+    pieces = house.handover.pieces(_at_once(held), own, delivery)
+    return parts(reader_for(house.bench.model, head), pieces)
+
+
+def _reading(house: House, running: Running[Head], own: UUID, after: int, headers: dict[str, str]) -> Response[Any]:
     """The events of a response that is being made; the work goes on when this reader leaves."""
     narrator = Narrator(running.head)
-    told = parts(reader_for(house.bench.model, running.head), running.transcript.pieces())
+    pieces = house.handover.pieces(running.transcript.pieces(), own, Delivery.STREAM)
+    told = parts(reader_for(house.bench.model, running.head), pieces)
     return _stream(_after(after, _told(narrator, told, lambda: running.cancelled)), narrator, headers)
 
 
@@ -175,8 +207,8 @@ async def _told(
                 yield narrator.tell(part)
 
 
-async def _at_once(told: list[Told]) -> AsyncIterator[list[Told]]:
-    yield told
+async def _at_once(one: T) -> AsyncIterator[T]:
+    yield one
 
 
 async def _after(number: int, told: AsyncIterator[list[Told]]) -> AsyncIterator[bytes]:
@@ -198,3 +230,20 @@ async def _whole(narrator: Narrator, told: AsyncIterator[Part | Ended | Failed])
             case _:
                 narrator.tell(part)
     raise EngineDown("the answer ended without an end")
+
+
+async def _standing(narrator: Narrator, told: AsyncIterator[Part | Ended | Failed]) -> dict[str, Any]:
+    """The document of a held response as it stands now: waiting, let go or kept."""
+    async for part in told:
+        match part:
+            case Ended(account):
+                narrator.closing(account)
+            case Failed(Deferred() as error):
+                return narrator.head.waiting(error)
+            case Failed(Withheld() as error):
+                narrator.failing(error)
+            case Failed(error):
+                raise error
+            case _:
+                narrator.tell(part)
+    return narrator.response

@@ -17,6 +17,9 @@ from policies.verdicts import SHADOW
 _NAMED: Final = ("rule:", "budget:")
 """Labels of what an administrator wrote, among those that shaped an admission."""
 
+_HOLDING: Final = frozenset({policies.Verdict.HOLD, policies.Verdict.REFINE})
+"""Rulings of a unit that may come to a hold: a block refined too often is held."""
+
 
 @dataclass(frozen=True, slots=True)
 class Law:
@@ -24,6 +27,15 @@ class Law:
 
     policy: policies.Policy
     decision: policies.Decision
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether the answer may come to wait for people: by what was decided, by its units, or by what it turns out to be."""
+        decision, rules = self.decision, self.policy.compiled.releases
+        if self.policy.lifted is not None:
+            return False
+        units = not decision.verdicts.isdisjoint(_HOLDING)
+        return decision.action is policies.Action.HOLD or units or any(rules[name].may_stop for name in decision.release_rules)
 
     def gate(self) -> gates.Gate | None:
         """The judge of units as the engine calls it; None where nothing can be ruled of them, nor is asked."""

@@ -23,7 +23,7 @@ from gateway.approvals.opening import Openings
 from gateway.engine_thread import EngineThread, Stepper
 from gateway.generation import Admitted, Generation
 from gateway.law.hearing import Law
-from gateway.pieces import Piece, Text
+from gateway.pieces import Made, Text
 from gateway.release import ReleaseRule
 from gateway.settings import DatabaseUrl
 from policies import Release
@@ -125,7 +125,7 @@ class Running:
     task: asyncio.Task[None]
     engine: EngineThread
     orphans: list[tuple[str, UUID]]
-    pieces: list[Piece]
+    pieces: list[Made]
 
     def text(self) -> str:
         """All text that has been handed out."""
@@ -134,7 +134,7 @@ class Running:
             self.pieces.append(outlet.get_nowait())
         return "".join(piece.text for piece in self.pieces if isinstance(piece, Text))
 
-    def last(self) -> Piece:
+    def last(self) -> Made:
         """The last piece, which says how it ended."""
         self.text()
         assert all(isinstance(piece, Text) for piece in self.pieces[:-1])

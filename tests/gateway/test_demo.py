@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -57,7 +58,10 @@ def test_the_demo_keeps_its_promises_and_runs_again(home: Path, tmp_path: Path) 
     counts = Counter((row["mode"], row["temperature"]) for row in rows)
     assert counts == {(mode, temperature): 8 for mode in MODES for temperature in (0, 0.8)}
     assert all(row.keys() >= FIELDS for row in rows)
-    assert document["lossless"] is True and document["held"] is None
+    assert document["lossless"] is True
+    assert document["held"].keys() == {"approval_id", "state", "content_sha256"} and document["held"]["state"] == "released"
+    greedy = next(row["text"] for row in rows if row["prompt_index"] == 0 and row["mode"] == "ar" and row["temperature"] == 0)
+    assert document["held"]["content_sha256"] == hashlib.sha256(greedy.encode()).hexdigest()
     assert document["audit"]["verified"] is True and document["audit"]["tree_size"] > 300
     assert per_forward(rows, "linear_spec") >= 3.0
     assert per_forward(rows, "diffusion") >= 2.0

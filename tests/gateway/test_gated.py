@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from audit.approvals import ApprovalOpened
 from audit.records import BlockTrace, DecodeRun, Delivery, GateVerdict, RequestClose
 from audit.verify import Verdict as Found
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
 from engine.request import Mode
 from gateway.errors import EngineDown, Withheld
-from gateway.pieces import Ended, Failed
+from gateway.pieces import Ended, Failed, Held
 from tests.engine.harness import asked
 from tests.gateway.generating import generating
 from tests.gateway.tenant_log import TenantLog
@@ -30,20 +29,23 @@ def gate(*verdicts: Verdict, declared: frozenset[Verdict] | None = None) -> Gate
 
 
 @pytest.mark.parametrize("mode", [Mode.DIFFUSION, Mode.AR, Mode.LINEAR_SPEC, Mode.QUADRATIC_SPEC])
-@pytest.mark.parametrize(("verdict", "code"), [(Verdict.HOLD, "answer_held"), (Verdict.BLOCK, "answer_blocked")])
+@pytest.mark.parametrize("verdict", [Verdict.HOLD, Verdict.BLOCK])
 async def test_a_verdict_against_the_answer_releases_nothing(
-    log: TenantLog, tmp_path: Path, mode: Mode, verdict: Verdict, code: str
+    log: TenantLog, tmp_path: Path, mode: Mode, verdict: Verdict
 ) -> None:
     """Held or blocked at its second block, not a byte leaves, even where text may stream; the records explain it and verify."""
     request = asked(mode, PROMPT, 100, temperature=1.0, gate=gate(Verdict.ACCEPT, verdict))
     async with log.writing() as writer, generating(request, writer) as run:
         await run.task
-        failed = run.last()
-    assert isinstance(failed, Failed) and isinstance(failed.error, Withheld)
-    assert (failed.error.status, failed.error.code, run.text()) == (403, code, "")
+        last = run.last()
     bodies = log.bodies(request.id)
-    assert [isinstance(body, ApprovalOpened) for body in bodies[-2:]] == [False, verdict is Verdict.HOLD]
-    delivery, close = [body for body in bodies if not isinstance(body, ApprovalOpened)][-2:]
+    if verdict is Verdict.HOLD:
+        assert isinstance(last, Held) and last.opened == bodies.pop()
+    else:
+        assert isinstance(last, Failed) and isinstance(last.error, Withheld)
+        assert (last.error.status, last.error.code) == (403, "answer_blocked")
+    assert run.text() == ""
+    delivery, close = bodies[-2:]
     assert isinstance(delivery, Delivery) and (delivery.bytes_released, delivery.outcome) == (0, "withheld")
     assert isinstance(close, RequestClose) and close.reason == ("blocked" if verdict is Verdict.BLOCK else "length")
     ruled = [body for body in bodies if isinstance(body, GateVerdict)]
@@ -83,8 +85,8 @@ async def test_a_block_refined_too_often_is_held(log: TenantLog) -> None:
     request = asked(Mode.DIFFUSION, PROMPT, 30, gate=gate(Verdict.REFINE))
     async with log.writing() as writer, generating(request, writer) as run:
         await run.task
-        failed = run.last()
-    assert isinstance(failed, Failed) and isinstance(failed.error, Withheld) and run.text() == ""
+        last = run.last()
+    assert isinstance(last, Held) and run.text() == ""
 
 
 async def test_a_gate_that_breaks_ends_in_a_fault(log: TenantLog) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from gateway.calls import CallArguments, CallBegun, CallEnded, Part, Reasoning
 from gateway.dialects.openai_choice import Choice, PlainChoice
 from gateway.dialects.openai_reply import DONE, CompletionEnvelope, Envelope
-from gateway.errors import LogDown, Withheld
+from gateway.errors import Deferred, LogDown, Withheld
 from gateway.pieces import Account, Text
 from gateway.scores import TokenScore
 
@@ -110,15 +110,19 @@ def test_calls_and_thoughts_have_their_own_fields() -> None:
 
 def test_a_withheld_answer_is_our_note_and_content_filter() -> None:
     """Whole or streamed it has our own words for a text, says so in the palimpsest object, and names no figures."""
-    made = choice(ended=Withheld("held for approval", code="answer_held"))
+    made = choice(ended=Deferred("held for approval", approval=GENERATION, url="https://gate.example/a"))
     document = json.loads(envelope().document([made]))
     assert document["choices"][0]["message"]["content"] == "held for approval"
     assert document["choices"][0]["finish_reason"] == "content_filter"
-    assert document["palimpsest"] == ABOUT | {"withheld": "answer_held"}
+    assert document["palimpsest"] == ABOUT | {
+        "author": "gateway",
+        "withheld": "approval_required",
+        "approval": {"id": str(GENERATION)},
+    }
     assert document["usage"]["completion_tokens"] == 0
     (last,) = chunks(envelope().closing(made))
     assert last["choices"][0]["delta"] == {"content": "held for approval"}
-    assert (last["choices"][0]["finish_reason"], last["palimpsest"]["withheld"]) == ("content_filter", "answer_held")
+    assert (last["choices"][0]["finish_reason"], last["palimpsest"]["withheld"]) == ("content_filter", "approval_required")
 
 
 def test_usage_comes_in_a_chunk_without_choices() -> None:

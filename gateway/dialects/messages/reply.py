@@ -17,7 +17,7 @@ from gateway.calls import Part
 from gateway.dialects.blocks import Begun, Block, Blocks, Change, Grown, Sort
 from gateway.dialects.events import event
 from gateway.dialects.messages.failures import body_of
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Withheld
 from gateway.pieces import Account
 
 PING: Final = event({"type": "ping"}) + b": the answer is still being made\n\n"
@@ -52,12 +52,12 @@ class MessageReply:
         reason, stop = self._reason(account)
         return ended + _last(reason, stop, self._usage(account), account.extension())
 
-    def refusal(self, error: GatewayError) -> bytes:
+    def refusal(self, error: Withheld) -> bytes:
         """The gateway's own words instead of an answer."""
         block = Block(len(self.blocks.whole), Sort.TEXT, error.message)
         said = map(self._change, [*self.blocks.end(), Begun(block), Grown(block, error.message)])
         stop = event({"type": "content_block_stop", "index": block.index})
-        return b"".join(said) + stop + _last("refusal", None, self._usage(None), _by_the_gateway(self.generation, error))
+        return b"".join(said) + stop + _last("refusal", None, self._usage(None), self._ours(error))
 
     def failure(self, error: GatewayError) -> bytes:
         """A fault after the first byte; what was told before it stands, and the client may ask again."""
@@ -71,10 +71,10 @@ class MessageReply:
         body = self._message(content, reason, stop, self._usage(account))
         return msgspec.json.encode(body | {"palimpsest": account.extension()})
 
-    def refused_document(self, error: GatewayError) -> bytes:
+    def refused_document(self, error: Withheld) -> bytes:
         """The gateway's own words instead of a message, for a request without `stream`."""
         body = self._message([{"type": "text", "text": error.message}], "refusal", None, self._usage(None))
-        return msgspec.json.encode(body | {"palimpsest": _by_the_gateway(self.generation, error)})
+        return msgspec.json.encode(body | {"palimpsest": self._ours(error)})
 
     def _message(
         self, content: list[dict[str, Any]], reason: str | None, stop: str | None, usage: dict[str, int]
@@ -119,6 +119,9 @@ class MessageReply:
             case Sort.CALL:
                 return self._empty(block) | {"input": msgspec.Raw(block.text.encode() or b"{}")}
 
+    def _ours(self, error: Withheld) -> dict[str, Any]:
+        return {"generation_id": str(self.generation), "code": error.code} | error.extension()
+
     def _reason(self, account: Account) -> tuple[str, str | None]:
         if account.reason == "length":
             return "max_tokens", None
@@ -145,8 +148,3 @@ def _last(reason: str, stop: str | None, usage: dict[str, int], extension: dict[
     delta = {"stop_reason": reason, "stop_sequence": stop}
     told = event({"type": "message_delta", "delta": delta, "usage": usage, "palimpsest": extension})
     return told + event({"type": "message_stop"})
-
-
-def _by_the_gateway(generation: UUID, error: GatewayError) -> dict[str, Any]:
-    """So that nobody takes the gateway's words for the model's."""
-    return {"generation_id": str(generation), "author": "gateway", "code": error.code}

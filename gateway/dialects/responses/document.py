@@ -10,7 +10,7 @@ from uuid import UUID
 from gateway.dialects.blocks import Block, Sort
 from gateway.dialects.request import Conversation, PlainPrompt
 from gateway.dialects.responses.wire import Body
-from gateway.errors import GatewayError, Overloaded, Withheld
+from gateway.errors import Deferred, GatewayError, Overloaded, Withheld
 from gateway.pieces import Account
 
 _PREFIX: Final = {Sort.TEXT: "msg", Sort.THOUGHT: "rs", Sort.CALL: "fc"}
@@ -86,9 +86,18 @@ class Head:
             "truncation": "disabled",
             "usage": None,
             "metadata": body.metadata or {},
-            "palimpsest": {"generation_id": str(self.generation), "mode": self.mode, "policy": self.policy_digest},
+            "palimpsest": self.own(),
         }
         return document | more
+
+    def own(self) -> dict[str, Any]:
+        """The `palimpsest` object as far as it is known from the start."""
+        return {"generation_id": str(self.generation), "mode": self.mode, "policy": self.policy_digest}
+
+    def waiting(self, error: Deferred) -> dict[str, Any]:
+        """The response object of an answer that people have not decided about: where they do, and under which id."""
+        approval = {"approval_id": str(error.approval), "approval_url": error.url}
+        return self.response(Status.QUEUED, [], metadata=(self.body.metadata or {}) | approval)
 
     def item(self, block: Block, status: Status) -> dict[str, Any]:
         """One output item as far as it has come."""

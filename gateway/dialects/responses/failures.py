@@ -6,7 +6,7 @@ tried again keeps its status and its `retry-after`.
 
 from __future__ import annotations
 
-from gateway.errors import GatewayError, UnknownModel, Withheld, error_body
+from gateway.errors import GatewayError, UnknownModel, error_body
 
 
 def status_of(error: GatewayError) -> int:
@@ -17,6 +17,4 @@ def status_of(error: GatewayError) -> int:
 
 def body_of(error: GatewayError) -> bytes:
     """Its document."""
-    held = isinstance(error, Withheld) and error.code == "answer_held"
-    code = "approval_required" if held else error.code
-    return error_body(error.message, kind=error.kind, param=error.param, code=code)
+    return error_body(error.message, kind=error.kind, param=error.param, code=error.code)

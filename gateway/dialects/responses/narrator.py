@@ -14,7 +14,7 @@ from gateway.dialects.blocks import Begun, Block, Blocks, Change, Grown, Sort
 from gateway.dialects.events import event
 from gateway.dialects.responses.document import Head, Status, error_of, output_text, reasoning_text, usage
 from gateway.dialects.responses.words import Words
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Withheld
 from gateway.pieces import Account
 
 _PARTS: Final = {Sort.TEXT: ("output_text", output_text), Sort.THOUGHT: ("reasoning_text", reasoning_text)}
@@ -64,7 +64,10 @@ class Narrator:
 
     def failing(self, error: GatewayError) -> list[Told]:
         """The terminal event of a response that was refused or broke."""
-        return self._end(Status.FAILED, Status.FAILED, {"error": error_of(error)})
+        more: dict[str, Any] = {"error": error_of(error)}
+        if isinstance(error, Withheld):
+            more["palimpsest"] = self.head.own() | error.extension()
+        return self._end(Status.FAILED, Status.FAILED, more)
 
     def cancelling(self) -> list[Told]:
         """The terminal event of a response that its client ended."""

@@ -119,10 +119,11 @@ def test_reasons_and_counts() -> None:
 def test_a_refusal_is_a_message_of_the_gateways() -> None:
     """After the first byte a held answer ends as a refusal that says whose words it holds; no error event comes."""
     told = reply()
-    reader = read(told.opening() + PING + told.refusal(Withheld("held for approval", code="answer_held")))
-    assert reader.text == "held for approval" and reader.delta is not None
+    reader = read(told.opening() + PING + told.refusal(Withheld("not this one", code="answer_rejected")))
+    assert reader.text == "not this one" and reader.delta is not None
     assert reader.delta["delta"]["stop_reason"] == "refusal"
-    assert reader.delta["palimpsest"] == {"generation_id": str(GENERATION), "author": "gateway", "code": "answer_held"}
+    ours = {"author": "gateway", "code": "answer_rejected", "withheld": "answer_rejected"}
+    assert reader.delta["palimpsest"] == {"generation_id": str(GENERATION)} | ours
     whole = json.loads(reply().refused_document(Withheld("blocked", code="answer_blocked")))
     assert (whole["stop_reason"], whole["content"]) == ("refusal", [{"type": "text", "text": "blocked"}])
 

@@ -17,6 +17,7 @@ from gateway.dialects.responses.narrator import Narrator, Told
 from gateway.dialects.responses.wire import Body
 from gateway.errors import (
     BadRequest,
+    Deferred,
     EngineDown,
     GatewayError,
     LogDown,
@@ -142,7 +143,7 @@ ERRORS: list[tuple[GatewayError, int, str | None, str | None]] = [
     (BadRequest("x"), 400, "invalid_request", "false"),
     (Refused("x", status=403), 400, "policy_refused", "false"),
     (Refused("x", status=429, code="insufficient_quota"), 400, "insufficient_quota", "false"),
-    (Withheld("x", code="answer_held"), 400, "approval_required", "false"),
+    (Deferred("x", approval=GENERATION, url="https://gate.example/a"), 400, "approval_required", "false"),
     (Withheld("x", code="answer_blocked"), 400, "answer_blocked", "false"),
     (UnknownModel("x"), 400, "model_not_found", "false"),
     (OverBudget("x", retry_seconds=None), 400, "budget_exceeded", "false"),

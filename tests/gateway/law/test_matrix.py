@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -32,9 +33,11 @@ from tests.postgres_fixtures import Database
 B = TypeVar("B", bound=Body)
 MODES: Final = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto")
 ACTIONS: Final = ("allow", "annotate", "refine", "redo_ar", "hold", "block")
-STOPPED: Final = {"hold": "the policy held this answer", "block": "the policy blocked this answer"}
+STOPPED: Final = {"hold": "this answer waits for a person's approval", "block": "the policy blocked this answer"}
 """How the note begins that a client gets in place of an answer."""
 GATE = '[[gates]]\nid = "g"\nmodes = {modes}\nmetric = "{metric}"\n{bound}\naction = "{action}"\n'
+AT_ONCE = "[approvals.default]\nhold_seconds = 0\n"
+"""No connection is kept open for people."""
 REFINE = 'refine = {{ threshold = 1.0, steps = 2, attempts = 1, then = "hold" }}\n'
 
 
@@ -48,10 +51,10 @@ class Dialect:
     whole: Callable[[dict[str, Any]], str]
     event: Callable[[dict[str, Any]], str]
 
-    def body(self, model: str, mode: str, stream: bool) -> dict[str, Any]:
-        """One request."""
+    def body(self, model: str, mode: str, stream: bool, seed: int = 7) -> dict[str, Any]:
+        """One request; at temperature 0 the seed makes it another one with the same answer."""
         turns = [{"role": "user", "content": "hello"}]
-        asked = {"model": model, self.prompt: turns, self.most: 6, "temperature": 0, "seed": 7, "stream": stream}
+        asked = {"model": model, self.prompt: turns, self.most: 6, "temperature": 0, "seed": seed, "stream": stream}
         return asked | {"palimpsest": {"mode": mode}}
 
     def streamed(self, body: str) -> str:
@@ -94,7 +97,7 @@ def law(action: str, mode: str) -> Policy:
     modes = ["ar", "linear_spec", "quadratic_spec"] if mode == "auto" else [mode]
     bound = ("attempt", "below = 0.5") if action == "refine" else ("tokens", "above = 0.5")
     gate = GATE.format(modes=json.dumps(modes), metric=bound[0], bound=bound[1], action=action)
-    return policy(gate + (REFINE.format() if action == "refine" else ""))
+    return policy(gate + (REFINE.format() if action == "refine" else "") + AT_ONCE)
 
 
 def outcome(action: str, mode: str) -> str:
@@ -108,11 +111,13 @@ def outcome(action: str, mode: str) -> str:
 async def test_one_law_for_every_way_to_ask(database: Database, tmp_path: Path, mode: str) -> None:
     """Whatever the dialect, streaming or not, the same facts give the same decision, rulings, verdict and text, or none."""
     async with housed(database, tmp_path) as inside:
-        name = inside.house.bench.model.name
+        name, seed = inside.house.bench.model.name, count()
         for action in ACTIONS:
             inside.house.laws.replace({TENANT: Standing(law(action, mode))})
             asked_so = [(row, stream) for row in DIALECTS for stream in (False, True)]
-            answers = [await inside.client.post(row.path, json=row.body(name, mode, stream)) for row, stream in asked_so]
+            answers = [
+                await inside.client.post(row.path, json=row.body(name, mode, stream, next(seed))) for row, stream in asked_so
+            ]
             first, *others = [told(inside, answer) for answer in answers]
             assert all(other == first for other in others), (action, mode)
             assert first.verdict == outcome(action, mode), (action, mode)
@@ -196,9 +201,9 @@ async def test_a_tool_call_is_judged_before_it_leaves(database: Database, tmp_pa
     model = checkpoint.load(tooled_checkpoint(tmp_path / "tooled"))
     must: dict[str, Any] = {"tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 120}
     async with housed(database, tmp_path, model=model) as inside:
-        for when, action, stream, met in RULES:
-            inside.house.laws.replace({TENANT: Standing(policy(RULE.format(action=action, when=when)))})
-            answer = await inside.ask(**must, stream=stream)
+        for seed, (when, action, stream, met) in enumerate(RULES):
+            inside.house.laws.replace({TENANT: Standing(policy(RULE.format(action=action, when=when) + AT_ONCE))})
+            answer = await inside.ask(**must, stream=stream, seed=seed)
             found = told(inside, answer)
             assert found.decision.facts is not None and found.decision.facts.tools == ("weather",)
             assert [call.name for call in found.release.calls] == ["weather"] and found.decision.release == "whole"

@@ -1,0 +1,66 @@
+"""What one request has claimed: that it is the one to answer its keys, until it has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from gateway.approvals.attaching import Attaching
+    from gateway.dialects.request import ChatRequest
+    from gateway.registry import Subject
+
+
+class AnsweredEarlier(Exception):
+    """A request generates nothing, because `generation` answers it."""
+
+    def __init__(self, generation: UUID) -> None:
+        super().__init__(str(generation))
+        self.generation = generation
+
+
+class Claim:
+    """A request that nobody can attach to."""
+
+    async def take(self) -> None:
+        """The request may come to be held: from here on others attach to it. Raises AnsweredEarlier, or Unavailable."""
+
+    async def end(self, held_until: int | None) -> None:
+        """Its close is on record; `held_until`, in microseconds since 1970, where a person has to decide. Never raises."""
+
+    async def give_up(self) -> None:
+        """It will not be opened, and that is certain. Never raises."""
+
+    def drop(self) -> None:
+        """Nobody works for it any more; what is on record says how it ended."""
+
+
+UNCLAIMED = Claim()
+
+
+class OwnClaim(Claim):
+    """A request of this house; `session` is its client's own name for what it belongs to, if it has one."""
+
+    def __init__(self, attaching: Attaching, subject: Subject, chat: ChatRequest, request: UUID, session: str | None) -> None:
+        self._attaching, self._tenant, self._request = attaching, subject.tenant, request
+        self._asked = (subject, chat, session)
+        self._taken = False
+
+    async def take(self) -> None:
+        if not self._taken:
+            await self._attaching.claim(self._request, *self._asked)
+            self._taken = True
+
+    async def end(self, held_until: int | None) -> None:
+        if self._taken and held_until is None:
+            await self._attaching.forget(self._tenant, self._request)
+        elif self._taken and held_until is not None:
+            await self._attaching.keep(self._tenant, self._request, held_until)
+
+    async def give_up(self) -> None:
+        if self._taken:
+            await self._attaching.forget(self._tenant, self._request)
+            self.drop()
+
+    def drop(self) -> None:
+        self._attaching.drop(self._request)
