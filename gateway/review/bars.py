@@ -67,4 +67,4 @@ def bars_of(review: Review) -> Bars:
             x += WIDTH
         feet.append(Foot(stage.number, begin, x - GAP - begin, stage.turned_down))
         x += BETWEEN
-    return Bars(max(WIDTH, x - BETWEEN), tuple(bars), tuple(feet))
+    return Bars(max(WIDTH, x - BETWEEN) - GAP, tuple(bars), tuple(feet))

@@ -111,6 +111,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   const summary = part.querySelector("summary");
   if (!part.open) summary.click();
-  if (part.open) part.querySelector(".field :is(textarea, select, input:not([tabindex]))")?.focus();
+  if (part.open) part.querySelector(".field :is(textarea, select, input:not([tabindex]))")?.focus({ preventScroll: true });
   else summary.focus();
 });

@@ -47,6 +47,10 @@ async def test_a_held_answer_is_read_and_approved(database: Database, tmp_path: 
         assert again
         reads = [body for body in held.acts() if isinstance(body, Access)]
         assert [(read.request, read.requested_by) for read in reads] == [(generation, "grace")]
+        house = held.site.housed.house
+        await house.evidence.proof(TENANT, case.last_seq)  # which waits for the next checkpoint
+        assert "verified to" in (await browser.get(f"/drafts/{generation}/proof")).text
+        await held.shown(browser, generation)
         done = await approve(browser, generation)
         assert (done.status_code, done.headers["location"]) == (303, f"/approvals/{generation}?done=approved")
         case = await held.case(generation)
