@@ -25,7 +25,7 @@ from tests.bench.recorded import Recording, Replay
 from tests.engine.harness import asked
 
 MODES: Final = (Mode.LINEAR_SPEC, Mode.AR)
-"""The policy's default, which tells several tokens in an event, and the way of every other server, one token in each."""
+"""The policy's default, and the one that everybody has."""
 MAX_TOKENS: Final = 96
 QUESTION: Final = questions(1)[0].prompt
 
