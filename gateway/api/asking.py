@@ -38,6 +38,8 @@ def query(request: Request[Any, Any, Any], form: type[S]) -> S:
     for name, value in request.query_params.multi_items():
         if name in given:
             raise BadRequest(f"the parameter {name!r} comes twice", param=name)
+        if "\0" in value:  # which no text of the database can hold
+            raise BadRequest(f"the parameter {name!r} holds a NUL", param=name)
         given[name] = value
     given.pop("tenant", None)
     try:

@@ -139,4 +139,6 @@ def _label(name: str, given: str | None) -> str:
     if given is not None and len(given) > LABEL_MOST:
         message = f"{name} may have at most {LABEL_MOST} characters"
         raise BadRequest(message, code="out_of_range", param=f"palimpsest.{name}")
+    if "\0" in (given or ""):  # nor could any column hold it
+        raise BadRequest(f"{name} may hold no NUL", code="out_of_range", param=f"palimpsest.{name}")
     return given or ""

@@ -151,18 +151,30 @@ def told(row: Told, header: Header, body: Body | None, means: Means) -> Told:
 def _opened(row: Told, body: RequestOpen, means: Means) -> Told:
     prices = None if row.policy_digest is None else means.prices(row.policy_digest)
     return replace(
-        row, workflow=body.workflow, model=body.model, mode=body.mode, dialect=body.dialect, prompt_tokens=body.prompt_tokens,
-        currency="" if prices is None else prices.currency,
+        row, workflow=_shown(body.workflow), model=body.model, mode=body.mode, dialect=body.dialect,
+        prompt_tokens=body.prompt_tokens, currency="" if prices is None else prices.currency,
     )  # fmt: skip
 
 
 def _decided(row: Told, body: PolicyDecision) -> Told:
     asked = body.facts
-    known = replace(row, risk="" if asked is None else asked.risk or "")
+    known = replace(row, risk="" if asked is None else _shown(asked.risk or ""))
     if body.outcome == "allow":
         return known
-    workflow, model = (row.workflow, row.model) if asked is None else (asked.workflow or row.workflow, asked.model)
+    workflow, model = (
+        (row.workflow, row.model)
+        if asked is None
+        else (
+            _shown(asked.workflow or "") or row.workflow,
+            _shown(asked.model),
+        )
+    )
     return replace(known, state=Stage.REFUSED, workflow=workflow, model=model, mode=body.mode)
+
+
+def _shown(text: str) -> str:
+    """A client's own words as a column can hold them: a log may have a NUL in them, PostgreSQL's texts may not."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _closed(row: Told, body: RequestClose, means: Means) -> Told:

@@ -221,6 +221,13 @@ def test_a_header_may_hold_the_knob() -> None:
     assert refusal(body(), Beside("ar", '{"mode": "diffusion"}')).code == "conflict"
 
 
+@pytest.mark.parametrize("name", ["workflow", "risk"])
+def test_a_label_holds_no_nul(name: str) -> None:
+    """What goes on record to be looked for later is a text that can be looked for."""
+    wrong = refusal(body(palimpsest={name: "a\0b"}))
+    assert (wrong.code, wrong.param) == ("out_of_range", f"palimpsest.{name}")
+
+
 def test_negative_seeds_are_twos_complement() -> None:
     """OpenAI permits negative seeds; they become the unsigned number of the same bits."""
     assert decode(body(seed=-1)).seed == (1 << 64) - 1

@@ -183,7 +183,11 @@ async def test_the_work_is_shared(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["state=nothing", "rows=0", "rows=1000", "after=x", "expires_before=2026-01-01", "colour=red", "mode=a&mode=b"]
+    "query",
+    [
+        *("state=nothing", "rows=0", "rows=1000", "after=x", "expires_before=2026-01-01", "colour=red", "mode=a&mode=b"),
+        "group=%00",
+    ],
 )
 async def test_a_query_that_means_nothing_is_refused(office: Office, query: str) -> None:
     """A filter that nobody knows, twice the same, or with a value that cannot be, is a 400 and never means everything."""
