@@ -15,7 +15,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help demo test serve check bench bench-cuda exact soak crash fuzz clients api-fuzz train install clean
+.PHONY: chromium help demo test serve check bench bench-cuda bench-ui exact soak crash fuzz clients api-fuzz train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ bench: $(STAMP) ## what each mode buys on this machine, which must be idle (ARGS
 
 bench-cuda: $(STAMP) ## the GPU kernels: their laws and their speed on this machine's CUDA device, and what each takes of a GPU
 	$(BIN)/python -m tests.bench.kernels $(ARGS)
+
+bench-ui: $(STAMP) ## every page and address of the API over a million generations and 10,000 held answers (ARGS='--generations 20000')
+	$(BIN)/python -m tests.bench.ui $(ARGS)
 
 exact: $(STAMP) ## strict numerics: a request alone against the same in a crowd, and the causal modes against each other
 	$(BIN)/python -m tests.bench.exact $(ARGS)

@@ -88,9 +88,11 @@ class KeyStore:
         return tuple(sorted(key.key_id for name, key in self._names.items() if name[:2] == (tenant, subject)))
 
     def secrets_of(self, tenant: str) -> tuple[MonthKey, ...]:
-        """Every month key of one tenant that is here, whoever the subject is."""
-        with locked(self._folder):
-            self._scan()
+        """Every month key of one tenant that is here, whoever the subject is; files are read again when some came or went."""
+        here = {path.stem for path in self._folder.glob("*.json")}
+        if here != {key.key_id for key in self._names.values()}:
+            with locked(self._folder):
+                self._scan()
         return tuple(key for name, key in self._names.items() if name[0] == tenant)
 
     def destroy(self, key_ids: Iterable[str]) -> int:

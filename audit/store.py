@@ -204,7 +204,7 @@ class Reader:
             yield StoredRecord(raw, data)
 
     def newest_of(self, requests: Sequence[UUID]) -> dict[UUID, int]:
-        """The seq of the newest record of each of these requests that has any."""
+        """The seq of the newest record of an approval of each of these requests that has any."""
         return dict(self._connection.execute(_NEWEST_OF, (self._tenant, list(requests))).fetchall())
 
     def request_headers(self, request: UUID) -> Iterator[bytes]:
@@ -352,7 +352,10 @@ _APPROVALS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.kind BETWEEN 20 AND 29 AND h.kind = ANY(%s) AND h.seq >= %s ORDER BY h.seq
 """
-_NEWEST_OF = "SELECT request, max(seq) FROM audit.header WHERE tenant = %s AND request = ANY(%s) GROUP BY request"
+_NEWEST_OF = """
+SELECT request, max(seq) FROM audit.header
+WHERE tenant = %s AND request = ANY(%s) AND kind BETWEEN 20 AND 29 GROUP BY request
+"""
 _REQUEST_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND request = %s ORDER BY seq"
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
 _DISK_BYTES = """

@@ -21,6 +21,7 @@ from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Spe
 from audit.header import Header, check_tenant, decode_header
 from audit.keys import KeyStore
 from audit.ledger import log_origin
+from audit.note import parse_checkpoint, split_note
 from audit.records import Kind
 from audit.signer import Signer
 from audit.store import Reader, read_tenant
@@ -35,6 +36,13 @@ class Disclose(Enum):
 
     ALL = "all"
     NOTHING = "nothing"
+
+
+class Tail(Enum):
+    """Where an export ends: at the last record, or at the last that a checkpoint of the same moment covers."""
+
+    RECORDED = "recorded"
+    SIGNED = "signed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ def export_log(
     disclose: Disclose | frozenset[UUID],
     formats: frozenset[Format] = frozenset(),
     watch: Watch | None = None,
+    tail: Tail = Tail.RECORDED,
 ) -> Made:
     """Write the bundle into the new or empty folder `out`; named requests are shown with the acts that concern them.
 
@@ -75,12 +84,12 @@ def export_log(
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
     with read_tenant(reader_url, tenant) as reader:
-        size = _size(reader, tenant)
+        size = _size(reader, tenant) if tail is Tail.RECORDED else _signed(reader, tenant)
         signer = Signer(settings.keys, origin)
         shown = _shown(reader, store, disclose)
         done = bundle.export(
-            out, origin=origin, tenant=tenant, records=reader.records(), checkpoints=reader.checkpoints(), disclose=shown,
-            extras=_extras(settings, origin, formats),
+            out, origin=origin, tenant=tenant, records=reader.records(0, size - 1), checkpoints=reader.checkpoints(),
+            disclose=shown, extras=_extras(settings, origin, formats),
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
     return Made(out, done.records, origin, signer.vkeys, signer.former, done.derived, done.contradicted)
@@ -116,6 +125,13 @@ def _headers_of(reader: Reader, requests: frozenset[UUID]) -> Iterator[Header]:
         if not found:
             raise ExportRefused(f"request {request} is not in this tenant's log")
         yield from found
+
+
+def _signed(reader: Reader, tenant: str) -> int:
+    note = reader.newest_checkpoint()
+    if note is None:
+        raise ExportRefused(f"the log of {tenant!r} has no checkpoint yet: try again in a moment")
+    return parse_checkpoint(split_note(note).text).size
 
 
 def _size(reader: Reader, tenant: str) -> int:

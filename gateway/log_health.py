@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +20,13 @@ from audit.note import parse_checkpoint, split_note
 from audit.signer import Signer
 from audit.store import read_tenant
 from audit.verify import Report, verify
-from gateway.bundles import Disclose, export_log
+from gateway.bundles import Disclose, Tail, export_log
 from gateway.jobs import Watch
 from gateway.settings import DatabaseUrl, Settings
 
 SHOWN: Final = 20
+PATIENCE_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.1
 _TAIL: Final = 512 * 1024
 
 
@@ -75,10 +78,24 @@ def health(settings: Settings, reader_url: DatabaseUrl, tenant: str) -> Health:
 def verify_now(settings: Settings, reader_url: DatabaseUrl, tenant: str, watch: Watch) -> Report:
     """Judge the whole log as an outsider would. Raises AuditError when it cannot be read at all."""
     origin = log_origin(settings.origin, tenant)
+    with read_tenant(reader_url, tenant) as reader:
+        size = reader.size()
+    await_checkpoint(reader_url, tenant, size)
     held = _newest_kept(checkpoint_file(settings.keys, origin))
     with tempfile.TemporaryDirectory(prefix="verify-", dir=settings.home) as folder:
-        made = export_log(settings, reader_url, tenant, Path(folder) / "log", Disclose.NOTHING, watch=watch)
+        made = export_log(settings, reader_url, tenant, Path(folder) / "log", Disclose.NOTHING, watch=watch, tail=Tail.SIGNED)
         return verify(made.folder, (*made.vkeys, *made.former), origin, held)
+
+
+def await_checkpoint(reader_url: DatabaseUrl, tenant: str, size: int) -> None:
+    """Return once a checkpoint covers so many records, or after `PATIENCE_SECONDS`: the log signs about once a second."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with read_tenant(reader_url, tenant) as reader:
+            note = reader.newest_checkpoint()
+        if note is not None and parse_checkpoint(split_note(note).text).size >= size:
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from migrations.cluster import MigrationError, engine_url
 from migrations.fingerprint import fingerprint_query
 
-AUDIT = "97cb04d8f349d0723f243be8fcf3a301ee7af24752ef2c614f9b8971dc98b1b5"
+AUDIT = "861ddb76547fca3b579ea1261cea3681e041f828bd59a6f5b1fa3bd3c907ecc9"
 """The fingerprint of schema audit at the newest revision."""
 GUARD = "1dfb5286b566be2b4521b63b02115809823aae89febc09fbc79d4607d293b67d"
 """The fingerprint of schema guard, event triggers included."""

@@ -18,7 +18,7 @@ from gateway.projections.queue import Share
 from gateway.projections.told import Stage
 
 Moment = Annotated[datetime, Meta(tz=True)]
-Word = Annotated[str, Meta(max_length=256)]
+Word = Annotated[str, Meta(max_length=256, pattern="^[^\\u0000]*$")]
 Rows = Annotated[int, Meta(ge=1, le=ROWS_MOST, description="how many rows a page has at most")]
 After = Annotated[str, Meta(max_length=128, description="`next` of the page before")]
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="a SHA-256")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from gateway.house import House
 from gateway.people.names import Role
 from gateway.people.person import Person
 from gateway.people.proving import NotProved
+from gateway.registry import RegistryError, check_name
 from gateway.ui import forgery
 from gateway.ui.cookies import Jar, Name
 
@@ -151,5 +153,7 @@ def _in_view(wanted: str | None, own: str, *, every: bool) -> str:
     if wanted is None or wanted == own:
         return own
     if every:
-        return wanted
+        with suppress(RegistryError):
+            check_name(wanted)
+            return wanted
     raise NotHere("there is no such thing here that you may see")

@@ -54,6 +54,8 @@ class Expiry:
                 pass
         except (GatewayError, AuditError) as error:
             _log.warning("approvals.unended", tenant=tenant, generation=str(generation), error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - one bad case must not end the watch over all others
+            _log.exception("approvals.ending_failed", tenant=tenant, generation=str(generation))
 
     def _due(self) -> list[tuple[str, UUID]]:
         over = ApprovalRow.state.in_(("pending", "approved")) & (ApprovalRow.expires_at <= func.now())

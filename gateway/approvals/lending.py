@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import create_engine
@@ -18,13 +19,16 @@ from audit.header import uuid7
 from audit.writer import SYSTEM, Entry
 from gateway.approvals.choices import Delegate, NotDecided
 from gateway.approvals.desk import Desk, now
-from gateway.approvals.rules import Authority, lent_authority, unspoken
+from gateway.approvals.rules import Authority, lent_authority, sayable, unspoken
+from gateway.approvals.terms import SECOND
 from gateway.errors import Unavailable
 from gateway.people.lookup import find_user
 from gateway.people.names import Role
 from gateway.people.person import Person
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import User
+
+MOST_GROUPS: Final = 64
 
 
 class Lending:
@@ -41,7 +45,7 @@ class Lending:
         refusal = await self._refusal(tenant, lent, by)
         if refusal is not None:
             return refusal
-        starts, ends = (int(moment.timestamp() * 1_000_000) for moment in (lent.starts_at, lent.ends_at))
+        starts, ends = (int(moment.timestamp() * SECOND) for moment in (lent.starts_at, lent.ends_at))
         made = Delegation(uuid7(), by.on_record, lent.to, lent.groups, starts, ends, lent.reason.strip(), revoked=False)
         return await self._record(tenant, made)
 
@@ -77,8 +81,10 @@ class Lending:
     async def _refusal(self, tenant: str, lent: Delegate, by: Person) -> NotDecided | None:
         if not by.serves(tenant) or Role.APPROVER not in by.roles:
             return NotDecided("not_permitted", "only an approver can delegate approvals")
-        if not lent.starts_at < lent.ends_at:
-            return NotDecided("not_permitted", "a delegation ends after it begins")
+        if not (0 <= lent.starts_at.timestamp() < lent.ends_at.timestamp() and lent.ends_at.timestamp() * SECOND > now()):
+            return NotDecided("not_permitted", "a delegation ends after it begins, and in the future")
+        if len(lent.groups) > MOST_GROUPS or not all(sayable(group, least=1, most=256) for group in lent.groups):
+            return NotDecided("not_permitted", f"a delegation names at most {MOST_GROUPS} groups")
         if identity(lent.to) == identity(by.on_record) or await asyncio.to_thread(self._user, tenant, lent.to) is None:
             return NotDecided("not_permitted", "name another enabled user of this tenant")
         return unspoken(lent.reason)

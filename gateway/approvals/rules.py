@@ -19,6 +19,8 @@ from gateway.people.person import Person
 
 MOST_REASON: Final = 2048
 """Bytes of a reason, as records have it."""
+LONGEST_LOOK: Final = 86_400
+"""Seconds of looking that a signature tells at most."""
 MOST_TEXT: Final = 4_194_304
 """Bytes of an edited answer."""
 
@@ -92,7 +94,7 @@ def signature(case: Case, choice: Choice, by: Person, authority: Authority) -> A
         reason_code=choice.reason_code.strip() if isinstance(choice, Reject) else "",
         reason=choice.reason.strip(),
         on_behalf_of=authority.on_behalf_of,
-        seconds_looked=max(choice.seconds_looked, 0),
+        seconds_looked=min(max(choice.seconds_looked, 0), LONGEST_LOOK),
     )
 
 

@@ -64,6 +64,8 @@ class Watch:
                     await self.look(tenant)
                 except AuditError as error:
                     _log.warning("approvals.unwatched", tenant=tenant, error=type(error).__name__)
+                except Exception:  # noqa: BLE001 - one bad look must not end all later ones
+                    _log.exception("approvals.watch_failed", tenant=tenant)
 
     async def look(self, tenant: str) -> None:
         """Ring for every answer of the tenant that has news."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
@@ -14,14 +15,13 @@ from audit.acts import Erasure, Retirement
 from audit.errors import MalformedData
 from audit.header import Header, StoredRecord, decode_header
 from audit.held import CASE_KINDS
-from audit.keys import KeyStore
 from audit.records import Body, Kind
 from audit.store import Reader
 from gateway.projections import days
 from gateway.projections.cases import Record, case_row
 from gateway.projections.tables import ApprovalRow, GenerationRow
 from gateway.projections.told import COLUMNS, HEADED, Means, Stage, Told, begun, told
-from gateway.recorded import opened
+from gateway.projections.unsealing import Unsealer
 
 KINDS: Final = frozenset(
     (
@@ -39,8 +39,8 @@ _BLANK: Final = {field.name: field.default for field in fields(Told) if field.na
 class Portion:
     """Takes records of one tenant in order of seq; `stop` is where the portion ends."""
 
-    def __init__(self, connection: Connection, reader: Reader, keys: KeyStore, means: Means, stop: int) -> None:
-        self._connection, self._reader, self._keys, self._means, self._stop = connection, reader, keys, means, stop
+    def __init__(self, connection: Connection, reader: Reader, unsealer: Unsealer, means: Means, stop: int) -> None:
+        self._connection, self._reader, self._unsealer, self._means, self._stop = connection, reader, unsealer, means, stop
 
     def take(self, tenant: str, records: Iterable[StoredRecord]) -> None:
         """Bring the tables from before these records to after them."""
@@ -56,7 +56,7 @@ class Portion:
 
     def _read(self, stored: StoredRecord) -> tuple[Header, Body | None]:
         header = decode_header(stored.header)
-        return header, opened(self._keys, header, stored.body)
+        return header, self._unsealer.body(header, stored.body)
 
     def _act(self, tenant: str, header: Header, body: Body | None) -> None:
         """What ends content ends the rows that came from it. Bodies of acts outlive everything, so one must be here."""
@@ -70,7 +70,7 @@ class Portion:
 
     def _fold(self, records: Sequence[Record]) -> None:
         before = self._rows({header.request for header, _ in records if header.request is not None})
-        after, held = dict(before), dict[UUID, None]()
+        after, held = dict(before), defaultdict[UUID, list[Record]](list)
         for header, body in records:
             request = header.request
             if request is None:
@@ -78,12 +78,17 @@ class Portion:
             row = after.get(request) or begun(header, request)
             after[request] = told(row, header, body, self._means)
             if header.kind in CASE_KINDS:
-                held[request] = None
-        cases = {request: self._case(after, request) for request in held}
+                held[request].append((header, body))
+        # Of a request that begins here all records are at hand; what came before them is read again.
+        cases = {
+            request: self._case(after, request, self._case_records(request) if request in before else own)
+            for request, own in held.items()
+        }
         gone = [request for request, row in after.items() if row.erased or cases.get(request, row) is None]
         self._write(GenerationRow, "id", [_values(row) for row in after.values()])
         self._write(ApprovalRow, "generation", [case for case in cases.values() if case is not None])
-        self._connection.execute(delete(ApprovalRow).where(ApprovalRow.generation.in_(gone)))
+        if gone:
+            self._connection.execute(delete(ApprovalRow).where(ApprovalRow.generation.in_(gone)))
         days.add(self._connection, days.difference(before.values(), after.values()))
 
     def _rows(self, requests: Iterable[UUID]) -> dict[UUID, Told]:
@@ -91,10 +96,12 @@ class Portion:
         found = self._connection.execute(select(*columns).where(GenerationRow.id.in_(list(requests))))
         return {row.id: Told(*row) for row in found}
 
-    def _case(self, rows: dict[UUID, Told], request: UUID) -> dict[str, Any] | None:
+    def _case_records(self, request: UUID) -> list[Record]:
+        records = map(self._read, self._reader.case(request))
+        return [(header, body) for header, body in records if header.seq < self._stop and header.kind in CASE_KINDS]
+
+    def _case(self, rows: dict[UUID, Told], request: UUID, records: Sequence[Record]) -> dict[str, Any] | None:
         """The row of a held answer, and its request's at the same stage; a case with an unreadable record has none."""
-        told_of = [self._read(stored) for stored in self._reader.case(request)]
-        records = [(header, body) for header, body in told_of if header.seq < self._stop and header.kind in CASE_KINDS]
         row = rows[request]
         case = None if row.erased else case_row(row, records, self._means)
         if case is not None:

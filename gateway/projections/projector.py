@@ -28,8 +28,8 @@ from gateway.projections.portion import KINDS, Portion
 from gateway.projections.price_book import PriceBook
 from gateway.projections.sizes import Sizes
 from gateway.projections.tables import ApprovalRow, DayRow, Followed, GenerationRow
-from gateway.projections.text_key import text_hmac
 from gateway.projections.told import Means
+from gateway.projections.unsealing import Unsealer
 from gateway.settings import sqlalchemy_url
 from gateway.tables import Tenant
 
@@ -58,7 +58,6 @@ class Projector:
         self._sizes = Sizes(urls.reader)
         self._prices = PriceBook(self._engine, shipped)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._seen: dict[str, int] = {}
         self._at_work, self._closing = threading.Lock(), False
 
     async def look(self, tenant: str) -> None:
@@ -91,8 +90,7 @@ class Projector:
 
     def status(self) -> list[Standing]:
         """How far each log is in the tables, by tenant."""
-        with self._engine.connect() as connection:
-            followed = {row.tenant: row.next_seq for row in connection.execute(select(Followed.tenant, Followed.next_seq))}
+        followed = self._followed()
         return [Standing(tenant, followed.get(tenant, 0), self._sizes.of(tenant)) for tenant in self.tenants()]
 
     def tenants(self) -> list[str]:
@@ -108,24 +106,27 @@ class Projector:
             self._engine.dispose()
 
     def round(self) -> None:
-        """One turn of the clock: follow every log that has grown; one that fails holds up no other."""
+        """One turn of the clock: follow every log that is longer than the tables know; one that fails holds up no other."""
         with self._at_work:
             try:
+                followed = {} if self._closing else self._followed()
                 for tenant in () if self._closing else self.tenants():
-                    self._catch_up(tenant)
+                    self._catch_up(tenant, followed.get(tenant, 0))
             except SQLAlchemyError as error:
                 _log.warning("projections.postponed", error=type(error).__name__)
 
-    def _catch_up(self, tenant: str) -> None:
+    def _catch_up(self, tenant: str, followed: int) -> None:
         try:
-            size = self._sizes.of(tenant)
-            if size > self._seen.get(tenant, 0):
+            if self._sizes.of(tenant) > followed:
                 self.follow(tenant)
-                self._seen[tenant] = size
         except (AuditError, SQLAlchemyError) as error:
             _log.warning("projections.postponed", tenant=tenant, error=type(error).__name__)
         except Exception:  # noqa: BLE001 - one bad log must not end the following of all others
             _log.exception("projections.failed", tenant=tenant)
+
+    def _followed(self) -> dict[str, int]:
+        with self._engine.connect() as connection:
+            return {row.tenant: row.next_seq for row in connection.execute(select(Followed.tenant, Followed.next_seq))}
 
     def _size(self, tenant: str) -> int:
         with read_tenant(self._reader_url, tenant) as reader:
@@ -138,19 +139,13 @@ class Projector:
             stop = min(start + SPAN, target)
             if stop <= start:
                 return start
-            means = Means(lambda digest: self._prices.of(tenant, digest), self._hmac)
+            unsealer = Unsealer(self._keys)
+            means = Means(lambda digest: self._prices.of(tenant, digest), unsealer.text_hmac)
             with read_tenant(self._reader_url, tenant) as reader:
                 records = list(reader.of_kinds(KINDS, start, stop))
-                Portion(connection, reader, self._keys, means, stop).take(tenant, records)
+                Portion(connection, reader, unsealer, means, stop).take(tenant, records)
             _move(connection, tenant, stop)
         return stop
-
-    def _hmac(self, key_id: str, digest: bytes) -> bytes | None:
-        """None if the key was destroyed since the record was opened."""
-        try:
-            return text_hmac(self._keys.find(key_id).secret, digest)
-        except AuditError:
-            return None
 
 
 def _cursor(connection: Connection, tenant: str) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Row, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Row, Select, case, func, select, tuple_
 
 from gateway.approvals.case import State
 from gateway.projections.paging import FIRST, Found, Page, Place
@@ -105,14 +105,14 @@ _TOLD: Final = tuple(
         "workflow", "mode", "risk", "needed", "decided_by", "broke_glass", "policy_digest", "last_seq",
     )
 )  # fmt: skip
-_JOINED: Final = (
+_SHARED: Final = (
     select(
-        *_TOLD, GenerationRow.model, GenerationRow.tokens, _PRIORITY.label("priority"), Desk.assigned_to,
-        case((_LOCKED, Desk.locked_by)).label("locked_by"), case((_LOCKED, Desk.locked_until)).label("locked_until"),
+        *_TOLD, _PRIORITY.label("priority"), Desk.assigned_to, case((_LOCKED, Desk.locked_by)).label("locked_by"),
+        case((_LOCKED, Desk.locked_until)).label("locked_until"),
     )
-    .join(GenerationRow, GenerationRow.id == ApprovalRow.generation)
     .outerjoin(Desk, Desk.generation == ApprovalRow.generation)
 )  # fmt: skip
+Lines = Select[*tuple[Any, ...]]
 
 
 class Queue:
@@ -123,23 +123,20 @@ class Queue:
 
     def waiting(self, tenant: str, wanted: Wanted = EVERYTHING, page: Page = FIRST) -> Found[Waiting]:
         """One page: by priority, then by what expires first. Raises SQLAlchemyError when the database cannot be reached."""
-        query = _JOINED.where(ApprovalRow.tenant == tenant, *_conditions(wanted))
+        query = _SHARED.where(ApprovalRow.tenant == tenant, *_conditions(wanted))
         if page.after is not None:
             behind = tuple_(-_PRIORITY, ApprovalRow.expires_at, ApprovalRow.generation)
             query = query.where(behind > tuple_(-page.after.rank, page.after.at, page.after.id))
         order = (_PRIORITY.desc(), ApprovalRow.expires_at, ApprovalRow.generation)
-        with self._engine.connect() as connection:
-            found = connection.execute(query.order_by(*order).limit(page.rows + 1)).all()
+        found = self._read(query.order_by(*order).limit(page.rows + 1))
         rows = [_line(each) for each in found[: page.rows]]
         last = rows[-1] if len(found) > page.rows else None
         return Found(rows, None if last is None else Place(last.expires_at, last.generation, last.priority))
 
     def find(self, tenant: str, generation: UUID) -> Waiting | None:
         """One held answer, waiting or not; None if the tenant has no such one."""
-        query = _JOINED.where(ApprovalRow.generation == generation, ApprovalRow.tenant == tenant)
-        with self._engine.connect() as connection:
-            found = connection.execute(query).one_or_none()
-        return None if found is None else _line(found)
+        found = self._read(_SHARED.where(ApprovalRow.generation == generation, ApprovalRow.tenant == tenant))
+        return _line(found[0]) if found else None
 
     def counts(self, tenant: str, me: str, soon: datetime) -> Counts:
         """How many wait, are assigned to `me`, to nobody, and expire before `soon`."""
@@ -174,6 +171,15 @@ class Queue:
         with self._engine.connect() as connection:
             found = connection.scalar(query)
         return -1 if found is None else found
+
+    def _read(self, query: Lines) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The chosen answers, in their order, each with what its generation tells; only of those that one is looked up."""
+        part = query.subquery()
+        told = select(part, GenerationRow.model, GenerationRow.tokens).join(
+            GenerationRow, GenerationRow.id == part.c.generation
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(told.order_by(part.c.priority.desc(), part.c.expires_at, part.c.generation)).all()
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, select, tuple_
 from audit.keys import KeyStore
 from gateway.projections.paging import FIRST, Found, Page, Place
 from gateway.projections.tables import GenerationRow
-from gateway.projections.text_key import every_hmac
+from gateway.projections.text_key import TextKeys
 from gateway.projections.told import COLUMNS, Stage, Told
 
 
@@ -40,16 +40,19 @@ class Search:
     """Generations of one tenant at a time. Blocking: call it in a thread."""
 
     def __init__(self, engine: Engine, keys: KeyStore) -> None:
-        self._engine, self._keys = engine, keys
+        self._engine, self._texts = engine, TextKeys(keys)
 
     def generations(self, tenant: str, sought: Sought = ANY, page: Page = FIRST) -> Found[Told]:
         """One page. Raises SQLAlchemyError when the database cannot be reached."""
         row = GenerationRow
-        query = select(*_COLUMNS).where(row.tenant == tenant, *self._conditions(tenant, sought))
+        keys = select(row.id).where(row.tenant == tenant, *self._conditions(tenant, sought))
         if page.after is not None:
-            query = query.where(tuple_(row.opened_at, row.id) < tuple_(page.after.at, page.after.id))
-        # One row more than asked for tells whether there is a next page.
-        query = query.order_by(row.opened_at.desc(), row.id.desc()).limit(page.rows + 1)
+            keys = keys.where(tuple_(row.opened_at, row.id) < tuple_(page.after.at, page.after.id))
+        # The keys of a page come from an index alone, and then the rows of these keys. One more than asked for tells whether
+        # there is a next page.
+        order = row.opened_at.desc(), row.id.desc()
+        chosen = keys.order_by(*order).limit(page.rows + 1).subquery()
+        query = select(*_COLUMNS).join(chosen, chosen.c.id == row.id).order_by(*order)
         with self._engine.connect() as connection:
             found = [Told(*each) for each in connection.execute(query)]
         rows = found[: page.rows]
@@ -72,7 +75,7 @@ class Search:
         if sought.until is not None:
             found.append(row.opened_at < sought.until)
         if sought.text_sha256 is not None:
-            found.append(row.text_hmac.in_(every_hmac(self._keys, tenant, sought.text_sha256)))
+            found.append(row.text_hmac.in_(self._texts.every_hmac(tenant, sought.text_sha256)))
         return found
 
 

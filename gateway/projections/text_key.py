@@ -24,12 +24,28 @@ def text_digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def text_hmac(secret: MonthSecret, digest: bytes) -> bytes:
-    """32 bytes for a text's SHA-256 under one month key."""
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(secret)
-    return hmac.digest(key, digest, "sha256")
+class TextKey:
+    """The key of one month key's texts."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, secret: MonthSecret) -> None:
+        self._key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(secret)
+
+    def hmac(self, digest: bytes) -> bytes:
+        """32 bytes for a text's SHA-256."""
+        return hmac.digest(self._key, digest, "sha256")
 
 
-def every_hmac(keys: KeyStore, tenant: str, digest: bytes) -> list[bytes]:
-    """What a text of the tenant would be filed under, for each of its month keys that is still here. Blocking."""
-    return [text_hmac(key.secret, digest) for key in keys.secrets_of(tenant)]
+class TextKeys:
+    """The keys of every text of this installation, each made once and forgotten with its month key. Blocking."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self._keys = keys
+        self._made: dict[str, dict[str, TextKey]] = {}
+
+    def every_hmac(self, tenant: str, digest: bytes) -> list[bytes]:
+        """What a text of the tenant would be filed under, for each of its month keys that is still here."""
+        made, here = self._made.get(tenant, {}), self._keys.secrets_of(tenant)
+        self._made[tenant] = {key.key_id: made.get(key.key_id) or TextKey(key.secret) for key in here}
+        return [key.hmac(digest) for key in self._made[tenant].values()]

@@ -158,7 +158,7 @@ def title_of(acts: Iterable[Act]) -> str:
     return _short(said) or "an empty answer"
 
 
-def _short(text: str, most: int = 72) -> str:
+def _short(text: str, most: int = 56) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 

@@ -77,7 +77,7 @@ def _of_rules(document: policies.Document, units: Sequence[GateVerdict], answer:
 
 def _plain(answer: ReleaseDecision | None) -> Iterator[Figure]:
     for name, value in () if answer is None else zip(answer.names, answer.values, strict=True):
-        if name in _NAMES:
+        if name in _NAMES and (value or not name.endswith("_share")):  # a share of nothing says nothing
             yield _figure(Metric(name), value, None, None, "", "")
 
 

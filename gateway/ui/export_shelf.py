@@ -19,9 +19,10 @@ from audit.durable import make_folder, write_durably
 from audit.export import Format
 from audit.header import check_tenant
 from audit.standing import Standing
-from gateway.bundles import Disclose, export_log
+from gateway.bundles import Disclose, Tail, export_log
 from gateway.house import House
 from gateway.jobs import Watch
+from gateway.log_health import await_checkpoint
 from gateway.settings import DatabaseUrl, Settings
 
 KEPT_SECONDS: Final = 7 * 86_400
@@ -85,7 +86,10 @@ class ExportShelf:
         out = place / f"{wanted.id}.part" / f"palimpsest-{wanted.tenant}-{wanted.size}"
         try:
             make_folder(out.parent)
-            made = export_log(self.settings, self.reader_url, wanted.tenant, out, wanted.disclose, wanted.formats, watch)
+            await_checkpoint(self.reader_url, wanted.tenant, wanted.size + 1)  # its own record is among them
+            made = export_log(
+                self.settings, self.reader_url, wanted.tenant, out, wanted.disclose, wanted.formats, watch, Tail.SIGNED
+            )
             with tarfile.open(out.parent / "archive", "w:gz", compresslevel=1) as archive:
                 archive.add(out, out.name)
             (out.parent / "archive").replace(self._archive(wanted.tenant, wanted.id))

@@ -63,7 +63,7 @@ async def show_export(
     return page(request, "export.html", parcel=found, keys=_keys(found))
 
 
-@post("/exports/{parcel:uuid}/download", opt=_FOR)
+@post("/exports/{parcel:uuid}/download", opt=_FOR, status_code=200)
 async def download(house: NamedDependency[House], visitor: Looking, parcel: FromPath[UUID]) -> File:
     """The archive, once it is on record that this person took it."""
     found = await _parcel(house, visitor, parcel)

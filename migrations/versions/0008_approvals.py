@@ -1,6 +1,6 @@
 """Approvals are found in the log by what they are, and each place that hears of them remembers how far it has heard.
 
-The index holds records of approvals alone, so it costs nothing elsewhere. The cursors are of no account when they are lost:
+The indexes hold records of approvals alone, so they cost nothing elsewhere. The cursors are of no account when they are lost:
 then a place hears from that moment on.
 """
 
@@ -13,6 +13,7 @@ depends_on = None
 
 _SCRIPT = """
 CREATE INDEX header_approvals ON audit.header (tenant, kind, seq) WHERE kind BETWEEN 20 AND 29;
+CREATE INDEX header_case ON audit.header (request, seq) WHERE kind BETWEEN 20 AND 29;
 
 CREATE TABLE app.webhook_cursor (
     tenant text NOT NULL,
@@ -24,5 +25,5 @@ CREATE TABLE app.webhook_cursor (
 
 
 def upgrade() -> None:
-    """Add the index and the cursors."""
+    """Add the indexes and the cursors."""
     op.get_bind().exec_driver_sql(_SCRIPT)

@@ -32,20 +32,34 @@ NOTHING: Final[Mapping[str, str]] = {}
 
 
 @get("/approvals", opt=only(*READERS))
-async def queue_page(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
+async def queue_page(
+    request: Request[Any, Any, Any],
+    house: NamedDependency[House],
+    visitor: Looking,
+    room: NamedDependency[ReadingRoom],
+) -> Response[str]:
     """Everybody who waits, the most urgent first."""
     part = await listed(house, visitor, request.query_params, PAGE_ROWS)
     return page(
-        request, "review/queue.html", listed=part, states=[state.value for state in State],
+        request, "review/queue.html", listed=part, callers=await room.callers.of(visitor.tenant),
+        states=[state.value for state in State],
         shares=[share.value for share in Share if share is not Share.ANYBODY], modes=[mode.value for mode in policies.Mode],
     )  # fmt: skip
 
 
 @get("/approvals/queue", opt=only(*READERS))
-async def side_of_queue(request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking) -> Response[str]:
+async def side_of_queue(
+    request: Request[Any, Any, Any],
+    house: NamedDependency[House],
+    visitor: Looking,
+    room: NamedDependency[ReadingRoom],
+) -> Response[str]:
     """The list beside an answer, anew."""
     part = await listed(house, visitor, {}, SIDE_ROWS)
-    return page(request, "review/side.html", listed=part, chosen=request.query_params.get("chosen", "")[:64])
+    return page(
+        request, "review/side.html", listed=part, chosen=request.query_params.get("chosen", "")[:64],
+        callers=await room.callers.of(visitor.tenant),
+    )  # fmt: skip
 
 
 @get("/approvals/{generation:uuid}", opt=only(*READERS))
@@ -107,7 +121,8 @@ async def answer_page(
             "first_seq": reading.first_seq, "last_seq": reading.last_seq,
             "separate": any(needed.separation_of_duties for needed in case.opened.needed),
             "listed": await listed(house, visitor, {}, SIDE_ROWS), "may": powers(case, visitor.person, lent),
-            "lent": lent, "codes": CODES, "refusal": refusal, "asked": asked, "since": int(time.time()),
+            "lent": lent, "callers": await room.callers.of(visitor.tenant),
+            "codes": CODES, "refusal": refusal, "asked": asked, "since": int(time.time()),
         }),
     )  # fmt: skip
 

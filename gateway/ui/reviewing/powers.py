@@ -45,14 +45,14 @@ def powers(case: Case, by: Person, lent: tuple[str, ...]) -> May:
     sha, open_case = case.content_sha256, not case.state.ended
     signed = any(identity(each.decided.person) == identity(by.on_record) for each in case.signatures)
     involved = identity(by.on_record) in case.opened.involved
+    separate = any(needed.separation_of_duties for needed in case.opened.needed)
+    tested = any(needed.test_result_required for needed in case.opened.needed)
     return May(
         approve="" if lent else _objection(case, Approve(sha), by),
         reject="" if lent else _objection(case, Reject(sha, CODES[0]), by),
-        edit=_told(rules.undecidable(case, sha, by) or rules.may_edit(case, "text", by)),
+        edit=_told(rules.undecidable(case, sha, by)) or _no_edit(case, by),
         revoke=open_case and signed,
-        attach=open_case
-        and rules.may_attach(case, by) is None
-        and any(need.test_result_required for need in case.opened.needed),
+        attach=open_case and tested and not (involved and separate),
         cancel=open_case and (involved or not by.roles.isdisjoint((Role.APPROVER, Role.OPERATOR))),
         glass=case.state is State.PENDING and not involved and not by.roles.isdisjoint(BREAKERS),
         recall=rules.may_look_back(case, "recall", by) is None,
@@ -68,6 +68,12 @@ def lent_to(delegations: tuple[Delegation, ...], by: Person) -> tuple[str, ...]:
         for each in delegations
         if not each.revoked and each.starts_at <= now < each.ends_at and identity(each.to) == identity(by.on_record)
     )
+
+
+def _no_edit(case: Case, by: Person) -> str:
+    if not all(needed.edit_allowed for needed in case.opened.needed):
+        return "The policy does not let this answer be edited."
+    return "" if Role.APPROVER in by.roles else "Editing takes the role approver."
 
 
 def _objection(case: Case, choice: Choice, by: Person) -> str:

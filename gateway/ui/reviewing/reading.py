@@ -25,6 +25,7 @@ from gateway.recorded import records_of
 from gateway.review.diffing import Part
 from gateway.review.review import Review, review_of
 from gateway.review.states import compared
+from gateway.ui.reviewing.callers import CallerBook
 from gateway.ui.visitor import Visitor
 
 READERS: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR)
@@ -76,6 +77,7 @@ class ReadingRoom:
     def __init__(self, house: House, clock: Callable[[], float] = time.monotonic) -> None:
         self._house, self._clock = house, clock
         self._keys = KeyStore(house.settings.keys)
+        self.callers = CallerBook(house.registry)
         self._looks: OrderedDict[tuple[UUID, str, UUID], float] = OrderedDict()
 
     async def open(self, visitor: Visitor, generation: UUID, why: str) -> Reading:

@@ -47,8 +47,13 @@ class Person:
     browser: Browser
 
     @property
+    def token(self) -> str:
+        """What a change by this session takes."""
+        return forgery.token(self.browser.client.cookies["palimpsest_session"])
+
+    @property
     def _csrf(self) -> dict[str, str]:
-        return {forgery.HEADER: forgery.token(self.browser.client.cookies["palimpsest_session"])}
+        return {forgery.HEADER: self.token}
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Read."""
@@ -89,10 +94,7 @@ class Office:
 
     async def held(self, mode: str = "linear_spec") -> UUID:
         """An answer that waits for people, and that the projections know of."""
-        question = f"Write a function that adds {next(self._numbers)}."
-        answer = await self.inside.ask(question, model=f"{self.inside.house.bench.model.name}:{mode}", max_tokens=24)
-        await self.inside.house.projector.look(TENANT)
-        return UUID(answer.headers["x-request-id"])
+        return await held(self.inside, next(self._numbers), mode)
 
     async def tag(self, generation: UUID) -> str:
         """The content that waits, as the ETag has it."""
@@ -122,6 +124,14 @@ async def office(database: Database, home: Path) -> AsyncIterator[Office]:
         ):
             key = plant_key(database.app_url, OTHER).text
             yield Office(here, Person(grace), Person(lin), Person(ada), Person(kay), Person(eve), key)
+
+
+async def held(inside: Housed, number: int, mode: str) -> UUID:
+    """A real answer to a question of its own, which waits for people and is in the tables."""
+    model, question = f"{inside.house.bench.model.name}:{mode}", f"Write a function that adds {number}."
+    answer = await inside.ask(question, model=model, max_tokens=24)
+    await inside.house.projector.look(TENANT)
+    return UUID(answer.headers["x-request-id"])
 
 
 async def feed(of: Office, since: int, most: int = 1_000_000) -> AsyncIterator[dict[str, Any]]:

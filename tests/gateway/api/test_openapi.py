@@ -27,7 +27,9 @@ STATIC = "/static/{name}"
 def routes() -> set[tuple[str, str]]:
     """Method and path of every route that is no page."""
     house = Provide(lambda: None, sync_to_thread=False)
-    application = Litestar(route_handlers=[*ROUTES, API], dependencies={"house": house}, openapi_config=None)
+    application = Litestar(
+        route_handlers=[*ROUTES, API], dependencies={"house": house}, openapi_config=None, logging_config=None
+    )
     found = set[tuple[str, str]]()
     for route in application.routes:
         assert isinstance(route, HTTPRoute)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -217,14 +218,15 @@ async def test_what_nobody_decides_in_time_stays(database: Database, tmp_path: P
         going = await inside.held()
         inside.enact(BRIEF)
 
-        async def over() -> bool:
-            case = await inside.approvals.current(TENANT, generation)
+        async def over(held: UUID) -> bool:
+            case = await inside.approvals.current(TENANT, held)
             return case is not None and case.state.ended
 
-        await until(over)
+        await until(lambda: over(generation))
         assert (await inside.case(generation)).state is State.EXPIRED
         assert isinstance(await approvals.release(TENANT, generation, generation), NotReleased)
         inside.enact(LENIENT)
+        await until(lambda: over(going))
         given = await approvals.release(TENANT, going, going)
         assert isinstance(given, Cleared) and given.case.ended is not None and given.case.ended.why == "expired"
     assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED

@@ -1,15 +1,21 @@
-"""One browser for each file of tests that needs one: Debian's chromium, driven by playwright, which downloads nothing.
+"""What the tests of a file share: one house behind the pages, and one browser: Debian's chromium, driven by playwright.
 
-While it is open playwright's own loop runs in this thread, so a file that uses it has no asynchronous tests.
+Playwright downloads nothing. While its browser is open its own loop runs in this thread, so a file that uses it has no
+asynchronous tests.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 from playwright.sync_api import Browser, sync_playwright
+
+from gateway.postgres import Server
+from tests.gateway.ui.browsing import Site, site
+from tests.postgres_fixtures import copied
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -23,3 +29,11 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A house for all tests of a file, which bring people of their own. They run in the file's loop."""
+    with copied(cluster) as database:
+        async with site(database, tmp_path_factory.mktemp("shared")) as here:
+            yield here

@@ -78,7 +78,7 @@ class HeldSite:
     async def hold(self, question: str = "hello", mode: str = "linear_spec", **more: Any) -> UUID:
         """Ask for something; the generation whose answer is held."""
         house, workflow = self.site.housed, more.pop("workflow", "")
-        extra = {"palimpsest": {"mode": mode, "workflow": workflow}, "max_tokens": 24} | more
+        extra: dict[str, Any] = {"palimpsest": {"mode": mode, "workflow": workflow}, "max_tokens": 24} | more
         answer = await house.ask(question, **extra)
         return UUID(answer.headers["x-palimpsest-generation"])
 

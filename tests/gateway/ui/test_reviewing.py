@@ -9,7 +9,7 @@ from uuid import UUID
 
 import httpx
 
-from audit.records import Access
+from audit.acts import Access
 from gateway.approvals.case import State
 from gateway.people.names import Role
 from gateway.review.player import player_of
@@ -60,9 +60,8 @@ async def test_a_wrong_password_signs_nothing(database: Database, tmp_path: Path
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
         generation = await held.hold()
         await held.shown(browser, generation)
-        refused = await send(
-            browser, generation, act="reject", code="unsafe", reason="not <b>safe</b>", password="wrong wrong wrong"
-        )
+        filled = {"act": "reject", "code": "unsafe", "reason": "not <b>safe</b>"}
+        refused = await send(browser, generation, **filled, password="wrong wrong wrong")
         assert refused.status_code == 403 and "That is not your password. Nothing was signed." in refused.text
         assert "not &lt;b&gt;safe&lt;/b&gt;</textarea>" in refused.text
         unread = await approve(browser, generation, seen="")
@@ -109,7 +108,8 @@ async def test_two_people_sign_what_needs_two(database: Database, tmp_path: Path
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
         generation = await held.hold(workflow="release")
         await held.shown(browser, generation)
-        assert (await approve(browser, generation)).status_code == 303
+        answer = await approve(browser, generation)
+        assert answer.status_code == 303, answer.text
         assert (await held.case(generation)).state is State.PENDING
         shown = await held.shown(browser, generation)
         assert "You have decided this already" in shown
@@ -158,12 +158,8 @@ async def test_nobody_sees_what_is_not_theirs(database: Database, tmp_path: Path
     """Without a reading role, from another tenant, or for a generation that is not held, nothing is shown or done."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("ada", Role.CALLER) as caller:
         generation = await held.hold()
-        for path in (
-            f"/approvals/{generation}",
-            "/approvals",
-            f"/drafts/{generation}/player.json",
-            f"/drafts/{generation}/proof",
-        ):
+        drafts = f"/drafts/{generation}"
+        for path in (f"/approvals/{generation}", "/approvals", f"{drafts}/player.json", f"{drafts}/proof"):
             assert (await caller.get(path)).status_code == 403
         async with held.site.signed_in("auditor", Role.AUDITOR) as auditor:
             assert (await auditor.get("/approvals/00000000-0000-7000-8000-000000000000")).status_code == 404

@@ -1,0 +1,23 @@
+"""The bench of pages asks what there is, and is answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench import ui
+
+
+def test_every_address_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a small log, written by the real writer, each address that can be asked answers, and the figures are in the file."""
+    file = tmp_path / "ui.json"
+    sizes = ["--generations", "300", "--approvals", "60", "--repeats", "1", "--limit-ms", "30000"]
+    monkeypatch.setattr("sys.argv", ["ui", *sizes, "--json", str(file)])
+    ui.main()
+    told = json.loads(file.read_text())
+    rows = {row["address"]: row for row in told["rows"]}
+    assert {"/approvals", "/generations", "/api/approvals", "/api/generations", "/economics"} <= set(rows)
+    assert told["filled"]["records"] > 1500
+    assert [address for address, row in rows.items() if row["status"] >= 400] == []
