@@ -25,8 +25,8 @@ demo: $(STAMP) ## database, gateway and model: the same questions in every mode,
 	$(BIN)/palimpsest demo $(ARGS)
 
 # One thread each, and idle ones sleep rather than spin, so that workers do not wait for each other's; a file stays with its worker.
-test: $(STAMP) chromium ## the whole test suite, one worker for each core
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+test: $(STAMP) chromium ## the whole test suite, four workers at a time
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 serve: $(STAMP) ## keep the gateway running
 	$(BIN)/palimpsest serve $(ARGS)

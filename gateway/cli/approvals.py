@@ -47,7 +47,13 @@ def approvals() -> None:
 @approvals.command("list", epilog="Example:\n\n  palimpsest approvals list --tenant acme --state pending --state approved")
 @_tenant
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice(_STATES), default=("pending", "approved"), show_default=True
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(_STATES),
+    default=("pending", "approved"),
+    show_default=True,
+    help="Only those that stand so; may be given several times.",
 )
 def list_approvals(tenant: str, states: tuple[str, ...]) -> None:
     """The queue, the most urgent first: at most 200 lines."""

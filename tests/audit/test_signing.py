@@ -81,7 +81,7 @@ async def test_signing_is_made_up_for_after_a_stall(place: Place) -> None:
             await until(lambda: bool(writer._unsignable))
             assert not writer.healthy
         await until(lambda: writer.healthy)
-        assert place.covered() == 1
+        assert place.covered() == len(place.said()) >= 1
 
 
 async def test_growth_left_by_a_dead_process_is_signed(place: Place) -> None:

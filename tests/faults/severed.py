@@ -12,7 +12,9 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 SOCKET = ".s.PGSQL.5432"
-_COMMIT = b"COMMIT"
+_APPEND = b"audit.append("
+_READY = b"Z\x00\x00\x00\x05I"
+"""ReadyForQuery outside of a transaction: the server has committed."""
 
 
 class Moment(Enum):
@@ -24,7 +26,10 @@ class Moment(Enum):
 
 
 class Severing:
-    """Passes messages both ways; each of the next `cuts` commits loses its connection. Belongs to one event loop."""
+    """Passes messages both ways; each of the next `cuts` commits loses its connection. Belongs to one event loop.
+
+    An append is one statement, which the server commits at the Sync message behind it (PostgreSQL 18, 54.2.3).
+    """
 
     def __init__(self, server: Path, moment: Moment) -> None:
         self.cuts = 0
@@ -52,10 +57,17 @@ class Severing:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             length = await reader.readexactly(4)  # the first message alone has no type
             downstream.write(length + await reader.readexactly(int.from_bytes(length, "big") - 4))
+            appends: set[bytes] = set()  # names of prepared statements that append
+            appending = False
             while True:
                 head = await reader.readexactly(5)
                 body = await reader.readexactly(int.from_bytes(head[1:], "big") - 4)
-                if self.cuts and _COMMIT in body:
+                if head[:1] == b"P":  # a later statement takes the place of one of the same name
+                    name = body.partition(b"\0")[0]
+                    appends = appends | {name} if _APPEND in body else appends - {name}
+                if head[:1] == b"B":
+                    appending = body.split(b"\0", 2)[1] in appends
+                if self.cuts and appending and head[:1] == b"S":
                     await self._cut(head + body, downstream, upstream, answers)
                     break
                 downstream.write(head + body)
@@ -76,7 +88,11 @@ class Severing:
         downstream.write(commit)
         await downstream.drain()
         if self._moment is Moment.ANSWERED:
-            assert _COMMIT in await upstream.read(1024)
+            heard = b""
+            while not heard.endswith(_READY):
+                piece = await upstream.read(65_536)
+                assert piece, "the server left without committing"
+                heard += piece
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

@@ -77,6 +77,8 @@ class Course:
         await self.held()
         for act in self.random.choices(list(acts), list(acts.values()), k=steps):
             await act()
+        if self.loan is not None:  # the log goes on, and the next course begins without one
+            await self.lends_or_ends()
 
     @property
     def desk(self) -> Bureau:

@@ -16,7 +16,7 @@ from audit.records import Kind
 from audit.verify import Verdict as Found
 from gateway.app import create_app
 from gateway.approvals.case import Case
-from gateway.http import choices, line, responses
+from gateway.http import choices, messages, responses
 from gateway.http.keep_alive import kept_alive
 from tests.audit.writer_samples import TENANT
 from tests.gateway.approvals.holding import WORDS, Holding, approver, digest, generations, holding, law, records_of
@@ -208,7 +208,7 @@ async def test_who_waits_for_people_sees_signs_of_life(
     database: Database, tmp_path: Path, row: Dialect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stream begins at once and says in the dialect's own way that it lives, until the approved text comes on it."""
-    for module in (line, choices, responses):
+    for module in (choices, messages, responses):
         monkeypatch.setattr(module, "kept_alive", partial(kept_alive, seconds=0.05))
     sign, least = SIGNS[row.path]
     async with holding(database, tmp_path) as here:

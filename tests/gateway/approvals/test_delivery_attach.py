@@ -94,10 +94,11 @@ async def test_another_dialect_attaches(database: Database, tmp_path: Path, firs
 async def test_a_client_that_leaves_cancels_nothing(database: Database, tmp_path: Path) -> None:
     """Whoever waited goes; the approval stays, and the next one who asks is given what was decided meanwhile."""
     async with holding(database, tmp_path) as here:
-        leaving = Reader(leaves_after=1)
+        leaving = Reader()
         body = CHAT.body(here.inside.house.bench.model.name, "linear_spec", True)
         gone = asyncio.create_task(leaving.ask(create_app(here.inside.house), CHAT.path, body, here.inside.key))
         generation = await here.pending()
+        leaving.gone.set()
         await gone
         case = await here.approve(generation)
         answer = await here.inside.client.post(CHAT.path, json=body)

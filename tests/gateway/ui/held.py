@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -100,6 +101,9 @@ def law(folder: Path, text: str = LAW) -> policies.Policy:
     return policies.load(path)
 
 
+_SEEDS = count(1)
+
+
 @dataclass(frozen=True)
 class HeldSite:
     """A site under such a law."""
@@ -109,9 +113,10 @@ class HeldSite:
     async def hold(self, question: str = "hello", mode: str = "linear_spec", **more: Any) -> UUID:
         """Ask for something; the generation whose answer is held."""
         house, workflow = self.site.housed, more.pop("workflow", "")
-        extra: dict[str, Any] = {"palimpsest": {"mode": mode, "workflow": workflow}, "max_tokens": 24} | more
-        answer = await house.ask(question, **extra)
-        return UUID(answer.headers["x-palimpsest-generation"])
+        # A seed of its own, for the same question asked again would be answered by the same held answer.
+        own = {"palimpsest": {"mode": mode, "workflow": workflow}, "max_tokens": 24, "seed": next(_SEEDS)}
+        answer = await house.ask(question, **own | more)
+        return UUID(answer.headers["x-approval-id"])
 
     async def say(self, text: str, *tools: str) -> UUID:
         """A generation whose model wrote exactly this and called these tools, unsure of every token, by its records."""

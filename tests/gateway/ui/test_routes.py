@@ -10,9 +10,9 @@ from tests.gateway.ui.addresses import CHANGE, READ, Route, routes
 
 
 def test_every_route_says_whom_it_is_for() -> None:
-    """No handler leaves open whom it is for, and none but sign-in and theme is for everybody."""
+    """No handler leaves open whom it is for, and none but sign-in, theme and the probe at the root is for everybody."""
     assert [route for route in routes() if route.roles == "nobody"] == []
-    assert {route.path for route in routes() if route.roles == ()} == {"/sign-in", "/theme"}
+    assert {route.path for route in routes() if route.roles == ()} == {"/", "/sign-in", "/theme"}
 
 
 def test_walked_routes_are_all_of_them() -> None:
