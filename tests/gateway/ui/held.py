@@ -114,7 +114,7 @@ class HeldSite:
         """Ask for something; the generation whose answer is held."""
         house, workflow = self.site.housed, more.pop("workflow", "")
         # A seed of its own, for the same question asked again would be answered by the same held answer.
-        own = {"palimpsest": {"mode": mode, "workflow": workflow}, "max_tokens": 24, "seed": next(_SEEDS)}
+        own: dict[str, Any] = {"palimpsest": {"mode": mode, "workflow": workflow}, "max_tokens": 24, "seed": next(_SEEDS)}
         answer = await house.ask(question, **own | more)
         return UUID(answer.headers["x-approval-id"])
 
