@@ -16,7 +16,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help demo test serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz clients api-fuzz train install clean
+.PHONY: chromium help demo test serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz clients api-fuzz screens train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ clients: $(STAMP) ## aider, Codex CLI, Claude Code and the SDKs, installed by na
 
 api-fuzz: $(STAMP) ## ten minutes of schemathesis over /api/openapi.json (ARGS='--minutes 1' for less)
 	$(BIN)/python -m tests.clients.api $(ARGS)
+
+screens: $(STAMP) chromium ## the pictures in gateway/ui/README.md anew
+	$(BIN)/python -m pytest -q tests/gateway/ui/screens.py $(ARGS)
 
 train: $(STAMP) ## train the tiny checkpoint anew (three quarters of an hour on two cores)
 	$(BIN)/palimpsest train $(ARGS)

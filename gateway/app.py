@@ -6,10 +6,10 @@ One process, one worker, one engine. Scale by processes over one PostgreSQL.
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import uvicorn
 from litestar import Litestar
@@ -61,8 +61,8 @@ ROUTES: Final = (
 GRACE_SECONDS: Final = 30
 
 
-def create_app(house: House) -> ASGIApp:
-    """The ASGI application; its lifespan starts and drains the house."""
+def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
+    """The ASGI application; its lifespan starts and drains the house. `served`: these handlers instead of all."""
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ def create_app(house: House) -> ASGIApp:
             await house.stop()
 
     app = Litestar(
-        route_handlers=[*ROUTES, API, pages(house)],
+        route_handlers=[*ROUTES, API, pages(house)] if served is None else list(served),
         lifespan=[lifespan],
         dependencies={"house": Provide(lambda: house, sync_to_thread=False)},
         exception_handlers=HANDLERS | {HTTPException: or_page(of_framework)},

@@ -22,7 +22,7 @@ async def test_a_full_disk_is_told_and_survived(
 ) -> None:
     """No append is acknowledged without room for it; what was stays whole, and later ones follow without a gap."""
     with small(durable.database) as disk:
-        async with durable.writing(stall_seconds=1.0) as writer:
+        async with durable.writing(stall_seconds=3.0) as writer:
 
             async def complains() -> bool:
                 with pytest.raises(AuditError) as refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ import policies
 from audit.records import Body
 from engine.model import checkpoint
 from engine.model.checkpoint import LoadedModel
-from gateway.app import create_app
+from gateway.app import ROUTES, create_app
 from gateway.database import Urls
 from gateway.engine_thread import EngineThread, Stepper
 from gateway.house import House
@@ -77,9 +77,20 @@ async def housed(
         plant_tenant(database.app_url, TENANT)
         own = plant_key(database.app_url, TENANT).text
         headers = {"authorization": f"Bearer {own}"}
-        application: Any = create_app(house)
-        transport = httpx.ASGITransport(application)
+        transport = httpx.ASGITransport(_served(house))
         async with httpx.AsyncClient(transport=transport, base_url="http://housed", headers=headers) as client:
             yield Housed(house, client, TenantLog(database, given.keys, given.origin), own)
     finally:
         await house.stop()
+
+
+def _served(house: House) -> Any:
+    """The application, of which the many handlers of pages and API are made only when one is asked for: that takes a while."""
+    dialects = create_app(house, ROUTES)
+    everything = cache(lambda: create_app(house))
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        app = dialects if scope["path"].startswith(("/v1/", "/health/")) else everything()
+        await app(scope, receive, send)
+
+    return served
