@@ -1,8 +1,8 @@
 """How gradients become steps: AdamW, or Muon for the projections and AdamW for all else.
 
 Muon (Jordan et al. 2024) makes every step of a matrix near orthogonal, so that no direction of it learns much faster than
-another. In one comparison over the first million tokens of the tiny checkpoint's exercises it came to the same loss in about half
-of AdamW's tokens.
+another. In one comparison over the first million tokens of the tiny checkpoint's exercises it came to the same loss in about
+half of AdamW's tokens.
 """
 
 from __future__ import annotations
