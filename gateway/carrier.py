@@ -7,18 +7,18 @@ away, or a gateway that was killed, delays a checkpoint and never loses one. A p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from typing import Final
+from threading import Event
 
 import structlog
 
 from audit.destinations import open_destination
 from audit.outbound import BadAddress
 from audit.shipping import Destination, Progress, carry
+from gateway.errands import Errands
 from gateway.settings import SettingsError
 
-STOP_SECONDS: Final = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -33,37 +33,22 @@ def destinations(places: Sequence[str], keys: Path, environment: Mapping[str, st
     return found
 
 
-class Carrier:
-    """The threads. `start` and `stop` belong to the event loop's thread, and neither waits for a place that is away."""
+class Carrier(Errands):
+    """A thread for each place."""
 
     def __init__(self, keys: Path, places: Sequence[Destination]) -> None:
         self._keys = keys
-        self._stopping = Event()
         self._troubles: dict[str, str] = {}
         self._places = tuple(place.name for place in places)
         self._last: dict[str, Progress] = {}
-        self._threads = [
-            Thread(target=self._carry, args=(place,), name=f"carrier {place.name}", daemon=True) for place in places
-        ]
-
-    def start(self) -> None:
-        """Begin, with whatever earlier processes left behind."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """End after the note that is under way; what is left waits for the next start."""
-        self._stopping.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(STOP_SECONDS)
+        super().__init__([(f"carrier {place.name}", partial(self._carry, place)) for place in places])
 
     def standing(self) -> dict[str, Progress | None]:
         """By place, the last step that this process made there and what met it; None where nothing was to be carried yet."""
         return {name: self._last.get(name) for name in self._places}
 
-    def _carry(self, place: Destination) -> None:
-        carry(self._keys / "checkpoints", place, self._keys / "shipped", self._stopping, self._tell)
+    def _carry(self, place: Destination, stopping: Event) -> None:
+        carry(self._keys / "checkpoints", place, self._keys / "shipped", stopping, self._tell)
 
     def _tell(self, progress: Progress) -> None:
         place, trouble = progress.destination, progress.trouble

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Final
 from urllib.parse import SplitResult
 
@@ -32,6 +32,7 @@ from audit.outbound import BadAddress, Unreachable, http_url, request
 from audit.store import read_tenant
 from gateway.approvals.events import TOLD, identity_of, payload, signed
 from gateway.database import Urls
+from gateway.errands import Errands
 from gateway.recorded import opened
 from gateway.settings import SettingsError, sqlalchemy_url
 from gateway.tables import Table, Tenant
@@ -41,7 +42,6 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 TOO_OLD: Final = 3 * 86_400_000_000
 """Microseconds after which an event that a place never took is passed over."""
-STOP_SECONDS: Final = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -89,28 +89,16 @@ def webhook_secret(keys: Path) -> bytes:
         return own_secret(folder / "secret")
 
 
-class Webhooks:
-    """The threads. `start` and `stop` belong to the event loop's thread, and neither waits for a place that is away."""
+class Webhooks(Errands):
+    """A thread for each place."""
 
     def __init__(self, urls: Urls, keys: Path, where: Sequence[Place]) -> None:
-        self._stopping = Event()
         self._tellers = [Teller(urls, keys, place) for place in where]
-        self._threads = [
-            Thread(target=teller.run, args=(self._stopping,), name=f"webhooks {teller.name}", daemon=True)
-            for teller in self._tellers
-        ]
-
-    def start(self) -> None:
-        """Begin, with whatever earlier processes left untold."""
-        for thread in self._threads:
-            thread.start()
+        super().__init__([(f"webhooks {teller.name}", teller.run) for teller in self._tellers])
 
     def stop(self) -> None:
-        """End after the event that is under way; what is left waits for the next start."""
-        self._stopping.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(STOP_SECONDS)
+        """End, and close what the threads had open."""
+        super().stop()
         for teller in self._tellers:
             teller.close()
 
