@@ -156,9 +156,9 @@ def laws_of(here: Office, tenant: str) -> Laws:
 def active_policy(tenant: str, laws: Laws) -> Policy:
     """The policy in force by the log; the shipped one where no record names another."""
     import policies
+    from gateway.law.known import in_force
 
-    text = None if laws.in_force is None else laws.document(laws.in_force.digest)
-    return policies.load(policies.BASELINE) if text is None else policies.restored(tenant, text)
+    return in_force(tenant, laws, policies.load(policies.BASELINE))
 
 
 def _world(here: Office, tenant: str) -> Any:

@@ -19,10 +19,11 @@ import rich_click as click
 
 from gateway.cli.identity import Office, office
 from gateway.cli.json_file import json_option, require_folder, write_json
-from gateway.cli.policy import accepted, active_policy, laws_of, tenant_option
+from gateway.cli.policy import accepted, tenant_option
 
 if TYPE_CHECKING:
     from gateway.law.docket import Docket
+    from gateway.law.studies import Studies
     from policies import Policy, Report, Row
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([dhm])")
@@ -58,7 +59,7 @@ def explain(tenant: str, json_file: Path | None, generation: UUID) -> None:
 
     require_folder(json_file)
     with office() as here:
-        found, law = _row(here, tenant, generation)
+        found, law = _case(here, tenant, generation)
     parts = [("request", policies.explain(law, found.facts, answer=found.answer))]
     parts += [(f"unit {at}", policies.explain(law, found.facts, unit)) for at, (unit, _) in enumerate(found.units)]
     for name, told in parts:
@@ -85,9 +86,10 @@ def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | 
 
     require_folder(json_file)
     with office() as here:
-        active = active_policy(tenant, laws_of(here, tenant))
+        studies = _studies(here, tenant)
+        active = studies.active()
         candidate = active if file is None else accepted(file, policies.World())
-        docket = _docket(here, tenant, active, since)
+        docket = studies.docket(active, _start(since))
     report = policies.replay(active, candidate, docket.rows)
     _table(f"{report.rows} requests over {report.days} days", *compared(report, active.document.prices.currency))
     for line in missing(docket):
@@ -117,8 +119,9 @@ def sweep(tenant: str, since: int | None, metric: str, low: float, high: float, 
 
     require_folder(json_file)
     with office() as here:
-        active = active_policy(tenant, laws_of(here, tenant))
-        docket = _docket(here, tenant, active, since)
+        studies = _studies(here, tenant)
+        active = studies.active()
+        docket = studies.docket(active, _start(since))
     thresholds = [low + (high - low) * step / (steps - 1) for step in range(steps)]
     try:
         points = policies.sweep(active, docket.rows, policies.Metric(metric), thresholds)
@@ -130,29 +133,23 @@ def sweep(tenant: str, since: int | None, metric: str, low: float, high: float, 
     write_json(json_file, {"metric": metric, "rows": len(docket.rows), "points": _plain(points)})
 
 
-def _docket(here: Office, tenant: str, active: Policy, since: int | None) -> Docket:
-    from audit.keys import KeyStore
-    from audit.store import read_tenant
-    from gateway.law.docket import read_docket
-
-    here.require_tenant(tenant)
-    start = 0 if since is None else time.time_ns() // 1000 - since
-    with read_tenant(here.urls.reader, tenant) as reader:
-        return read_docket(reader, KeyStore(here.settings.keys), active, start)
-
-
-def _row(here: Office, tenant: str, generation: UUID) -> tuple[Row, Policy]:
-    """One recorded request and the policy that judged it, also one that is no longer in force."""
+def _studies(here: Office, tenant: str) -> Studies:
+    """The recorded traffic of a tenant that there is."""
     import policies
     from audit.keys import KeyStore
-    from audit.store import read_tenant
-    from gateway.law.docket import read_case
-    from gateway.law.known import known_policies
+    from gateway.law.studies import Studies
 
     here.require_tenant(tenant)
-    known = known_policies(laws_of(here, tenant), policies.load(policies.BASELINE))
-    with read_tenant(here.urls.reader, tenant) as reader:
-        found = read_case(reader, KeyStore(here.settings.keys), generation, known)
+    return Studies(here.urls.reader, KeyStore(here.settings.keys), tenant, policies.load(policies.BASELINE))
+
+
+def _start(since: int | None) -> int:
+    return 0 if since is None else time.time_ns() // 1000 - since
+
+
+def _case(here: Office, tenant: str, generation: UUID) -> tuple[Row, Policy]:
+    """One recorded request and the policy that judged it, or exit 1."""
+    found = _studies(here, tenant).case(generation)
     if found is None:
         raise click.ClickException(
             "the records of this request do not suffice: no law was asked, or they are erased or another's"

@@ -23,6 +23,12 @@ def known_policies(laws: Laws, shipped: policies.Policy) -> dict[bytes, policies
     return known
 
 
+def in_force(tenant: str, laws: Laws, shipped: policies.Policy) -> policies.Policy:
+    """The policy in force by the log, `shipped` before the first change. Raises PolicyError for one of another release."""
+    text = None if laws.in_force is None else laws.document(laws.in_force.digest)
+    return shipped if text is None else policies.restored(tenant, text)
+
+
 def law_of(tenant: str, bodies: Iterable[Body], known: Mapping[bytes, policies.Policy]) -> Law | None:
     """The law that a recorded request was admitted under; None where its records, or `known`, do not say."""
     told = list(bodies)

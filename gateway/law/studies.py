@@ -19,8 +19,8 @@ from audit.laws import Laws
 from audit.lifecycle import read_standing
 from audit.store import read_tenant
 from gateway.law.clock import timezones
-from gateway.law.docket import Watch, read_case, read_docket
-from gateway.law.known import known_policies
+from gateway.law.docket import Docket, Watch, read_case, read_docket
+from gateway.law.known import in_force, known_policies
 from gateway.law.telling import Table, compared, explained, missing, swept
 from gateway.registry import RegistryError
 from gateway.settings import DatabaseUrl
@@ -56,16 +56,24 @@ class Studies:
         """The policy changes on record."""
         return read_standing(self.reader_url, self.tenant, self.keys).laws
 
-    def active(self, laws: Laws) -> policies.Policy:
+    def active(self) -> policies.Policy:
         """The policy in force by the log. Raises PolicyError for one of another release."""
-        text = None if laws.in_force is None else laws.document(laws.in_force.digest)
-        return self.shipped if text is None else policies.restored(self.tenant, text)
+        return in_force(self.tenant, self.laws(), self.shipped)
+
+    def case(self, generation: UUID) -> tuple[policies.Row, policies.Policy] | None:
+        """A recorded request and the policy that judged it, in force or not; None where its records do not suffice."""
+        known = known_policies(self.laws(), self.shipped)
+        with read_tenant(self.reader_url, self.tenant) as reader:
+            return read_case(reader, self.keys, generation, known)
+
+    def docket(self, active: policies.Policy, since: int, watch: Watch | None = None) -> Docket:
+        """The requests that this policy judged since then, in microseconds since 1970."""
+        with read_tenant(self.reader_url, self.tenant) as reader:
+            return read_docket(reader, self.keys, active, since, watch)
 
     def explain(self, generation: UUID) -> Study | None:
         """Each route, budget, gate and rule that was asked about a request and its units; None where records do not suffice."""
-        known = known_policies(self.laws(), self.shipped)
-        with read_tenant(self.reader_url, self.tenant) as reader:
-            found = read_case(reader, self.keys, generation, known)
+        found = self.case(generation)
         if found is None:
             return None
         row, law = found
@@ -76,9 +84,8 @@ class Studies:
 
     def replay(self, candidate: policies.Policy | None, days: int | None, watch: Watch) -> Study:
         """The candidate beside the policy in force, which must reproduce what is on record; None checks only that."""
-        active = self.active(self.laws())
-        with read_tenant(self.reader_url, self.tenant) as reader:
-            docket = read_docket(reader, self.keys, active, _since(days), watch)
+        active = self.active()
+        docket = self.docket(active, _since(days), watch)
         report = policies.replay(active, candidate or active, docket.rows)
         told = [(f"{report.rows} requests over {report.days} days", compared(report, active.document.prices.currency))]
         if report.changed:
@@ -88,9 +95,8 @@ class Studies:
 
     def sweep(self, metric: policies.Metric, thresholds: Sequence[float], days: int | None, watch: Watch) -> Study:
         """Every threshold on one figure moved. Raises ValueError if the policy in force has none on it."""
-        active = self.active(self.laws())
-        with read_tenant(self.reader_url, self.tenant) as reader:
-            docket = read_docket(reader, self.keys, active, _since(days), watch)
+        active = self.active()
+        docket = self.docket(active, _since(days), watch)
         points = policies.sweep(active, docket.rows, metric, thresholds)
         return Study(((f"{metric.value} over {len(docket.rows)} requests", swept(points)),), tuple(missing(docket)))
 
