@@ -24,8 +24,6 @@ class Terms:
     """The obligations of a hold together: the shortest times bind, and nothing goes by itself unless all agree."""
 
     needed: tuple[Needed, ...]
-    hold_seconds: int
-    """How long a client's connection is kept open."""
     expires_seconds: int
     on_expire: str
 
@@ -46,7 +44,6 @@ def terms(document: policies.Document, due: Iterable[Due]) -> Terms:
     released = all(approval.on_expire is policies.OnExpire.RELEASE for approval in asked)
     return Terms(
         needed=tuple(_needed(each, approval) for each, approval in named),
-        hold_seconds=min(approval.hold_seconds for approval in asked),
         expires_seconds=min(approval.expires_seconds for approval in asked),
         on_expire="release" if released else "reject",
     )

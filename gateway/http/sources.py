@@ -5,6 +5,7 @@ A generation is stopped when its client leaves; one that another request began g
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class About:
     headers: dict[str, str]
 
 
-class Source:
+class Source(ABC):
     """Where the answer to one request comes from; `request` is the id under which that stands on record."""
 
     request: UUID
@@ -52,11 +53,11 @@ class Source:
         """False once it is certain that there will be no answer, before anything of it was told."""
         return True
 
+    @abstractmethod
     def made(self) -> AsyncIterator[Made]:
         """What there is of the answer, as it comes. Once."""
-        raise NotImplementedError
 
-    def leave(self) -> None:
+    def leave(self) -> None:  # noqa: B027 - most sources go on without their client
         """The client is gone."""
 
 
