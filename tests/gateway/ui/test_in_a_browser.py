@@ -145,10 +145,12 @@ def test_the_keyboard_alone_reaches_a_generation(served: Served, chromium: Brows
 def test_filters_work_as_one_types_and_stand_in_the_address(inside: Page) -> None:
     """Choosing a filter changes the list and the address without another page; the theme that is chosen stays."""
     inside.goto("/generations")
-    inside.get_by_label("Mode").select_option("quadratic_spec")
-    inside.wait_for_url("**/generations?*mode=quadratic_spec*")
-    inside.get_by_text("No generation is like that.").wait_for()
+    inside.get_by_label("Workflow").fill("nobody's")
     inside.get_by_label("Mode").select_option("linear_spec")
+    inside.wait_for_url("**/generations?*mode=linear_spec*")
+    inside.get_by_text("No generation is like that.").wait_for()
+    inside.get_by_label("Workflow").fill("")
+    inside.get_by_label("Workflow").press("Enter")
     inside.locator("a[data-row]").first.wait_for()
     inside.get_by_role("button", name="Dark").click()
     inside.locator("html[data-theme=dark]").wait_for()
