@@ -1,5 +1,5 @@
-"""POST /api/approvals/{generation}/...: what people do to a held answer. Each takes the password again; what is about a content
-names it in If-Match, so that nobody decides on another text than the one that was looked at.
+"""POST /api/approvals/{generation}/...: what people do to a held answer. Each takes the password again, a decision that or a
+passkey; what is about a content names it in If-Match, so that nobody decides on another text than the one that was looked at.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gateway.approvals.choices import Approve, BreakGlass, Choice, NotDecided, R
 from gateway.authenticate import Subject
 from gateway.errors import BadRequest, GatewayError, NotHere
 from gateway.house import House
+from gateway.people.person import Signer
 from gateway.recall import Unreadable
 
 EDIT_LIMIT: Final = 32 * 1024 * 1024
@@ -41,8 +42,8 @@ class NotNow(GatewayError):
 async def decide(request: Request[Any, Any, Any], house: NamedDependency[House], generation: FromPath[UUID]) -> Response[bytes]:
     """Approve, reject, or break the glass."""
     who, looked_at, asked = await _asked(request, house, forms.Decision)
-    person = await who.proved(asked.password)
-    return await _done(house.approvals.decide(who.tenant, generation, _choice(asked, looked_at), person))
+    signer = await _signer(who, asked)
+    return await _done(house.approvals.decide(who.tenant, generation, _choice(asked, looked_at), signer))
 
 
 @post("/approvals/{generation:uuid}/edit", status_code=200, request_max_body_size=EDIT_LIMIT)
@@ -117,6 +118,15 @@ async def _asked(request: Request[Any, Any, Any], house: House, form: type[Any])
         raise Forbidden("this takes a person's password: sign in, an API key does not do")
     query(request, forms.NoQuery)
     return who, content_looked_at(request), await body(request, form)
+
+
+async def _signer(who: Visit, asked: forms.Decision) -> Signer:
+    """Who signs: by the password, or by a passkey that signed the binding that is named. Raises BadRequest."""
+    if asked.passkey is None and asked.password is not None:
+        return await who.proved(asked.password)
+    if asked.passkey is None or asked.password is not None or asked.binding is None:
+        raise BadRequest("sign with the password, or with a passkey and the binding that it signed", param="password")
+    return await who.asserted(asked.passkey, bytes.fromhex(asked.binding))
 
 
 def _choice(asked: forms.Decision, looked_at: bytes) -> Choice:

@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.approvals.case import State
+from gateway.people.ceremonies import PasskeySignature
 from gateway.projections.paging import ROWS, ROWS_MOST
 from gateway.projections.queue import Share
 from gateway.projections.told import Stage
@@ -77,11 +78,13 @@ class NoQuery(Asked, frozen=True):
 class Decision(Asked, frozen=True):
     """A signature. A rejection takes a `reason_code`, breaking the glass a `reason`; the client is told why it was rejected.
 
-    `binding` is that of the approval that was looked at; where it is given, a decision about another cycle is refused.
+    `binding` is that of the approval that was looked at; where it is given, a decision about another cycle is refused. To
+    approve or reject, a `passkey` may take the place of the password: its challenge is the 32 bytes of the binding.
     """
 
     decision: Literal["approve", "reject", "break_glass"]
-    password: Password
+    password: Password | None = None
+    passkey: PasskeySignature | None = None
     meaning: Literal["review", "approval", "responsibility", "authorship"] | None = None
     reason: Reason = ""
     reason_code: Word = ""

@@ -24,7 +24,7 @@ from gateway.api.openapi.operation import (
 FAILURE: Final = {JSON: ref(forms.Failure)}
 MEANS: Final = {
     "400": "the request is malformed, or asks for something that there is not",
-    "401": "nobody is signed in, and no valid key came along; or the password of an act is wrong",
+    "401": "nobody is signed in, and no valid key came along; or the password or passkey of an act is not theirs",
     "403": "whoever asks may not do this",
     "404": "there is no such thing that whoever asks may see",
     "409": "it does not stand so that this could be done",
@@ -32,7 +32,7 @@ MEANS: Final = {
     "412": "the content is another now than the one that was looked at",
     "413": "the body is too big",
     "428": "If-Match is missing: a decision says what was looked at",
-    "429": "too many wrong passwords: ask again after `retry-after` seconds",
+    "429": "too many wrong passwords or passkeys: ask again after `retry-after` seconds",
     "503": "the log or the database does not answer: nothing was shown or done, ask again",
 }
 _ACTS: Final = ("400", "401", "403", "404", "409", "410", "413", "429", "503")
