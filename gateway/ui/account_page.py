@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +14,7 @@ from litestar.response import Redirect
 from audit.acts import identity
 from audit.approvals import Delegation
 from gateway.approvals.choices import Delegate, NotDecided
+from gateway.approvals.lending import Term
 from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.people.again import by_password
@@ -40,7 +40,7 @@ class Lent:
 
     told: Delegation
     mine: bool
-    begun: bool
+    term: Term
 
 
 @get("/account", opt=anyone())
@@ -117,10 +117,10 @@ async def account_shown(
 
 async def _lent(house: House, visitor: Visitor) -> list[Lent]:
     """What this person has lent or been lent in the tenant in view and is not over, oldest first."""
-    now, me = time.time_ns() // 1000, identity(visitor.person.on_record)
-    known = [each for each in await house.approvals.delegations(visitor.tenant) if not each.revoked and each.ends_at > now]
-    seen = ((each, identity(each.requested_by) == me) for each in known if me in map(identity, (each.requested_by, each.to)))
-    return [Lent(each, mine, each.starts_at <= now) for each, mine in seen]
+    me = identity(visitor.person.on_record)
+    known = await house.approvals.delegations(visitor.tenant)
+    seen = [Lent(each, identity(each.requested_by) == me, Term.of(each)) for each in known]
+    return [each for each in seen if each.term in (Term.COMING, Term.HOLDING) and (each.mine or identity(each.told.to) == me)]
 
 
 def _delegate(asked: Fields) -> Delegate:

@@ -31,7 +31,7 @@ def text(answer: dict[str, str]) -> str:
 
 
 async def test_a_passkey_takes_the_password_first(database: Database, tmp_path: Path) -> None:
-    """Without the password there is no offer, without an offer no passkey; each act is on record, and removing takes it again."""
+    """Without the password no offer, without an offer no passkey; each act is on record, and removing takes the password."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
         place = (await enrolled(held.site.housed.house, "grace", Authenticator(p256(8), b"first"))).place
         mine = Held(place)
@@ -72,6 +72,7 @@ async def test_the_review_page_offers_what_there_is(database: Database, tmp_path
         assert done.status_code == 303, done.text
         (signed,) = (await held.case(generation)).signatures
         assert (signed.decided.method, signed.decided.person, signed.decided.meaning) == ("webauthn", "grace", "approval")
+        assert "Grace, approval by passkey" in await held.shown(browser, generation)
 
 
 FORGED: dict[str, Callable[[Held, bytes], dict[str, str]]] = {
@@ -84,7 +85,7 @@ FORGED: dict[str, Callable[[Held, bytes], dict[str, str]]] = {
 
 
 async def test_what_is_no_signature_signs_nothing(database: Database, tmp_path: Path) -> None:
-    """A passkey that does not prove the visitor is refused like a wrong password, with what was filled in; a stale one is stale."""
+    """A passkey that does not prove the visitor is refused like a wrong password; a stale one is stale."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
         mine, generation = await enrolled(held.site.housed.house, "grace"), await held.hold()
         await held.shown(browser, generation)
@@ -96,16 +97,13 @@ async def test_what_is_no_signature_signs_nothing(database: Database, tmp_path: 
             assert "not <b>".replace("<", "&lt;").replace(">", "&gt;") in refused.text
         assert (await rejected(browser, generation, passkey="{}")).status_code == 400
         forget(held)
-        edited = await send(
-            browser, generation, "edit", act="edit", text="Another.", reason="so", passkey=text(mine.sent(binding))
-        )
+        change = {"act": "edit", "text": "Another.", "reason": "so"}
+        edited = await send(browser, generation, "edit", **change, passkey=text(mine.sent(binding)))
         assert edited.status_code == 303  # by the password that came along: a passkey edits nothing
         browser.shown = looked
         stale = await rejected(browser, generation, passkey=text(mine.sent(binding)))
         assert stale.status_code == 412 and "look again" in stale.text
-        only = await send(
-            browser, generation, "edit", act="edit", text="x", reason="y", password="", passkey=text(mine.sent(binding))
-        )
+        only = await send(browser, generation, "edit", **change, password="", passkey=text(mine.sent(binding)))
         assert only.status_code == 403
         case = await held.case(generation)
         assert (case.state, case.signatures) == (State.PENDING, ())
@@ -123,9 +121,9 @@ def forget(held: HeldSite) -> None:
 
 async def test_where_browsers_make_no_passkeys_the_page_says_so(database: Database, tmp_path: Path) -> None:
     """A gateway whose address people use over plain http offers none, and refuses what is sent all the same."""
-    async with held_site(database, tmp_path, base_url="http://gate.example") as held:
-        async with held.site.signed_in("grace", Role.APPROVER) as browser:
-            shown = await browser.get("/account")
-            assert "PALIMPSEST_BASE_URL" in shown.text and "Add a passkey" not in shown.text
-            sent = await browser.post("/account/passkeys", {"label": "x", "password": PASSWORD})
-            assert sent.status_code == 400 and "PALIMPSEST_BASE_URL" in sent.text
+    elsewhere = held_site(database, tmp_path, base_url="http://gate.example")
+    async with elsewhere as held, held.site.signed_in("grace", Role.APPROVER) as browser:
+        shown = await browser.get("/account")
+        assert "PALIMPSEST_BASE_URL" in shown.text and "Add a passkey" not in shown.text
+        sent = await browser.post("/account/passkeys", {"label": "x", "password": PASSWORD})
+        assert sent.status_code == 400 and "PALIMPSEST_BASE_URL" in sent.text
