@@ -132,8 +132,8 @@ OPERATIONS: Final = (
     ),
 )  # fmt: skip
 FORMS: Final = (
-    forms.Approvals, forms.Approval, forms.Change, forms.Case, forms.CaseState, forms.Content,
-    act_forms.Decision, act_forms.Edit, act_forms.Result, act_forms.WithReason, act_forms.Cancelling, forms.DeskChange, act_forms.Delegations,
-    act_forms.Delegation, act_forms.Lending, act_forms.Ending, forms.Generations, forms.Answer, forms.Block,
-    forms.BlockStep, forms.Round, forms.EconomyDays, forms.Failure, forms.QueueQuery, forms.GenerationQuery,
+    forms.Approvals, forms.Approval, forms.Change, forms.Case, forms.CaseState, forms.Content, forms.DeskChange,
+    act_forms.Decision, act_forms.Edit, act_forms.Result, act_forms.WithReason, act_forms.Cancelling, act_forms.Delegations,
+    act_forms.Delegation, act_forms.Lending, act_forms.Ending, forms.Generations, forms.Answer, forms.Block, forms.BlockStep,
+    forms.Round, forms.EconomyDays, forms.Failure, forms.QueueQuery, forms.GenerationQuery,
 )  # fmt: skip

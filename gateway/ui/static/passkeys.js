@@ -63,3 +63,8 @@ for (const keys of document.querySelectorAll("[data-passkeys]")) {
   keys.hidden = !able || location.origin !== keys.dataset.passkeyAt;
   keys.querySelector("button").addEventListener("click", () => sign(keys.closest("form"), keys));
 }
+
+// A page that the browser kept signs nothing with what was given for it before.
+addEventListener("pageshow", () => {
+  for (const field of document.querySelectorAll("[data-passkeys] input, [data-passkey-make] input[name=passkey]")) field.value = "";
+});
