@@ -79,7 +79,7 @@ def test_a_policy_in_force_concerns_what_it_decided() -> None:
 
 
 def test_the_passkey_of_whoever_signed_is_shown() -> None:
-    """An enrolment is told with the requests that its person acted on, so that the signature can be checked, and with no other."""
+    """An enrolment is told with the requests that its person acted on, for the signature to be checked, and with no other."""
     passkey = SAMPLES[Kind.PASSKEY_CHANGE]
     assert not REACH.is_named_by(passkey)
     assert dataclasses.replace(REACH, actors=frozenset({"key-1", "grace"})).is_named_by(passkey)
