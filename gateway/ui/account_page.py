@@ -134,6 +134,9 @@ def _delegate(asked: Fields) -> Delegate:
 def _moment(asked: Fields, name: str) -> datetime:
     """A moment in UTC, as a field of the kind `datetime-local` spells it. Raises BadRequest."""
     try:
-        return datetime.fromisoformat(asked.text(name, 32)).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise BadRequest("say when it begins and ends, such as 2026-12-24 08:00 in UTC", param=name) from error
+        found = datetime.fromisoformat(asked.text(name, 32))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is not None:
+        raise BadRequest("say when it begins and ends, such as 2026-12-24 08:00 in UTC", param=name)
+    return found.replace(tzinfo=UTC)
