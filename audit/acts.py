@@ -1,4 +1,4 @@
-"""Bodies of administrative acts, kinds 40 to 53: what people did to the house rather than what a model said.
+"""Bodies of administrative acts, kinds 40 to 54: what people did to the house rather than what a model said.
 
 What destroys content, shortens its life or changes the law needs two people who are not one: `requested_by`
 and `approved_by` are compared here, where a record is made and where it is read, so neither an author nor a verifier
@@ -13,7 +13,8 @@ from typing import TypeAlias
 from uuid import UUID
 
 from audit.errors import InvalidRecord
-from audit.forms import BOOL, DIGEST, FLOAT, UINT, UUID16, at, maybe, octets, one_of, sequence, text
+from audit.forms import BOOL, DIGEST, FLOAT, UINT, UUID16, at, blob, maybe, octets, one_of, sequence, text
+from audit.passkeys import CREDENTIAL_MOST, require_key
 
 KEEPER = "palimpsest:acts"
 """The subject whose month keys seal these bodies. It cannot be erased: who erased what must stay readable."""
@@ -253,7 +254,29 @@ class KeyTerms:
     requested_by: str = field(metadata=at(4, PERSON))
 
 
+@dataclass(frozen=True, slots=True)
+class PasskeyChange:
+    """Kind 54: a user may sign with this passkey from now on, or no longer. Nobody enrols one for somebody else."""
+
+    act: str = field(metadata=at(1, one_of("added", "removed")))
+    user: UUID = field(metadata=at(2, UUID16))
+    name: str = field(metadata=at(3, PERSON))
+    credential: bytes = field(metadata=at(4, blob(1, CREDENTIAL_MOST)))
+    public_key: bytes = field(metadata=at(5, blob(42, 77)))
+    """COSE_Key, as `audit.passkeys` reads one."""
+    rp_id: str = field(metadata=at(6, LABEL))
+    """The host name that the passkey was made for."""
+    label: str = field(metadata=at(7, LABEL))
+    requested_by: str = field(metadata=at(8, PERSON))
+
+    def __post_init__(self) -> None:
+        require_key(self.public_key)
+        if self.act == "added" and self.requested_by.removeprefix("system/") != self.name:
+            raise InvalidRecord(f"{self.requested_by!r} cannot enrol a passkey of {self.name!r}")
+
+
 Act: TypeAlias = (
     PolicyChange | KeyChange | Erasure | HoldPlaced | HoldReleased | RetentionRule
     | Retirement | Access | Export | SchemaChange | ErasureRefused | TenantMade | UserChange | KeyTerms
+    | PasskeyChange
 )  # fmt: skip

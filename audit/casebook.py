@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from audit.acts import PasskeyChange
 from audit.approvals import ApprovedDelivery, Delegation
 from audit.cases import Drafts
-from audit.delegations import Delegations
 from audit.header import Header
 from audit.held import Held
+from audit.powers import Powers
 from audit.records import Body
 
 
@@ -22,7 +23,7 @@ class Casebook:
     attached: dict[UUID, UUID | None] = field(default_factory=dict)
     """The generation that answers a request; None where that is not disclosed."""
     _unjudged: set[UUID] = field(default_factory=set)
-    _delegations: Delegations = field(default_factory=Delegations)
+    _powers: Powers = field(default_factory=Powers)
 
     def hold(self, tenant: str, generation: UUID, drafts: Drafts | None) -> None:
         """An answer was held: its approval may follow."""
@@ -36,7 +37,13 @@ class Casebook:
         """Take in a delegation."""
         if header.request is not None:
             yield "a delegation belongs to no request"
-        self._delegations.add(body if isinstance(body, Delegation) else None)
+        self._powers.delegations.add(body if isinstance(body, Delegation) else None)
+
+    def enrol(self, header: Header, body: Body | None) -> Iterator[str]:
+        """Take in a passkey that was added or removed."""
+        if header.request is not None:
+            yield "a passkey belongs to no request"
+        yield from self._powers.enrolments.add(header.ts, body if isinstance(body, PasskeyChange) else None)
 
     def add(self, generation: UUID, header: Header, body: Body | None) -> Iterator[str]:
         """Take in a record of an approval; yields what contradicts the ones before."""
@@ -47,7 +54,7 @@ class Casebook:
         if case is None:
             yield "it is about an approval, and the answer was not held"
             return
-        yield from case.add(header, body, self._delegations)
+        yield from case.add(header, body, self._powers)
         if isinstance(body, ApprovedDelivery) and self.attached.get(body.request, generation) not in (generation, None):
             yield f"it was delivered to request {body.request}, which another generation answers"
         elif isinstance(body, ApprovedDelivery) and body.request != generation and body.request not in self.attached:
@@ -58,6 +65,8 @@ class Casebook:
         unread = sum(case.unread > 0 for case in self.cases.values())
         if unread:
             yield f"the approvals of {unread} held answers with unread bodies"
+        if unproven := sum(case.unproven for case in self.cases.values()):
+            yield f"the enrolment of the passkeys of {unproven} signatures (each verifies under the key that it names)"
         broken = [generation for generation, case in self.cases.items() if _is_unreviewed(case)]
         if broken:
             shown = ", ".join(str(generation) for generation in broken[:5])

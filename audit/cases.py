@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 from audit.approvals import (
@@ -16,11 +15,9 @@ from audit.approvals import (
     bound,
 )
 from audit.assent import breaks_glass, is_eligible, lacking, names_in, untested
-from audit.delegations import Delegations
+from audit.delegations import GRACE
 from audit.header import Header
-
-GRACE: Final = 60_000_000
-"""Microseconds that a commit may take after the clock was asked: by so much may a decision in time be recorded late."""
+from audit.powers import Powers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ def _succession_faults(last: ApprovalOpened, voided: ApprovalVoided | None, body
 
 
 def decision_faults(
-    opened: ApprovalOpened, standing: Sequence[Signed], header: Header, body: ApprovalDecided, delegations: Delegations
+    opened: ApprovalOpened, standing: Sequence[Signed], header: Header, body: ApprovalDecided, powers: Powers
 ) -> Iterator[str]:
     """Of a person's decision in the cycle that is open."""
     if header.ts >= opened.expires_at + GRACE:
@@ -103,9 +100,9 @@ def decision_faults(
             yield f"{body.person!r} could not break the glass"
     elif not any(is_eligible(opened, needed, body) for needed in opened.needed):
         yield f"{body.person!r} could not decide: involved in the answer, or without the role or a group"
-    if body.on_behalf_of is not None and not delegations.unread:
+    if body.on_behalf_of is not None and not powers.delegations.unread:
         times = (header.ts, header.ts - GRACE)
-        if not any(delegations.find(body.on_behalf_of, body.person, ts) for ts in times):
+        if not any(powers.delegations.find(body.on_behalf_of, body.person, ts) for ts in times):
             yield f"{body.on_behalf_of!r} had not delegated to {body.person!r}"
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from audit.acts import identity
 from audit.approvals import Delegation
+
+GRACE: Final = 60_000_000
+"""Microseconds that a commit may take after the clock was asked: by so much may a decision in time be recorded late."""
 
 
 @dataclass(slots=True)

@@ -294,6 +294,11 @@ def octets(count: int) -> Form:
     return _checked(BYTES, f"{count} bytes", lambda value: len(value) == count)
 
 
+def blob(least: int, most: int) -> Form:
+    """A byte string of `least` to `most` bytes."""
+    return _checked(BYTES, f"{least} to {most} bytes", lambda value: least <= len(value) <= most)
+
+
 def one_of(*words: str) -> Form:
     """One of a closed set of words."""
     return _checked(TEXT, f"one of {', '.join(words)}", lambda value: value in words)

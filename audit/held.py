@@ -24,8 +24,10 @@ from audit.approvals import (
 )
 from audit.assent import names_in
 from audit.cases import Drafts, Signed, decision_faults, ending_faults, opening_faults
-from audit.delegations import Delegations
+from audit.errors import MalformedData
 from audit.header import Header
+from audit.passkeys import assertion_faults, read_evidence
+from audit.powers import Powers
 from audit.records import Body, Kind
 
 CASE_KINDS: Final = frozenset(map(int, (
@@ -53,8 +55,12 @@ class Held:
     records: int = 0
     unread: int = 0
     last_seq: int = 0
+    asserted: set[bytes] = field(default_factory=set)
+    """What passkeys have signed in this case, as `Assertion.statement` has it, also where the decision was taken back."""
+    unproven: int = 0
+    """Signatures of passkeys of which nobody here can say that they were enrolled."""
 
-    def add(self, header: Header, body: Body | None, delegations: Delegations) -> Iterator[str]:
+    def add(self, header: Header, body: Body | None, powers: Powers) -> Iterator[str]:
         """Take in the next record of the case; yields what contradicts the ones before."""
         self.records, self.last_seq = self.records + 1, header.seq
         self.unread += body is None
@@ -69,9 +75,9 @@ class Held:
         elif self.voided is not None:
             yield f"cycle {self.opened.cycle} was void: nothing but the next cycle may follow"
         else:
-            yield from self._go_on(self.opened, header, body, delegations)
+            yield from self._go_on(self.opened, header, body, powers)
 
-    def _go_on(self, opened: ApprovalOpened, header: Header, body: Body | None, delegations: Delegations) -> Iterator[str]:
+    def _go_on(self, opened: ApprovalOpened, header: Header, body: Body | None, powers: Powers) -> Iterator[str]:
         person = getattr(body, "person", None)
         if person is not None and person != header.actor:
             yield f"it is an act of {person!r} and was recorded by {header.actor!r}"
@@ -81,7 +87,7 @@ class Held:
             return
         match body:
             case ApprovalDecided():
-                yield from self._decide(opened, header, body, delegations)
+                yield from self._decide(opened, header, body, powers)
             case ApprovalRevoked():
                 yield from self._revoke(body)
             case ApprovalVoided():
@@ -101,9 +107,28 @@ class Held:
         self.opened, self.voided = body, None
         self.signed, self.results = {}, []
 
-    def _decide(self, opened: ApprovalOpened, header: Header, body: ApprovalDecided, delegations: Delegations) -> Iterator[str]:
-        yield from decision_faults(opened, self.standing(), header, body, delegations)
+    def _decide(self, opened: ApprovalOpened, header: Header, body: ApprovalDecided, powers: Powers) -> Iterator[str]:
+        yield from decision_faults(opened, self.standing(), header, body, powers)
+        if body.method == "webauthn":
+            yield from self._assert(header, body, powers)
+        elif body.evidence:
+            yield "it has the evidence of a passkey, and was not signed with one"
         self.signed[header.seq] = Signed(header.seq, header.ts, body)
+
+    def _assert(self, header: Header, body: ApprovalDecided, powers: Powers) -> Iterator[str]:
+        try:
+            assertion = read_evidence(body.evidence)
+        except MalformedData as error:
+            yield f"its evidence is no signature of a passkey: {error}"
+            return
+        yield from assertion_faults(assertion, body.binding)
+        if assertion.statement in self.asserted:
+            yield "its passkey signed the same before: an assertion counts once"
+        self.asserted.add(assertion.statement)
+        enrolled = powers.enrolments.enrolled(body.person, assertion, header.ts)
+        self.unproven += enrolled is None
+        if enrolled is False:
+            yield f"it was signed with a passkey that {body.person!r} had not enrolled"
 
     def _revoke(self, body: ApprovalRevoked) -> Iterator[str]:
         own = [seq for seq, each in self.signed.items() if identity(each.decided.person) == identity(body.person)]

@@ -23,6 +23,7 @@ from audit.acts import (
     HoldReleased,
     KeyChange,
     KeyTerms,
+    PasskeyChange,
     PolicyChange,
     RetentionRule,
     Retirement,
@@ -95,6 +96,7 @@ class Kind(IntEnum):
     TENANT_MADE = 51
     USER_CHANGE = 52
     KEY_TERMS = 53
+    PASSKEY_CHANGE = 54
 
 
 KINDS: Final = frozenset(map(int, Kind))
@@ -318,7 +320,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.HOLD_PLACED: HoldPlaced, Kind.HOLD_RELEASED: HoldReleased, Kind.RETENTION_RULE: RetentionRule,
     Kind.RETIREMENT: Retirement, Kind.ACCESS: Access, Kind.EXPORT: Export, Kind.SCHEMA_CHANGE: SchemaChange,
     Kind.ERASURE_REFUSED: ErasureRefused, Kind.TENANT_MADE: TenantMade, Kind.USER_CHANGE: UserChange,
-    Kind.KEY_TERMS: KeyTerms,
+    Kind.KEY_TERMS: KeyTerms, Kind.PASSKEY_CHANGE: PasskeyChange,
 }  # fmt: skip
 _KINDS = {body: kind for kind, body in BODIES.items()}
 

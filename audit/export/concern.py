@@ -18,6 +18,7 @@ from audit.acts import (
     HoldPlaced,
     HoldReleased,
     KeyChange,
+    PasskeyChange,
     PolicyChange,
     RetentionRule,
     Retirement,
@@ -77,6 +78,8 @@ class Reach:
                 return act.after in self.policies
             case Delegation():
                 return act.to in self.actors
+            case PasskeyChange():
+                return act.name in self.actors
             case KeyChange():
                 return act.purpose != "caller" or act.key in self.actors
             case _:

@@ -1,5 +1,5 @@
-"""POST /api/approvals/{generation}/...: what people do to a held answer. Each takes the password again; what is about a content
-names it in If-Match, so that nobody decides on another text than the one that was looked at.
+"""POST /api/approvals/{generation}/...: what people do to a held answer. Each takes the password again, a decision that or a
+passkey; what is about a content names it in If-Match, so that nobody decides on another text than the one that was looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from gateway.api import documents, forms
+from gateway.api import act_forms, documents, forms
 from gateway.api.answering import answer
 from gateway.api.approvals import case_answer
 from gateway.api.asking import Stale, body, content_looked_at, query
@@ -23,6 +23,7 @@ from gateway.approvals.choices import Approve, BreakGlass, Choice, NotDecided, R
 from gateway.authenticate import Subject
 from gateway.errors import BadRequest, GatewayError, NotHere
 from gateway.house import House
+from gateway.people.person import Signer
 from gateway.recall import Unreadable
 
 EDIT_LIMIT: Final = 32 * 1024 * 1024
@@ -40,15 +41,15 @@ class NotNow(GatewayError):
 @post("/approvals/{generation:uuid}/decision", status_code=200, request_max_body_size=BODY_LIMIT)
 async def decide(request: Request[Any, Any, Any], house: NamedDependency[House], generation: FromPath[UUID]) -> Response[bytes]:
     """Approve, reject, or break the glass."""
-    who, looked_at, asked = await _asked(request, house, forms.Decision)
-    person = await who.proved(asked.password)
-    return await _done(house.approvals.decide(who.tenant, generation, _choice(asked, looked_at), person))
+    who, looked_at, asked = await _asked(request, house, act_forms.Decision)
+    signer = await _signer(who, asked)
+    return await _done(house.approvals.decide(who.tenant, generation, _choice(asked, looked_at), signer))
 
 
 @post("/approvals/{generation:uuid}/edit", status_code=200, request_max_body_size=EDIT_LIMIT)
 async def edit(request: Request[Any, Any, Any], house: NamedDependency[House], generation: FromPath[UUID]) -> Response[bytes]:
     """Put another text in the place of the answer."""
-    who, looked_at, asked = await _asked(request, house, forms.Edit)
+    who, looked_at, asked = await _asked(request, house, act_forms.Edit)
     person = await who.proved(asked.password)
     return await _done(house.approvals.edit(who.tenant, generation, asked.text, asked.reason, person, looked_at))
 
@@ -58,7 +59,7 @@ async def attach_result(
     request: Request[Any, Any, Any], house: NamedDependency[House], generation: FromPath[UUID]
 ) -> Response[bytes]:
     """Put a test result beside the content."""
-    who, looked_at, asked = await _asked(request, house, forms.Result)
+    who, looked_at, asked = await _asked(request, house, act_forms.Result)
     person = await who.proved(asked.password)
     result = TestResult(looked_at, asked.name, asked.passed, asked.detail)
     return await _done(house.approvals.attach_result(who.tenant, generation, result, person))
@@ -89,7 +90,7 @@ async def cancel(request: Request[Any, Any, Any], house: NamedDependency[House],
     """Give the answer up: a person by password, a key what it asked for itself."""
     who = await visit(request, house)
     query(request, forms.NoQuery)
-    asked = await body(request, forms.Cancelling)
+    asked = await body(request, act_forms.Cancelling)
     if isinstance(who.who, Subject):
         found = await _taken(house.approvals.cancel(who.tenant, generation, who.who))
         return answer(documents.case_state(found))
@@ -104,10 +105,10 @@ async def _look_back(request: Request[Any, Any, Any], house: House, generation: 
     return await _done(house.approvals.after_release(who.tenant, generation, act, asked.reason, person))
 
 
-async def _reasoned(request: Request[Any, Any, Any], house: House) -> tuple[Visit, forms.WithReason]:
+async def _reasoned(request: Request[Any, Any, Any], house: House) -> tuple[Visit, act_forms.WithReason]:
     who = await visit(request, house)
     query(request, forms.NoQuery)
-    return who, await body(request, forms.WithReason)
+    return who, await body(request, act_forms.WithReason)
 
 
 async def _asked(request: Request[Any, Any, Any], house: House, form: type[Any]) -> tuple[Visit, bytes, Any]:
@@ -119,7 +120,16 @@ async def _asked(request: Request[Any, Any, Any], house: House, form: type[Any])
     return who, content_looked_at(request), await body(request, form)
 
 
-def _choice(asked: forms.Decision, looked_at: bytes) -> Choice:
+async def _signer(who: Visit, asked: act_forms.Decision) -> Signer:
+    """Who signs: by the password, or by a passkey that signed the binding that is named. Raises BadRequest."""
+    if asked.passkey is None and asked.password is not None:
+        return await who.proved(asked.password)
+    if asked.passkey is None or asked.password is not None or asked.binding is None:
+        raise BadRequest("sign with the password, or with a passkey and the binding that it signed", param="password")
+    return await who.asserted(asked.passkey, bytes.fromhex(asked.binding))
+
+
+def _choice(asked: act_forms.Decision, looked_at: bytes) -> Choice:
     binding = None if asked.binding is None else bytes.fromhex(asked.binding)
     looked = asked.seconds_looked
     lacks = {"reject": "reason_code", "break_glass": "reason"}.get(asked.decision)
@@ -146,11 +156,12 @@ async def _taken(work: Awaitable[Case | NotDecided]) -> Case:
     except Unreadable as error:
         raise Gone(error.message) from error
     if isinstance(found, NotDecided):
-        raise _refusal(found)
+        raise refusal(found)
     return found
 
 
-def _refusal(found: NotDecided) -> GatewayError:
+def refusal(found: NotDecided) -> GatewayError:
+    """What an API says of an act that was not done."""
     match found.code:
         case "unknown":
             return NotHere(NOTHING)

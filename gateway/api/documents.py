@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audit.approvals import Delegation
 from audit.blocks import BlockTrace
 from audit.trace import Step
-from gateway.api import forms
+from gateway.api import act_forms, forms
 from gateway.approvals.case import Case
+from gateway.approvals.lending import Term
 from gateway.projections.economics import Day, Economics, by_mode
 from gateway.projections.queue import Counts, Waiting
 from gateway.projections.told import Stage, Told, moment
@@ -67,6 +69,14 @@ def signed(seq: int, ts: int, decided: Any) -> forms.Signed:
     """A decision."""
     names = (name for name in forms.Signed.__struct_fields__ if name not in ("seq", "at"))
     return forms.Signed(seq=seq, at=moment(ts), **{name: getattr(decided, name) for name in names})
+
+
+def delegation(found: Delegation) -> act_forms.Delegation:
+    """A delegation, as it stands now."""
+    return act_forms.Delegation(
+        found.delegation, found.requested_by, found.to, list(found.groups), moment(found.starts_at), moment(found.ends_at),
+        found.reason, Term.of(found),
+    )  # fmt: skip
 
 
 def case_state(found: Case) -> forms.CaseState:

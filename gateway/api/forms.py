@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -72,52 +72,6 @@ class DaysQuery(Asked, frozen=True):
 
 class NoQuery(Asked, frozen=True):
     """Nothing is asked but the thing itself."""
-
-
-class Decision(Asked, frozen=True):
-    """A signature. A rejection takes a `reason_code`, breaking the glass a `reason`; the client is told why it was rejected.
-
-    `binding` is that of the approval that was looked at; where it is given, a decision about another cycle is refused.
-    """
-
-    decision: Literal["approve", "reject", "break_glass"]
-    password: Password
-    meaning: Literal["review", "approval", "responsibility", "authorship"] | None = None
-    reason: Reason = ""
-    reason_code: Word = ""
-    on_behalf_of: Word | None = None
-    seconds_looked: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    binding: Hex | None = None
-
-
-class Edit(Asked, frozen=True):
-    """Another text in place of the answer, 1 byte to 4 MiB in UTF-8: a new cycle, of which the editor cannot approve."""
-
-    password: Password
-    text: Annotated[str, Meta(min_length=1, max_length=4_194_304)]
-    reason: Said
-
-
-class WithReason(Asked, frozen=True):
-    """An act that says why."""
-
-    password: Password
-    reason: Said
-
-
-class Cancelling(Asked, frozen=True):
-    """The end of an answer that nobody needs any more; a key gives up its own and sends no password."""
-
-    password: Password | None = None
-
-
-class Result(Asked, frozen=True):
-    """What a test found of the content; of those of one name the last counts."""
-
-    password: Password
-    name: Annotated[str, Meta(pattern=r"\S", max_length=256)]
-    passed: bool
-    detail: Annotated[str, Meta(max_length=65_536)] = ""
 
 
 class DeskChange(Asked, frozen=True):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from litestar import Request
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,13 +20,16 @@ from audit.writer import SYSTEM
 from gateway.authenticate import Subject, authenticate, key_of
 from gateway.errors import GatewayError, NotHere, Unauthenticated, Unavailable
 from gateway.house import House
+from gateway.people.again import by_passkey, by_password
+from gateway.people.ceremonies import PasskeySignature, place_of
 from gateway.people.names import Role
-from gateway.people.person import Person
+from gateway.people.person import Asserted, Person
 from gateway.people.proving import NotProved
 from gateway.registry import RegistryError, check_name
 from gateway.ui import forgery
 from gateway.ui.cookies import Jar, Name
 
+P = TypeVar("P", Person, Asserted)
 READS_FIGURES: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR, Role.POLICY_ADMIN)
 READS_CONTENT: Final = (Role.APPROVER, Role.AUDITOR)
 SHARES_WORK: Final = (Role.APPROVER, Role.OPERATOR)
@@ -41,7 +45,7 @@ class Forbidden(GatewayError):
 
 
 class WrongPassword(GatewayError):
-    """The password that goes with an act is not this person's."""
+    """The password or the passkey that goes with an act is not this person's."""
 
     status = 401
     kind = "permission_error"
@@ -96,16 +100,28 @@ class Visit:
         """The same person, who has proved it just now. Raises Forbidden, WrongPassword, TooManyAttempts or Unavailable."""
         if isinstance(self.who, Subject):
             raise Forbidden("this takes a person's password: sign in, an API key does not do")
-        prove = self.house.directory.prover.prove
-        try:
-            found = await asyncio.to_thread(prove, self.who.tenant, self.who.name, password)
-        except SQLAlchemyError as error:
-            raise Unavailable("passwords cannot be checked now; try again later", code="database_unavailable") from error
-        if isinstance(found, NotProved):
-            if found.wait:
-                raise TooManyAttempts(f"too many wrong passwords: wait {found.wait} s", found.wait)
-            raise WrongPassword("the password is wrong")
+        return await _proof(by_password(self.house.directory.prover, self.who, password), "the password is wrong")
+
+    async def asserted(self, passkey: PasskeySignature, challenge: bytes) -> Asserted:
+        """The same person, whose passkey has just signed this challenge. Raises what `proved` does."""
+        if isinstance(self.who, Subject):
+            raise Forbidden("this takes a person's passkey: sign in, an API key does not do")
+        place = place_of(self.house.settings)
+        proof = by_passkey(self.house.passkeys, place, self.who, passkey, challenge)
+        return await _proof(proof, "the passkey is not this person's, or it did not sign the binding")
+
+
+async def _proof(proof: Awaitable[P | NotProved], wrong: str) -> P:
+    """What was proved. Raises WrongPassword, TooManyAttempts or Unavailable."""
+    try:
+        found = await proof
+    except SQLAlchemyError as error:
+        raise Unavailable("nobody can prove anything now; try again later", code="database_unavailable") from error
+    if not isinstance(found, NotProved):
         return found
+    if found.wait:
+        raise TooManyAttempts(f"too many wrong attempts: wait {found.wait} s", found.wait)
+    raise WrongPassword(wrong)
 
 
 async def visit(request: Request[Any, Any, Any], house: House) -> Visit:

@@ -6,7 +6,8 @@
 
 Each act takes the answer's turn (`turns.py`), folds its records again (`files.py`), asks the rules (`rules.py`) and appends.
 What is left if the process dies: before the append nothing, after it the record, which is all that an act is. A `Person` is
-somebody who has just given a password. Methods raise GatewayError when log, database or policy cannot be read.
+somebody who has just given a password, a `Signer` that or one whose passkey signed this very cycle. Methods raise GatewayError
+when log, database or policy cannot be read.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from gateway.authenticate import Subject
 from gateway.database import Urls
 from gateway.law.lawbook import Lawbook
 from gateway.people.names import Role
-from gateway.people.person import Person
+from gateway.people.person import Person, Signer, person_of
 
 UNKNOWN: Final = NotDecided("unknown", "there is no such approval")
 
@@ -68,21 +69,23 @@ class Approvals:
         """The exact content of the current cycle, its hash checked. Raises Unreadable."""
         return await asyncio.to_thread(self._files.content, case)
 
-    async def decide(self, tenant: str, generation: UUID, choice: Choice, by: Person) -> Case | NotDecided:
+    async def decide(self, tenant: str, generation: UUID, choice: Choice, by: Signer) -> Case | NotDecided:
         """Sign, in one's own right or a lent one. A rejection ends the approval."""
+        person = person_of(by)
 
         async def act(taken: Taken) -> Case | NotDecided:
             case = taken.case
-            refusal = rules.undecidable(case, choice.content_sha256, by, choice.binding) or rules.unsaid(choice)
+            refusal = rules.undecidable(case, choice.content_sha256, person, choice.binding) or rules.unsaid(choice)
+            refusal = refusal or rules.unsigned(case, choice, by)
             if refusal is not None:
                 return refusal
-            authority = await self._authority(tenant, choice, by)
+            authority = await self._authority(tenant, choice, person)
             if isinstance(authority, NotDecided):
                 return authority
             decided = rules.signature(case, choice, by, authority)
             if (refusal := rules.objection(case, choice, decided)) is not None:
                 return refusal
-            signed = Taken(taken.turn, await self._desk.record(taken, by.on_record, decided))
+            signed = Taken(taken.turn, await self._desk.record(taken, person.on_record, decided))
             return (await self._desk.up_to_date(signed)).case
 
         if choice.on_behalf_of is None:

@@ -58,6 +58,8 @@ class Case:
     records: int = 0
     """Records of the approval so far, those after its end included."""
     last_seq: int = 0
+    asserted: frozenset[bytes] = frozenset()
+    """What passkeys have signed here, as `Assertion.statement` has it."""
 
     @property
     def content_sha256(self) -> bytes:

@@ -8,9 +8,11 @@ from uuid import UUID
 from audit.approvals import ApprovalOpened, Delegation, content_digest
 from audit.assent import breaks_glass, lacking, untested
 from audit.delegations import Delegations
+from audit.enrolments import Enrolments
 from audit.header import Header, decode_header
 from audit.held import Held
 from audit.keys import KeyStore
+from audit.powers import Powers
 from audit.records import Body, Kind, RequestOpen
 from audit.store import read_tenant
 from gateway.approvals.case import Case, Signature, State
@@ -87,8 +89,8 @@ def case_of(tenant: str, generation: UUID, records: Iterable[tuple[Header, Body 
     return None if held.opened is None else _case(held, held.opened)
 
 
-_TRUSTED = Delegations(unread=1)
-"""Whoever decided for somebody else was asked for the delegation then; here it is not asked again."""
+_TRUSTED = Powers(Delegations(unread=1), Enrolments(unread=1))
+"""Whoever decided was asked for delegation and passkey then; here they are not asked for again."""
 
 
 def _case(held: Held, cycle: ApprovalOpened) -> Case:
@@ -107,6 +109,7 @@ def _case(held: Held, cycle: ApprovalOpened) -> Case:
         after=tuple(held.after),
         records=held.records,
         last_seq=held.last_seq,
+        asserted=frozenset(held.asserted),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -29,6 +30,24 @@ from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import User
 
 MOST_GROUPS: Final = 64
+
+
+class Term(StrEnum):
+    """Where a delegation stands in time."""
+
+    COMING = "coming"
+    HOLDING = "holding"
+    OVER = "over"
+    ENDED = "ended"
+    """Before its time, by whoever lent it."""
+
+    @classmethod
+    def of(cls, lent: Delegation) -> Term:
+        """Of a delegation, now."""
+        if lent.revoked:
+            return cls.ENDED
+        moment = now()
+        return cls.COMING if moment < lent.starts_at else cls.HOLDING if moment < lent.ends_at else cls.OVER
 
 
 class Lending:
@@ -95,8 +114,8 @@ class Lending:
 
     def _user(self, tenant: str, who: str) -> User | None:
         """The enabled user whom records of this tenant name so, if there is one."""
-        home, _, name = who.rpartition("/")
-        if home not in ("", SYSTEM):
+        home, slash, name = who.rpartition("/")
+        if slash and home != SYSTEM:
             return None
         try:
             with Session(self._engine) as session:

@@ -12,10 +12,11 @@ from typing import Final
 from audit.acts import identity
 from audit.approvals import ApprovalDecided, Delegation
 from audit.assent import BREAKERS, breaks_glass, is_eligible, names_in, untested
+from audit.passkeys import write_evidence
 from gateway.approvals.case import Case, State
 from gateway.approvals.choices import Approve, BreakGlass, Choice, NotDecided, Reject, TestResult
 from gateway.people.names import Role
-from gateway.people.person import Person
+from gateway.people.person import Asserted, Person, Signer, person_of
 
 MOST_REASON: Final = 2048
 """Bytes of a reason, as records have it."""
@@ -78,19 +79,33 @@ def unsaid(choice: Choice) -> NotDecided | None:
     return unspoken(choice.reason) if isinstance(choice, BreakGlass) else overlong(choice.reason)
 
 
-def signature(case: Case, choice: Choice, by: Person, authority: Authority) -> ApprovalDecided:
+def unsigned(case: Case, choice: Choice, by: Signer) -> NotDecided | None:
+    """Why this is no signature under this choice; a password is one under any."""
+    if not isinstance(by, Asserted):
+        return None
+    if isinstance(choice, BreakGlass):
+        return NotDecided("not_permitted", "breaking the glass takes your password")
+    if by.challenge != case.opened.binding or by.challenge != choice.binding:
+        return NotDecided("stale_binding", "your passkey signed another cycle than the one that is open: look again")
+    if by.assertion.statement in case.asserted:
+        return NotDecided("already_decided", "your passkey has signed just this before: give your password")
+    return None
+
+
+def signature(case: Case, choice: Choice, by: Signer, authority: Authority) -> ApprovalDecided:
     """The decision as it would be recorded."""
+    person, evidence = person_of(by), write_evidence(by.assertion) if isinstance(by, Asserted) else ""
     return ApprovalDecided(
         cycle=case.opened.cycle,
         binding=case.opened.binding,
         decision="reject" if isinstance(choice, Reject) else "approve",
-        person=by.on_record,
-        display_name=by.display_name,
+        person=person.on_record,
+        display_name=person.display_name,
         roles=authority.roles,
         groups=authority.groups,
         meaning=choice.meaning,
-        method="break_glass" if isinstance(choice, BreakGlass) else "password",
-        evidence="",
+        method="break_glass" if isinstance(choice, BreakGlass) else "webauthn" if evidence else "password",
+        evidence=evidence,
         reason_code=choice.reason_code.strip() if isinstance(choice, Reject) else "",
         reason=choice.reason.strip(),
         on_behalf_of=authority.on_behalf_of,

@@ -17,6 +17,7 @@ from gateway.cli.audit_keys import rotate
 from gateway.cli.audit_replay import replay
 from gateway.cli.bench import bench
 from gateway.cli.budgets import budgets
+from gateway.cli.delegations import delegate, delegations, undelegate
 from gateway.cli.demo import demo
 from gateway.cli.eval import evaluate
 from gateway.cli.policy import policy
@@ -45,6 +46,8 @@ def palimpsest() -> None:
 
 for act in (replay, log_keys, rotate):
     audit.add_command(act)
+for loan in (delegate, undelegate, delegations):
+    approvals.add_command(loan)
 for question in (explain, replay_policy, sweep):
     policy.add_command(question)
 for command in (

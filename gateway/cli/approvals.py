@@ -98,7 +98,7 @@ def show(generation: UUID, tenant: str, by: str, password_stdin: bool) -> None:
                 raise RegistryError(f"tenant {tenant!r} has no approval {generation}: see `palimpsest approvals list`")
             return case, await service.text(case)
 
-        case, text = _with_service(here, tenant, read)
+        case, text = with_service(here, tenant, read)
     click.echo(text)
     click.echo(f"---\n{_standing(case)}", err=True)
 
@@ -195,13 +195,13 @@ def _act(tenant: str, by: str, from_stdin: bool, act: Callable[[Approvals, Perso
     with office() as here:
         here.require_tenant(tenant)
         person = here.person(tenant, by, _DECIDERS, Typed(from_stdin))
-        found = _with_service(here, tenant, lambda service: act(service, person))
+        found = with_service(here, tenant, lambda service: act(service, person))
     if isinstance(found, NotDecided):
         raise RegistryError(f"{found.message} ({found.code})")
     click.echo(_standing(found))
 
 
-def _with_service(here: Office, tenant: str, work: Callable[[Approvals], Awaitable[R]]) -> R:
+def with_service(here: Office, tenant: str, work: Callable[[Approvals], Awaitable[R]]) -> R:
     """The service beside a gateway that may be running."""
     from gateway.approvals.beside import approvals_beside
     from gateway.errors import GatewayError

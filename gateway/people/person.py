@@ -1,4 +1,7 @@
-"""A proved person. Nobody is one by being named: `proved` is called where a password or a session was checked, only there."""
+"""A proved person. Nobody is one by being named: `proved` is called where a password or a session was checked, only there.
+
+So it is with a signature by passkey: `asserted` is called where one was verified.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 from uuid import UUID
 
+from audit.passkeys import Assertion
 from audit.writer import SYSTEM
 from gateway.account import account
 from gateway.people.names import Role
@@ -44,6 +48,24 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Asserted:
+    """A person whose passkey has just signed this challenge, the binding of one cycle. Made by `Passkeys.prove`."""
+
+    person: Person
+    challenge: bytes
+    assertion: Assertion
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("an Asserted is made by Passkeys.prove(), from a signature that verifies")
+
+
+Signer: TypeAlias = Person | Asserted
+"""Who signs a decision: by a password, or by a passkey for one cycle."""
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """An account of the operating system: whoever runs a command there, and has proved nothing to the gateway."""
 
@@ -65,3 +87,13 @@ def proved(user: User) -> Person:
     roles = frozenset(map(Role, user.roles))
     groups = tuple(user.groups)
     return Person(user.id, user.tenant, user.name, user.display_name, roles, groups, user.password_set_at, _SEAL)
+
+
+def asserted(user: User, challenge: bytes, assertion: Assertion) -> Asserted:
+    """The person of a user whose passkey's signature was just verified."""
+    return Asserted(proved(user), challenge, assertion, _SEAL)
+
+
+def person_of(signer: Signer) -> Person:
+    """Who it is, whichever way it was proved."""
+    return signer.person if isinstance(signer, Asserted) else signer

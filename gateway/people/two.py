@@ -52,7 +52,11 @@ class Two:
 def prove_one(prover: Prover, ask: Ask, asked: Asked, tenant: str) -> Person:
     """The person asked for, proved by a password. Raises Unproved."""
     home, name = asked.place(tenant)
-    found = prover.prove(home, name, ask(f"Password of {asked.who}"))
+    return require(prover.prove(home, name, ask(f"Password of {asked.who}")), asked)
+
+
+def require(found: Person | NotProved, asked: Asked) -> Person:
+    """The person, if it was proved and has one of the roles asked for. Raises Unproved."""
     if isinstance(found, NotProved):
         raise Unproved(f"{asked.who!r} is not proved: {found}")
     if found.roles.isdisjoint(asked.roles):

@@ -7,6 +7,10 @@ from typing import Final
 _SENTENCES: Final = {
     "signed-out": "You are signed out.",
     "password-set": "The password is set. Sign in with it.",
+    "passkey-added": "You can sign decisions with this passkey. It is on record.",
+    "passkey-removed": "Nothing is signed with it any more. What it has signed stays signed.",
+    "lent": "Lent, and on record.",
+    "ended": "Ended, and on record.",
     "saved": "Done, and on record.",
     "nothing": "There was nothing to change.",
     "in-force": "On record, and in force within a second in every gateway.",

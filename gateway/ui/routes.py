@@ -8,7 +8,7 @@ from litestar import Request, Response, Router
 from litestar.di import Provide
 
 from gateway.house import House
-from gateway.ui.account_page import account, change_password
+from gateway.ui.account_page import account, change_password, lend, take_back
 from gateway.ui.door import Door
 from gateway.ui.economics import economics
 from gateway.ui.exports import download, exports, make_export, show_export
@@ -18,6 +18,7 @@ from gateway.ui.home import choose_tenant, choose_theme, here, home, patterns
 from gateway.ui.job_pages import show_job
 from gateway.ui.keys_pages import key_page, keys_page, make_key, make_tenant, revoke_key, rotate_key, tenants_page
 from gateway.ui.log_pages import log_page, verify_log
+from gateway.ui.passkeys_page import add_passkey, begin_passkey, remove_passkey
 from gateway.ui.people import change_person, make_person, people, person_page
 from gateway.ui.policy_jobs import replay_policy, sweep_policy
 from gateway.ui.policy_pages import apply_policy, explain, policies_page, policy_difference, policy_page, roll_back
@@ -35,7 +36,8 @@ PAGES: Final = (
     *(home, here, sign_in_page, sign_in, sign_out, choose_theme, choose_tenant, patterns, show_job),
     *(queue_page, side_of_queue, review_page, standing_of, decide, edit, more, set_desk),
     *(player_data, compare_drafts, proof_status),
-    *(account, change_password, people, make_person, person_page, change_person),
+    *(account, change_password, lend, take_back, begin_passkey, add_passkey, remove_passkey),
+    *(people, make_person, person_page, change_person),
     *(keys_page, make_key, key_page, rotate_key, revoke_key, tenants_page, make_tenant),
     *(generations, generation_page, reading_page, economics),
     *(policies_page, policy_page, policy_difference, explain, apply_policy, roll_back, replay_policy, sweep_policy),

@@ -17,6 +17,7 @@ from audit.acts import (
     HoldReleased,
     KeyChange,
     KeyTerms,
+    PasskeyChange,
     PolicyChange,
     RetentionRule,
     Retirement,
@@ -54,6 +55,7 @@ from audit.sealing import request_key, seal
 from audit.signer import Signer
 from audit.trace import Step, encode_steps
 from tests.audit.approval_bodies import APPROVALS
+from tests.audit.authenticator import cose_of, p256
 
 TENANT = "acme"
 ORIGIN = "palimpsest.test/acme"
@@ -139,6 +141,10 @@ SAMPLES: dict[Kind, Body] = {
         enabled=True, requested_by="ada",
     ),
     Kind.KEY_TERMS: KeyTerms(key="key-1", user="grace", expires=START, requested_by="system/ada"),
+    Kind.PASSKEY_CHANGE: PasskeyChange(
+        act="added", user=INSTANCE, name="grace", credential=bytes(range(16)), public_key=cose_of(p256(7)),
+        rp_id="gate.example", label="laptop", requested_by="grace",
+    ),
     **APPROVALS,
 }  # fmt: skip
 LATER: dict[Kind, Body] = {
@@ -176,6 +182,8 @@ class Log:
     rows: list[StoredRecord] = field(default_factory=list)
     tree: CompactRange = field(default_factory=CompactRange)
     notes: list[str] = field(default_factory=list)
+    skipped: int = 0
+    """Microseconds in which nothing was recorded."""
 
     def __post_init__(self) -> None:
         self.keys = KeyStore(self.folder)
@@ -190,7 +198,7 @@ class Log:
         """Append bodies as records of one request."""
         for body in bodies:
             seq, record = len(self.rows), uuid7(START)
-            ts = START + seq
+            ts = START + self.skipped + seq
             month = self.keys.month_key(TENANT, subject, ts)
             key = request_key(month.secret, record if request is None else request)
             sealed = seal(key, TENANT, record, encode_body(body))

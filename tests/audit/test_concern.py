@@ -78,6 +78,13 @@ def test_a_policy_in_force_concerns_what_it_decided() -> None:
     assert dataclasses.replace(REACH, policies=frozenset({change.after})).is_named_by(change)
 
 
+def test_the_passkey_of_whoever_signed_is_shown() -> None:
+    """An enrolment is told with the requests that its person acted on, for the signature to be checked, and with no other."""
+    passkey = SAMPLES[Kind.PASSKEY_CHANGE]
+    assert not REACH.is_named_by(passkey)
+    assert dataclasses.replace(REACH, actors=frozenset({"key-1", "grace"})).is_named_by(passkey)
+
+
 def _log(folder: Path) -> tuple[Log, UUID]:
     """Two callers' requests, holds on each and their releases, an erasure of the first caller, an export."""
     log, other = Log(folder), UUID(int=HOLD.int ^ 1)

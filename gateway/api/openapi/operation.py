@@ -118,6 +118,7 @@ def _said(schema: Mapping[str, Any]) -> dict[str, str]:
 
 _KINDS: Final = {
     "generation": {"type": "string", "format": "uuid"},
+    "delegation": {"type": "string", "format": "uuid"},
     "block": {"type": "integer"},
     "step": {"type": "integer"},
     "number": {"type": "integer"},

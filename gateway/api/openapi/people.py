@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.api import forms
+from gateway.api import act_forms, forms
 from gateway.api.openapi.operation import (
     EITHER,
     EVENTS,
@@ -24,7 +24,7 @@ from gateway.api.openapi.operation import (
 FAILURE: Final = {JSON: ref(forms.Failure)}
 MEANS: Final = {
     "400": "the request is malformed, or asks for something that there is not",
-    "401": "nobody is signed in, and no valid key came along; or the password of an act is wrong",
+    "401": "nobody is signed in, and no valid key came along; or the password or passkey of an act is not theirs",
     "403": "whoever asks may not do this",
     "404": "there is no such thing that whoever asks may see",
     "409": "it does not stand so that this could be done",
@@ -32,10 +32,11 @@ MEANS: Final = {
     "412": "the content is another now than the one that was looked at",
     "413": "the body is too big",
     "428": "If-Match is missing: a decision says what was looked at",
-    "429": "too many wrong passwords: ask again after `retry-after` seconds",
+    "429": "too many wrong passwords or passkeys: ask again after `retry-after` seconds",
     "503": "the log or the database does not answer: nothing was shown or done, ask again",
 }
 _ACTS: Final = ("400", "401", "403", "404", "409", "410", "413", "429", "503")
+_LENDS: Final = ("400", "401", "403", "404", "413", "429", "503")
 _READS: Final = ("400", "401", "403", "404", "503")
 _TENANT: Final = {
     "name": "tenant", "in": "query", "required": False, "schema": TEXT,
@@ -94,14 +95,25 @@ OPERATIONS: Final = (
         f"{_PREFIX}/content", "approvals", f"The exact text that people decide on.{_CONTENT}", forms.Content, "410",
         headers=_ETAG,
     ),
-    _act("decision", "Approve, reject, or break the glass.", forms.Decision, about_content=True),
-    _act("edit", "Put another text in the place of the answer: a new cycle.", forms.Edit, about_content=True),
-    _act("results", "Put a test result beside the content.", forms.Result, about_content=True),
-    _act("revoke", "Take an own decision back, until the end.", forms.WithReason),
-    _act("recall", "Say of an answer that has left that it should not have.", forms.WithReason),
-    _act("review", "Look at a broken glass, as another than who broke it.", forms.WithReason),
-    _act("cancel", "Give the answer up; a key gives up its own.", forms.Cancelling, gives=_SHOWN, security=EITHER),
+    _act("decision", "Approve, reject, or break the glass.", act_forms.Decision, about_content=True),
+    _act("edit", "Put another text in the place of the answer: a new cycle.", act_forms.Edit, about_content=True),
+    _act("results", "Put a test result beside the content.", act_forms.Result, about_content=True),
+    _act("revoke", "Take an own decision back, until the end.", act_forms.WithReason),
+    _act("recall", "Say of an answer that has left that it should not have.", act_forms.WithReason),
+    _act("review", "Look at a broken glass, as another than who broke it.", act_forms.WithReason),
+    _act("cancel", "Give the answer up; a key gives up its own.", act_forms.Cancelling, gives=_SHOWN, security=EITHER),
     _act("desk", "Share the work: priority, assignment, lock.", forms.DeskChange, gives={JSON: ref(forms.Approval)}),
+    _read("/api/delegations", "approvals", "Who may decide for whom, the oldest first.", act_forms.Delegations),
+    Operation(
+        "post", "/api/delegations", "approvals", "Lend the own right to decide to another user of the tenant, for a time.",
+        PERSON, {"200": Answer("it", {JSON: ref(act_forms.Delegation)}), **failures(*_LENDS)}, [_TENANT, _CSRF],
+        ref(act_forms.Lending),
+    ),
+    Operation(
+        "delete", "/api/delegations/{delegation}", "approvals", "End an own delegation before its time.",
+        PERSON, {"200": Answer("it, ended", {JSON: ref(act_forms.Delegation)}), **failures(*_LENDS)}, [_TENANT, _CSRF],
+        ref(act_forms.Ending),
+    ),
     _read(
         "/api/generations", "generations", "Generations, newest first; a key sees its own.", forms.Generations,
         query=of_query(forms.GenerationQuery), security=EITHER,
@@ -120,7 +132,8 @@ OPERATIONS: Final = (
     ),
 )  # fmt: skip
 FORMS: Final = (
-    forms.Approvals, forms.Approval, forms.Change, forms.Case, forms.CaseState, forms.Content, forms.Decision, forms.Edit,
-    forms.Result, forms.WithReason, forms.Cancelling, forms.DeskChange, forms.Generations, forms.Answer, forms.Block,
-    forms.BlockStep, forms.Round, forms.EconomyDays, forms.Failure, forms.QueueQuery, forms.GenerationQuery,
+    forms.Approvals, forms.Approval, forms.Change, forms.Case, forms.CaseState, forms.Content, forms.DeskChange,
+    act_forms.Decision, act_forms.Edit, act_forms.Result, act_forms.WithReason, act_forms.Cancelling, act_forms.Delegations,
+    act_forms.Delegation, act_forms.Lending, act_forms.Ending, forms.Generations, forms.Answer, forms.Block, forms.BlockStep,
+    forms.Round, forms.EconomyDays, forms.Failure, forms.QueueQuery, forms.GenerationQuery,
 )  # fmt: skip

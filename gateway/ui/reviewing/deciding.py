@@ -1,8 +1,7 @@
-"""What a person does about a held answer. Each act takes the person's own password, there and then."""
+"""What a person does about a held answer. Each act takes the person's own password, there and then; deciding, a passkey too."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ from gateway.approvals.case import Case
 from gateway.approvals.choices import Approve, BreakGlass, Choice, Meaning, NotDecided, Reject, TestResult
 from gateway.errors import BadRequest
 from gateway.house import House
-from gateway.people.person import Person
+from gateway.people.again import by_password
+from gateway.people.person import Person, Signer, person_of
 from gateway.people.proving import NotProved
 from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.reviewing.pages import answer_page
 from gateway.ui.reviewing.reading import READERS, ReadingRoom
+from gateway.ui.signing import PASSKEY_MOST, signer_by_passkey
 from gateway.ui.visitor import Looking, Visitor, only
 
 TEXT_MOST: Final = 1_000_000
@@ -38,18 +39,25 @@ _STATUS: Final = {
     "unknown": 404, "stale_content": 412, "stale_binding": 412, "ended": 409, "not_pending": 409, "already_decided": 409,
     "test_required": 409, "excluded": 403, "not_permitted": 403,
 }  # fmt: skip
+_BY_PASSKEY: Final = frozenset({"approve", "reject"})
+"""Acts that are signatures over one cycle; every other one takes the password."""
 _KEPT: Final = ("act", "reason", "code", "meaning", "behalf", "text")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form of the review page, and the person who has just given a password with it."""
+    """A form of the review page, and the person who has just proved it."""
 
     house: House
     tenant: str
     generation: UUID
     fields: Fields
-    by: Person
+    signer: Signer
+
+    @property
+    def by(self) -> Person:
+        """The person."""
+        return person_of(self.signer)
 
     @property
     def content(self) -> bytes:
@@ -130,19 +138,33 @@ async def more(
 
 async def _done(page: Page, acts: dict[str, Act]) -> Response[Any]:
     """Prove the person, act, and lead back to the page; a refusal is said on the page itself."""
-    fields, house, who = await fields_of(page.request), page.house, page.visitor.person
+    fields, house = await fields_of(page.request), page.house
     act = acts.get(fields.text("act"))
     if act is None:
         raise BadRequest("This form asks for nothing that can be done here.", param="act")
-    by = await asyncio.to_thread(house.directory.prover.prove, who.tenant, who.name, fields.text("password"))
-    if isinstance(by, NotProved):
-        told = f"Too many attempts: wait {by.wait} s, then try again." if by.wait else "That is not your password."
-        return await page.refused(403, f"{told} Nothing was signed.", fields)
+    by = await _proved(page, fields)
+    if isinstance(by, str):
+        return await page.refused(403, f"{by} Nothing was signed.", fields)
     outcome = await act(Form(house, page.visitor.tenant, page.generation, fields, by))
     if isinstance(outcome, NotDecided):
         return await page.refused(_STATUS[outcome.code], sentence(outcome.message), fields)
     notice = {"approve": "approved", "reject": "rejected", "edit": "edited"}.get(fields.text("act"), "saved")
     return Redirect(f"/approvals/{page.generation}?done={notice}", status_code=303)
+
+
+async def _proved(page: Page, fields: Fields) -> Signer | str:
+    """Who signs, or what is told to somebody who did not prove it."""
+    house, visitor = page.house, page.visitor
+    found: Signer | NotProved
+    if fields.text("act") in _BY_PASSKEY and fields.text("passkey", PASSKEY_MOST):
+        wrong = "That is not your passkey, or it signed something else."
+        found = await signer_by_passkey(house, visitor, fields, _digest(fields, "binding"))
+    else:
+        wrong = "That is not your password."
+        found = await by_password(house.directory.prover, visitor.person, fields.text("password"))
+    if isinstance(found, NotProved):
+        return f"Too many attempts: wait {found.wait} s, then try again." if found.wait else wrong
+    return found
 
 
 def _approve(form: Form) -> Awaitable[Case | NotDecided]:
@@ -170,7 +192,7 @@ def _break_glass(form: Form) -> Awaitable[Case | NotDecided]:
 
 
 def _decide(form: Form, choice: Choice) -> Awaitable[Case | NotDecided]:
-    return form.house.approvals.decide(form.tenant, form.generation, choice, form.by)
+    return form.house.approvals.decide(form.tenant, form.generation, choice, form.signer)
 
 
 def _edit(form: Form) -> Awaitable[Case | NotDecided]:

@@ -26,6 +26,7 @@ from gateway.ui.reviewing.powers import CODES, lent_to, powers
 from gateway.ui.reviewing.reading import READERS, Reading, ReadingRoom
 from gateway.ui.reviewing.showing import shown
 from gateway.ui.reviewing.waiting import PAGE_ROWS, SIDE_ROWS, Line, found, listed
+from gateway.ui.signing import keys_of
 from gateway.ui.visitor import Looking, Visitor, only
 
 GONE: Final = "There is no held answer of this id that you may see."
@@ -122,7 +123,8 @@ async def answer_page(
             "separate": any(needed.separation_of_duties for needed in case.opened.needed),
             "listed": await listed(house, visitor, {}, SIDE_ROWS), "may": powers(case, visitor.person, lent),
             "lent": lent, "callers": await room.callers.of(visitor.tenant),
-            "codes": CODES, "refusal": refusal, "asked": asked, "since": int(time.time()),
+            "codes": CODES, "passkeys": await keys_of(house, visitor), "refusal": refusal,
+            "asked": asked, "since": int(time.time()),
         }),
     )  # fmt: skip
 

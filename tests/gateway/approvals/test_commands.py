@@ -80,3 +80,26 @@ def test_who_may_not_decide_is_told_why(database: Database, tmp_path: Path, comm
     signing = ("approve", "--by", "linus", "--password-stdin", str(generation))
     stale, own = (command(*signing, "--content", content) for content in ("00" * 32, SHA))
     assert (stale.status, own.status) == (1, 1) and "stale_content" in stale.err and "excluded" in own.err
+
+
+def test_the_right_to_decide_is_lent_and_ended(database: Database, tmp_path: Path, command: Callable[..., Done]) -> None:
+    """Lent until a day, used in a decision, listed with its state, ended by the lender alone; the log verifies."""
+    log, generation = held(database, tmp_path / "home")
+    lend = ("delegate", "--by", "ada", "--to", "alan", "--until", "2099-01-01", "--reason", "on leave", "--password-stdin")
+    assert "not proved" in command(*lend, password="wrong horse battery").err
+    assert "it takes the role approver" in command(*lend[:2], "olga", *lend[3:]).err
+    lent = command(*lend, "--group", "leads")
+    assert lent.status == 0 and lent.out.endswith("alan decides for ada\n")
+    number = lent.out.partition(":")[0]
+    later = command(*lend, "--from", "2098-12-31T18:00")
+    assert later.status == 0
+    signed = ("approve", "--by", "alan", "--for", "ada", "--content", SHA, "--password-stdin", str(generation))
+    assert command(*signed).status == 0
+    end = ("undelegate", "--password-stdin", number)
+    assert "you have no such delegation" in command(*end, "--by", "kay").err
+    assert command(*end, "--by", "ada").out == f"{number}: alan decides for ada no more\n"
+    listed = command("delegations").out
+    rows = [line for line in listed.splitlines() if "alan" in line]
+    assert len(rows) == 2 and number in rows[0] and "ended" in rows[0] and "leads" in rows[0]
+    assert "coming" in rows[1] and "2098-12-31 18:00" in rows[1] and "on leave" in rows[1]
+    assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED

@@ -152,7 +152,7 @@ class HeldSite:
 
 
 @asynccontextmanager
-async def held_site(database: Database, home: Path, text: str = LAW) -> AsyncIterator[HeldSite]:
+async def held_site(database: Database, home: Path, text: str = LAW, **settings: str) -> AsyncIterator[HeldSite]:
     """The site."""
-    async with site(database, home, law(home, text)) as here:
+    async with site(database, home, law(home, text), **settings) as here:
         yield HeldSite(here)

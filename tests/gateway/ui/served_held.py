@@ -30,6 +30,11 @@ class Window:
     _loop: asyncio.AbstractEventLoop
     _stop: asyncio.Event
 
+    @property
+    def named(self) -> str:
+        """The same place by its name, as browsers want it for passkeys."""
+        return self.url.replace("127.0.0.1", "localhost")
+
     def ask(self, work: Callable[[HeldSite], Awaitable[T]]) -> T:
         """What a coroutine of the house's loop gives."""
 
@@ -56,17 +61,23 @@ def windowed(database: Database, home: Path) -> Iterator[Window]:
 
 async def _serve(database: Database, home: Path, opened: Future[Window]) -> None:
     try:
-        async with held_site(database, home) as held:
-            config = uvicorn.Config(create_app(held.site.housed.house), lifespan="off", log_config=None, access_log=False)
-            server, stop = uvicorn.Server(config), asyncio.Event()
-            with socket.create_server(("127.0.0.1", 0)) as port:  # whoever comes before it serves waits in line
-                running = asyncio.create_task(server.serve([port]))
-                url = f"http://127.0.0.1:{port.getsockname()[1]}"
-                opened.set_result(Window(url, held, asyncio.get_running_loop(), stop))
-                await stop.wait()
-                server.should_exit = True
-                await running
+        # Whoever comes before it serves waits in line. Browsers know passkeys under a name, not under an address.
+        with socket.create_server(("127.0.0.1", 0)) as port:
+            named = f"http://localhost:{port.getsockname()[1]}"
+            async with held_site(database, home, base_url=named) as held:
+                await _serve_at(port, held, opened)
     except BaseException as error:
         if not opened.done():
             opened.set_exception(error)
         raise
+
+
+async def _serve_at(port: socket.socket, held: HeldSite, opened: Future[Window]) -> None:
+    config = uvicorn.Config(create_app(held.site.housed.house), lifespan="off", log_config=None, access_log=False)
+    server, stop = uvicorn.Server(config), asyncio.Event()
+    running = asyncio.create_task(server.serve([port]))
+    url = f"http://127.0.0.1:{port.getsockname()[1]}"
+    opened.set_result(Window(url, held, asyncio.get_running_loop(), stop))
+    await stop.wait()
+    server.should_exit = True
+    await running
