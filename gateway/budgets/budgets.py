@@ -24,13 +24,13 @@ from audit.errors import AuditError
 from audit.keys import KeyStore
 from audit.store import read_tenant
 from gateway.approvals.claim import AnsweredEarlier
-from gateway.budgets.accelerator import Accelerator
 from gateway.budgets.accounts import CONNECTIONS, Accounts, AccountsDown, Expired, Short
 from gateway.budgets.allotment import Allotted, Lack
 from gateway.budgets.ask import Ask, asks
 from gateway.budgets.consumption import Consumption, Tariff, most
 from gateway.budgets.from_log import Recorded
 from gateway.budgets.lease import UNMETERED, Share
+from gateway.budgets.pace import Pace
 from gateway.errors import GatewayError
 from gateway.settings import DatabaseUrl
 
@@ -45,7 +45,7 @@ class Budgets:
     """Lives on the event loop; the database is asked in threads of its own, so that a busy account holds up nothing else."""
 
     def __init__(self, accounts: Accounts, reader_url: DatabaseUrl, keys: KeyStore) -> None:
-        self.accelerator = Accelerator()
+        self.pace = Pace()
         self._accounts, self._reader_url, self._keys = accounts, reader_url, keys
         self._threads = ThreadPoolExecutor(CONNECTIONS, "budgets")
         self._open: set[UUID] = set()
@@ -64,7 +64,7 @@ class Budgets:
             if not verdict.budgets:
                 return Allotted(verdict, facts, Share(self, request, None), lack)
             tariff = Tariff.of(policy, verdict)
-            usage = most(verdict, facts.prompt_tokens, room, self.accelerator.pace)
+            usage = most(verdict, facts.prompt_tokens, room, self.pace.reserved)
             asked = tuple(asks(policy, facts, verdict, Consumption.of_usage(tariff, usage)))
             short = await self._reserve(request, facts.tenant, tariff, asked)
             if not short:

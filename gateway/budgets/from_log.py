@@ -29,12 +29,18 @@ class Counted(Protocol):
     def tokens(self) -> int: ...
     @property
     def forwards(self) -> int: ...
+    @property
+    def busy_us(self) -> int | None: ...
 
 
-def usage_at_end(end: Counted, seconds: Decimal) -> Usage:
-    """What a request that came to its end has used; one that failed before any pass has used nothing."""
+def usage_at_end(end: Counted, lasted: Decimal) -> Usage:
+    """What a request that came to its end has used; one that failed before any pass has used nothing.
+
+    Its seconds are those that the engine measured; where it did not, those that the request `lasted`.
+    """
     if end.reason == FinishReason.FAULT.value and not end.tokens and not end.forwards:
         return Usage()
+    seconds = lasted if end.busy_us is None else Decimal(end.busy_us) / MICROSECONDS
     return Usage(end.prompt_tokens, end.tokens, end.forwards, seconds)
 
 

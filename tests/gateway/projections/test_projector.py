@@ -78,9 +78,9 @@ def assert_sums(logs: Following, tenant: str) -> None:
             continue
         ran = 0 if row.closed_at is None else round((row.closed_at - row.opened_at).total_seconds() * 1_000_000)
         held = row.state in ("pending", "approved", "released", "rejected", "expired", "cancelled")
-        figures = [1, row.prompt_tokens, row.tokens, row.forwards, ran, int(held), row.money]
+        figures = [1, row.prompt_tokens, row.tokens, row.forwards, ran, int(held), row.money, row.busy_us]
         key = (tenant, row.opened_at.date(), row.mode, row.currency)
-        sums[key] = [a + b for a, b in zip(sums.get(key, [0] * 7), figures, strict=True)]  # type: ignore[operator]
+        sums[key] = [a + b for a, b in zip(sums.get(key, [0] * 8), figures, strict=True)]  # type: ignore[operator]
     assert {tuple(row[:4]): list(row[4:]) for row in found["generation_day"]} == sums
 
 
