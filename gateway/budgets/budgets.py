@@ -54,8 +54,18 @@ class Budgets:
         """Decide, and reserve what the decision lists; where there is no room, decide again knowing that.
 
         `room` is what the prompt leaves of the context, in tokens. Each further decision knows of more budgets without room, so
-        there are no more rounds than budgets. Raises AccountsDown, and then nothing may run.
+        there are no more rounds than budgets. Raises AccountsDown, and then nothing may run; but a shadow stops nobody: what it
+        cannot count is on record as not judged.
         """
+        try:
+            return await self._allotted(policy, facts, request, room)
+        except AccountsDown:
+            if policy.lifted is None:
+                raise
+        uncounted = replace(facts, exceeded=(policies.UNCOUNTED,))
+        return Allotted(policies.decide(policy, uncounted), uncounted, Share(self, request, None), Lack())
+
+    async def _allotted(self, policy: policies.Policy, facts: policies.RequestFacts, request: UUID, room: int) -> Allotted:
         lack = Lack()
         while True:
             verdict = policies.decide(policy, facts)

@@ -96,8 +96,8 @@ async def test_a_settlement_that_failed_is_made_up_for(
     """When the accounts are away as a request ends its client has its answer, and the lease is settled later, as counted."""
     tables = (budget("words", "tokens", "1000"), budget("one", "concurrency", "1"))
     async with housed(database, tmp_path, law(tmp_path, *tables)) as inside:
-        with monkeypatch.context() as away:
-            away.setattr(Accounts, "settle", _away)
+        with monkeypatch.context() as gone:
+            gone.setattr(Accounts, "settle", away)
             answer = await inside.ask()
         assert answer.status_code == 200 and standing(inside, "words")[1] == 0
         refused(inside, await inside.ask(), "one")
@@ -108,5 +108,6 @@ async def test_a_settlement_that_failed_is_made_up_for(
         assert (await inside.ask()).status_code == 200
 
 
-def _away(*_: object) -> bool:
+def away(*_: object) -> bool:
+    """In place of a call to the accounts."""
     raise AccountsDown("the database is away")
