@@ -9,8 +9,8 @@ from decimal import Decimal
 from uuid import UUID
 
 import policies
-from gateway.budgets.consumption import Consumption
-from policies import Budget, Per, RequestFacts
+from gateway.budgets.consumption import NOTHING, Consumption
+from policies import Budget, Per, RequestFacts, Unit
 from policies.verdicts import SHADOW
 
 
@@ -61,6 +61,11 @@ def asks(policy: policies.Policy, facts: RequestFacts, decision: policies.Decisi
             forced=budget.id in facts.exceeded,
             watched=watched,
         )
+
+
+def presence(policy: policies.Policy, facts: RequestFacts, decision: policies.Decision) -> Iterator[Ask]:
+    """Those of them that count requests and not what is generated."""
+    return (ask for ask in asks(policy, facts, decision, NOTHING) if ask.budget.unit in (Unit.REQUESTS, Unit.CONCURRENCY))
 
 
 def scope_of(per: Per, facts: RequestFacts) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 from uuid import UUID
 
+from audit.approvals import Attached
 from audit.keys import KeyStore
 from audit.records import BlockTrace, Body, DecodeRun, EngineNote, RequestClose, RequestOpen, SpecRounds
 from audit.store import Reader
@@ -59,7 +60,9 @@ class Recorded:
         return cls(tuple(body for _, body in found if body is not None), spent)
 
     def usage(self) -> Usage | None:
-        """By the request's end, else by what was decoded until it broke off; None if it never was opened."""
+        """By the request's end, else by what was decoded until it broke off; None if it never was opened or attached."""
+        if any(isinstance(body, Attached) for body in self.bodies):
+            return Usage()
         opening = next((body for body in self.bodies if isinstance(body, RequestOpen)), None)
         if opening is None:
             return None
