@@ -274,6 +274,8 @@ class RequestClose:
     """SHA-256 over all output ids, each as 4 big-endian bytes."""
     records: int = field(metadata=at(9, UINT))
     """Records of this request, this one included."""
+    busy_us: int | None = field(default=None, metadata=at(10, forms.maybe(UINT)))
+    """Microseconds that the device worked for it, as the engine measured them; None where it did not."""
 
 
 @dataclass(frozen=True, slots=True)

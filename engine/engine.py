@@ -18,6 +18,7 @@ from uuid import UUID
 
 import torch
 
+from engine.busy import charged
 from engine.cache import KVCache
 from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
@@ -170,7 +171,8 @@ class Engine:
     def _run(self, turns: Sequence[Turn]) -> None:
         """One pass. If it fails as a whole, each generation runs alone, so that only the guilty one ends."""
         try:
-            picks = self._pass(turns)
+            with charged(turns):
+                picks = self._pass(turns)
         except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
             if len(turns) == 1:
                 self._fault(turns[0].live, fault)

@@ -8,7 +8,7 @@ aborted or failed in the middle of a block or round.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
@@ -213,7 +213,9 @@ class Noted:
 class Finished:
     """The last event of every admitted generation: totals over its events.
 
-    `output_digest` is SHA-256 in hex over all output ids, four bytes each, big-endian.
+    `output_digest` is SHA-256 in hex over all output ids, four bytes each, big-endian. `busy_us` are the microseconds that the
+    device worked for it: of every pass, prefill too, the share of its rows; None where the engine is not there to say. Equal
+    generations need not take equally long, so it is not compared.
     """
 
     generation: UUID
@@ -225,6 +227,7 @@ class Finished:
     rounds: int
     forwards: int
     output_digest: str
+    busy_us: int | None = field(compare=False)
 
 
 Output = BlockDecoded | SpecRound | RunDecoded

@@ -48,7 +48,7 @@ class Session:
     """Mutable state of one generation, owned by the engine's thread.
 
     `committed` positions of `tokens` are decided for good and are in the cache, or can be computed again into it. `ended`
-    is why the answer is over, once it is.
+    is why the answer is over, once it is; `busy` are the seconds of the device that its rows took.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Session:
         self.tokens = list(request.prompt)
         self.ended: FinishReason | None = None
         self.blocks = self.rounds = self.gated = 0
+        self.busy = 0.0
         self._rules, self._stops, self._matcher = rules, stops, matcher
         self._key = sampling_key(request.sampling)
         self._events: list[Event] = []
@@ -280,5 +281,6 @@ class Session:
                 rounds=self.rounds,
                 forwards=self._forwards,
                 output_digest=hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in told)).hexdigest(),
+                busy_us=round(self.busy * 1_000_000),
             )
         )

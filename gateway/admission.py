@@ -24,6 +24,7 @@ from gateway.appending import Log, append_when_room
 from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
+from gateway.budgets.visit import Visit
 from gateway.compiling import beside_the_loop
 from gateway.dialects.prompt import read
 from gateway.dialects.reading import answer_reader
@@ -56,7 +57,7 @@ async def admit(
 ) -> Admitted:
     """Judge and record one request. Raises GatewayError (to be recorded by `record_refusal`) or LogUnavailable.
 
-    One that may be held takes its `claim` before anything is reserved for it. Raises AnsweredEarlier where another has it.
+    One that may be held takes its `claim` before anything is reserved for it. Raises Repeated where another has it.
     """
     if chat.model != bench.model.name:
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
@@ -65,38 +66,43 @@ async def admit(
     room = _room(bench.engine.longest, prompt)
     policy = bench.laws.policy_for(subject.tenant, request_id)
     facts = _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone))
-    await _claim_if_held(claim, policy, policies.decide(policy, facts))
-    allotted = await bench.budgets.allot(policy, facts, request_id, room)
-    decision = decided(allotted.facts, allotted.verdict)
-    if isinstance(allotted.verdict, policies.Refusal):
-        raise allotted.error(allotted.verdict).recorded_as(decision)
-    async with bench.budgets.kept(request_id):
-        await _claim_if_held(claim, policy, allotted.verdict)
-        law = Law(policy, allotted.verdict)
-        request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
-        await _check_constraint(bench, request)
-        bodies = (_open(bench, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
-        entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
-        appended = await append_when_room(log, entries)
-        return Admitted(
-            request=request,
-            tenant=subject.tenant,
-            caller=subject.caller,
-            model=chat.model,
-            law=law,
-            records=len(entries),
-            first_seq=appended.first_seq,
-            last_seq=appended.last_seq,
-            lease=allotted.lease,
-            claim=claim,
-            reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
-            contributors=() if subject.user is None else (subject.user,),
-        )
+    visit = Visit(bench.budgets, policy, facts, request_id)
+    async with visit.instead():
+        await _claim_if_held(claim, policy, policies.decide(policy, facts), visit)
+        await visit.undo()
+        allotted = await bench.budgets.allot(policy, facts, request_id, room)
+        decision = decided(allotted.facts, allotted.verdict)
+        if isinstance(allotted.verdict, policies.Refusal):
+            raise allotted.error(allotted.verdict).recorded_as(decision)
+        async with bench.budgets.kept(request_id):
+            await _claim_if_held(claim, policy, allotted.verdict, visit)
+            law = Law(policy, allotted.verdict)
+            request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
+            await _check_constraint(bench, request)
+            bodies = (_open(bench, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
+            entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
+            appended = await append_when_room(log, entries)
+            return Admitted(
+                request=request,
+                tenant=subject.tenant,
+                caller=subject.caller,
+                model=chat.model,
+                law=law,
+                records=len(entries),
+                first_seq=appended.first_seq,
+                last_seq=appended.last_seq,
+                lease=allotted.lease,
+                claim=claim,
+                reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
+                contributors=() if subject.user is None else (subject.user,),
+            )
 
 
-async def _claim_if_held(claim: Claim, policy: policies.Policy, verdict: policies.Decision | policies.Refusal) -> None:
+async def _claim_if_held(
+    claim: Claim, policy: policies.Policy, verdict: policies.Decision | policies.Refusal, visit: Visit
+) -> None:
     if isinstance(verdict, policies.Decision) and Law(policy, verdict).may_hold:
-        await claim.take()
+        await claim.take(visit.begin)
 
 
 async def record_refusal(bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:

@@ -67,7 +67,7 @@ def recorded_course(bodies: Sequence[Body]) -> Course:
     return Course(
         tuple(item for body in bodies for item in _recorded(body)),
         dict(row for body in bodies if isinstance(body, records.Alternatives) for row in _rows(body)),
-        () if close is None else (*_values(close, "records", "output_digest"), close.output_digest.hex()),
+        () if close is None else (*_values(close, "records", "output_digest", "busy_us"), close.output_digest.hex()),
         close is not None and close.reason in _WHOLE,
     )
 
@@ -80,7 +80,7 @@ def told_course(events: Sequence[Event]) -> Course:
     return Course(
         tuple(item for event in events for item in _told(event)),
         dict(row for event in events if isinstance(event, Alternatives) for row in _rows(event)),
-        (finished.reason.value, *_values(finished, "generation", "reason")),
+        (finished.reason.value, *_values(finished, "generation", "reason", "busy_us")),
         finished.reason in _WHOLE,
     )
 

@@ -62,6 +62,11 @@ class Settings:
     base_url: str
     """How people reach this gateway; with https, cookies are for it alone."""
 
+    @property
+    def model(self) -> str:
+        """The name by which clients and policies call the model."""
+        return f"palimpsest-{self.checkpoint.name}"
+
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
         """Read and check every setting; raises SettingsError at the first that cannot be used."""

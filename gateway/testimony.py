@@ -91,6 +91,7 @@ class Tally:
             rounds=self.rounds,
             forwards=self.forwards,
             output_digest=self._digest.hexdigest(),
+            busy_us=None,
         )
 
 
@@ -116,6 +117,7 @@ def close(finished: Finished, records: int) -> Statement:
         forwards=finished.forwards,
         output_digest=bytes.fromhex(finished.output_digest),
         records=records,
+        busy_us=finished.busy_us,
     )
     return Statement(finished.generation, body)
 

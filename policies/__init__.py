@@ -6,7 +6,7 @@ from policies.check import check
 from policies.document import Document
 from policies.errors import Finding, PolicyError
 from policies.explain import Considered, Explanation, Match, explain
-from policies.facts import AnswerFacts, AnswerFigures, BlockFacts, RequestFacts, ToolCall
+from policies.facts import UNCOUNTED, AnswerFacts, AnswerFigures, BlockFacts, RequestFacts, ToolCall
 from policies.judge import decide
 from policies.judge_block import judge_block
 from policies.judge_release import judge_release
@@ -41,6 +41,7 @@ from policies.world import World
 __all__ = [
     "BASELINE",
     "MEASURES",
+    "UNCOUNTED",
     "Action",
     "Admission",
     "AnswerFacts",

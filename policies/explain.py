@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from policies.compiled import BUDGET, ROUTE, answer_modes, unit_modes
 from policies.conditions import Condition, Facts
-from policies.facts import AnswerFacts, BlockFacts, RequestFacts
+from policies.facts import UNCOUNTED, AnswerFacts, BlockFacts, RequestFacts
 from policies.judge import decide
 from policies.judge_block import judge_block, judged_mode
 from policies.judge_release import judge_release
@@ -96,6 +96,8 @@ def _in_question(policy: Policy, decision: Decision | None) -> tuple[frozenset[M
 def _budget(name: str, demands: str, concerned: bool, facts: RequestFacts) -> Considered:
     if not concerned:
         return Considered(BUDGET + name, demands, Match.NOT_MATCHED, ("the request's workflow does not draw on it",))
+    if UNCOUNTED in facts.exceeded:
+        return Considered(BUDGET + name, demands, Match.OPEN, ("nobody could count it for this request",))
     exceeded = name in facts.exceeded
     why = "it had no room for this request" if exceeded else "it had room for this request"
     return Considered(BUDGET + name, demands, Match.MATCHED if exceeded else Match.NOT_MATCHED, (why,))

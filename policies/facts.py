@@ -8,6 +8,10 @@ and any other rule on paths counts as met.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+UNCOUNTED: Final = "*"
+"""In place of a budget's id: nobody could tell which budgets had room. Only a shadow goes on without knowing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,8 @@ class RequestFacts:
     """One request. `tools` are the names of those offered, `groups` those of the caller.
 
     `minute_of_week` counts from Monday 00:00 in the document's time zone, which the caller resolves; while it is None, every
-    time window counts as open. `exceeded` are the ids of budgets that had no room for this request.
+    time window counts as open. `exceeded` are the ids of budgets that had no room for this request, or
+    `UNCOUNTED`.
     """
 
     tenant: str

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from policies.compiled import ROUTE, Routed
-from policies.facts import RequestFacts
+from policies.facts import UNCOUNTED, RequestFacts
 from policies.modes import Mode
 from policies.obligations import Asked, obligations
 from policies.policy import Policy
@@ -23,6 +23,8 @@ from policies.tuning import tune
 from policies.verdicts import SHADOW, Decision, Refusal, RefusalCode, Verdict
 from policies.words import ANY_TENANT, Action, Release, strictest
 
+UNJUDGED: Final = "budgets.unjudged"
+"""The label of a shadow's decision whose budgets nobody could count."""
 _ACCEPTS: Final = frozenset({Verdict.ACCEPT})
 
 
@@ -112,9 +114,13 @@ def _verdicts(blocks: Sequence[Standing], releases: Sequence[Standing]) -> froze
 
 
 def _watched(policy: Policy, lifted: Policy, facts: RequestFacts, verdict: Decision | Refusal) -> Decision | Refusal:
-    """What runs while the document is a shadow: unrestricted, and watched by the rules that would have applied."""
+    """What runs while the document is a shadow: unrestricted, and watched by the rules that would have applied.
+
+    It draws on the budgets that it would have drawn on; one that would have been refused, on none.
+    """
     acted = _judge(lifted, facts)
-    rules = (*acted.rules, *(SHADOW + rule for rule in verdict.rules))
+    labels = (*verdict.rules, UNJUDGED) if UNCOUNTED in facts.exceeded else verdict.rules
+    rules = (*acted.rules, *(SHADOW + rule for rule in labels))
     if isinstance(acted, Refusal):
         return replace(acted, rules=rules)
     meeting = policy.compiled.watched[acted.mode]
@@ -122,6 +128,7 @@ def _watched(policy: Policy, lifted: Policy, facts: RequestFacts, verdict: Decis
     return replace(
         acted,
         rules=rules,
+        budgets=() if isinstance(verdict, Refusal) else verdict.budgets,
         block_rules=tuple(each.label for each in blocks),
         release_rules=tuple(each.label for each in releases),
         verdicts=_ACCEPTS if blocks else _verdicts((), releases),

@@ -48,7 +48,10 @@ class Prices(Closed, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one generation consumed; tokens of prompt and answer, passes after prefill, seconds of an accelerator."""
+    """What one generation consumed; tokens of prompt and answer, passes after prefill, seconds that the device worked for it.
+
+    The device is a GPU or, where the engine runs on none, the CPU: a price per GPU second is then one per second of that.
+    """
 
     prompt_tokens: int = 0
     answer_tokens: int = 0

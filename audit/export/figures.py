@@ -38,6 +38,7 @@ Figures: TypeAlias = dict[str, str | int]
 WORDS = ("state", "mode", "model", "rule")
 COUNTS = (
     "status", "index", "prompt_tokens", "tokens", "drafted", "blocks", "steps", "rounds", "forwards", "bytes_released",
+    "busy_us",
 )  # fmt: skip
 
 
@@ -103,6 +104,7 @@ def _closed(body: RequestClose) -> Figures:
     return {
         "state": body.reason, "prompt_tokens": body.prompt_tokens, "tokens": body.tokens, "blocks": body.blocks,
         "steps": body.steps, "rounds": body.rounds, "forwards": body.forwards,
+        **({} if body.busy_us is None else {"busy_us": body.busy_us}),
     }  # fmt: skip
 
 

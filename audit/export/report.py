@@ -95,6 +95,8 @@ def _outcome(told: Generation) -> Element:
     if close is not None:
         names = ("tokens", "blocks", "steps", "rounds", "forwards")
         rows += [("finished because", close.reason), *((f"declared {name}", getattr(close, name)) for name in names)]
+        if close.busy_us is not None:
+            rows.append(("seconds of the device", f"{close.busy_us / 1_000_000:.6f}"))
     return facts(rows)
 
 

@@ -124,6 +124,7 @@ def economy(found: Economics) -> forms.Economy:
         forwards=sums.forwards,
         tokens_per_forward=found.tokens_per_forward,
         seconds=found.seconds,
+        busy_seconds=found.busy_seconds,
         held=sums.held,
         held_share=found.held_share,
         money=sums.money,

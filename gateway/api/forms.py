@@ -223,6 +223,7 @@ class Generation(Struct, frozen=True):
     prompt_tokens: int
     tokens: int
     forwards: int
+    busy_us: int
     records: int
     money: Decimal
     currency: str
@@ -302,9 +303,10 @@ class Round(Struct, frozen=True):
 
 
 class Economy(Struct, frozen=True):
-    """What generations of one mode add up to. Money is by the price sheet of each policy, without seconds of accelerators.
+    """What generations of one mode add up to. Money is by the price sheet of each policy.
 
-    Tokens per forward: sum of tokens over sum of forwards, which are all passes after prefill.
+    Tokens per forward: sum of tokens over sum of forwards, which are all passes after prefill. `busy_seconds` is how long the
+    device worked for them, each pass shared out by rows, `seconds` from the first record to the last of each.
     """
 
     mode: str
@@ -315,6 +317,7 @@ class Economy(Struct, frozen=True):
     forwards: int
     tokens_per_forward: float | None
     seconds: float
+    busy_seconds: float
     held: int
     held_share: float | None
     money: Decimal

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.approvals.attachments import Attachments, Holder
-from gateway.approvals.claim import AnsweredEarlier, OwnClaim
+from gateway.approvals.claim import AnsweredEarlier, OwnClaim, Repeats
 from gateway.approvals.request_key import RequestKeys
 from gateway.dialects.request import ChatRequest
 from gateway.errors import Unavailable
@@ -54,8 +54,11 @@ class Attaching:
         """The claim of one request, not taken yet; `session` is its client's own name for what it belongs to."""
         return OwnClaim(self, subject, chat, request, session)
 
-    async def claim(self, request: UUID, subject: Subject, chat: ChatRequest, session: str | None) -> None:
-        """Take the keys of a request. Raises AnsweredEarlier where a generation has one already, and Unavailable."""
+    async def claim(self, request: UUID, subject: Subject, chat: ChatRequest, session: str | None, repeats: Repeats) -> None:
+        """Take the keys of a request. Raises AnsweredEarlier where a generation has one already, and Unavailable.
+
+        `repeats` is awaited before it is waited for what becomes of such a generation; what it raises ends the claim.
+        """
         tenant = subject.tenant
         keys = (await asyncio.to_thread(self._keys.of, subject, chat, session)).all
         while True:
@@ -65,6 +68,7 @@ class Attaching:
                 if holder.generation == request:
                     return
                 self._open.discard(request)
+                await repeats()
                 if await self._settled(tenant, holder) is not _Standing.GONE:
                     raise AnsweredEarlier(holder.generation)
                 await asyncio.to_thread(self._table.forget, tenant, holder.generation)

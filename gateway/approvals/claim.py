@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -19,11 +20,17 @@ class AnsweredEarlier(Exception):
         self.generation = generation
 
 
+Repeats: TypeAlias = Callable[[], Awaitable[None]]
+"""Told, before anything is waited for, that another generation has the question; it may raise instead."""
+
+
 class Claim:
     """A request that nobody can attach to."""
 
-    async def take(self) -> None:
-        """The request may come to be held: from here on others attach to it. Raises AnsweredEarlier, or Unavailable."""
+    async def take(self, repeats: Repeats) -> None:
+        """The request may come to be held: from here on others attach to it. Raises AnsweredEarlier, Unavailable, or what
+        `repeats` raises.
+        """
 
     async def end(self, held_until: int | None) -> None:
         """Its close is on record; `held_until`, in microseconds since 1970, where a person has to decide. Never raises."""
@@ -46,9 +53,9 @@ class OwnClaim(Claim):
         self._asked = (subject, chat, session)
         self._taken = False
 
-    async def take(self) -> None:
+    async def take(self, repeats: Repeats) -> None:
         if not self._taken:
-            await self._attaching.claim(self._request, *self._asked)
+            await self._attaching.claim(self._request, *self._asked, repeats)
             self._taken = True
 
     async def end(self, held_until: int | None) -> None:

@@ -8,13 +8,14 @@ the records of the request: what was decoded is paid for, and a request that nev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
@@ -24,13 +25,13 @@ from audit.errors import AuditError
 from audit.keys import KeyStore
 from audit.store import read_tenant
 from gateway.approvals.claim import AnsweredEarlier
-from gateway.budgets.accelerator import Accelerator
 from gateway.budgets.accounts import CONNECTIONS, Accounts, AccountsDown, Expired, Short
 from gateway.budgets.allotment import Allotted, Lack
-from gateway.budgets.ask import Ask, asks
+from gateway.budgets.ask import Ask, asks, presence
 from gateway.budgets.consumption import Consumption, Tariff, most
 from gateway.budgets.from_log import Recorded
 from gateway.budgets.lease import UNMETERED, Share
+from gateway.budgets.pace import Pace
 from gateway.errors import GatewayError
 from gateway.settings import DatabaseUrl
 
@@ -39,13 +40,15 @@ BEAT_SECONDS: Final = 5.0
 BEATS_TO_PRUNE: Final = 720
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
+Asking: TypeAlias = Callable[[policies.RequestFacts, policies.Decision], Iterable[Ask]]
+"""What a request asks of the budgets of a decision."""
 
 
 class Budgets:
     """Lives on the event loop; the database is asked in threads of its own, so that a busy account holds up nothing else."""
 
     def __init__(self, accounts: Accounts, reader_url: DatabaseUrl, keys: KeyStore) -> None:
-        self.accelerator = Accelerator()
+        self.pace = Pace()
         self._accounts, self._reader_url, self._keys = accounts, reader_url, keys
         self._threads = ThreadPoolExecutor(CONNECTIONS, "budgets")
         self._open: set[UUID] = set()
@@ -54,18 +57,38 @@ class Budgets:
         """Decide, and reserve what the decision lists; where there is no room, decide again knowing that.
 
         `room` is what the prompt leaves of the context, in tokens. Each further decision knows of more budgets without room, so
-        there are no more rounds than budgets. Raises AccountsDown, and then nothing may run.
+        there are no more rounds than budgets. Raises AccountsDown, and then nothing may run; but a shadow stops nobody: what it
+        cannot count is on record as not judged.
         """
+
+        def whole(facts: policies.RequestFacts, verdict: policies.Decision) -> Iterable[Ask]:
+            usage = most(verdict, facts.prompt_tokens, room, self.pace.reserved)
+            return asks(policy, facts, verdict, Consumption.of_usage(Tariff.of(policy, verdict), usage))
+
+        try:
+            return await self._allotted(policy, facts, request, whole)
+        except AccountsDown:
+            if policy.lifted is None:
+                raise
+        uncounted = replace(facts, exceeded=(policies.UNCOUNTED,))
+        return Allotted(policies.decide(policy, uncounted), uncounted, Share(self, request, None), Lack())
+
+    async def visit(self, policy: policies.Policy, facts: policies.RequestFacts, request: UUID) -> Allotted:
+        """The same for a request that an earlier one answers, which only counts as one more. Its lease is not renewed."""
+        allotted = await self._allotted(policy, facts, request, partial(presence, policy))
+        self.forget(request)
+        return allotted
+
+    async def _allotted(self, policy: policies.Policy, facts: policies.RequestFacts, request: UUID, asking: Asking) -> Allotted:
         lack = Lack()
         while True:
             verdict = policies.decide(policy, facts)
             if isinstance(verdict, policies.Refusal):
                 return Allotted(verdict, facts, UNMETERED, lack)
-            if not verdict.budgets:
+            asked = tuple(asking(facts, verdict))
+            if not asked:
                 return Allotted(verdict, facts, Share(self, request, None), lack)
             tariff = Tariff.of(policy, verdict)
-            usage = most(verdict, facts.prompt_tokens, room, self.accelerator.pace)
-            asked = tuple(asks(policy, facts, verdict, Consumption.of_usage(tariff, usage)))
             short = await self._reserve(request, facts.tenant, tariff, asked)
             if not short:
                 return Allotted(verdict, facts, Share(self, request, tariff), lack)
@@ -84,12 +107,20 @@ class Budgets:
         self.forget(request)
         await self._ask(lambda: self._accounts.settle(request, consumed))
 
+    def holds(self, request: UUID) -> bool:
+        """Whether a request was allotted something here that is renewed."""
+        return request in self._open
+
     async def cancel(self, request: UUID) -> None:
         """A request that was allotted something will not be opened: give it back, now or when its lease has expired."""
-        if request in self._open:
-            self.forget(request)
+        if self.holds(request):
             with suppress(AccountsDown):
-                await self._ask(lambda: self._accounts.cancel(request))
+                await self.withdraw(request)
+
+    async def withdraw(self, request: UUID) -> None:
+        """Give back all that is reserved for a request, as if it had never come. Raises AccountsDown."""
+        self.forget(request)
+        await self._ask(lambda: self._accounts.cancel(request))
 
     @asynccontextmanager
     async def kept(self, request: UUID) -> AsyncIterator[None]:

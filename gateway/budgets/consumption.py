@@ -73,6 +73,10 @@ class Consumption:
         return {unit.value: f"{self.of(unit):f}" for unit in counted}
 
 
+NOTHING: Final = Consumption(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+"""Of a request that generates nothing."""
+
+
 def most(decision: policies.Decision, prompt_tokens: int, room: int, seconds_per_forward: Decimal) -> Usage:
     """What a request may use at most; `room` is what its prompt leaves of the context, in tokens.
 

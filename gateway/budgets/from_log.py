@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 from uuid import UUID
 
+from audit.approvals import Attached
 from audit.keys import KeyStore
 from audit.records import BlockTrace, Body, DecodeRun, EngineNote, RequestClose, RequestOpen, SpecRounds
 from audit.store import Reader
@@ -29,12 +30,18 @@ class Counted(Protocol):
     def tokens(self) -> int: ...
     @property
     def forwards(self) -> int: ...
+    @property
+    def busy_us(self) -> int | None: ...
 
 
-def usage_at_end(end: Counted, seconds: Decimal) -> Usage:
-    """What a request that came to its end has used; one that failed before any pass has used nothing."""
+def usage_at_end(end: Counted, lasted: Decimal) -> Usage:
+    """What a request that came to its end has used; one that failed before any pass has used nothing.
+
+    Its seconds are those that the engine measured; where it did not, those that the request `lasted`.
+    """
     if end.reason == FinishReason.FAULT.value and not end.tokens and not end.forwards:
         return Usage()
+    seconds = lasted if end.busy_us is None else Decimal(end.busy_us) / MICROSECONDS
     return Usage(end.prompt_tokens, end.tokens, end.forwards, seconds)
 
 
@@ -53,7 +60,9 @@ class Recorded:
         return cls(tuple(body for _, body in found if body is not None), spent)
 
     def usage(self) -> Usage | None:
-        """By the request's end, else by what was decoded until it broke off; None if it never was opened."""
+        """By the request's end, else by what was decoded until it broke off; None if it never was opened or attached."""
+        if any(isinstance(body, Attached) for body in self.bodies):
+            return Usage()
         opening = next((body for body in self.bodies if isinstance(body, RequestOpen)), None)
         if opening is None:
             return None

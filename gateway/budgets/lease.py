@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import structlog
@@ -15,6 +16,7 @@ from gateway.budgets.from_log import Counted, usage_at_end
 if TYPE_CHECKING:
     from gateway.budgets.budgets import Budgets
 
+_MICRO: Final = Decimal("0.000001")
 _log = structlog.get_logger(__name__)
 
 
@@ -35,34 +37,31 @@ UNMETERED = Lease()
 
 
 class Share(Lease):
-    """A request of this house: it has its share of the accelerator's time, and reservations if budgets count it."""
+    """A request of this house: what it took teaches the pace, and is booked if budgets count it."""
 
     def __init__(self, budgets: Budgets, request: UUID, tariff: Tariff | None) -> None:
         """`tariff` is None where nothing was reserved."""
         self._budgets, self._request, self._tariff = budgets, request, tariff
-        self._entered: float | None = None
+        self._since: float | None = None
 
     def running(self) -> None:
-        if self._entered is None:
-            self._entered = self._budgets.accelerator.enter()
+        if self._since is None:
+            self._since = time.monotonic()
 
     async def settle(self, end: Counted) -> None:
-        seconds = self._leave()
-        self._budgets.accelerator.learn(seconds, end.forwards)
+        usage = usage_at_end(end, self._lasted())
+        self._budgets.pace.learn(usage.gpu_seconds, end.forwards)
         if self._tariff is None:
             return
-        consumed = Consumption.of_usage(self._tariff, usage_at_end(end, seconds))
+        consumed = Consumption.of_usage(self._tariff, usage)
         try:
             await self._budgets.settle(self._request, consumed)
         except AccountsDown:
             _log.warning("budgets.unsettled", request=str(self._request))
 
     def drop(self) -> None:
-        self._leave()
         self._budgets.forget(self._request)
 
-    def _leave(self) -> Decimal:
-        if self._entered is None:
-            return Decimal(0)
-        entered, self._entered = self._entered, None
-        return self._budgets.accelerator.leave(entered)
+    def _lasted(self) -> Decimal:
+        """Seconds since the engine took the request, to the microsecond."""
+        return Decimal(0) if self._since is None else Decimal(time.monotonic() - self._since).quantize(_MICRO)

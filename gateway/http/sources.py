@@ -16,8 +16,8 @@ from litestar import Request
 from audit.approvals import Attached
 from audit.writer import Entry
 from gateway.appending import append_when_room
-from gateway.approvals.claim import AnsweredEarlier
 from gateway.authenticate import Subject
+from gateway.budgets.visit import Repeated, Visit
 from gateway.dialects.request import ChatRequest, Dialect
 from gateway.dialects.responses.decode import recorded
 from gateway.errors import APPROVAL_HEADER, EngineDown
@@ -92,8 +92,9 @@ class Own(Source):
 class Earlier(Source):
     """A generation that another request began."""
 
-    def __init__(self, house: House, tenant: str, request: UUID, found: Recalled) -> None:
+    def __init__(self, house: House, tenant: str, request: UUID, found: Recalled, visit: Visit) -> None:
         account = found.account
+        self._visit = visit
         self._house, self._tenant, self.request, self.found = house, tenant, request, found
         approval = {} if found.held is None else {APPROVAL_HEADER: str(account.generation)}
         said = line.headers(
@@ -119,6 +120,7 @@ class Earlier(Source):
         found = self.found
         if found.ending is Ending.NONE:
             found = await self._house.attaching.ended(self._tenant, generation) or found
+            await self._visit.end()
         if found.held is not None:
             yield Held(self._tenant, generation, found.held)
         elif found.ending is Ending.ANSWERED:
@@ -138,15 +140,18 @@ async def source_of(
     own = another or request_id(request.scope)
     try:
         return Own(house.begin(await line.admitted(request, house, subject, chat, own)))
-    except AnsweredEarlier as earlier:
-        return await _attached(house, subject, chat, own, earlier.generation)
+    except Repeated as repeated:
+        return await _attached(house, subject, chat, own, repeated)
 
 
-async def _attached(house: House, subject: Subject, chat: ChatRequest, own: UUID, generation: UUID) -> Source:
+async def _attached(house: House, subject: Subject, chat: ChatRequest, own: UUID, repeated: Repeated) -> Source:
+    generation = repeated.generation
     policy = bytes(house.laws.policy_for(subject.tenant, generation).digest)
     body = Attached(generation, chat.dialect.value)
     await append_when_room(house.writer, [Entry(subject.tenant, own, subject.caller, policy, body)])
     found = await house.recall.find(subject.tenant, generation)
+    if found is None or found.ending is not Ending.NONE:
+        await repeated.visit.end()
     if found is None:
         raise EngineDown("what answers this request cannot be read now; try again")
-    return Earlier(house, subject.tenant, own, found)
+    return Earlier(house, subject.tenant, own, found, repeated.visit)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from audit.keys import KeyStore
 from audit.records import Body, GateVerdict, Kind, PolicyDecision, RequestAbandoned, RequestClose
 from audit.standing import DAY
 from audit.store import Reader
+from gateway.budgets.from_log import usage_at_end
 from gateway.law.record import admission_of, answer_of, facts_of, ruling_of, unit_of
 from gateway.recorded import opened
 from policies.rows import REFUSE
@@ -127,7 +129,7 @@ def _with(row: policies.Row, body: Body, policy: policies.Policy) -> policies.Ro
         case ReleaseDecision():
             return replace(row, answer=answer_of(body), release=ruling_of(body, policy.document))
         case RequestClose():
-            return replace(row, usage=policies.Usage(body.prompt_tokens, body.tokens, body.forwards))
+            return replace(row, usage=usage_at_end(body, Decimal(0)))
         case _:
             return row
 

@@ -18,7 +18,6 @@ from audit.keys import KeyStore
 from audit.laws import Laws
 from audit.lifecycle import read_standing
 from audit.store import read_tenant
-from gateway.law.clock import timezones
 from gateway.law.docket import Docket, Watch, read_case, read_docket
 from gateway.law.known import in_force, known_policies
 from gateway.law.telling import Table, compared, explained, missing, swept
@@ -101,9 +100,11 @@ class Studies:
         return Study(((f"{metric.value} over {len(docket.rows)} requests", swept(points)),), tuple(missing(docket)))
 
 
-def accepted(name: str, text: str, groups: frozenset[str]) -> policies.Policy:
-    """The policy of a TOML document, which may inherit from a shipped one. Raises BadPolicy with all that is wrong with it."""
-    world = policies.World(groups=groups, timezones=timezones())
+def accepted(name: str, text: str, world: policies.World) -> policies.Policy:
+    """The policy of a TOML document, which may inherit from a shipped one and use the names of `world`.
+
+    Raises BadPolicy with all that is wrong with it.
+    """
     with tempfile.TemporaryDirectory(prefix="policy-") as folder:
         file = Path(folder) / f"{name}.toml"
         file.write_text(text.replace("\r\n", "\n"), encoding="utf-8")

@@ -40,6 +40,7 @@ class Sums:
     prompt_tokens: int = 0
     tokens: int = 0
     forwards: int = 0
+    busy_us: int = 0
     microseconds: int = 0
     held: int = 0
     money: Decimal = NOTHING
@@ -60,7 +61,7 @@ def share_of(row: Told) -> tuple[Heap, Sums] | None:
         return None
     ran = 0 if row.closed_at is None else (row.closed_at - row.opened_at) // _MICROSECOND
     heap = Heap(row.tenant, row.opened_at.astimezone(UTC).date(), row.mode, row.currency)
-    return heap, Sums(1, row.prompt_tokens, row.tokens, row.forwards, ran, int(row.state in HELD), row.money)
+    return heap, Sums(1, row.prompt_tokens, row.tokens, row.forwards, row.busy_us, ran, int(row.state in HELD), row.money)
 
 
 def difference(before: Iterable[Told], after: Iterable[Told]) -> Mapping[Heap, Sums]:
@@ -88,7 +89,8 @@ def take_away(connection: Connection, tenant: str, which: ColumnElement[bool]) -
     day = cast(func.timezone("UTC", GenerationRow.opened_at), Date).label("day")
     ran = cast(func.extract("epoch", GenerationRow.closed_at - GenerationRow.opened_at) * 1_000_000, BigInteger)
     held = case((GenerationRow.state.in_(HELD), 1), else_=0)
-    summed = [GenerationRow.prompt_tokens, GenerationRow.tokens, GenerationRow.forwards, func.coalesce(ran, 0), held]
+    counted = [getattr(GenerationRow, name) for name in ("prompt_tokens", "tokens", "forwards", "busy_us")]
+    summed = [*counted, func.coalesce(ran, 0), held]
     counts = [literal(0) - func.count(), *(literal(0) - func.sum(each) for each in (*summed, GenerationRow.money))]
     gone = (
         select(columns[0], day, *columns[1:], *counts)

@@ -16,9 +16,10 @@ from gateway.projections.tables import DayRow
 
 @dataclass(frozen=True, slots=True)
 class Economics:
-    """What some generations add up to. Money is by the price sheet of each one's policy, seconds of accelerators left out.
+    """What some generations add up to. Money is by the price sheet of each one's policy.
 
-    `seconds` is from the first record to the last of each, added up; ratios of nothing are None.
+    `seconds` is from the first record to the last of each, `busy_seconds` what the device worked for them, both added up;
+    ratios of nothing are None.
     """
 
     mode: str
@@ -29,6 +30,11 @@ class Economics:
     def seconds(self) -> float:
         """How long they took, one after the other."""
         return self.sums.microseconds / 1_000_000
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device worked for them: of every pass, the share of their rows."""
+        return self.sums.busy_us / 1_000_000
 
     @property
     def tokens_per_forward(self) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from audit.acts import Erasure, Retirement
@@ -19,7 +19,7 @@ from audit.records import Body, Kind
 from audit.store import Reader
 from gateway.projections import days
 from gateway.projections.cases import Record, case_row
-from gateway.projections.tables import ApprovalRow, GenerationRow
+from gateway.projections.tables import ApprovalRow, Attachment, GenerationRow
 from gateway.projections.told import COLUMNS, HEADED, Means, Stage, Told, begun, told
 from gateway.projections.unsealing import Unsealer
 
@@ -88,7 +88,7 @@ class Portion:
         self._write(GenerationRow, "id", [_values(row) for row in after.values()])
         self._write(ApprovalRow, "generation", [case for case in cases.values() if case is not None])
         if gone:
-            self._connection.execute(delete(ApprovalRow).where(ApprovalRow.generation.in_(gone)))
+            _forget(self._connection, gone)
         days.add(self._connection, days.difference(before.values(), after.values()))
 
     def _rows(self, requests: Iterable[UUID]) -> dict[UUID, Told]:
@@ -119,8 +119,14 @@ def erase(connection: Connection, tenant: str, which: ColumnElement[bool]) -> No
     """Leave of these requests what headers tell, take them out of the sums, and end the cases among them."""
     rows = (GenerationRow.tenant == tenant) & ~GenerationRow.erased & which
     days.take_away(connection, tenant, rows)
-    connection.execute(delete(ApprovalRow).where(ApprovalRow.generation.in_(select(GenerationRow.id).where(rows))))
+    _forget(connection, select(GenerationRow.id).where(rows))
     connection.execute(update(GenerationRow).where(rows).values(_BLANK), execution_options={"synchronize_session": False})
+
+
+def _forget(connection: Connection, requests: Sequence[UUID] | Select[Any]) -> None:
+    """End the cases of these requests, and let nobody who asks the same find them by the hash of what was asked."""
+    for table in (ApprovalRow, Attachment):
+        connection.execute(delete(table).where(table.generation.in_(requests)))
 
 
 def _values(row: Told) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The projections' tables in schema `app`, as SQLAlchemy sees them; migration 0007 defines them and says what they are."""
+"""The projections' tables in schema `app`, as SQLAlchemy sees them; migrations 0007 and 0011 say what they are."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -51,6 +51,8 @@ class GenerationRow(Table):
     prompt_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
     tokens: Mapped[int] = mapped_column(BigInteger, default=0)
     forwards: Mapped[int] = mapped_column(BigInteger, default=0)
+    busy_us: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Microseconds of the device; 0 also where they were not measured."""
     records: Mapped[int] = mapped_column(BigInteger, default=0)
     money: Mapped[Decimal] = mapped_column(Numeric, default=Decimal(0))
     currency: Mapped[str] = mapped_column(Text, default="")
@@ -71,6 +73,7 @@ class DayRow(Table):
     prompt_tokens: Mapped[int] = mapped_column(BigInteger)
     tokens: Mapped[int] = mapped_column(BigInteger)
     forwards: Mapped[int] = mapped_column(BigInteger)
+    busy_us: Mapped[int] = mapped_column(BigInteger)
     microseconds: Mapped[int] = mapped_column(BigInteger)
     held: Mapped[int] = mapped_column(BigInteger)
     money: Mapped[Decimal] = mapped_column(Numeric)

@@ -80,6 +80,7 @@ class Told:
     prompt_tokens: int = 0
     tokens: int = 0
     forwards: int = 0
+    busy_us: int = 0
     records: int = 0
     money: Decimal = NOTHING
     currency: str = ""
@@ -182,7 +183,7 @@ def _closed(row: Told, body: RequestClose, means: Means) -> Told:
     state = Stage.BLOCKED if blocked else _BROKEN.get(body.reason, row.state)
     counted = replace(
         row, state=state, reason=body.reason, prompt_tokens=body.prompt_tokens, tokens=body.tokens, forwards=body.forwards,
-        records=body.records,
+        busy_us=body.busy_us or 0, records=body.records,
     )  # fmt: skip
     prices = None if row.policy_digest is None else means.prices(row.policy_digest)
     if prices is None or row.mode not in _PRICED:

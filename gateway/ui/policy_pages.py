@@ -19,6 +19,7 @@ from gateway.errors import BadRequest, NotHere
 from gateway.house import House
 from gateway.law.enactment import InEffect
 from gateway.law.studies import Studies, accepted
+from gateway.law.world import world_of
 from gateway.people.duties import LAW
 from gateway.people.names import Role
 from gateway.ui.failures import sentence
@@ -113,8 +114,7 @@ async def candidate_of(house: House, visitor: Visitor, asked: Fields) -> policie
     if not text.strip():
         raise BadRequest("paste a policy document", param="document")
     users = [user for tenant in (visitor.tenant, SYSTEM) for user in await asyncio.to_thread(house.directory.users, tenant)]
-    groups = frozenset(group for user in users for group in user.groups)
-    return await asyncio.to_thread(accepted, visitor.tenant, text, groups)
+    return await asyncio.to_thread(accepted, visitor.tenant, text, world_of(house.bench.model.name, users))
 
 
 def known_text(house: House, laws: Laws, digest: str) -> str | None:

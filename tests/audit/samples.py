@@ -161,6 +161,10 @@ LATER: dict[Kind, Body] = {
         block_index=1, names=("tokens",), values=(4.0,), verdict="refine", start=12, rule="gate:sure", mode="diffusion",
         threshold=0.7, steps=8,
     ),
+    Kind.REQUEST_CLOSE: RequestClose(
+        reason="aborted", prompt_tokens=3, tokens=0, blocks=0, steps=0, rounds=0, forwards=0,
+        output_digest=hashlib.sha256(b"").digest(), records=5, busy_us=1_500_000,
+    ),
     Kind.RELEASE_DECISION: ReleaseDecision(
         verdict="annotate", rules=("rule:mark",), due=(), names=("tokens",), values=(7.0,), calls=(), globs=(), held_by=(),
         blocked_by=(), annotations=("gate:sure", "rule:mark"),

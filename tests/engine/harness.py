@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
@@ -103,8 +103,9 @@ def finished(events: Sequence[Event]) -> Finished:
 
 
 def nameless(events: Sequence[Event]) -> list[str]:
-    """Events without the generation's id, for comparing two runs."""
-    return [repr(event).replace(str(event.generation), "") for event in events]
+    """Events without the generation's id and without how long it took, for comparing two runs."""
+    timeless = (replace(event, busy_us=None) if isinstance(event, Finished) else event for event in events)
+    return [repr(event).replace(str(event.generation), "") for event in timeless]
 
 
 def stepped(engine: Engine, request: GenerationRequest, steps: int) -> list[Event]:

@@ -15,7 +15,9 @@ import policies
 from gateway.cli import palimpsest
 from gateway.registry import PREFIX, Registry
 from gateway.settings import DatabaseUrl
+from tests.engine.small import TINY
 from tests.gateway.commanding import CommandLine, Done, command_line
+from tests.gateway.housed import tiny
 from tests.gateway.served import environ
 from tests.postgres_fixtures import Database
 
@@ -191,6 +193,18 @@ def test_policy_check_knows_the_baseline(command: CommandLine) -> None:
     assert (done.status, done.err) == (0, "")
     assert bytes(baseline.digest).hex() in done.out and "ar, diffusion, linear_spec, quadratic_spec" in done.out
     assert command("policy", "check", str(policies.BASELINE)) == done
+
+
+def test_policy_check_says_which_names_it_did_not_check(command: CommandLine, tmp_path: Path) -> None:
+    """A model that nobody serves is told once the settings name one; names that were not checked are said to be unchecked."""
+    head = 'schema = "palimpsest.policy/1"\ntenant = "*"\ninherit = "baseline"\n'
+    file = tmp_path / "named.toml"
+    file.write_text(head + '[[rules]]\nid = "r"\nphase = "admit"\naction = "block"\nwhen = { model = ["gpt"] }\n')
+    assert "models and groups were not checked" in command("policy", "check", str(file)).out
+    command.set(checkpoint=str(TINY))
+    assert_one_line(command("policy", "check", str(file)), "named.toml:8: rules.r.when.model", "known: palimpsest-tiny")
+    file.write_text(file.read_text().replace("gpt", tiny().name))
+    assert "names of groups were not checked" in command("policy", "check", str(file)).out
 
 
 def test_policy_check_refuses_in_one_line(command: CommandLine, tmp_path: Path) -> None:

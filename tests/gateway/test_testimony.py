@@ -49,7 +49,7 @@ EVENTS: tuple[Event, ...] = (
     RANKED,
     GATED,
     Noted(ONE, NoteKind.ABORTED, "left"),
-    Finished(ONE, FinishReason.STOP, 10, 5, 1, 1, 1, 6, "ab" * 32),
+    Finished(ONE, FinishReason.STOP, 10, 5, 1, 1, 1, 6, "ab" * 32, 1_500),
 )
 SAMPLES: dict[str, Any] = {
     "mode": Mode.AR,
@@ -191,11 +191,12 @@ def test_the_tally_equals_what_the_engine_declares() -> None:
     ids = [token for event in (BLOCK, ROUND, RUN) for token in output_of(event)]
     digest = hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in ids)).hexdigest()
     made = tally.finished(ONE, 10, FinishReason.FAULT)
-    assert made == Finished(ONE, FinishReason.FAULT, 10, 5, 1, 1, 1, 6, digest)
+    assert made == Finished(ONE, FinishReason.FAULT, 10, 5, 1, 1, 1, 6, digest, None)
+    assert made.busy_us is None
 
 
 def test_the_close_declares_its_own_record_too() -> None:
     """The count of records is passed through as given, for it includes the close itself."""
-    body = close(Finished(ONE, FinishReason.STOP, 10, 5, 1, 1, 1, 6, "ab" * 32), 7).body
+    body = close(Finished(ONE, FinishReason.STOP, 10, 5, 1, 1, 1, 6, "ab" * 32, 0), 7).body
     assert isinstance(body, RequestClose)
     assert body.records == 7

@@ -13,6 +13,7 @@ from policies import Decision, Mode, Policy, RefusalCode, RequestFacts, decide
 from policies.modes import CAUSAL, CONCRETE
 from tests.policies import drawn
 from tests.policies.documents import allowed, refused
+from tests.policies.documents import policy as made
 from tests.policies.facts import HEAD, PLAIN, STRICT, write
 
 BASELINE = policies.load(policies.BASELINE)
@@ -234,6 +235,17 @@ def test_a_shadow_document_records_and_does_not_act(tmp_path: Path) -> None:
     assert decision.rules == ("modes.requested", "shadow:modes.allowed")
     clamped = allowed(policy, replace(PLAIN, max_tokens=50))
     assert clamped.rules == ("modes.default", "shadow:modes.default", "shadow:clamp:max_tokens")
+
+
+def test_a_shadow_says_when_its_budgets_were_not_counted() -> None:
+    """Where nobody could count, a shadow's decision says so; the same document in force would not have been asked at all."""
+    facts = replace(PLAIN, exceeded=(policies.UNCOUNTED,))
+    budget = '[[budgets]]\nid = "b"\nper = "key"\nunit = "tokens"\namount = "10"\nwindow = "day"\n'
+    watching = made(budget, head='enforcement = "shadow"\n')
+    assert allowed(watching, facts).rules[-1] == "shadow:budgets.unjudged"
+    assert "shadow:budgets.unjudged" not in allowed(watching, PLAIN).rules
+    (considered,) = policies.explain(watching, facts).considered
+    assert (considered.match, considered.why) == (policies.Match.OPEN, ("nobody could count it for this request",))
 
 
 def test_the_same_facts_give_the_same_verdict() -> None:

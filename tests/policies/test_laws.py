@@ -172,6 +172,7 @@ def test_a_shadow_only_watches(document: Document, facts: RequestFacts, unit: Bl
     assert released.verdict is Action.ALLOW and all(rule.startswith("shadow:") for rule in released.rules)
     real = decide(enforced, facts)
     assert {f"shadow:{rule}" for rule in real.rules} <= set(decision.rules)
+    assert decision.budgets == (real.budgets if isinstance(real, Decision) else ())
     if isinstance(real, Decision) and real.mode is decision.mode:
         acted = judge_block(enforced, real, unit)
         assert acted.verdict is Verdict.ACCEPT or ruling.rule == f"shadow:{acted.verdict.value}:{acted.rule}"

@@ -87,11 +87,19 @@ def test_money_goes_by_the_mode_that_was_granted() -> None:
 
 def test_what_failed_before_any_pass_has_used_nothing() -> None:
     """A request that the engine turned away is not charged for its prompt; one that was aborted in its prompt is."""
-    counts = {"blocks": 0, "steps": 0, "rounds": 0, "output_digest": ""}
+    counts = {"blocks": 0, "steps": 0, "rounds": 0, "output_digest": "", "busy_us": None}
     turned_away = Finished(asked(engine_request.Mode.AR).id, FinishReason.FAULT, 90, 0, forwards=0, **counts)  # type: ignore[arg-type]
     assert usage_at_end(turned_away, Decimal(0)) == Usage()
     assert usage_at_end(replace(turned_away, reason=FinishReason.ABORTED), Decimal(1)) == Usage(90, 0, 0, Decimal(1))
     assert usage_at_end(replace(turned_away, tokens=2, forwards=1), Decimal(1)) == Usage(90, 2, 1, Decimal(1))
+
+
+def test_seconds_are_those_that_the_engine_measured() -> None:
+    """Where the engine says how long the device worked that is what counts, else how long the request lasted."""
+    end = finished(decoded(model(), asked(engine_request.Mode.AR)))
+    assert end.busy_us is not None
+    assert usage_at_end(end, Decimal(99)).gpu_seconds == Decimal(end.busy_us) / 1_000_000
+    assert usage_at_end(replace(end, busy_us=None), Decimal(99)).gpu_seconds == 99
 
 
 def test_accounts_are_told_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -49,7 +50,9 @@ async def test_the_records_tell_what_was_used(log: TenantLog, mode: str) -> None
     assert known[0] is None and known[3] == Usage()
     told = [each for each in known if each is not None]
     assert told == sorted(told, key=lambda usage: (usage.answer_tokens, usage.forwards))
-    assert known[-2] == known[-1] == Usage(close.prompt_tokens, close.tokens, close.forwards, Decimal(2))
+    assert close.busy_us is not None
+    by_close = Usage(close.prompt_tokens, close.tokens, close.forwards, Decimal(close.busy_us) / 1_000_000)
+    assert (known[-1], known[-2]) == (by_close, replace(by_close, gpu_seconds=Decimal(2)))
 
 
 async def test_a_lease_without_a_holder_is_settled_by_the_log(log: TenantLog, database: Database) -> None:
@@ -93,8 +96,8 @@ async def test_a_settlement_that_failed_is_made_up_for(
     """When the accounts are away as a request ends its client has its answer, and the lease is settled later, as counted."""
     tables = (budget("words", "tokens", "1000"), budget("one", "concurrency", "1"))
     async with housed(database, tmp_path, law(tmp_path, *tables)) as inside:
-        with monkeypatch.context() as away:
-            away.setattr(Accounts, "settle", _away)
+        with monkeypatch.context() as gone:
+            gone.setattr(Accounts, "settle", away)
             answer = await inside.ask()
         assert answer.status_code == 200 and standing(inside, "words")[1] == 0
         refused(inside, await inside.ask(), "one")
@@ -105,5 +108,6 @@ async def test_a_settlement_that_failed_is_made_up_for(
         assert (await inside.ask()).status_code == 200
 
 
-def _away(*_: object) -> bool:
+def away(*_: object) -> bool:
+    """In place of a call to the accounts."""
     raise AccountsDown("the database is away")

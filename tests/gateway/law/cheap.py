@@ -64,11 +64,15 @@ class Cheap:
     def step(self) -> list[Event]:
         """All that waits, to its end."""
         waiting, self._waiting = self._waiting, []
-        return [event for request in waiting for event in told(request)]
+        return [event for request in waiting for event in self.told(request)]
+
+    def told(self, request: GenerationRequest) -> Iterator[Event]:
+        """The events of one request, drawn by its seed."""
+        return drawn(request)
 
 
-def told(request: GenerationRequest) -> Iterator[Event]:
-    """The events of one request."""
+def drawn(request: GenerationRequest) -> Iterator[Event]:
+    """The events of one request, drawn by its seed."""
     random, tally, reason, position = Random(request.sampling.seed), Tally(), FinishReason.STOP, len(request.prompt)
     for index, facts in enumerate(_units(request, random)):
         ruling = gates.Ruling(gates.Verdict.ACCEPT) if request.gate is None else request.gate.judge(facts)
@@ -79,7 +83,7 @@ def told(request: GenerationRequest) -> Iterator[Event]:
         position += len(output)
         yield run
         if request.gate is not None:
-            yield _gated(request.id, index, facts, ruling)
+            yield gated(request.id, index, facts, ruling)
         if ruling.verdict is gates.Verdict.BLOCK:
             reason = FinishReason.BLOCKED
             break
@@ -95,7 +99,8 @@ def _units(request: GenerationRequest, random: Random) -> Iterator[gates.BlockFa
             yield gates.BlockFacts(**asdict(unit))
 
 
-def _gated(generation: UUID, index: int, facts: gates.BlockFacts, ruling: gates.Ruling) -> Gated:
+def gated(generation: UUID, index: int, facts: gates.BlockFacts, ruling: gates.Ruling) -> Gated:
+    """What the gate saw and ruled, as an event."""
     figures = facts.figures()
     return Gated(
         generation, index, facts.start, tuple(figures), tuple(figures.values()), ruling.verdict, ruling.rule, facts.mode,

@@ -24,6 +24,7 @@ from tests.postgres_fixtures import Database
 TWO = ("--requested-by", "ada", "--approved-by", "grace", "--reason", "a reason", "--password-stdin")
 CHILD = HEAD + 'inherit = "baseline"\n[limits]\nmax_tokens = 64\ndefault_max_tokens = 64\n'
 LAW = '[[rules]]\nid = "eyes"\nphase = "release"\naction = "hold"\napproval = "default"\n[approvals.default]\ngroups = ["%s"]\n'
+NAMED = '[[rules]]\nid = "r"\nphase = "admit"\naction = "block"\nwhen = { %s }\n'
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -67,6 +68,8 @@ def test_a_policy_is_applied_shown_and_rolled_back(run: Run, tmp_path: Path) -> 
         (CHILD + "max_tokns = 3\n", TWO, "bad.toml:4: limits"),
         (CHILD.replace("= 64", "= 9999"), TWO, "a child may only tighten 'baseline'"),
         (CHILD + LAW % "strangers", TWO, "'strangers'"),
+        (CHILD + NAMED % 'model = ["gpt"]', TWO, "known: palimpsest-tiny"),
+        (CHILD + NAMED % 'group = ["strangers"]', TWO, "known: code-owners, engineers"),
         (CHILD.replace("acme", "other"), TWO, "is for tenant 'other'"),
         (CHILD, ("--by", "ada", "--approved-by", "ada", *TWO[4:]), "cannot approve"),
         (CHILD, ("--by", "ada", "--approved-by", "eve", *TWO[4:]), "takes the role auditor or policy_admin"),
@@ -80,6 +83,18 @@ def test_a_bad_document_or_one_person_changes_nothing(
     status, _, err = run("apply", str(write(tmp_path, "bad", text)), *two)
     assert status == 1 and why in err.replace("\n", " ")
     assert "no change is on record" in run("history")[1]
+
+
+@pytest.mark.parametrize(
+    ("when", "why"), [('model = ["gpt"]', "known: palimpsest-tiny"), ('group = ["strangers"]', "known: code-owners, engineers")]
+)
+def test_names_are_checked_before_anybody_agrees(run: Run, tmp_path: Path, when: str, why: str) -> None:
+    """`check` for a tenant tells of models and groups that nobody has, and finds nothing wrong with those that there are."""
+    good = NAMED % 'model = ["palimpsest-tiny"], group = ["engineers"]'
+    status, out, err = run("check", str(write(tmp_path, "good", CHILD + good)))
+    assert (status, err, "not checked" in out) == (0, "", False)
+    status, _, err = run("check", str(write(tmp_path, "bad", CHILD + NAMED % when)))
+    assert status == 1 and "bad.toml:11: rules.r.when." in err and why in err
 
 
 def test_recorded_traffic_is_explained_replayed_and_swept(run: Run, database: Database, tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
@@ -17,6 +17,7 @@ import policies
 from audit.keys import KeyStore
 from audit.lifecycle import Lifecycle, Warrant
 from audit.writer import Entry, Writer
+from gateway.approvals.attachments import Attachments
 from gateway.database import Urls
 from gateway.projections.paging import Page
 from gateway.projections.projector import Projector
@@ -74,6 +75,17 @@ class Following:
         request = Request(name, mode, caller)
         self.append(request.rest(tenant))
         return request
+
+    def claim(self, tenant: str, key: bytes, request: UUID) -> None:
+        """The request answers whoever asks the same, which is known by a keyed hash."""
+        with closing(Attachments(DatabaseUrl(self.database.app_url), uuid4())) as table:
+            assert table.claim(tenant, [key], request).generation == request
+
+    def claims(self, tenant: str) -> set[UUID]:
+        """The requests that still answer whoever asks the same."""
+        with psycopg.connect(self.database.app_url) as connection:
+            found = connection.execute("SELECT generation FROM app.attachment WHERE tenant = %s", (tenant,)).fetchall()
+        return {request for (request,) in found}
 
     def rows(self, tenant: str) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of a tenant, table by table, in an order of their own."""

@@ -78,9 +78,9 @@ def assert_sums(logs: Following, tenant: str) -> None:
             continue
         ran = 0 if row.closed_at is None else round((row.closed_at - row.opened_at).total_seconds() * 1_000_000)
         held = row.state in ("pending", "approved", "released", "rejected", "expired", "cancelled")
-        figures = [1, row.prompt_tokens, row.tokens, row.forwards, ran, int(held), row.money]
+        figures = [1, row.prompt_tokens, row.tokens, row.forwards, ran, int(held), row.money, row.busy_us]
         key = (tenant, row.opened_at.date(), row.mode, row.currency)
-        sums[key] = [a + b for a, b in zip(sums.get(key, [0] * 7), figures, strict=True)]  # type: ignore[operator]
+        sums[key] = [a + b for a, b in zip(sums.get(key, [0] * 8), figures, strict=True)]  # type: ignore[operator]
     assert {tuple(row[:4]): list(row[4:]) for row in found["generation_day"]} == sums
 
 
@@ -163,12 +163,16 @@ def test_the_clock_finds_what_others_appended(logs: Following) -> None:
 
 
 def test_erasure_takes_what_came_from_bodies(logs: Following) -> None:
-    """Of an erased caller's requests nothing is left but what headers tell: no hash, no figure, no case; others keep theirs."""
+    """Of an erased caller's requests what headers tell is left: no hash, no figure, no case, no claim; others keep theirs."""
     tenant = logs.tenant()
     gone = [logs.had(tenant, name, caller="key-1").id for name in ("answered", "released", "held")]
-    logs.had(tenant, "answered", caller="key-2")
+    kept = logs.had(tenant, "answered", caller="key-2").id
     logs.projector.follow(tenant)
     assert len(logs.rows(tenant)["approval"]) == 2
+    gone.append(logs.had(tenant, "answered", caller="key-1").id)  # which was never followed while it could be read
+    claimed = {bytes([place]) * 32: request for place, request in enumerate((*gone, kept))}
+    for key, request in claimed.items():
+        logs.claim(tenant, key, request)
     logs.erase(tenant, "key-1")
     logs.projector.follow(tenant)
     rows = {row.id: row for row in logs.told(tenant)}
@@ -176,6 +180,7 @@ def test_erasure_takes_what_came_from_bodies(logs: Following) -> None:
     assert all(rows[each].text_hmac is None and rows[each].tokens == 0 and rows[each].mode == "" for each in gone)
     assert [row.tokens for each, row in rows.items() if each not in gone] == [7]
     assert logs.rows(tenant)["approval"] == []
+    assert logs.claims(tenant) == {kept}
     assert_sums(logs, tenant)
 
 
@@ -186,7 +191,10 @@ def test_a_retirement_takes_what_came_from_bodies(logs: Following) -> None:
     last = logs.append([Entry(tenant, None, "ada", None, EngineNote("said", "the last"))])
     logs.append([Entry(tenant, None, "ada", None, Retirement(0, 1, 0, last, "ada"))])
     young = logs.had(tenant, "answered")
+    for key, request in ((bytes(32), old.id), (bytes([1]) * 32, young.id)):
+        logs.claim(tenant, key, request)
     logs.projector.follow(tenant)
+    assert logs.claims(tenant) == {young.id}
     assert logs.states(tenant) == {old.id: Stage.ERASED, young.id: Stage.ANSWERED}
     assert_sums(logs, tenant)
 

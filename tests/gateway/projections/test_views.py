@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import policies
+from audit.records import RequestClose
 from gateway.approvals.case import State
 from gateway.errors import BadRequest
 from gateway.projections.economics import by_mode
@@ -219,6 +220,7 @@ def test_economics_add_up_by_mode(logs: Following, tenant: str) -> None:
 def priced(logs: Following, tenant: str, folder: Path) -> policies.Policy:
     """A policy with prices, which the tenant's records are said to have put in force."""
     text = HEAD + 'inherit = "baseline"\n[prices]\ncurrency = "EUR"\n[prices.ar]\nprompt_tokens = "3"\nanswer_tokens = "5"\n'
+    text += 'gpu_seconds = "0.25"\n'
     policy = policies.load(write(folder, "priced", text))
     values = (tenant, bytes(policy.digest), policies.written(policy))
     with psycopg.connect(logs.database.app_url) as connection:
@@ -227,15 +229,18 @@ def priced(logs: Following, tenant: str, folder: Path) -> policies.Policy:
 
 
 def test_money_is_by_the_prices_of_the_policy(logs: Following, tmp_path: Path) -> None:
-    """A generation costs what the price sheet of the policy that judged it says, to the last digit."""
+    """A generation costs what the price sheet of the policy that judged it says, to the last digit, device seconds included."""
     name = logs.tenant()
     policy = priced(logs, name, tmp_path)
     request = Request("answered", "ar", "key-1")
-    logs.append([replace(entry, policy=bytes(policy.digest)) for entry in request.rest(name)])
+    entries = [replace(entry, policy=bytes(policy.digest)) for entry in request.rest(name)]
+    bodies = [replace(each.body, busy_us=2_000_000) if isinstance(each.body, RequestClose) else each.body for each in entries]
+    logs.append([replace(entry, body=body) for entry, body in zip(entries, bodies, strict=True)])
     logs.projector.follow(name)
     (row,) = logs.told(name)
-    assert (row.money, row.currency) == (Decimal("0.000011") * 3 + Decimal("0.000007") * 5, "EUR")
+    assert (row.money, row.currency) == (Decimal("0.000011") * 3 + Decimal("0.000007") * 5 + Decimal("0.5"), "EUR")
     (economy,) = by_mode(logs.views.ledger.days(name, row.opened_at.date(), row.opened_at.date()))
+    assert economy.busy_seconds == row.busy_us / 1e6 == 2
     assert economy.sums.money == row.money and economy.money_per_million == row.money * 1_000_000 / 7
 
 

@@ -215,6 +215,8 @@ async def test_a_policy_takes_force_by_two_and_is_explained_and_replayed(shared:
         await browser.get("/policies")
         bad = await browser.post("/policies/apply", signed | {"document": 'schema = "palimpsest.policy/1"\nmode = 1'})
         assert bad.status_code == 409 and "mode" in bad.text and "policy-" not in bad.text
+        named = HOLDING + '[[rules]]\nid = "m"\nphase = "admit"\naction = "block"\nwhen = { model = ["gpt"] }\n'
+        assert "known: palimpsest-tiny" in (await browser.post("/policies/apply", signed | {"document": named})).text
         assert acts(shared, PolicyChange) == []
         assert (await browser.post("/policies/apply", signed | {"document": HOLDING})).status_code == 303
         trial = HOLDING.replace("64", "32")
