@@ -27,7 +27,7 @@ from gateway.database import Urls
 from gateway.projections.portion import KINDS, Portion
 from gateway.projections.price_book import PriceBook
 from gateway.projections.sizes import Sizes
-from gateway.projections.tables import ApprovalRow, DayRow, Followed, GenerationRow
+from gateway.projections.tables import ApprovalRow, DayRow, Followed, GenerationRow, LookRow
 from gateway.projections.told import Means
 from gateway.projections.unsealing import Unsealer
 from gateway.settings import sqlalchemy_url
@@ -83,7 +83,7 @@ class Projector:
         """Make everything again that the log of a tenant says; priorities, assignments and locks stay."""
         with self._engine.begin() as connection:
             _cursor(connection, tenant)
-            for table in (GenerationRow, ApprovalRow, DayRow):
+            for table in (GenerationRow, ApprovalRow, DayRow, LookRow):
                 connection.execute(delete(table).where(table.tenant == tenant))
             _move(connection, tenant, 0)
         self.follow(tenant, tell)

@@ -76,7 +76,7 @@ class ReadingRoom:
     def __init__(self, house: House, clock: Callable[[], float] = time.monotonic) -> None:
         self._house, self._clock = house, clock
         self.callers = CallerBook(house.registry)
-        self._looks: OrderedDict[tuple[UUID, str, UUID], float] = OrderedDict()
+        self._looks: OrderedDict[tuple[UUID, UUID, tuple[int, int]], float] = OrderedDict()
 
     async def open(self, visitor: Visitor, generation: UUID, why: str) -> Reading:
         """The generation of the tenant in view, once it is on record that this person reads it.
@@ -96,7 +96,7 @@ class ReadingRoom:
         return reading, await asyncio.to_thread(compared, reading.review, old, new)
 
     async def _record(self, visitor: Visitor, generation: UUID, span: tuple[int, int], why: str) -> None:
-        look, now = (visitor.person.id, visitor.tenant, generation), self._clock()
+        look, now = (visitor.person.id, generation, span), self._clock()
         if now - self._looks.get(look, -LOOK_SECONDS) >= LOOK_SECONDS:
             access = Access(generation, *span, f"{why} in the pages", visitor.person.on_record)
             await self._house.lifecycle.record(visitor.tenant, access)
