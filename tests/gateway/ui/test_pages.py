@@ -151,6 +151,7 @@ async def test_tables_of_people_and_keys_are_sorted_by_their_columns(shared: Sit
 
 async def test_a_page_says_once_what_it_is(shared: Site) -> None:
     """Type and charset of a page are told once, also those of a refusal."""
-    async with shared.browser() as browser:
-        for path in ("/sign-in", "/approvals", "/nothing"):
-            assert (await browser.get(path)).headers["content-type"] == "text/html; charset=utf-8"
+    async with shared.signed_in("teller", Role.AUDITOR) as browser:
+        for path, status in (("/sign-in", 200), ("/generations", 200), (f"/generations/{UUID(int=7)}", 404), ("/admin", 403)):
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
