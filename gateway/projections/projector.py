@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import structlog
@@ -140,7 +141,8 @@ class Projector:
             if stop <= start:
                 return start
             unsealer = Unsealer(self._keys)
-            means = Means(lambda digest: self._prices.of(tenant, digest), unsealer.text_hmac)
+            # Each policy is asked for once in a portion, also one that nobody knows.
+            means = Means(cache(lambda digest: self._prices.of(tenant, digest)), unsealer.text_hmac)
             with read_tenant(self._reader_url, tenant) as reader:
                 records = list(reader.of_kinds(KINDS, start, stop))
                 Portion(connection, reader, unsealer, means, stop).take(tenant, records)
