@@ -126,10 +126,12 @@ class Portion:
 
 def erase(connection: Connection, tenant: str, which: ColumnElement[bool]) -> None:
     """Leave of these requests what headers tell, take them out of the sums, and end the cases among them."""
-    rows = (GenerationRow.tenant == tenant) & ~GenerationRow.erased & which
+    own = (GenerationRow.tenant == tenant) & which
+    rows = own & ~GenerationRow.erased
     days.take_away(connection, tenant, rows)
-    for table in (ApprovalRow, LookRow):
-        connection.execute(delete(table).where(table.generation.in_(select(GenerationRow.id).where(rows))))
+    connection.execute(delete(ApprovalRow).where(ApprovalRow.generation.in_(select(GenerationRow.id).where(rows))))
+    # A row may be blank already, for its key was gone when it was read: looks at it were told before all the same.
+    connection.execute(delete(LookRow).where(LookRow.generation.in_(select(GenerationRow.id).where(own))))
     connection.execute(update(GenerationRow).where(rows).values(_BLANK), execution_options={"synchronize_session": False})
 
 
