@@ -17,8 +17,8 @@ from audit.durable import make_folder, sync_folder
 from audit.errors import LogUnavailable
 from audit.header import Blank, leaf_hash
 from audit.merkle import CompactRange
+from audit.rows import Leaf, Numbered
 from audit.signer import Signer
-from audit.store import Leaf, Numbered
 
 
 class LogRolledBack(LogUnavailable):

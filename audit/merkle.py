@@ -74,10 +74,13 @@ class CompactRange:
 
 
 def tree_root(leaves: Iterable[bytes]) -> bytes:
-    """The root over leaf hashes."""
-    tree = CompactRange()
-    tree.extend(leaves)
-    return tree.root()
+    """The root over leaf hashes that are all at hand: level by level, an odd one goes up as it is."""
+    level = list(leaves)
+    _check_hashes(level)
+    while len(level) > 1:
+        odd = level[-1:] if len(level) % 2 else []
+        level = [*map(node_hash, level[::2], level[1::2]), *odd]
+    return level[0] if level else EMPTY_ROOT
 
 
 def _check_hashes(hashes: Iterable[bytes]) -> None:

@@ -7,7 +7,7 @@ header, the log's keys and name and, if wished, the witnesses that must have see
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.errors import MalformedData, NoteInvalid, ProofInvalid
@@ -26,7 +26,7 @@ from audit.note import (
     split_note,
 )
 from audit.quorum import Cosigned, Quorum, open_cosigned
-from audit.tiles import TileReader, proof_from_tiles
+from audit.tiles import TileReader, proofs_from_tiles
 
 MAX_PATH = 63
 MAX_EXTRA_BYTES = 4096
@@ -69,10 +69,16 @@ def make_proof(reader: TileReader, index: int, note: str) -> str:
     The note's signatures are not checked here, but a proof that its root does not bear out is never returned: raises
     ProofInvalid for tiles of another tree, and for a record that the checkpoint does not cover.
     """
+    (proof,) = make_proofs(reader, (index,), note)
+    return proof
+
+
+def make_proofs(reader: TileReader, indices: Sequence[int], note: str) -> Iterator[str]:
+    """The same for several records under one note, in their order; what they share is read and computed once."""
     signed = parse_checkpoint(split_note(note).text)
-    leaf, path = proof_from_tiles(reader, index, signed.size)
-    verify_inclusion(leaf, index, signed.size, path, signed.root)
-    return LogProof(index, path, note).text()
+    for index, (leaf, path) in zip(indices, proofs_from_tiles(reader, indices, signed.size), strict=True):
+        verify_inclusion(leaf, index, signed.size, path, signed.root)
+        yield LogProof(index, path, note).text()
 
 
 def parse_proof(text: str) -> LogProof:

@@ -7,8 +7,7 @@ PA004 rows lost, PA005 append-only, PA006 batch id used twice, PA007 checkpoint,
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
@@ -20,6 +19,7 @@ from psycopg.pq import TransactionStatus
 
 from audit.errors import AuditError
 from audit.header import LeafHash, StoredRecord
+from audit.rows import Leaf, Numbered, Stored, Unfinished
 
 _FETCH_ROWS = 500
 _HEAD_MOVED = "PA001"
@@ -44,46 +44,6 @@ class HeadMoved(AuditError):
         super().__init__(f"the log has moved on to {next_seq}")
         self.next_seq = next_seq
         self.last_ts = last_ts
-
-
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """One record in its final form: its place, what a query asks for, the header's bytes and leaf hash, and the sealed body."""
-
-    seq: int
-    ts: int
-    request: UUID | None
-    kind: int
-    raw: bytes
-    leaf: LeafHash
-    sealed: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where a batch lies, and the head of the log after the append."""
-
-    first_seq: int
-    count: int
-    next_seq: int
-    last_ts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """What rebuilding a tree needs of one record."""
-
-    seq: int
-    ts: int
-    leaf: LeafHash
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A request that was opened and never closed, and the seq of its newest record."""
-
-    request: UUID
-    last_seq: int
 
 
 class AppendConnection:
@@ -165,8 +125,13 @@ class Reader:
     """One tenant's log as one snapshot, read as gov_reader under row security; made by `read_tenant`."""
 
     def __init__(self, connection: Connection[Row], tenant: str) -> None:
-        self._connection = connection
-        self._tenant = tenant
+        self._connection, self._tenant = connection, tenant
+        self._streams = 0
+
+    @property
+    def streams(self) -> bool:
+        """Whether somebody is still in the middle of an answer."""
+        return self._streams > 0
 
     def leaves(self, first_seq: int = 0, stop_seq: int = 2**62) -> Iterator[Leaf]:
         """Leaf hashes in order from `first_seq` up to, and not with, `stop_seq`."""
@@ -256,6 +221,7 @@ class Reader:
         return [Unfinished(*row) for row in self._connection.execute(_UNFINISHED, (self._tenant,))]
 
     def _stream(self, statement: str, values: tuple[object, ...]) -> Iterator[Row]:
+        self._streams += 1
         try:
             with self._connection.cursor("palimpsest_stream") as cursor:
                 cursor.itersize = _FETCH_ROWS
@@ -263,27 +229,65 @@ class Reader:
                 yield from cursor
         except psycopg.Error as error:
             _raise(error)
+        finally:
+            self._streams -= 1
+
+
+class ReadConnection:
+    """One connection of gov_reader, for one snapshot after the other. Blocks, and is not for concurrent use."""
+
+    def __init__(self, url: str) -> None:
+        """Connect; raises LogInterrupted or LogRefused."""
+        try:
+            self._connection = psycopg.connect(_conninfo(url, "reader"))
+        except psycopg.Error as error:
+            _raise(error)
+        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        self._connection.read_only = True
+        self._reader: Reader | None = None
+
+    def begin(self, tenant: str) -> Reader:
+        """A snapshot of one tenant's log, until `end`. Raises LogInterrupted or LogRefused."""
+        try:
+            self._connection.execute(_SET_TENANT, (tenant,))
+        except psycopg.Error as error:
+            _raise(error)
+        self._reader = Reader(self._connection, tenant)
+        return self._reader
+
+    def end(self) -> bool:
+        """Let the snapshot go; whether the connection can serve for another one."""
+        try:
+            self._connection.rollback()
+        except psycopg.Error:
+            return False
+        return self._reader is None or not self._reader.streams
+
+    def close(self) -> None:
+        """Close, and any snapshot with it."""
+        self._connection.close()
 
 
 @contextmanager
 def read_tenant(url: str, tenant: str) -> Iterator[Reader]:
     """Open a snapshot of one tenant's log; raises LogInterrupted or LogRefused. Blocks: not for an event loop."""
+    with closing(ReadConnection(url)) as connection, told_as_ours():
+        yield connection.begin(tenant)
+
+
+@contextmanager
+def told_as_ours() -> Iterator[None]:
+    """What the driver raises inside is raised as LogInterrupted or LogRefused."""
     try:
-        with psycopg.connect(_conninfo(url, "reader")) as connection:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            connection.execute(_SET_TENANT, (tenant,))
-            yield Reader(connection, tenant)
+        yield
     except psycopg.Error as error:
         _raise(error)
 
 
 def _conninfo(url: str, part: str) -> str:
     """The URL with a name to show in pg_stat_activity and short patience with a dead host."""
-    name = f"palimpsest {part}"
-    return make_conninfo(
-        url, application_name=name, connect_timeout=5, keepalives_idle=10, keepalives_interval=3, keepalives_count=3
-    )
+    patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
+    return make_conninfo(url, application_name=f"palimpsest {part}", **patience)
 
 
 def _require_plain_role(rights: Row | None) -> None:

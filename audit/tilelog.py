@@ -38,6 +38,7 @@ class TileLog:
     def __init__(self, source: LogSource) -> None:
         self._source = source
         self._upper: list[list[bytes]] = [[]]  # level 1 first; a hash stands for one full tile of the level below
+        self._covered = 0  # leaves that a checkpoint is known to cover; another covers no fewer
         self._lock = Lock()
 
     def resource(self, path: str) -> bytes | None:
@@ -56,9 +57,11 @@ class TileLog:
 
     def tile(self, tile: Tile) -> bytes | None:
         """A tile of the signed tree (this is a TileReader)."""
-        size = self._size()
         start = tile.index * WIDTH
         stop = start + tile.width
+        if stop > self._covered >> 8 * tile.level:
+            self._covered = max(self._covered, self._size())
+        size = self._covered
         if stop > size >> 8 * tile.level:
             return None
         if tile.level == 0:

@@ -151,9 +151,16 @@ def root_from_tiles(reader: TileReader, size: int) -> bytes:
 
 def proof_from_tiles(reader: TileReader, index: int, size: int) -> tuple[bytes, tuple[bytes, ...]]:
     """Leaf `index` of the tree of `size` and its audit path, each tile read once; raises like `root_from_tiles`."""
+    ((leaf, path),) = proofs_from_tiles(reader, (index,), size)
+    return leaf, path
+
+
+def proofs_from_tiles(reader: TileReader, indices: Iterable[int], size: int) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
+    """The same for several leaves of one tree: tiles are read once for all of them, and so are subtrees computed."""
     tree = _Tree(reader, size)
-    path = tuple(map(tree.root, inclusion_ranges(index, size)))
-    return tree.root(range(index, index + 1)), path
+    for index in indices:
+        path = tuple(map(tree.root, inclusion_ranges(index, size)))
+        yield tree.root(range(index, index + 1)), path
 
 
 def consistency_from_tiles(reader: TileReader, old_size: int, size: int) -> tuple[bytes, ...]:
@@ -163,11 +170,12 @@ def consistency_from_tiles(reader: TileReader, old_size: int, size: int) -> tupl
 
 
 class _Tree:
-    """One tree over a reader, for the length of one proof; each tile is read once."""
+    """One tree over a reader, for as long as it is asked; each tile is read once, the root of each subtree computed once."""
 
     def __init__(self, reader: TileReader, size: int) -> None:
         self._reader, self._size = reader, size
         self._seen: dict[tuple[int, int], tuple[bytes, ...]] = {}
+        self._roots: dict[tuple[int, int], bytes] = {}
 
     def root(self, leaves: range) -> bytes:
         """The root over a range of leaves that starts where a subtree of the tree starts."""
@@ -183,9 +191,11 @@ class _Tree:
 
     def _perfect(self, height: int, index: int) -> bytes:
         """The root of the `index`-th perfect subtree of 2**height leaves; it lies within one tile."""
-        level, above = divmod(height, _HEIGHT)
-        tile, first = divmod(index << above, WIDTH)
-        return tree_root(self._tile(level, tile)[first : first + (1 << above)])
+        if (height, index) not in self._roots:
+            level, above = divmod(height, _HEIGHT)
+            tile, first = divmod(index << above, WIDTH)
+            self._roots[height, index] = tree_root(self._tile(level, tile)[first : first + (1 << above)])
+        return self._roots[height, index]
 
     def _tile(self, level: int, index: int) -> Sequence[bytes]:
         if (level, index) not in self._seen:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import httpx
 import openai
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,6 +33,7 @@ from engine.train.grammar import Split, Task, task
 from gateway.account import account
 from gateway.bundles import Disclose, Made, export_log, require_log
 from gateway.database import Urls, open_database
+from gateway.demo_approver import ApiRefused, Approver
 from gateway.demo_drafts import story
 from gateway.demo_held import HeldOnce, NotHeld, People, hold_one
 from gateway.demo_table import MODES, Row, document, lossless, table
@@ -73,11 +75,12 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
             with guest(settings, urls, TENANT, "demo") as key:
                 people = People(settings, urls, TENANT)
                 people.enact()
-                with gateway_process(settings.home / "log" / "demo-gateway.log", os.environ) as gateway:
+                with gateway_process(settings.home / "log" / "demo-gateway.log", _environ()) as gateway:
                     client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0, timeout=300)
                     rows = _ask_all(console, client, tasks)
-                    held = _hold(console, client, people, tasks[0])
-        except (GatewayDown, NotHeld, openai.OpenAIError) as error:
+                    with people.approver(gateway.url) as approver:
+                        held = _hold(console, client, approver, tasks[0])
+        except (GatewayDown, NotHeld, ApiRefused, httpx.HTTPError, openai.OpenAIError) as error:
             console.print(f"[red]the demo stopped:[/] {error}")
             return 1
         _show_drafts(console, settings, urls, rows)
@@ -87,6 +90,11 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
     if json_file is not None:
         json_file.write_text(json.dumps(document(rows, held.document(), proof.document()), indent=2) + "\n", encoding="utf-8")
     return _verdict(console, rows, held, proof)
+
+
+def _environ() -> dict[str, str]:
+    """The demo's gateway is reached at a port of this machine, whatever address is told to others."""
+    return {name: value for name, value in os.environ.items() if name != "PALIMPSEST_BASE_URL"}
 
 
 def _verdict(console: Console, rows: list[Row], held: HeldOnce, proof: Proof) -> int:
@@ -130,10 +138,10 @@ def _show_one(console: Console, client: openai.OpenAI, model: str, question: Tas
     console.print("\n")
 
 
-def _hold(console: Console, client: openai.OpenAI, people: People, question: Task) -> HeldOnce:
-    """One answer that a person lets go, in the log and over HTTP as any."""
+def _hold(console: Console, client: openai.OpenAI, approver: Approver, question: Task) -> HeldOnce:
+    """One answer that a person lets go, over the API."""
     model = client.models.list().data[0].id
-    held = hold_one(client, model, question.prompt, people, temperature=0, seed=SEED, max_tokens=MAX_TOKENS)
+    held = hold_one(client, model, question.prompt, approver, temperature=0, seed=SEED, max_tokens=MAX_TOKENS)
     console.print(f"\nasked again at high risk, the answer was held until {held.by} approved it; then it came:")
     console.print(held.text, markup=False, highlight=False)
     return held

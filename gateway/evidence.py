@@ -10,17 +10,15 @@ import base64
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
 from audit.header import decode_header
 from audit.note import parse_checkpoint, split_note
-from audit.proof import make_proof
-from audit.store import read_tenant
+from audit.proof import make_proof, make_proofs
+from audit.readers import Readers
 from audit.tilelog import TileLog
-from audit.tiles import TileReader
-from gateway.settings import DatabaseUrl
 
 PATIENCE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.15
@@ -44,28 +42,28 @@ class RecordProof:
 class _StoredLog:
     """A `LogSource` over the database: one short snapshot per question."""
 
-    def __init__(self, reader_url: DatabaseUrl, tenant: str) -> None:
-        self._url, self._tenant = reader_url, tenant
+    def __init__(self, readers: Readers, tenant: str) -> None:
+        self._readers, self._tenant = readers, tenant
 
     def newest_checkpoint(self) -> str | None:
-        with read_tenant(self._url, self._tenant) as reader:
+        with self._readers.tenant(self._tenant) as reader:
             return reader.newest_checkpoint()
 
     def leaf_hashes(self, start: int, stop: int) -> Iterator[bytes]:
-        with read_tenant(self._url, self._tenant) as reader:
+        with self._readers.tenant(self._tenant) as reader:
             yield from (leaf.leaf for leaf in reader.leaves(start, stop))
 
     def headers(self, start: int, stop: int) -> Iterator[bytes]:
-        with read_tenant(self._url, self._tenant) as reader:
+        with self._readers.tenant(self._tenant) as reader:
             yield from reader.headers(start, stop)
 
 
 class Evidence:
     """The logs of all tenants as evidence; safe for several threads."""
 
-    def __init__(self, reader_url: DatabaseUrl) -> None:
-        self._url = reader_url
-        self._log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(reader_url, tenant)))
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(readers, tenant)))
 
     def resource(self, tenant: str, path: str) -> bytes | None:
         """A C2SP tlog-tiles resource (`checkpoint`, `tile/...`) of a tenant's log, None where nothing is.
@@ -84,7 +82,7 @@ class Evidence:
             await asyncio.sleep(RETRY_SECONDS)
 
     def _proof(self, tenant: str, seq: int) -> RecordProof | None:
-        with read_tenant(self._url, tenant) as reader:
+        with self._readers.tenant(tenant) as reader:
             note = reader.newest_checkpoint()
             if note is None or _size(note) <= seq:
                 return None
@@ -93,22 +91,14 @@ class Evidence:
 
     def proofs(self, tenant: str, request: UUID) -> Sequence[RecordProof]:
         """Every record of a request, proven against the newest checkpoint; empty for a request that is not this tenant's."""
-        with read_tenant(self._url, tenant) as reader:
+        with self._readers.tenant(tenant) as reader:
             note = reader.newest_checkpoint()
             headers = list(reader.request_headers(request))
-        tiles, found = _Remembered(self._log(tenant)), list[RecordProof]()
-        for header in headers:
-            seq = decode_header(header).seq
-            proof = make_proof(tiles, seq, note) if note is not None and seq < _size(note) else None
-            found.append(RecordProof(seq, header, proof))
-        return found
-
-
-class _Remembered:
-    """Tiles that are read once, however many proofs need them: neighbouring records share nearly all of theirs."""
-
-    def __init__(self, reader: TileReader) -> None:
-        self.tile = cache(reader.tile)
+        seqs = [decode_header(header).seq for header in headers]
+        size = 0 if note is None else _size(note)
+        covered = [seq for seq in seqs if seq < size]
+        proofs = dict(zip(covered, make_proofs(self._log(tenant), covered, note or ""), strict=True)) if covered else {}
+        return [RecordProof(seq, header, proofs.get(seq)) for seq, header in zip(seqs, headers, strict=True)]
 
 
 def _size(note: str) -> int:

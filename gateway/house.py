@@ -23,6 +23,7 @@ from audit.header import uuid7
 from audit.keys import KeyStore
 from audit.ledger import log_origin
 from audit.lifecycle import Lifecycle
+from audit.readers import Readers
 from audit.writer import Writer
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
@@ -80,6 +81,7 @@ class House:
         self.started = int(time.time())
         self.settings, self.urls = settings, urls
         self.keys = keys = KeyStore(settings.keys)
+        self.readers = Readers(urls.reader)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
         self.laws = Lawbook(policy)
         self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
@@ -92,7 +94,7 @@ class House:
         self.keyring = Keyring(self.registry.find)
         self.writer = Writer(writer_config(settings, urls))
         self.engine = EngineThread(engine)
-        self.evidence = Evidence(urls.reader)
+        self.evidence = Evidence(self.readers)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
         self.projector = Projector(urls, keys, policy)
@@ -173,6 +175,7 @@ class House:
         await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.directory.close)
         await asyncio.to_thread(self.passkeys.close)
+        await asyncio.to_thread(self.readers.close)
         _log.info("gateway.stopped", instance=str(self.instance))
 
     def require_open(self) -> None:

@@ -19,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from audit.errors import AuditError
 from audit.keys import KeyStore
 from audit.records import RequestAbandoned, RequestOpen
-from audit.store import Reader, Unfinished, read_tenant
+from audit.rows import Unfinished
+from audit.store import Reader, read_tenant
 from audit.writer import Entry
 from gateway.appending import Log
 from gateway.presence import Presence

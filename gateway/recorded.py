@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from audit.errors import AuditError
-from audit.header import Header, decode_header
+from audit.header import Header, StoredRecord, decode_header
 from audit.keys import KeyStore
 from audit.records import Body
 from audit.sealer import open_body
 from audit.store import Reader
+from gateway.projections.unsealing import Unsealer
 
 
 def bodies_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[Body]:
@@ -22,9 +23,15 @@ def bodies_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[Body]:
 
 def records_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[tuple[Header, Body | None]]:
     """Headers in the order of the log, each with its body, None for one that can no longer be read. Blocking."""
-    for stored in reader.request(request):
+    return all_opened(keys, reader.request(request))
+
+
+def all_opened(keys: KeyStore, records: Iterable[StoredRecord]) -> Iterator[tuple[Header, Body | None]]:
+    """The same of records that belong together: each key is read and derived once."""
+    unsealer = Unsealer(keys)
+    for stored in records:
         header = decode_header(stored.header)
-        yield header, opened(keys, header, stored.body)
+        yield header, unsealer.body(header, stored.body)
 
 
 def opened(keys: KeyStore, header: Header, sealed: bytes | None) -> Body | None:

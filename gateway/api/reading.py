@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from audit.acts import Access
-from audit.header import Header, decode_header
-from audit.keys import KeyStore
+from audit.header import Header
 from audit.records import Body
-from audit.store import read_tenant
 from gateway.api.visit import READS_CONTENT, Visit
 from gateway.errors import GatewayError, NotHere
 from gateway.recorded import records_of
@@ -40,25 +38,17 @@ async def opened(visit: Visit, generation: UUID, what: str) -> Opened:
     Raises Forbidden, NotHere, Gone, and AuditError where the log cannot be read or cannot commit: then nothing is shown.
     """
     person = visit.person(*READS_CONTENT)
-    first, last = await asyncio.to_thread(_span, visit, generation)
-    access = Access(generation, first, last, f"{what}, by the API", person.on_record)
-    await visit.house.lifecycle.record(visit.tenant, access)
-    return await asyncio.to_thread(_read, visit, generation)
-
-
-def _span(visit: Visit, generation: UUID) -> tuple[int, int]:
-    with read_tenant(visit.house.urls.reader, visit.tenant) as reader:
-        seqs = [decode_header(raw).seq for raw in reader.request_headers(generation)]
-    if not seqs:
+    found = await asyncio.to_thread(_read, visit, generation)
+    if not found:
         raise NotHere(NOTHING)
-    return seqs[0], seqs[-1]
-
-
-def _read(visit: Visit, generation: UUID) -> Opened:
-    keys = KeyStore(visit.house.settings.keys)
-    with read_tenant(visit.house.urls.reader, visit.tenant) as reader:
-        found = list(records_of(reader, keys, generation))
+    access = Access(generation, found[0][0].seq, found[-1][0].seq, f"{what}, by the API", person.on_record)
+    await visit.house.lifecycle.record(visit.tenant, access)
     records = tuple((header, body) for header, body in found if body is not None)
     if len(records) < len(found):
         raise Gone("records of this generation can no longer be read: their keys were erased, or their bodies retired")
     return Opened(generation, records)
+
+
+def _read(visit: Visit, generation: UUID) -> list[tuple[Header, Body | None]]:
+    with visit.house.readers.tenant(visit.tenant) as reader:
+        return list(records_of(reader, visit.house.keys, generation))

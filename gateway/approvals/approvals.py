@@ -62,6 +62,9 @@ class Approvals:
 
     async def current(self, tenant: str, generation: UUID) -> Case | None:
         """The same, once what is void or over is on record as such: for whoever is about to look at it."""
+        case = await self._desk.find(tenant, generation)
+        if case is None or self._desk.settled(case):
+            return case
         async with self._desk.taken(tenant, generation) as taken:
             return None if taken is None else taken.case
 
@@ -193,6 +196,7 @@ class Approvals:
 
     def close(self) -> None:
         """Close all connections."""
+        self._files.close()
         self._lending.close()
         self._expiry.close()
 

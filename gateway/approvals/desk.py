@@ -121,20 +121,24 @@ class Desk:
         asked = terms.terms(self._policy(case).document, terms.due_again(last, terms.changed(last, under)))
         return terms.next_cycle(case.tenant, case.generation, last, asked, under, now(), rewritten)
 
+    def settled(self, case: Case) -> bool:
+        """Whether nothing of it is void or over that is not on record as such: then looking at it takes no turn."""
+        if case.ended is not None:
+            return True
+        holds = terms.changed(case.opened, self._under(case)) is None
+        return holds and not _rejections(case) and now() < case.opened.expires_at
+
     async def up_to_date(self, taken: Taken) -> Taken:
         """End what was rejected, void a cycle that is bound to what no longer holds, and end one whose time is over."""
         case = taken.case
-        if case.ended is not None:
+        if self.settled(case):
             return taken
-        rejected = [each.seq for each in case.signatures if each.decided.decision == "reject"]
-        if rejected:
+        if rejected := _rejections(case):
             return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, "withheld", "rejected", rejected)))
         change = terms.changed(case.opened, self._under(case))
         if change is not None:
             void = ApprovalVoided(case.opened.cycle, change, None, "")
             return Taken(taken.turn, await self.record(taken, ACTOR, void, self.next_cycle(case)), change)
-        if now() < case.opened.expires_at:
-            return taken
         outcome = "released" if case.opened.on_expire == "release" else "withheld"
         return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, outcome, "expired")))
 
@@ -143,6 +147,10 @@ class Desk:
 
     def _under(self, case: Case) -> tuple[bytes, bytes]:
         return bytes(self._policy(case).digest), self._served.weights_digest
+
+
+def _rejections(case: Case) -> list[int]:
+    return [each.seq for each in case.signatures if each.decided.decision == "reject"]
 
 
 def now() -> int:

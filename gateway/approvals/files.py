@@ -9,15 +9,15 @@ from audit.approvals import ApprovalOpened, Delegation, content_digest
 from audit.assent import breaks_glass, lacking, untested
 from audit.delegations import Delegations
 from audit.enrolments import Enrolments
-from audit.header import Header, decode_header
+from audit.header import Header
 from audit.held import Held
 from audit.keys import KeyStore
 from audit.powers import Powers
+from audit.readers import Readers
 from audit.records import Body, Kind, RequestOpen
-from audit.store import read_tenant
 from gateway.approvals.case import Case, Signature, State
 from gateway.recall import Unreadable, output_of
-from gateway.recorded import opened, records_of
+from gateway.recorded import all_opened, records_of
 from gateway.settings import DatabaseUrl
 from gateway.stop_text import StopText
 
@@ -27,13 +27,13 @@ class Files:
 
     def __init__(self, reader_url: DatabaseUrl, keys: KeyStore, decode: Callable[[tuple[int, ...]], bytes]) -> None:
         """`decode` makes text of token ids as the served model does."""
-        self._url, self._keys, self._decode = reader_url, keys, decode
+        self._readers, self._keys, self._decode = Readers(reader_url), keys, decode
 
     def case(self, tenant: str, generation: UUID) -> Case | None:
         """How an approval stands; None where there is none in this tenant's log. Raises Unreadable, and what reading raises."""
-        with read_tenant(self._url, tenant) as reader:
-            stored = [(decode_header(each.header), each.body) for each in reader.case(generation)]
-        return case_of(tenant, generation, ((header, opened(self._keys, header, body)) for header, body in stored))
+        with self._readers.tenant(tenant) as reader:
+            stored = list(reader.case(generation))
+        return case_of(tenant, generation, all_opened(self._keys, stored))
 
     def content(self, case: Case) -> str:
         """The exact text that the cycle is about. Raises Unreadable unless it has the hash that people decide on."""
@@ -50,20 +50,23 @@ class Files:
     def delegations(self, tenant: str) -> tuple[Delegation, ...]:
         """Every delegation of a tenant as it stands, oldest first."""
         found = Delegations()
-        with read_tenant(self._url, tenant) as reader:
-            for stored in reader.approvals([Kind.DELEGATION]):
-                body = opened(self._keys, decode_header(stored.header), stored.body)
+        with self._readers.tenant(tenant) as reader:
+            for _, body in all_opened(self._keys, reader.approvals([Kind.DELEGATION])):
                 found.add(body if isinstance(body, Delegation) else None)
         return tuple(found.known.values())
 
     def newest(self, tenant: str, generations: Iterable[UUID]) -> dict[UUID, int]:
         """The last record of each generation."""
-        with read_tenant(self._url, tenant) as reader:
+        with self._readers.tenant(tenant) as reader:
             return reader.newest_of(list(generations))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._readers.close()
 
     def _answer(self, tenant: str, generation: UUID) -> str:
         """The text of the recorded ids as its client would have it: up to the first stop string."""
-        with read_tenant(self._url, tenant) as reader:
+        with self._readers.tenant(tenant) as reader:
             bodies = [body for _, body in records_of(reader, self._keys, generation)]
         opening = next((body for body in bodies if isinstance(body, RequestOpen)), None)
         if opening is None or None in bodies:

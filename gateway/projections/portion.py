@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from audit.acts import Erasure, Retirement
+from audit.acts import Access, Erasure, Retirement
 from audit.errors import MalformedData
 from audit.header import Header, StoredRecord, decode_header
 from audit.held import CASE_KINDS
@@ -19,14 +19,14 @@ from audit.records import Body, Kind
 from audit.store import Reader
 from gateway.projections import days
 from gateway.projections.cases import Record, case_row
-from gateway.projections.tables import ApprovalRow, Attachment, GenerationRow
+from gateway.projections.tables import ApprovalRow, Attachment, GenerationRow, LookRow
 from gateway.projections.told import COLUMNS, HEADED, Means, Stage, Told, begun, told
 from gateway.projections.unsealing import Unsealer
 
 KINDS: Final = frozenset(
     (
         Kind.REQUEST_OPEN, Kind.POLICY_DECISION, Kind.DELIVERY, Kind.REQUEST_CLOSE, Kind.REQUEST_ABANDONED,
-        Kind.RELEASE_DECISION, Kind.ATTACHED, Kind.ERASURE, Kind.RETIREMENT, *CASE_KINDS,
+        Kind.RELEASE_DECISION, Kind.ATTACHED, Kind.ACCESS, Kind.ERASURE, Kind.RETIREMENT, *CASE_KINDS,
     )
 )  # fmt: skip
 """The records that tables are made of: figures, names and states, never a prompt, and of an answer nothing but its digest."""
@@ -49,6 +49,9 @@ class Portion:
             if header.request is not None:
                 waiting.append((header, body))
                 continue
+            if isinstance(body, Access):
+                self._see(tenant, body)
+                continue
             self._fold(waiting)
             waiting = []
             self._act(tenant, header, body)
@@ -57,6 +60,12 @@ class Portion:
     def _read(self, stored: StoredRecord) -> tuple[Header, Body | None]:
         header = decode_header(stored.header)
         return header, self._unsealer.body(header, stored.body)
+
+    def _see(self, tenant: str, access: Access) -> None:
+        """Who has read how far; of a request that is erased later nothing of it stays."""
+        if access.request is not None:
+            row = {"generation": access.request, "person": access.requested_by, "last_seq": access.last, "tenant": tenant}
+            self._connection.execute(insert(LookRow).values(row).on_conflict_do_nothing())
 
     def _act(self, tenant: str, header: Header, body: Body | None) -> None:
         """What ends content ends the rows that came from it. Bodies of acts outlive everything, so one must be here."""
@@ -117,9 +126,12 @@ class Portion:
 
 def erase(connection: Connection, tenant: str, which: ColumnElement[bool]) -> None:
     """Leave of these requests what headers tell, take them out of the sums, and end the cases among them."""
-    rows = (GenerationRow.tenant == tenant) & ~GenerationRow.erased & which
+    own = (GenerationRow.tenant == tenant) & which
+    rows = own & ~GenerationRow.erased
     days.take_away(connection, tenant, rows)
     _forget(connection, select(GenerationRow.id).where(rows))
+    # A row may be blank already, for its key was gone when it was read: looks at it were told before all the same.
+    connection.execute(delete(LookRow).where(LookRow.generation.in_(select(GenerationRow.id).where(own))))
     connection.execute(update(GenerationRow).where(rows).values(_BLANK), execution_options={"synchronize_session": False})
 
 

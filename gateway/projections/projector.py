@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import structlog
@@ -27,7 +28,7 @@ from gateway.database import Urls
 from gateway.projections.portion import KINDS, Portion
 from gateway.projections.price_book import PriceBook
 from gateway.projections.sizes import Sizes
-from gateway.projections.tables import ApprovalRow, DayRow, Followed, GenerationRow
+from gateway.projections.tables import ApprovalRow, DayRow, Followed, GenerationRow, LookRow
 from gateway.projections.told import Means
 from gateway.projections.unsealing import Unsealer
 from gateway.settings import sqlalchemy_url
@@ -83,7 +84,7 @@ class Projector:
         """Make everything again that the log of a tenant says; priorities, assignments and locks stay."""
         with self._engine.begin() as connection:
             _cursor(connection, tenant)
-            for table in (GenerationRow, ApprovalRow, DayRow):
+            for table in (GenerationRow, ApprovalRow, DayRow, LookRow):
                 connection.execute(delete(table).where(table.tenant == tenant))
             _move(connection, tenant, 0)
         self.follow(tenant, tell)
@@ -140,7 +141,8 @@ class Projector:
             if stop <= start:
                 return start
             unsealer = Unsealer(self._keys)
-            means = Means(lambda digest: self._prices.of(tenant, digest), unsealer.text_hmac)
+            # Each policy is asked for once in a portion, also one that nobody knows.
+            means = Means(cache(lambda digest: self._prices.of(tenant, digest)), unsealer.text_hmac)
             with read_tenant(self._reader_url, tenant) as reader:
                 records = list(reader.of_kinds(KINDS, start, stop))
                 Portion(connection, reader, unsealer, means, stop).take(tenant, records)

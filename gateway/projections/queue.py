@@ -27,9 +27,35 @@ class Share(StrEnum):
     UNASSIGNED = "unassigned"
 
 
+class Order(StrEnum):
+    """What comes first."""
+
+    URGENT = "urgent"
+    """The highest priority, and of one priority what ends soonest."""
+    SOONEST = "soonest"
+    """What ends soonest, whatever its priority."""
+    LATEST = "latest"
+    OLDEST = "oldest"
+    """What has waited longest."""
+    NEWEST = "newest"
+
+    @property
+    def descending(self) -> bool:
+        """Whether what is later comes first."""
+        return self in (Order.LATEST, Order.NEWEST)
+
+    @property
+    def moment(self) -> str:
+        """The column whose time it goes by."""
+        return "opened_at" if self in (Order.OLDEST, Order.NEWEST) else "expires_at"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a held answer must be like; None asks for nothing. `me` is whose share is meant, `group` one that must decide."""
+    """What a held answer must be like; None asks for nothing. `me` is whose share is meant, `group` one that must decide.
+
+    Without an order those that wait come by their urgency, and what is over by when it was held, the newest first.
+    """
 
     states: tuple[State, ...] = WAITING
     share: Share = Share.ANYBODY
@@ -40,6 +66,13 @@ class Wanted:
     requester: str | None = None
     group: str | None = None
     expires_before: datetime | None = None
+    order: Order | None = None
+
+    @property
+    def ordered(self) -> Order:
+        """The order that is meant."""
+        over = not any(state in WAITING for state in self.states)
+        return self.order or (Order.NEWEST if over else Order.URGENT)
 
 
 EVERYTHING: Final = Wanted()
@@ -122,20 +155,19 @@ class Queue:
         self._engine = engine
 
     def waiting(self, tenant: str, wanted: Wanted = EVERYTHING, page: Page = FIRST) -> Found[Waiting]:
-        """One page: by priority, then by what expires first. Raises SQLAlchemyError when the database cannot be reached."""
-        query = _SHARED.where(ApprovalRow.tenant == tenant, *_conditions(wanted))
+        """One page, in the order that is wanted. Raises SQLAlchemyError when the database cannot be reached."""
+        query, order = _SHARED.where(ApprovalRow.tenant == tenant, *_conditions(wanted)), wanted.ordered
+        keys = _keys(ApprovalRow, _PRIORITY, order)
         if page.after is not None:
-            behind = tuple_(-_PRIORITY, ApprovalRow.expires_at, ApprovalRow.generation)
-            query = query.where(behind > tuple_(-page.after.rank, page.after.at, page.after.id))
-        order = (_PRIORITY.desc(), ApprovalRow.expires_at, ApprovalRow.generation)
-        found = self._read(query.order_by(*order).limit(page.rows + 1))
+            query = query.where(_behind(keys, page.after, order))
+        found = self._read(query.order_by(*_sorted(keys, order)).limit(page.rows + 1), order)
         rows = [_line(each) for each in found[: page.rows]]
         last = rows[-1] if len(found) > page.rows else None
-        return Found(rows, None if last is None else Place(last.expires_at, last.generation, last.priority))
+        return Found(rows, None if last is None else _place(last, order))
 
     def find(self, tenant: str, generation: UUID) -> Waiting | None:
         """One held answer, waiting or not; None if the tenant has no such one."""
-        found = self._read(_SHARED.where(ApprovalRow.generation == generation, ApprovalRow.tenant == tenant))
+        found = self._read(_SHARED.where(ApprovalRow.generation == generation, ApprovalRow.tenant == tenant), Order.URGENT)
         return _line(found[0]) if found else None
 
     def counts(self, tenant: str, me: str, soon: datetime) -> Counts:
@@ -172,14 +204,33 @@ class Queue:
             found = connection.scalar(query)
         return -1 if found is None else found
 
-    def _read(self, query: Lines) -> Sequence[Row[*tuple[Any, ...]]]:
+    def _read(self, query: Lines, order: Order) -> Sequence[Row[*tuple[Any, ...]]]:
         """The chosen answers, in their order, each with what its generation tells; only of those that one is looked up."""
         part = query.subquery()
         told = select(part, GenerationRow.model, GenerationRow.tokens).join(
             GenerationRow, GenerationRow.id == part.c.generation
         )
         with self._engine.connect() as connection:
-            return connection.execute(told.order_by(part.c.priority.desc(), part.c.expires_at, part.c.generation)).all()
+            return connection.execute(told.order_by(*_sorted(_keys(part.c, part.c.priority, order), order))).all()
+
+
+def _keys(columns: Any, priority: ColumnElement[int], order: Order) -> tuple[ColumnElement[Any], ...]:
+    """What rows are sorted by, all of it in one direction, so that a place is behind another by one comparison."""
+    by_time = (getattr(columns, order.moment), columns.generation)
+    return (-priority, *by_time) if order is Order.URGENT else by_time
+
+
+def _sorted(keys: Sequence[ColumnElement[Any]], order: Order) -> Sequence[ColumnElement[Any]]:
+    return [key.desc() for key in keys] if order.descending else keys
+
+
+def _behind(keys: Sequence[ColumnElement[Any]], place: Place, order: Order) -> ColumnElement[bool]:
+    at = (-place.rank, place.at, place.id)[-len(keys) :]
+    return tuple_(*keys) < tuple_(*at) if order.descending else tuple_(*keys) > tuple_(*at)
+
+
+def _place(row: Waiting, order: Order) -> Place:
+    return Place(getattr(row, order.moment), row.generation, row.priority if order is Order.URGENT else 0)
 
 
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:

@@ -1,4 +1,4 @@
-"""The projections' tables in schema `app`, as SQLAlchemy sees them; migrations 0007 and 0011 say what they are."""
+"""The projections' tables in schema `app`, as SQLAlchemy sees them; migrations 0007, 0010 and 0011 say what they are."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -116,6 +116,17 @@ class Desk(Table):
     assigned_to: Mapped[str | None] = mapped_column(Text)
     locked_by: Mapped[str | None] = mapped_column(Text)
     locked_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class LookRow(Table):
+    """Up to which record a person has read a request; one row for each access on record that went further."""
+
+    __tablename__ = "look"
+
+    generation: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    person: Mapped[str] = mapped_column(Text, primary_key=True)
+    last_seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Text)
 
 
 class Attachment(Table):

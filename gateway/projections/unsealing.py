@@ -1,4 +1,4 @@
-"""Opening the bodies of one portion: each month key is read once, and each request's own key made once.
+"""Opening the bodies of one portion, or one reading: each month key is read once, and each request's own key made once.
 
 Nothing of it outlives its portion, so a key that is destroyed is at most a portion's time in memory; the record of its erasure
 stands in the log before that, and takes what was made with it.

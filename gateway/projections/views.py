@@ -7,6 +7,7 @@ from sqlalchemy import create_engine
 from audit.keys import KeyStore
 from gateway.projections.desk import Desks
 from gateway.projections.economics import Ledger
+from gateway.projections.looks import Looks
 from gateway.projections.queue import Queue
 from gateway.projections.search import Search
 from gateway.settings import DatabaseUrl, sqlalchemy_url
@@ -22,6 +23,7 @@ class Views:
         self._engine = create_engine(sqlalchemy_url(url), pool_size=4, pool_pre_ping=True, connect_args=_CONNECT)
         self.queue = Queue(self._engine)
         self.desks = Desks(self._engine)
+        self.looks = Looks(self._engine)
         self.search = Search(self._engine, keys)
         self.ledger = Ledger(self._engine)
 

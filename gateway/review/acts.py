@@ -141,21 +141,23 @@ def act_of(call: Called) -> Act:
 
 
 def title_of(acts: Iterable[Act]) -> str:
-    """A headline: what is done first, else the beginning of what is said."""
+    """A headline, never empty: what is done first, else the beginning of what is said."""
     said = ""
     for act in acts:
-        match act:
-            case Writes(tool=tool, path=about) | Changes(tool=tool, path=about) | Runs(tool=tool, command=about):
-                return _short(f"{tool} {about}")
-            case Requests(tool=tool, address=about):
-                return _short(f"{tool} {about}")
-            case Calls(tool=tool):
-                return _short(tool)
-            case Says(text=text, thought=False) if not said:
-                said = text
-            case _:
-                pass
+        if not isinstance(act, Says):
+            return _short(_done(act)) or "a call without a name"
+        said = said or ("" if act.thought else act.text.strip())
     return _short(said) or "an empty answer"
+
+
+def _done(act: Writes | Changes | Runs | Requests | Calls) -> str:
+    match act:
+        case Writes(tool=tool, path=about) | Changes(tool=tool, path=about) | Runs(tool=tool, command=about):
+            return f"{tool} {about}"
+        case Requests(tool=tool, address=about):
+            return f"{tool} {about}"
+        case Calls(tool=tool):
+            return tool
 
 
 def _short(text: str, most: int = 56) -> str:

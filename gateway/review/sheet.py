@@ -1,7 +1,7 @@
 """The answer as it lies on the page: parts (text, a file, a command, ...) of numbered rows of words, each with its doubt.
 
-Where what a call writes stands in the answer to the letter, its rows are made of the answer's own tokens; else they are
-plain. The answer of an agent follows as it was written.
+Where what a call writes stands in the answer to the letter, or as JSON spells it, its rows are made of the answer's own tokens;
+else they are plain. The answer of an agent follows as it was written.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Final
+from itertools import accumulate, groupby
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 from gateway.review.acts import Act, Calls, Changes, Requests, Runs, Says, Writes
 from gateway.review.diffing import Part, Side, difference, words_in
 from gateway.review.drafts import Draft
 from gateway.review.marks import visible
 from gateway.review.review import Review
+from gateway.review.spelling import find, places
 from gateway.review.tokens import Token
 
 MARKED_MOST: Final = 20_000
@@ -88,6 +90,10 @@ def _letters(sections: Iterable[Section]) -> Iterator[str]:
     return ("\n".join("".join(word.text for word in row.words) for row in section.rows) for section in sections)
 
 
+_Piece: TypeAlias = tuple[Token | None, str]
+"""A part of a text, and the token that it is of."""
+
+
 class _Text:
     """The answer's text, in which what acts say is looked for from the front to the back."""
 
@@ -99,23 +105,34 @@ class _Text:
         self.letters = visible(review.text)
 
     def find(self, text: str) -> tuple[Row, ...] | None:
-        """The rows of a text that comes next, None where it does not stand there to the letter."""
-        place = self._text.find(text, self._from) if text else -1
-        if place < 0:
+        """The rows of a text that comes next, None where it does not stand there in any spelling."""
+        found = find(text, self._text, self._from)
+        if found is None:
             return None
-        self._from = place + len(text)
-        return self.rows(place, self._from)
+        spelling, start, self._from = found
+        if self._from - start == len(text):
+            return self.rows(start, self._from)
+        return self._rows(self._letters(text, places(text, spelling, start)))
 
     def rows(self, start: int, end: int) -> tuple[Row, ...]:
         """The rows between two places of the text."""
+        return self._rows(self._pieces(start, end))
+
+    def _rows(self, pieces: Iterable[_Piece]) -> tuple[Row, ...]:
         rows: list[list[Word]] = [[]]
-        for token, part in self._pieces(start, end):
+        for token, part in pieces:
             head, *rest = part.split("\n")
             rows[-1].append(self._word(token, head))
             rows.extend([self._word(token, line)] for line in rest)
         return tuple(Row(tuple(word for word in row if word.text or word.struck)) for row in rows)
 
-    def _pieces(self, start: int, end: int) -> Iterator[tuple[Token | None, str]]:
+    def _letters(self, text: str, starts: Iterable[int]) -> Iterator[_Piece]:
+        """The letters of a text, each with the token in which its spelling begins."""
+        owners = (bisect_right(self._ends, start) for start in starts)
+        for index, group in groupby(zip(owners, text, strict=True), key=itemgetter(0)):
+            yield self._tokens[index] if index < MARKED_MOST else None, "".join(letter for _, letter in group)
+
+    def _pieces(self, start: int, end: int) -> Iterator[_Piece]:
         first, last = bisect_right(self._ends, start), bisect_left(self._ends, end)
         for index in range(first, min(last + 1, len(self._tokens), MARKED_MOST)):
             begin = self._ends[index - 1] if index else 0

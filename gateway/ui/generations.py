@@ -16,7 +16,6 @@ from litestar.response import Redirect
 import policies
 from audit.header import Header, decode_header
 from audit.records import PromptBody, kind_name
-from audit.store import read_tenant
 from gateway.errors import BadRequest, NotHere
 from gateway.house import House
 from gateway.projections.paging import FIRST, Page, Place
@@ -96,7 +95,7 @@ async def reading_page(
 
 def _records(house: House, tenant: str, generation: UUID) -> list[RecordLine]:
     """The headers of a request, one more than is shown at most."""
-    with read_tenant(house.urls.reader, tenant) as reader:
+    with house.readers.tenant(tenant) as reader:
         found = []
         for raw in reader.request_headers(generation):
             found.append(RecordLine.of(decode_header(raw)))

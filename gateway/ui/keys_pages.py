@@ -18,12 +18,21 @@ from gateway.registry import KeyLine
 from gateway.tenancy import key_made, key_revoked, key_rotated, new_key, new_text, tenant_made
 from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
-from gateway.ui.rendering import page, roles_of
+from gateway.ui.rendering import here_of, page, roles_of
 from gateway.ui.signing import REFUSALS
+from gateway.ui.sorting import Columns
 from gateway.ui.visitor import Looking, NotAllowed, Visitor, only
 
 _FOR: Final = only(*roles_of("/admin"))
 DAYS_MOST: Final = 3650
+COLUMNS: Final[Columns[KeyLine]] = Columns(
+    {
+        "key": lambda key: key.label,
+        "user": lambda key: key.user or "",
+        "made": lambda key: key.created_at,
+        "state": lambda key: (key.revoked_at is not None, key.expires_at is None, key.expires_at or key.created_at),
+    }
+)
 
 
 @get("/admin/keys", opt=_FOR)
@@ -110,10 +119,8 @@ async def _key(house: House, visitor: Visitor, wanted: UUID) -> KeyLine:
 async def _all(
     request: Request[Any, Any, Any], house: House, visitor: Visitor, asked: Fields | None = None, refusal: str = ""
 ) -> Response[str]:
-    keys = await asyncio.to_thread(house.registry.keys, visitor.tenant)
-    return page(
-        request, "keys.html", 409 if refusal else 200, keys=list(reversed(keys)), refusal=refusal, asked=asked or Fields({})
-    )
+    keys = COLUMNS.sorted(reversed(await asyncio.to_thread(house.registry.keys, visitor.tenant)), here_of(request))
+    return page(request, "keys.html", 409 if refusal else 200, keys=keys, refusal=refusal, asked=asked or Fields({}))
 
 
 async def _tenants(

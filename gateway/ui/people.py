@@ -21,11 +21,19 @@ from gateway.people.users import disabled, enabled, new_password, new_user, othe
 from gateway.registry import RegistryError
 from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
-from gateway.ui.rendering import page, roles_of
+from gateway.ui.rendering import Here, here_of, page, roles_of
 from gateway.ui.signing import REFUSALS
+from gateway.ui.sorting import Columns
 from gateway.ui.visitor import Looking, Visitor, only
 
 _FOR: Final = only(*roles_of("/admin"))
+COLUMNS: Final[Columns[UserLine]] = Columns(
+    {
+        "name": lambda user: user.name,
+        "roles": lambda user: sorted(user.roles),
+        "state": lambda user: (user.disabled_at is not None, user.name),
+    }
+)
 
 
 @get("/admin", opt=_FOR)
@@ -125,8 +133,11 @@ async def _user(house: House, visitor: Visitor, name: str) -> UserLine:
 async def _everybody(
     request: Request[Any, Any, Any], house: House, visitor: Visitor, asked: Fields | None = None, refusal: str = ""
 ) -> Response[str]:
-    users = await asyncio.to_thread(house.directory.users, visitor.tenant)
-    return page(request, "people.html", 409 if refusal else 200, users=users, refusal=refusal, asked=asked or Fields({}))
+    here = Here("/admin", here_of(request).query)
+    users = COLUMNS.sorted(await asyncio.to_thread(house.directory.users, visitor.tenant), here)
+    return page(
+        request, "people.html", 409 if refusal else 200, users=users, refusal=refusal, asked=asked or Fields({}), here=here
+    )
 
 
 async def _one(request: Request[Any, Any, Any], house: House, visitor: Visitor, name: str, refusal: str = "") -> Response[str]:

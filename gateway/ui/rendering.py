@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Request, Response
+from litestar import MediaType, Request, Response
 from litestar.datastructures import Cookie
 
 from gateway.people.names import Role
@@ -19,7 +19,6 @@ from gateway.ui.static_files import address
 from gateway.ui.visitor import Theme, Visitor, known_visitor
 
 FOLDER: Final = Path(__file__).parent / "templates"
-HTML: Final = "text/html; charset=utf-8"
 _NEVER: Final = {"cache-control": "no-store"}
 _NOTICE: Final = "done"
 
@@ -109,7 +108,7 @@ def page(
         "notice": notices.text(request.query_params.get(_NOTICE, "")),
     }
     text = ENVIRONMENT.get_template(template).render(frame | values)
-    return Response(text, status_code=status, media_type=HTML, headers=_NEVER, cookies=list(cookies))
+    return Response(text, status_code=status, media_type=MediaType.HTML, headers=_NEVER, cookies=list(cookies))
 
 
 def theme_of(request: Request[Any, Any, Any]) -> Theme:

@@ -28,6 +28,7 @@ from gateway.ui.reviewing.desks import set_desk
 from gateway.ui.reviewing.drafts import compare_drafts, player_data, proof_status
 from gateway.ui.reviewing.pages import queue_page, review_page, side_of_queue, standing_of
 from gateway.ui.reviewing.reading import ReadingRoom
+from gateway.ui.reviewing.view import view_of
 from gateway.ui.signing_in import sign_in, sign_in_page, sign_out
 from gateway.ui.visitor import visitor_of
 
@@ -61,6 +62,7 @@ def pages(house: House) -> Router:
         dependencies={
             "visitor": Provide(visitor_of, sync_to_thread=False),
             "room": Provide(lambda: room, sync_to_thread=False),
+            "view": Provide(view_of, sync_to_thread=False),
             "jar": Provide(lambda: door.jar, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,

@@ -6,7 +6,7 @@ Requests from before declare nothing and keep a zero, which is what a rebuild gi
 from alembic import op
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

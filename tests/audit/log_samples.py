@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from audit.header import Header, leaf_hash, uuid7
-from audit.store import Numbered
+from audit.rows import Numbered
 
 TENANT = "acme"
 

@@ -12,7 +12,7 @@ from audit.__main__ import USAGE, main
 from audit.errors import MalformedData, NoteInvalid, ProofInvalid
 from audit.header import decode_header
 from audit.note import Scheme, cosignature_line, decode_vkey, encode_vkey
-from audit.proof import LogProof, check_proof, make_proof, parse_proof
+from audit.proof import LogProof, check_proof, make_proof, make_proofs, parse_proof
 from audit.quorum import Quorum
 from audit.tilelog import TileLog
 from tests.audit.outside_samples import KEY, ORIGIN, VKEY, SampleLog, Shelf, signed
@@ -33,6 +33,10 @@ def test_every_record_is_proved(size: int, data: st.DataObject) -> None:
     proven = check_proof(text, LOG.raw[index], [VKEY], ORIGIN)
     assert (proven.header, proven.checkpoint.size) == (decode_header(LOG.raw[index]), size)
     assert parse_proof(text).text() == text
+    several = [index, 0, index, size - 1]
+    assert list(make_proofs(DOOR, several, parse_proof(text).note)) == [
+        make_proof(DOOR, each, parse_proof(text).note) for each in several
+    ]
 
 
 def test_the_text_is_the_specifications() -> None:

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from audit.errors import LogUnavailable
-from audit.store import AppendConnection, LogInterrupted, Numbered, Stored
+from audit.rows import Numbered, Stored
+from audit.store import AppendConnection, LogInterrupted
 from audit.writer import Range, Writer
 from tests.audit.writer_samples import TENANT, Place, entry
 from tests.waiting import until

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from audit.merkle import tree_root
-from audit.store import AppendConnection, HeadMoved, LogInterrupted, LogRefused, Unfinished, read_tenant
+from audit.rows import Unfinished
+from audit.store import AppendConnection, HeadMoved, LogInterrupted, LogRefused, read_tenant
 from tests.audit.log_samples import TENANT, forged, numbered, run_of
 from tests.postgres_fixtures import Database
 

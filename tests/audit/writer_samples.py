@@ -19,11 +19,12 @@ from audit.ledger import body_digest, log_origin
 from audit.lifecycle import Lifecycle
 from audit.note import Checkpoint, decode_vkey, open_checkpoint
 from audit.records import SCHEMA, EngineNote, encode_body, kind_of
+from audit.rows import Numbered
 from audit.sealer import open_body
 from audit.sealing import request_key, seal
 from audit.signer import Signer
 from audit.standing import DAY
-from audit.store import AppendConnection, Numbered, read_tenant
+from audit.store import AppendConnection, read_tenant
 from audit.writer import Entry, Writer, WriterConfig
 from tests.postgres_fixtures import Database
 

@@ -104,7 +104,12 @@ def _narrowed(route: str, known: Known) -> tuple[str, ...]:
         case "/generations":
             return "?mode=ar", "?state=failed", *_behind(known.after_generations)
         case "/approvals":
-            return "?mode=ar", "?share=unassigned", *_behind(known.after_approvals)
+            return (
+                "?mode=ar", "?share=unassigned", "?state=rejected", "?state=released", "?sort=held", "?sort=held&order=up",
+                "?sort=left", "?sort=left&order=up", *_behind(known.after_approvals),
+            )  # fmt: skip
+        case "/admin" | "/admin/keys":
+            return ("?sort=state",)
         case _:
             return ()
 

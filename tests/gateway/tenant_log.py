@@ -13,7 +13,8 @@ import psycopg
 from audit.header import decode_header
 from audit.keys import KeyStore
 from audit.records import BlockTrace, Body, DecodeRun, Kind, PolicyDecision, PromptBody, RequestOpen, SpecRounds
-from audit.store import Unfinished, read_tenant
+from audit.rows import Unfinished
+from audit.store import read_tenant
 from audit.verify import Report, verify
 from audit.writer import Entry, Range, Writer
 from engine.request import GenerationRequest

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from audit.store import AppendConnection, LogRefused, Numbered
+from audit.rows import Numbered
+from audit.store import AppendConnection, LogRefused
 from migrations.catalog import require_intact
 from tests.audit.log_samples import TENANT, numbered
 from tests.postgres_fixtures import Database

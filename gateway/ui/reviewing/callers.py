@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.registry import KeyLine, Registry
+from gateway.review.marks import on_a_line
 from gateway.ui.words import short
 
 FRESH_SECONDS: Final = 30.0
@@ -26,13 +27,13 @@ class Callers:
         """A key by its label, with the beginning and the end of its id; anybody else as the records have them."""
         key = self.keys.get(name)
         if key is not None:
-            return f"{key.label[:_LABEL_MOST] or 'key'} ({short(name)})"
+            return f"{_label(key) or 'key'} ({short(name)})"
         return f"key {short(name)}" if _is_id(name) else name
 
     def brief(self, name: str) -> str:
         """The same, for a list."""
         key = self.keys.get(name)
-        return key.label[:_LABEL_MOST] if key is not None and key.label else self.called(name)
+        return (_label(key) if key is not None else "") or self.called(name)
 
 
 class CallerBook:
@@ -50,6 +51,10 @@ class CallerBook:
             callers = Callers({str(key.id): key for key in keys})
             self._known[tenant] = (time.monotonic(), callers)
         return callers
+
+
+def _label(key: KeyLine) -> str:
+    return on_a_line(key.label).strip()[:_LABEL_MOST]
 
 
 def _is_id(name: str) -> bool:

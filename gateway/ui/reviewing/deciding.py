@@ -22,6 +22,7 @@ from gateway.people.person import Person, Signer, person_of
 from gateway.people.proving import NotProved
 from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
+from gateway.ui.reviewing import view
 from gateway.ui.reviewing.pages import answer_page
 from gateway.ui.reviewing.reading import READERS, ReadingRoom
 from gateway.ui.signing import PASSKEY_MOST, signer_by_passkey
@@ -89,7 +90,8 @@ class Page:
         kept = {name: fields.text(name, TEXT_MOST) for name in _KEPT if name in fields.one}
         if status == 412:
             kept.pop("text", None)
-        return await answer_page(self.request, self.house, self.visitor, self.room, self.generation, status, told, kept)
+        looking = view.View(self.request, self.house, self.visitor, self.room)
+        return await answer_page(looking, self.generation, status, told, kept)
 
 
 @post("/approvals/{generation:uuid}/decision", opt=only(*READERS), status_code=200)

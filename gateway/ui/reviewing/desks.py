@@ -6,32 +6,26 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-from litestar import Request, Response, post
-from litestar.di import NamedDependency
+from litestar import Response, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
 from gateway.errors import BadRequest, NotHere
-from gateway.house import House
 from gateway.projections.desk import PRIORITY_MOST, Desks
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.reviewing.pages import GONE
 from gateway.ui.reviewing.reading import READERS
-from gateway.ui.visitor import Looking, Visitor, only
+from gateway.ui.reviewing.view import Viewing
+from gateway.ui.visitor import Visitor, only
 
 
 @post("/approvals/{generation:uuid}/desk", opt=only(*READERS), status_code=303)
-async def set_desk(
-    request: Request[Any, Any, Any],
-    house: NamedDependency[House],
-    visitor: Looking,
-    generation: FromPath[UUID],
-) -> Response[Any]:
+async def set_desk(view: Viewing, generation: FromPath[UUID]) -> Response[Any]:
     """Take an answer, give it back, say that one reads it, assign it, or put it before others."""
-    fields = await fields_of(request)
-    if await asyncio.to_thread(house.views.queue.find, visitor.tenant, generation) is None:
+    fields, views = await fields_of(view.request), view.house.views
+    if await asyncio.to_thread(views.queue.find, view.tenant, generation) is None:
         raise NotHere(GONE)
-    done = await asyncio.to_thread(_set, house.views.desks, visitor, generation, fields)
+    done = await asyncio.to_thread(_set, views.desks, view.visitor, generation, fields)
     return Redirect(f"/approvals/{generation}?done={'desk' if done else 'taken'}", status_code=303)
 
 

@@ -3,63 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, get
-from litestar.di import NamedDependency
+from litestar import Response, get
 from litestar.params import FromPath
 
-from gateway.house import House
 from gateway.review.diffing import Part, Side
 from gateway.review.marks import visible
 from gateway.review.player import player_of
 from gateway.review.review import Review
 from gateway.review.sentences import heading
-from gateway.ui.rendering import page
 from gateway.ui.reviewing.evidence import proven
-from gateway.ui.reviewing.reading import READERS, ReadingRoom
-from gateway.ui.visitor import Looking, only
+from gateway.ui.reviewing.reading import READERS
+from gateway.ui.reviewing.view import Viewing
+from gateway.ui.visitor import only
 
 CHOICES_MOST: Final = 400
 _NAMED_MOST: Final = 32
 
 
 @get("/drafts/{generation:uuid}/player.json", opt=only(*READERS))
-async def player_data(visitor: Looking, room: NamedDependency[ReadingRoom], generation: FromPath[UUID]) -> Response[bytes]:
+async def player_data(view: Viewing, generation: FromPath[UUID]) -> Response[bytes]:
     """Every state of the drafting, as the player draws it."""
-    reading = await room.open(visitor, generation, "read an answer")
+    reading = await view.room.open(view.visitor, generation, "read an answer")
     data = await asyncio.to_thread(lambda: msgspec.json.encode(player_of(reading.review)))
     return Response(data, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 @get("/drafts/{generation:uuid}/compare", opt=only(*READERS))
-async def compare_drafts(
-    request: Request[Any, Any, Any],
-    visitor: Looking,
-    room: NamedDependency[ReadingRoom],
-    generation: FromPath[UUID],
-) -> Response[str]:
+async def compare_drafts(view: Viewing, generation: FromPath[UUID]) -> Response[str]:
     """Two drafts of an answer, and what differs."""
-    old, new = (request.query_params.get(name, "")[:_NAMED_MOST] for name in ("old", "new"))
-    reading, parts = await room.compare(visitor, generation, old or "answer", new or "answer")
+    old, new = view.asked("old", _NAMED_MOST), view.asked("new", _NAMED_MOST)
+    reading, parts = await view.room.compare(view.visitor, generation, old or "answer", new or "answer")
     shown = [Part(part.side, visible(part.text)) for part in parts]
-    return page(
-        request, "review/compare.html", generation=generation, choices=choices_of(reading.review), old=old, new=new,
+    return view.page(
+        "review/compare.html", generation=generation, choices=choices_of(reading.review), old=old, new=new,
         parts=shown, same=all(part.side is Side.BOTH for part in parts),
     )  # fmt: skip
 
 
 @get("/drafts/{generation:uuid}/proof", opt=only(*READERS))
-async def proof_status(
-    request: Request[Any, Any, Any],
-    house: NamedDependency[House],
-    visitor: Looking,
-    generation: FromPath[UUID],
-) -> Response[str]:
+async def proof_status(view: Viewing, generation: FromPath[UUID]) -> Response[str]:
     """Whether signed checkpoints hold all of its records. Shows no content, so it is no access to any."""
-    return page(request, "review/proof.html", generation=generation, proven=await proven(house, visitor.tenant, generation))
+    return view.page("review/proof.html", generation=generation, proven=await proven(view.house, view.tenant, generation))
 
 
 def choices_of(review: Review) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from audit.ledger import log_origin
 from audit.note import decode_vkey
 from audit.proof import check_proof
 from audit.signer import Signer
+from gateway.errors import NotHere
 from gateway.house import House
 from gateway.review.figures import Figure, figures_of
 from gateway.review.review import last
@@ -128,7 +129,7 @@ def _made(reading: Reading) -> Made:
 
 
 async def proven(house: House, tenant: str, generation: UUID) -> Proven:
-    """Ask the log, not the database: are all records of a generation under a checkpoint that this log signed?"""
+    """Ask the log, not the database: are all records of a generation under a checkpoint that the log signed? Raises NotHere."""
     return await asyncio.to_thread(_proven, house, tenant, generation)
 
 
@@ -136,8 +137,10 @@ def _proven(house: House, tenant: str, generation: UUID) -> Proven:
     origin = log_origin(house.settings.origin, tenant)
     try:
         proofs = house.evidence.proofs(tenant, generation)
+        if not proofs:
+            raise NotHere("There is no generation of this id that you may see.")
         covered = [each for each in proofs if each.proof is not None]
-        if not proofs or len(covered) < len(proofs):
+        if len(covered) < len(proofs):
             return Proven(0)
         signer = Signer(house.settings.keys, origin)
         keys = [decode_vkey(vkey) for vkey in (*signer.vkeys, *signer.former)]

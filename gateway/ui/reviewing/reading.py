@@ -9,15 +9,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import policies
 from audit.acts import Access
-from audit.header import Header, decode_header
-from audit.keys import KeyStore
+from audit.header import Header
 from audit.records import Body
-from audit.store import read_tenant
 from gateway.errors import NotHere
 from gateway.house import House
 from gateway.people.names import Role
@@ -33,6 +31,7 @@ READERS: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR)
 LOOK_SECONDS: Final = 600.0
 """Within these a person who opens the same records again is still looking: that is one access."""
 LOOKS_MOST: Final = 4096
+Records: TypeAlias = tuple[tuple[Header, Body | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Reading:
 
     tenant: str
     generation: UUID
-    records: tuple[tuple[Header, Body | None], ...]
+    records: Records
     review: Review
     document: policies.Document | None
 
@@ -76,9 +75,8 @@ class ReadingRoom:
 
     def __init__(self, house: House, clock: Callable[[], float] = time.monotonic) -> None:
         self._house, self._clock = house, clock
-        self._keys = KeyStore(house.settings.keys)
         self.callers = CallerBook(house.registry)
-        self._looks: OrderedDict[tuple[UUID, str, UUID], float] = OrderedDict()
+        self._looks: OrderedDict[tuple[UUID, UUID, tuple[int, int]], float] = OrderedDict()
 
     async def open(self, visitor: Visitor, generation: UUID, why: str) -> Reading:
         """The generation of the tenant in view, once it is on record that this person reads it.
@@ -86,11 +84,11 @@ class ReadingRoom:
         Raises NotHere, NotAllowed, NoReview, and what reading and writing the log raise.
         """
         visitor.require(*READERS)
-        span = await asyncio.to_thread(self._span, visitor.tenant, generation)
-        if span is None:
+        records = await asyncio.to_thread(self._records, visitor.tenant, generation)
+        if not records:
             raise NotHere("There is no generation of this id that you may see.")
-        await self._record(visitor, generation, span, why)
-        return await asyncio.to_thread(self._read, visitor.tenant, generation)
+        await self._record(visitor, generation, (records[0][0].seq, records[-1][0].seq), why)
+        return await asyncio.to_thread(self._read, visitor.tenant, generation, records)
 
     async def compare(self, visitor: Visitor, generation: UUID, old: str, new: str) -> tuple[Reading, tuple[Part, ...]]:
         """The same, with the difference of two of its drafts."""
@@ -98,7 +96,7 @@ class ReadingRoom:
         return reading, await asyncio.to_thread(compared, reading.review, old, new)
 
     async def _record(self, visitor: Visitor, generation: UUID, span: tuple[int, int], why: str) -> None:
-        look, now = (visitor.person.id, visitor.tenant, generation), self._clock()
+        look, now = (visitor.person.id, generation, span), self._clock()
         if now - self._looks.get(look, -LOOK_SECONDS) >= LOOK_SECONDS:
             access = Access(generation, *span, f"{why} in the pages", visitor.person.on_record)
             await self._house.lifecycle.record(visitor.tenant, access)
@@ -107,14 +105,11 @@ class ReadingRoom:
             while len(self._looks) > LOOKS_MOST:
                 self._looks.popitem(last=False)
 
-    def _span(self, tenant: str, generation: UUID) -> tuple[int, int] | None:
-        with read_tenant(self._house.urls.reader, tenant) as reader:
-            seqs = [decode_header(raw).seq for raw in reader.request_headers(generation)]
-        return (seqs[0], seqs[-1]) if seqs else None
+    def _records(self, tenant: str, generation: UUID) -> Records:
+        with self._house.readers.tenant(tenant) as reader:
+            return tuple(records_of(reader, self._house.keys, generation))
 
-    def _read(self, tenant: str, generation: UUID) -> Reading:
-        with read_tenant(self._house.urls.reader, tenant) as reader:
-            records = tuple(records_of(reader, self._keys, generation))
+    def _read(self, tenant: str, generation: UUID, records: Records) -> Reading:
         bodies = [body for _, body in records if body is not None]
         review = review_of(bodies, self._house.bench.model.tokenizer.decode_bytes)
         return Reading(tenant, generation, records, review, self._law(tenant, records[0][0].policy))

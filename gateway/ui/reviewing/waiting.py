@@ -13,7 +13,8 @@ from gateway.approvals.case import State
 from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.projections.paging import Page, Place
-from gateway.projections.queue import WAITING, Counts, Share, Waiting, Wanted
+from gateway.projections.queue import WAITING, Counts, Order, Share, Waiting, Wanted
+from gateway.review.marks import on_a_line
 from gateway.ui.reviewing.clocks import Clock, clock
 from gateway.ui.visitor import Visitor
 
@@ -22,6 +23,10 @@ PAGE_ROWS: Final = 50
 SOON: Final = timedelta(minutes=15)
 _LONGEST: Final = 200
 FILTERS: Final = ("state", "share", "workflow", "mode", "risk", "requester", "group")
+ORDERS: Final[Mapping[tuple[str, str], Order]] = {
+    ("held", ""): Order.NEWEST, ("held", "up"): Order.OLDEST, ("left", ""): Order.LATEST, ("left", "up"): Order.SOONEST,
+}  # fmt: skip
+"""By the parameters of an address, as `ui.sort` writes them: a column, and `up` for the least first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,12 @@ class Line:
     clock: Clock
     have: int
     need: int
+
+    @property
+    def title(self) -> str:
+        """What it is for, as the client says; else what it is. Never empty, and on one line."""
+        row = self.row
+        return on_a_line(row.workflow).strip() or f"{row.mode.replace('_', ' ')} answer, {row.tokens} tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +67,12 @@ def wanted_of(query: Mapping[str, str], visitor: Visitor) -> Wanted:
     try:
         states = WAITING if given["state"] is None else (State(given["state"]),)
         share = Share.ANYBODY if given["share"] is None else Share(given["share"])
-    except ValueError as error:
-        raise BadRequest("This address asks for a state or a share that there is none of.") from error
+        order = ORDERS[query["sort"], query.get("order", "")] if query.get("sort") else None
+    except (ValueError, KeyError) as error:
+        raise BadRequest("This address asks for a state, a share or an order that there is none of.") from error
     return Wanted(
         states=states, share=share, me=visitor.person.on_record, workflow=given["workflow"], mode=given["mode"],
-        risk=given["risk"], requester=given["requester"], group=given["group"],
+        risk=given["risk"], requester=given["requester"], group=given["group"], order=order,
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,24 +37,27 @@ def request(mode: Mode, seed: int, stops: tuple[str, ...] = ()) -> GenerationReq
     return asked(mode, PROMPT, 60, temperature=1.0, seed=seed, gate=Gate(held, frozenset({Verdict.HOLD})), stop_strings=stops)
 
 
-def files(log: TenantLog) -> Files:
-    return Files(DatabaseUrl(log.database.reader_url), KeyStore(log.keys), tokenizer().decode_bytes)
+@pytest.fixture
+def files(log: TenantLog) -> Iterator[Files]:
+    """What reads cases and contents back."""
+    with closing(Files(DatabaseUrl(log.database.reader_url), KeyStore(log.keys), tokenizer().decode_bytes)) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("mode", [Mode.DIFFUSION, Mode.AR, Mode.QUADRATIC_SPEC])
-async def test_the_held_text_is_read_back_from_the_log(log: TenantLog, tmp_path: Path, mode: Mode) -> None:
+async def test_the_held_text_is_read_back_from_the_log(log: TenantLog, files: Files, tmp_path: Path, mode: Mode) -> None:
     """Whatever the mode, and wherever a stop string ends it, the recorded ids give the text that people decide about."""
     async with log.writing() as writer:
         async with generating(request(mode, 3), writer) as run:
             await run.task
-        whole = files(log).case(TENANT, run.generation.id)
+        whole = files.case(TENANT, run.generation.id)
         assert whole is not None and whole.state is State.PENDING and whole.opened.requester == CALLER
-        text = files(log).content(whole)
+        text = files.content(whole)
         stop = next(char for char in text[len(text) // 2 :] if char.isascii())
         async with generating(request(mode, 3, (stop,)), writer) as cut:
             await cut.task
-        shorter = files(log).case(TENANT, cut.generation.id)
-    assert shorter is not None and files(log).content(shorter) == text[: text.index(stop)]
+        shorter = files.case(TENANT, cut.generation.id)
+    assert shorter is not None and files.content(shorter) == text[: text.index(stop)]
     assert log.verified(tmp_path / "out").verdict is Found.VERIFIED
 
 

@@ -21,7 +21,7 @@ from gateway.approvals.attachments import Attachments
 from gateway.database import Urls
 from gateway.projections.paging import Page
 from gateway.projections.projector import Projector
-from gateway.projections.tables import ApprovalRow, DayRow, GenerationRow
+from gateway.projections.tables import ApprovalRow, DayRow, GenerationRow, LookRow
 from gateway.projections.told import Told
 from gateway.projections.views import Views
 from gateway.settings import DatabaseUrl
@@ -32,7 +32,7 @@ from tests.postgres_fixtures import Database
 
 T = TypeVar("T")
 TWO = Warrant("asked to", "ada", "grace")
-TABLES = {table.__tablename__: table for table in (GenerationRow, ApprovalRow, DayRow)}
+TABLES = {table.__tablename__: table for table in (GenerationRow, ApprovalRow, DayRow, LookRow)}
 
 
 @dataclass

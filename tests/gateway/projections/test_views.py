@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import policies
+from audit.acts import Access
 from audit.records import RequestClose
 from gateway.approvals.case import State
 from gateway.errors import BadRequest
 from gateway.projections.economics import by_mode
 from gateway.projections.paging import Page, Place
-from gateway.projections.queue import Share, Wanted
+from gateway.projections.queue import Order, Share, Waiting, Wanted
 from gateway.projections.search import Sought
 from gateway.projections.told import EPOCH, Stage, Told
 from tests.gateway.projections.following import Following
@@ -115,6 +116,56 @@ def _set_expiry(logs: Following, times: dict[UUID, datetime]) -> None:
     with psycopg.connect(logs.database.app_url) as connection:
         for generation, at in times.items():
             connection.execute("UPDATE app.approval SET expires_at = %s WHERE generation = %s", (at, generation))
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_the_queue_is_paged_in_every_order(logs: Following, order: Order) -> None:
+    """Page by page comes what all rows sorted by the order's own words would be."""
+    name, queue = logs.tenant(), logs.views.queue
+    for _ in range(5):
+        logs.had(name, "held")
+    logs.projector.follow(name)
+    held = [row.generation for row in queue.waiting(name).rows]
+    _set_expiry(logs, {each: datetime(2100, 1, place * 2 % 5 + 1, tzinfo=UTC) for place, each in enumerate(held)})
+    logs.views.desks.prioritise(name, held[3], 7)
+    seen, place = list[Waiting](), None
+    while not seen or place is not None:
+        found = queue.waiting(name, Wanted(order=order), Page(2, place))
+        seen, place = [*seen, *found.rows], found.next
+    urgent = order is Order.URGENT
+    told = [(-row.priority * urgent, getattr(row, order.moment), row.generation) for row in seen]
+    assert len(told) == 5 and told == sorted(told, reverse=order.descending)
+
+
+def test_what_is_over_comes_newest_first(logs: Following) -> None:
+    """A list of one state that has ended is by when its answers were held, unless another order is asked for."""
+    name = logs.tenant()
+    ended = [logs.had(name, "rejected").id for _ in range(3)]
+    logs.projector.follow(name)
+    rejected = Wanted(states=(State.REJECTED,))
+    assert [row.generation for row in logs.views.queue.waiting(name, rejected).rows] == ended[::-1]
+    assert [row.generation for row in logs.views.queue.waiting(name, replace(rejected, order=Order.OLDEST)).rows] == ended
+
+
+def test_how_far_a_person_has_read_is_found_until_the_request_is_erased(logs: Following) -> None:
+    """The accesses on record tell what each person last read before a record; a rebuild tells the same, an erasure ends it."""
+    name, looks = logs.tenant(), logs.views.looks
+    request = logs.had(name, "held").id
+    for person, last in (("grace", 3), ("grace", 5), ("lin", 4), ("grace", 9)):
+        logs.run(logs.lifecycle.record(name, Access(request, 0, last, "read it", person)))
+    logs.run(logs.lifecycle.record(name, Access(None, 0, 9, "exported", "grace")))
+    logs.projector.follow(name)
+    assert [looks.newest_before(name, request, "grace", seq) for seq in (3, 5, 6, 99)] == [None, 3, 5, 9]
+    assert (looks.newest_before(name, request, "lin", 99), looks.newest_before(name, request, "eve", 99)) == (4, None)
+    assert looks.newest_before(logs.tenant(), request, "grace", 99) is None
+    before = logs.rows(name)
+    logs.projector.rebuild(name)
+    assert logs.rows(name) == before and len(before["look"]) == 4
+    logs.erase(name, "key-1")
+    logs.projector.follow(name)
+    erased = logs.rows(name)
+    logs.projector.rebuild(name)
+    assert logs.rows(name) == erased and erased["look"] == []
 
 
 def test_the_queue_tells_what_a_reviewer_asks_first(logs: Following, tenant: str) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audit.judgements import Called, ReleaseDecision
 from audit.records import DecodeRun
 from engine.request import Mode
+from gateway.review.acts import Calls, Runs, Says, Writes, title_of
+from gateway.review.marks import on_a_line
 from gateway.review.review import Review, review_of
 from gateway.review.sheet import Row, edit_of, sheet_of
+from gateway.review.spelling import SPELLINGS, Spelling, places
 from tests.engine.harness import asked, tokenizer
 from tests.gateway.review.told import opening
 
@@ -57,6 +65,48 @@ def test_a_written_file_is_made_of_the_answers_tokens() -> None:
     assert all(word.token is not None for row in file.rows for word in row.words)
     assert not sheet.whole
     assert lines(sheet.written) == review.text.rstrip() == f"I write it.\n{CALL}"
+
+
+CONTENT = 'def fee(name):\n\treturn f"{name}: \\\\ 1 €"\n# 🦊'
+GIVEN = {"path": "src/fees.py", "content": CONTENT}
+SPELLED = (
+    json.dumps({"name": "write_file", "arguments": GIVEN}),
+    json.dumps({"name": "write_file", "arguments": GIVEN}, ensure_ascii=False, indent=1),
+    json.dumps({"name": "write_file", "arguments": json.dumps(GIVEN)}),
+    json.dumps({"name": "write_file", "arguments": json.dumps(GIVEN, ensure_ascii=False)}, ensure_ascii=False),
+)
+
+
+@pytest.mark.parametrize("call", SPELLED)
+def test_a_file_in_json_has_the_doubts_of_the_tokens_that_spell_it(call: str) -> None:
+    """However JSON spells what is written, its rows are its letters, each with the token in which its spelling begins."""
+    review = answered(f"<tool_call>\n{call}\n</tool_call>", "write_file")
+    (file,) = sheet_of(review).sections
+    assert file.heading == "write_file: writes src/fees.py" and file.verbatim
+    assert lines(file.rows) == CONTENT
+    words = [word for row in file.rows for word in row.words]
+    owners = [word.token for word in words if word.token is not None]
+    assert len(owners) == len(words) and owners == sorted(owners)
+    assert all(word.step == 4 and word.told == "0.22" for word in words)
+    spelled = "".join(review.tokens[index].text for index in range(owners[0], owners[-1] + 1))
+    assert json.dumps("def fee(name):")[1:-1] in spelled
+
+
+@given(st.text(max_size=60), st.sampled_from(SPELLINGS))
+def test_each_letter_is_found_where_its_spelling_begins(text: str, spelling: Spelling) -> None:
+    """Read from one place to the next, the spelling of each letter stands there."""
+    whole = f"before {spelling(text)}"
+    starts = [*places(text, spelling, 7)] if text else []
+    assert [whole[start:].startswith(spelling(letter)) for start, letter in zip(starts, text, strict=True)] == [True] * len(
+        text
+    )
+
+
+@given(st.lists(st.sampled_from(("", " ", "\n", "\u200b", "x"))).map("".join))
+def test_every_answer_has_a_headline(text: str) -> None:
+    """Whatever is said, thought or called without a name, a headline can be read."""
+    acts = ((), (Says(text),), (Says(text, thought=True),), (Calls(text, "{}"),), (Writes("", "", text),), (Runs(text, text),))
+    assert all(on_a_line(title_of(each)).strip() for each in acts)
 
 
 def test_blanks_around_are_part_of_the_answer() -> None:

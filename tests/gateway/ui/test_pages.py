@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 from uuid import UUID
 
@@ -127,3 +128,30 @@ async def test_what_is_not_there_is_a_page_for_people_and_a_document_for_program
             assert shown.status_code == status and "To the first page" in shown.text, path
         program = await shared.housed.client.get("/nowhere")
         assert program.status_code == 404 and program.json()["error"]["message"]
+
+
+SORTED = {"/admin": ("name", "roles", "state"), "/admin/keys": ("key", "user", "made", "state")}
+
+
+@pytest.mark.parametrize("path", SORTED)
+async def test_tables_of_people_and_keys_are_sorted_by_their_columns(shared: Site, path: str) -> None:
+    """Each column leads to the table by it, and then to the other way round; anything else is no column."""
+    plant_key(shared.database.app_url, TENANT)
+    async with shared.signed_in(f"sorter-{len(path)}", Role.OPERATOR) as browser:
+        for column in SORTED[path]:
+            down, up = [(await browser.get(f"{path}?sort={column}{way}")).text for way in ("", "&order=up")]
+            assert 'aria-sort="descending"' in down and 'aria-sort="ascending"' in up
+            assert f'href="{path}?sort={column}&amp;order=up"' in down and f'href="{path}?sort={column}"' in up
+            rows = [re.findall(r'data-row href="([^"]*)"', text) for text in (down, up)]
+            assert sorted(rows[0]) == sorted(rows[1]) and len(rows[0]) > 1
+            if column in ("name", "made"):
+                assert rows[0] == rows[1][::-1]
+        assert (await browser.get(f"{path}?sort=secret")).status_code == 400
+
+
+async def test_a_page_says_once_what_it_is(shared: Site) -> None:
+    """Type and charset of a page are told once, also those of a refusal."""
+    async with shared.signed_in("teller", Role.AUDITOR) as browser:
+        for path, status in (("/sign-in", 200), ("/generations", 200), (f"/generations/{UUID(int=7)}", 404), ("/admin", 403)):
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")

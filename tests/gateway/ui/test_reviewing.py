@@ -16,7 +16,7 @@ from gateway.review.player import player_of
 from gateway.review.review import review_of
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import tiny
-from tests.gateway.planted import PASSWORD
+from tests.gateway.planted import PASSWORD, plant_tenant
 from tests.gateway.ui.browsing import Browser
 from tests.gateway.ui.held import held_site
 from tests.postgres_fixtures import Database
@@ -107,6 +107,29 @@ async def test_an_edit_begins_a_cycle_that_its_editor_cannot_approve(database: D
         assert (await held.case(generation)).state is State.APPROVED
 
 
+async def test_what_changed_since_one_read_it_is_offered(database: Database, tmp_path: Path) -> None:
+    """Who had read an answer before somebody edited it is led to the difference; who had not, and the first time, is not."""
+    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
+        generation, house = await held.hold(), held.site.housed.house
+        assert "data-changed" not in await held.shown(browser, generation)
+        async with held.site.signed_in("linus", Role.APPROVER) as other:
+            await held.shown(other, generation)
+            await send(other, generation, "edit", act="edit", text="A better answer.", reason="clearer")
+        async with held.site.signed_in("mary", Role.APPROVER) as third:
+            await house.projector.look(TENANT)
+            assert "data-changed" not in await held.shown(third, generation)
+            shown = await held.shown(browser, generation)
+            assert "You read cycle 1 of this answer; it is in cycle 2 now." in shown
+            (offered,) = re.findall(rf'href="(/drafts/{generation}/compare[^"]*)"', shown)
+            difference = (await browser.get(offered.replace("&amp;", "&"))).text
+            assert "<ins>" in difference and offered.endswith("old=answer&amp;new=cycle-2")
+            await send(third, generation, "edit", act="edit", text="The best answer.", reason="better still")
+        await house.projector.look(TENANT)
+        assert "You read cycle 2 of this answer; it is in cycle 3 now." in await held.shown(browser, generation)
+        reads = [body for body in held.acts() if isinstance(body, Access) and body.requested_by == "grace"]
+        assert len({read.last for read in reads}) == 3
+
+
 async def test_two_people_sign_what_needs_two(database: Database, tmp_path: Path) -> None:
     """One signature of two leaves it pending and cannot be given twice; the second person's approves it."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
@@ -146,7 +169,18 @@ async def test_the_queue_shows_who_waits_and_whose_desk_it_is(database: Database
         queue = await browser.get("/approvals")
         assert str(generation) in queue.text and "release" in queue.text and "0 of 3" in queue.text
         assert str(generation) not in (await browser.get("/approvals?mode=ar")).text
-        assert (await browser.get("/approvals?state=nonsense")).status_code == 400
+        for nonsense in ("state=nonsense", "sort=tenant", "sort=left&order=down"):
+            assert (await browser.get(f"/approvals?{nonsense}")).status_code == 400
+        later = await held.hold(workflow=" ")
+        await held.site.housed.house.projector.look(TENANT)
+        lists = {
+            sort: (await browser.get(f"/approvals?sort={sort}")).text for sort in ("held", "held&order=up", "left&order=up")
+        }
+        places = {sort: (text.index(f"row-{generation}"), text.index(f"row-{later}")) for sort, text in lists.items()}
+        assert places["held"][0] > places["held"][1] and places["held&order=up"][0] < places["held&order=up"][1]
+        assert 'aria-sort="descending"' in lists["held"] and re.search(
+            rf"{later}\">linear spec answer, \d+ tokens<", lists["held"]
+        )
         await held.shown(browser, generation)
         taken = await browser.post(f"/approvals/{generation}/desk", {"do": "take"})
         assert taken.headers["location"].endswith("done=desk")
@@ -166,10 +200,33 @@ async def test_nobody_sees_what_is_not_theirs(database: Database, tmp_path: Path
         for path in (f"/approvals/{generation}", "/approvals", f"{drafts}/player.json", f"{drafts}/proof"):
             assert (await caller.get(path)).status_code == 403
         async with held.site.signed_in("auditor", Role.AUDITOR) as auditor:
-            assert (await auditor.get("/approvals/00000000-0000-7000-8000-000000000000")).status_code == 404
+            nothing = "00000000-0000-7000-8000-000000000000"
+            for path in (
+                f"/approvals/{nothing}",
+                *(f"/drafts/{nothing}/{part}" for part in ("proof", "compare", "player.json")),
+            ):
+                assert (await auditor.get(path)).status_code == 404, path
             shown = await held.shown(auditor, generation)
             assert "Deciding this takes the role approver" in shown
             opened = (await held.case(generation)).opened
             digests = {"content": opened.content_sha256.hex(), "binding": opened.binding.hex()}
             assert (await approve(auditor, generation, **digests)).status_code == 403
         assert (await held.case(generation)).signatures == ()
+
+
+async def test_another_tenants_answer_is_told_from_none_by_nothing(database: Database, tmp_path: Path) -> None:
+    """Whatever is asked about a generation of another tenant, the page is the one for a generation that there is not."""
+    async with held_site(database, tmp_path) as held:
+        generation, nothing = await held.hold(), UUID(int=7)
+        plant_tenant(database.app_url, "other")
+        async with held.site.signed_in("eve", Role.APPROVER, Role.AUDITOR, tenant="other") as eve:
+            for path in (
+                "approvals/{}",
+                "approvals/{}/standing",
+                "drafts/{}/proof",
+                "drafts/{}/compare",
+                "drafts/{}/player.json",
+            ):
+                theirs, none = [await eve.get(f"/{path.format(each)}") for each in (generation, nothing)]
+                assert theirs.status_code == none.status_code == 404, path
+                assert theirs.text.replace(str(generation), "") == none.text.replace(str(nothing), "")
