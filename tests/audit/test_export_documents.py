@@ -148,6 +148,9 @@ def test_a_page_tells_the_generation() -> None:
     ):  # fmt: skip
         assert said in page.text
     assert "no checkpoint covers" in Skeleton(report(generation, None, ORIGIN, str)).text
+    assert "seconds of the device" not in page.text
+    timed = told([altered(body, busy_us=1_500) if kind_of(body) == Kind.REQUEST_CLOSE else body for body in WHOLE_REQUEST])
+    assert "seconds of the device0.001500" in Skeleton(report(timed, COVER, ORIGIN, str)).text
 
 
 def test_a_long_generation_is_cut_and_says_so() -> None:

@@ -43,7 +43,7 @@ from audit.records import (
 from audit.sealing import RequestKey, unseal
 from audit.trace import decode_step
 from tests.audit.export_samples import ALL, altered, bundle_of, rows_of, with_bodies
-from tests.audit.samples import BLOCK, POLICY, SAMPLES, START, TENANT, Log, small_log
+from tests.audit.samples import BLOCK, LATER, POLICY, SAMPLES, START, TENANT, Log, small_log
 
 LEADS = ("=", "+", "-", "@", "\t", "\r", "\n", '"', "\N{FULLWIDTH EQUALS SIGN}")
 HOSTILE = st.builds(
@@ -245,7 +245,8 @@ def test_a_cef_line_cannot_be_forged(actor: str, rule: str) -> None:
 
 def test_figures_are_of_a_closed_vocabulary() -> None:
     """Every kind's figures have names of the two lists, words under the first and counts under the second."""
-    for body in SAMPLES.values():
+    assert figures(LATER[Kind.REQUEST_CLOSE])["busy_us"] == 1_500_000 and "busy_us" not in figures(SAMPLES[Kind.REQUEST_CLOSE])
+    for body in (*SAMPLES.values(), *LATER.values()):
         told = figures(body)
         assert {name for name, value in told.items() if isinstance(value, str)} <= set(WORDS)
         assert {name for name, value in told.items() if isinstance(value, int)} <= set(COUNTS)

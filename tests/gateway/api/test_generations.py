@@ -131,6 +131,7 @@ async def test_economics_over_the_api(office: Office) -> None:
     modes = {each["mode"]: each for each in told["modes"]}
     assert modes["ar"]["generations"] >= 1 and modes["ar"]["held_share"] == 1.0
     assert modes["ar"]["tokens_per_forward"] == modes["ar"]["tokens"] / modes["ar"]["forwards"]
+    assert 0 < modes["ar"]["busy_seconds"] <= modes["ar"]["seconds"]
     assert len(told["days"]) >= 1
     assert (await office.grace.get("/api/economics")).status_code == 403
     assert (await office.key.get("/api/economics")).status_code == 403
