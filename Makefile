@@ -10,6 +10,9 @@ ARGS   ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 LITELLM := $(VENV)/litellm/bin/litellm
 
+# A served process would compile every module anew at each start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # An environment whose interpreter has gone, or that was made for another folder, is installed again.
 ifneq ($(shell $(BIN)/python -c 'print(open("$(STAMP)").read())' 2>/dev/null),$(CURDIR))
 $(shell rm -f $(STAMP))

@@ -6,11 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 import httpx
 
@@ -24,17 +24,46 @@ class GatewayDown(Exception):
     """The process did not come up or did not end; the message points at its log."""
 
 
+class Process(Protocol):
+    """What is asked of a running process; a `Popen` is one."""
+
+    def poll(self) -> int | None:
+        """The exit status as `Popen.returncode` has it, None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, once there is one. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, sig: int) -> None:
+        """Deliver a signal, unless it has ended."""
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
+Start: TypeAlias = Callable[[Sequence[str], Path, Mapping[str, str]], Process]
+"""Begins a command with its output in a file and this environment."""
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayProcess:
     """A server that is ready; `url` has no path."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Process
+
+
+def spawned(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> Process:
+    """A process of its own from the beginning."""
+    with log.open("wb") as output:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ)
 
 
 @contextmanager
 def gateway_process(
-    log: Path, environ: Mapping[str, str], command: Sequence[str] = SERVE, ready: str = READY
+    log: Path, environ: Mapping[str, str], command: Sequence[str] = SERVE, ready: str = READY, start: Start = spawned
 ) -> Iterator[GatewayProcess]:
     """A gateway with these settings, its output in `log`; on the way out it has drained and signed, unless it was killed.
 
@@ -42,9 +71,7 @@ def gateway_process(
     """
     port = _free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        whole = [*command, "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(whole, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ)
+    process = start([*command, "--host", "127.0.0.1", "--port", str(port)], log, environ)
     try:
         url = f"http://127.0.0.1:{port}"
         _await_ready(process, url + ready, log)
@@ -58,7 +85,7 @@ def gateway_process(
             process.wait()
 
 
-def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _await_ready(process: Process, url: str, log: Path) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,10 +20,11 @@ from engine.model.network import Network
 from engine.tokenizer import Tokenizer
 from engine.train.vocabulary import build
 from gateway.bundles import Disclose, Made, export_log
-from gateway.gateway_process import gateway_process
+from gateway.gateway_process import Process, gateway_process
 from gateway.settings import DatabaseUrl, Settings
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import small_config, small_network
+from tests.gateway.forked import forked
 from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog, text_of
 from tests.postgres_fixtures import Database
@@ -36,7 +36,7 @@ class Served:
 
     url: str
     key: str
-    process: subprocess.Popen[bytes]
+    process: Process
     database: Database
     settings: Settings
 
@@ -86,7 +86,7 @@ def serve(database: Database, home: Path, checkpoint: Path, **settings: str) -> 
     given = environ(home=str(home), checkpoint=str(checkpoint), **urls, **settings)
     plant_tenant(database.app_url, TENANT)
     key = plant_key(database.app_url, TENANT).text
-    with gateway_process(home / "gateway.log", given) as running:
+    with gateway_process(home / "gateway.log", given, start=forked) as running:
         yield Served(running.url, key, running.process, database, Settings.read(given))
 
 
