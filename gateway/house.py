@@ -168,6 +168,7 @@ class House:
         await asyncio.to_thread(self.approvals.close)
         await asyncio.to_thread(self.projector.close)
         await asyncio.to_thread(self.views.close)
+        await asyncio.to_thread(self.readers.close)
         await asyncio.to_thread(self._shelf.close)
         await asyncio.to_thread(self.budgets.close)
         await asyncio.to_thread(self.attaching.close)
@@ -175,7 +176,6 @@ class House:
         await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.directory.close)
         await asyncio.to_thread(self.passkeys.close)
-        await asyncio.to_thread(self.readers.close)
         _log.info("gateway.stopped", instance=str(self.instance))
 
     def require_open(self) -> None:

@@ -87,12 +87,13 @@ async def answer_page(
         **(standing | {
             "title": on_a_line(review.title), "content": review.content, "reading": drawn, "evidence": evidence,
             "opening": review.opening, "closing": review.closing, "told": _told(reading, evidence.made),
+            "changed": await since_read(house, visitor, reading),
             "labels": [reason.label for reason in evidence.reasons], "reading_lost": reading.lost,
             "first_seq": reading.first_seq, "last_seq": reading.last_seq,
             "separate": any(needed.separation_of_duties for needed in case.opened.needed),
             "listed": await listed(house, visitor, {}, SIDE_ROWS), "may": powers(case, visitor.person, lent),
             "lent": lent, "callers": await view.room.callers.of(visitor.tenant),
-            "changed": await since_read(house, visitor, reading), "passkeys": await keys_of(house, visitor),
+            "passkeys": await keys_of(house, visitor),
             "codes": CODES, "refusal": refusal, "asked": asked, "since": int(time.time()),
         }),
     )  # fmt: skip
