@@ -19,7 +19,7 @@ $(shell rm -f $(STAMP))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help demo test serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz clients api-fuzz screens train install clean
+.PHONY: chromium help demo test long serve check bench bench-cuda bench-gateway bench-ui exact soak crash fuzz clients api-fuzz screens train install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -28,8 +28,13 @@ demo: $(STAMP) ## database, gateway and model: the same questions in every mode,
 	$(BIN)/palimpsest demo $(ARGS)
 
 # One thread each, and idle ones sleep rather than spin, so that workers do not wait for each other's; a file stays with its worker.
-test: $(STAMP) chromium ## the whole test suite, four workers at a time
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+test: $(STAMP) chromium ## the test suite but for what is marked as long, four workers at a time
+	$(PYTEST) -m "not long" $(ARGS)
+
+long: $(STAMP) ## the rest of it: whole commands, crash rounds, kernels in the interpreter
+	$(PYTEST) -m long $(ARGS)
 
 serve: $(STAMP) ## keep the gateway running
 	$(BIN)/palimpsest serve $(ARGS)

@@ -30,6 +30,8 @@ class Readers:
         finally:
             if connection.end() and len(self._idle) < KEPT and not self._closed:
                 self._idle.append(connection)
+                if self._closed:  # meanwhile: whoever comes last closes it
+                    self.close()
             else:
                 connection.close()
 

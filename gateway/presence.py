@@ -19,6 +19,7 @@ from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from gateway.pools import close_pool
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 # A lock that an old session of ours still holds is worth waiting for, but not for as long as TCP may take to bury that session.
@@ -69,7 +70,7 @@ class Presence:
     def close(self) -> None:
         """Let the lock go."""
         self._drop()
-        self._engine.dispose()
+        close_pool(self._engine)
 
     def _take_up(self) -> Connection:
         connection = self._engine.connect()

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, joinedload, sessionmaker
 from audit.errors import AuditError
 from audit.header import check_tenant
 from audit.writer import SYSTEM
+from gateway.pools import close_pool
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import ApiKey, Tenant, User
 
@@ -121,7 +122,7 @@ class Registry:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
 
 def get_key(session: Session, key_id: UUID) -> ApiKey:

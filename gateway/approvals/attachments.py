@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, create_engine, delete, func, literal, upda
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from gateway.pools import close_pool
 from gateway.projections.tables import Attachment
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
@@ -70,7 +71,7 @@ class Attachments:
 
     def close(self) -> None:
         """Let the connections go."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
     def _take(self, session: Session, tenant: str, key: bytes, generation: UUID) -> bool:
         """Whether the key is ours now: it was free, its moment is over, or it was ours before."""

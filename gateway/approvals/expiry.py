@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from audit.errors import AuditError
 from gateway.approvals.desk import Desk
 from gateway.errors import GatewayError
+from gateway.pools import close_pool
 from gateway.projections.tables import ApprovalRow
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
@@ -65,4 +66,4 @@ class Expiry:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)

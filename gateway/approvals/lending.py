@@ -26,6 +26,7 @@ from gateway.errors import Unavailable
 from gateway.people.lookup import find_user
 from gateway.people.names import Role
 from gateway.people.person import Person
+from gateway.pools import close_pool
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import User
 
@@ -95,7 +96,7 @@ class Lending:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
     async def _refusal(self, tenant: str, lent: Delegate, by: Person) -> NotDecided | None:
         if not by.serves(tenant) or Role.APPROVER not in by.roles:

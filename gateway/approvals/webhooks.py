@@ -33,6 +33,7 @@ from audit.store import read_tenant
 from gateway.approvals.events import TOLD, identity_of, payload, signed
 from gateway.database import Urls
 from gateway.errands import Errands
+from gateway.pools import close_pool
 from gateway.recorded import opened
 from gateway.settings import SettingsError, sqlalchemy_url
 from gateway.tables import Table, Tenant
@@ -135,7 +136,7 @@ class Teller:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
     def _tell(self, tenant: str) -> None:
         """In the turn of the cursor's row; another gateway that has it is left to it."""

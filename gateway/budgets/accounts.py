@@ -23,6 +23,7 @@ from gateway.budgets.ask import Ask
 from gateway.budgets.consumption import Consumption, Tariff
 from gateway.budgets.tables import BudgetAccount, BudgetLease, BudgetSlice
 from gateway.errors import Unavailable
+from gateway.pools import close_pool
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 CONNECTIONS: Final = 4
@@ -155,7 +156,7 @@ class Accounts:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
     def _do(self, work: Callable[[Connection], T]) -> T:
         """Raises AccountsDown."""

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from audit.laws import InForce, Laws
+from gateway.pools import close_pool
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import Table
 
@@ -89,7 +90,7 @@ class Shelf:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
 
 def _versions(tenant: str, laws: Laws) -> list[dict[str, object]]:

@@ -14,6 +14,7 @@ from gateway.people.names import Role, check_user_name
 from gateway.people.passwords import Passwords
 from gateway.people.proving import Prover
 from gateway.people.sessions import Sessions
+from gateway.pools import close_pool
 from gateway.registry import check_name
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import User
@@ -69,7 +70,7 @@ class Directory:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
 
 def _line(user: User) -> UserLine:

@@ -24,6 +24,7 @@ from gateway.people.ceremonies import Made, NewKey, PasskeySignature, Place, Ref
 from gateway.people.person import Account, Actor, Asserted, Person, asserted
 from gateway.people.proving import NotProved
 from gateway.people.throttle import Throttle
+from gateway.pools import close_pool
 from gateway.registry import RegistryError
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import Passkey, PasskeyOffer, User
@@ -111,7 +112,7 @@ class Passkeys:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)
 
 
 def check_label(label: str) -> None:

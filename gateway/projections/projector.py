@@ -25,6 +25,7 @@ from audit.errors import AuditError
 from audit.keys import KeyStore
 from audit.store import read_tenant
 from gateway.database import Urls
+from gateway.pools import close_pool
 from gateway.projections.portion import KINDS, Portion
 from gateway.projections.price_book import PriceBook
 from gateway.projections.sizes import Sizes
@@ -104,7 +105,7 @@ class Projector:
         self._closing = True
         with self._at_work:
             self._sizes.close()
-            self._engine.dispose()
+            close_pool(self._engine)
 
     def round(self) -> None:
         """One turn of the clock: follow every log that is longer than the tables know; one that fails holds up no other."""

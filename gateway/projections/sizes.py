@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Text, column, create_engine, func, select, table
 
+from gateway.pools import close_pool
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 _HEADER: Final = table("header", column("tenant", Text), column("seq", BigInteger), schema="audit")
@@ -26,4 +27,4 @@ class Sizes:
 
     def close(self) -> None:
         """Close the connection."""
-        self._engine.dispose()
+        close_pool(self._engine)

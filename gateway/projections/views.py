@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import create_engine
 
 from audit.keys import KeyStore
+from gateway.pools import close_pool
 from gateway.projections.desk import Desks
 from gateway.projections.economics import Ledger
 from gateway.projections.looks import Looks
@@ -29,4 +30,4 @@ class Views:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        close_pool(self._engine)

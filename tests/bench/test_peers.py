@@ -22,6 +22,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one_thread")
 def test_everybody_does_the_same_work() -> None:
     """In float32 every peer, at every concurrency, answers the same prompts with the same number of real tokens."""

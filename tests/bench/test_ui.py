@@ -10,6 +10,7 @@ import pytest
 from tests.bench import ui
 
 
+@pytest.mark.long
 def test_every_address_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over a small log, written by the real writer, each address that can be asked answers, and the figures are in the file."""
     file = tmp_path / "ui.json"

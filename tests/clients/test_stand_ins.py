@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -80,8 +81,8 @@ def test_the_grammars_can_be_held(heard: LoadedModel, tmp_path: Path) -> None:
 
 def test_the_description_is_sharpened_and_stays_one() -> None:
     """In every body the model is one that is served and the answer short; what answers look like is left as it was."""
-    plain = document()
-    sharp = sharpened(json.loads(msgspec.json.encode(plain)), "m")
+    plain = json.loads(msgspec.json.encode(document()))
+    sharp = sharpened(copy.deepcopy(plain), "m")
     assert sharp["paths"].keys() == plain["paths"].keys()
     schemas = sharp["components"]["schemas"]
     bodies = [schema for name, schema in schemas.items() if name.endswith("Body")]

@@ -17,6 +17,8 @@ from tests.faults.clients import Told
 from tests.faults.rounds import Round, Site, Victim, open_site
 from tests.postgres_fixtures import copied
 
+pytestmark = pytest.mark.long
+
 ROUNDS, SEED = 5, 1329
 
 

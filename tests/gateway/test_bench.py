@@ -49,6 +49,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, An
     return done.stdout, json.loads(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 def test_the_command_says_what_it_measured(printed: tuple[str, dict[str, Any]]) -> None:
     """The JSON names device, dtype, policy, threads and model, has each mode at each concurrency, and mixed at the highest."""
     _, document = printed

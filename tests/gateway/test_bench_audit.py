@@ -43,6 +43,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_the_figures_are_sane(document: dict[str, Any]) -> None:
     """Every promised figure is there and in its order of magnitude, and the definitions stand beside them."""
     assert 0 < document["throughput_ratio_on_off"] < 3

@@ -24,6 +24,7 @@ SMALL = GatewayWish(
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_figures_are_sane(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every promised figure is there, in its order of magnitude, beside its definition and circumstances; no place is left."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

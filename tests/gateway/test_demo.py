@@ -48,6 +48,7 @@ def per_forward(rows: list[dict[str, Any]], mode: str) -> float:
     return tokens / forwards
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_the_demo_keeps_its_promises_and_runs_again(home: Path, tmp_path: Path) -> None:
     """Eight questions in each mode at two temperatures, lossless, fast enough per forward, verified; and a second run works."""

@@ -117,6 +117,7 @@ def test_what_cannot_be_run_again_is_refused(served: Served) -> None:
         replay(tiny(), uuid4(), [])
 
 
+@pytest.mark.long
 def test_the_command_exits_as_promised(served: Served, tmp_path: Path) -> None:
     """0 and a JSON for an honest record, 3 for a generation that is not there."""
     request, _ = asked(served, "linear_spec")

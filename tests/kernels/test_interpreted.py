@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).parent / "interpreted"
 FILES = sorted(FOLDER.glob("test_*.py"))
 PARTS = tuple(FILES[part::6] for part in range(6))

@@ -201,6 +201,7 @@ def test_an_examination_prints_and_tells_all(model: LoadedModel, tmp_path: Path)
         assert line in printed.getvalue()
 
 
+@pytest.mark.long
 def test_the_command_explains_itself_and_runs(model: LoadedModel, tmp_path: Path) -> None:
     """`palimpsest eval` writes its figures to a file, and names what cannot be asked."""
     build(tmp_path / "model", 400)

@@ -216,6 +216,7 @@ def test_rates_rise_and_fall(decay: Decay, steps: int) -> None:
     assert steps < 1000 or (shares[0] < 0.02 and shares[-1] < 0.11)
 
 
+@pytest.mark.long
 def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
     """`palimpsest train` leaves a checkpoint that loads and a card with its digest, and prints every mode's score."""
     printed = io.StringIO()
