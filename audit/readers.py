@@ -28,17 +28,20 @@ class Readers:
             with told_as_ours():
                 yield reader
         finally:
-            if connection.end() and len(self._idle) < KEPT and not self._closed:
+            if connection.end():
                 self._idle.append(connection)
-                if self._closed:  # meanwhile: whoever comes last closes it
-                    self.close()
+                self._trim()
             else:
                 connection.close()
 
     def close(self) -> None:
         """Close what is idle, and from now on whatever has been read from."""
         self._closed = True
-        while (connection := self._taken()) is not None:
+        self._trim()
+
+    def _trim(self) -> None:
+        """Close what is idle beyond what is kept; once this is closed, all."""
+        while len(self._idle) > (0 if self._closed else KEPT) and (connection := self._taken()) is not None:
             connection.close()
 
     def _begun(self, tenant: str) -> tuple[ReadConnection, Reader]:

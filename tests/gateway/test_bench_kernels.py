@@ -14,7 +14,7 @@ from rich.console import Console
 
 from gateway.bench import kernels as bench
 from gateway.bench.kernels import run
-from gateway.cli.bench import kernels
+from gateway.cli import palimpsest
 from kernels import ahead
 from kernels.ahead import Shape, specimens
 from kernels.head import Picked
@@ -38,7 +38,7 @@ def tensors_of(found: object) -> list[torch.Tensor]:
 
 def test_without_a_device_nothing_is_estimated(tmp_path: Path) -> None:
     """The command succeeds, says that nothing was measured, and writes null for every figure."""
-    done = CliRunner().invoke(kernels, ["--json", str(tmp_path / "kernels.json")])
+    done = CliRunner().invoke(palimpsest, ["bench", "kernels", "--json", str(tmp_path / "kernels.json")])
     assert done.exit_code == 0, done.output
     assert "not measured, no CUDA device" in done.output
     found = json.loads((tmp_path / "kernels.json").read_text(encoding="utf-8"))
@@ -80,5 +80,5 @@ def test_compiled_kernels_are_tabled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_machine_without_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Triton is missing --compile ends with one sentence that says what to do."""
     monkeypatch.setattr(ahead, "HAS_TRITON", False)
-    done = CliRunner().invoke(kernels, ["--compile"])
+    done = CliRunner().invoke(palimpsest, ["bench", "kernels", "--compile"])
     assert done.exit_code == 1 and "install it (Linux only)" in done.output and "Traceback" not in done.output
