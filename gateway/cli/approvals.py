@@ -190,15 +190,26 @@ def _decide(generation: UUID, tenant: str, by: str, choice: Choice, from_stdin: 
 
 def _act(tenant: str, by: str, from_stdin: bool, act: Callable[[Approvals, Person], Awaitable[Case | NotDecided]]) -> None:
     """Do it in the name of the person, and say how the approval stands then."""
+    click.echo(_standing(done_as(tenant, by, _DECIDERS, from_stdin, act)))
+
+
+def done_as(
+    tenant: str,
+    by: str,
+    roles: frozenset[Role],
+    from_stdin: bool,
+    act: Callable[[Approvals, Person], Awaitable[R | NotDecided]],
+) -> R:
+    """What became of an act in the name of a person who has one of the roles. Raises RegistryError for what is refused."""
     from gateway.approvals.choices import NotDecided
 
     with office() as here:
         here.require_tenant(tenant)
-        person = here.person(tenant, by, _DECIDERS, Typed(from_stdin))
+        person = here.person(tenant, by, roles, Typed(from_stdin))
         found = with_service(here, tenant, lambda service: act(service, person))
     if isinstance(found, NotDecided):
         raise RegistryError(f"{found.message} ({found.code})")
-    click.echo(_standing(found))
+    return found
 
 
 def with_service(here: Office, tenant: str, work: Callable[[Approvals], Awaitable[R]]) -> R:

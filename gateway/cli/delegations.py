@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -14,16 +13,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gateway.cli.administration import minute, print_table
-from gateway.cli.approvals import with_service
-from gateway.cli.identity import Typed, office, stdin_option
+from gateway.cli.approvals import done_as, with_service
+from gateway.cli.identity import office, stdin_option
 from gateway.people.names import Role
-from gateway.registry import RegistryError
 
 if TYPE_CHECKING:
     from audit.approvals import Delegation
     from gateway.approvals.approvals import Approvals
-    from gateway.approvals.choices import NotDecided
-    from gateway.people.person import Person
 
 _LENDERS: Final = frozenset({Role.APPROVER})
 _MOMENT: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
@@ -55,7 +51,7 @@ def delegate(
 
     begins = datetime.now(UTC) if starts is None else starts.replace(tzinfo=UTC)
     lent = Delegate(to, begins, ends.replace(tzinfo=UTC), reason, groups)
-    made = _act(tenant, by, _LENDERS, password_stdin, lambda service, person: service.delegate(tenant, lent, person))
+    made = done_as(tenant, by, _LENDERS, password_stdin, lambda service, person: service.delegate(tenant, lent, person))
     click.echo(f"{made.delegation}: {made.to} decides for {made.requested_by}")
 
 
@@ -67,7 +63,9 @@ def delegate(
 def undelegate(delegation: UUID, tenant: str, by: str, password_stdin: bool) -> None:
     """End an own delegation before its time."""
     every = frozenset(Role)  # also of somebody who is no approver any more
-    ended = _act(tenant, by, every, password_stdin, lambda service, person: service.end_delegation(tenant, delegation, person))
+    ended = done_as(
+        tenant, by, every, password_stdin, lambda service, person: service.end_delegation(tenant, delegation, person)
+    )
     click.echo(f"{ended.delegation}: {ended.to} decides for {ended.requested_by} no more")
 
 
@@ -91,19 +89,3 @@ def delegations(tenant: str) -> None:
         names = (Text(each.requested_by), Text(each.to))
         table.add_row(str(each.delegation), *names, groups, *times, Term.of(each).value, Text(each.reason))
     print_table(table)
-
-
-def _act(
-    tenant: str, by: str, roles: frozenset[Role], from_stdin: bool,
-    act: Callable[[Approvals, Person], Awaitable[Delegation | NotDecided]],
-) -> Delegation:  # fmt: skip
-    """Do it in the name of the person. Raises RegistryError for what is refused."""
-    from gateway.approvals.choices import NotDecided
-
-    with office() as here:
-        here.require_tenant(tenant)
-        person = here.person(tenant, by, roles, Typed(from_stdin))
-        found = with_service(here, tenant, lambda service: act(service, person))
-    if isinstance(found, NotDecided):
-        raise RegistryError(f"{found.message} ({found.code})")
-    return found
