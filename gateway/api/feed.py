@@ -7,6 +7,7 @@ of several changes of one answer it may hear the last alone. A feed ends with it
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -27,6 +28,8 @@ from gateway.projections.queue import Changed
 BEAT_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 30.0
 """How often it is asked again whether the session still holds."""
+_PLACE: Final = re.compile("-1|[0-9]{1,18}")
+"""-1 is the place before the first record."""
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -46,7 +49,7 @@ def _since(request: Request[Any, Any, Any]) -> int | None:
     given = request.headers.get("last-event-id", "").strip()
     if not given:
         return None
-    if not (given.isascii() and given.isdigit() and len(given) < 19):
+    if not _PLACE.fullmatch(given):
         raise BadRequest("Last-Event-ID is no number of a record")
     return int(given)
 
@@ -54,7 +57,7 @@ def _since(request: Request[Any, Any, Any]) -> int | None:
 async def _events(request: Request[Any, Any, Any], who: Visit, since: int) -> AsyncIterator[bytes]:
     """What changes after `since`, until the gateway leaves or the session has ended."""
     house = who.house
-    yield f"retry: 2000\n{'' if since < 0 else f'id: {since}'}\n: the queue of {who.tenant}\n\n".encode()
+    yield f"retry: 2000\nid: {since}\n: the queue of {who.tenant}\n\n".encode()
     told = asked = time.monotonic()
     while not house.leaving():
         now = time.monotonic()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, select, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Engine, LargeBinary, Select, column, func, literal, select, true, tuple_
 
 from audit.keys import KeyStore
 from gateway.projections.paging import FIRST, Found, Page, Place
@@ -45,14 +45,9 @@ class Search:
     def generations(self, tenant: str, sought: Sought = ANY, page: Page = FIRST) -> Found[Told]:
         """One page. Raises SQLAlchemyError when the database cannot be reached."""
         row = GenerationRow
-        keys = select(row.id).where(row.tenant == tenant, *self._conditions(tenant, sought))
-        if page.after is not None:
-            keys = keys.where(tuple_(row.opened_at, row.id) < tuple_(page.after.at, page.after.id))
-        # The keys of a page come from an index alone, and then the rows of these keys. One more than asked for tells whether
-        # there is a next page.
-        order = row.opened_at.desc(), row.id.desc()
-        chosen = keys.order_by(*order).limit(page.rows + 1).subquery()
-        query = select(*_COLUMNS).join(chosen, chosen.c.id == row.id).order_by(*order)
+        # One more than asked for tells whether there is a next page.
+        chosen = self._newest(tenant, sought, page.after, page.rows + 1).subquery()
+        query = select(*_COLUMNS).join(chosen, chosen.c.id == row.id).order_by(row.opened_at.desc(), row.id.desc())
         with self._engine.connect() as connection:
             found = [Told(*each) for each in connection.execute(query)]
         rows = found[: page.rows]
@@ -65,18 +60,34 @@ class Search:
             found = connection.execute(query).one_or_none()
         return None if found is None else Told(*found)
 
-    def _conditions(self, tenant: str, sought: Sought) -> list[ColumnElement[bool]]:
+    def _newest(self, tenant: str, sought: Sought, after: Place | None, rows: int) -> Select[UUID, datetime]:
+        """The keys of a page, each from an index alone."""
         row = GenerationRow
-        same = ((row.mode, sought.mode), (row.state, sought.state), (row.caller, sought.caller),
-                (row.workflow, sought.workflow), (row.verdict, sought.verdict))  # fmt: skip
-        found = [column == value for column, value in same if value is not None]
-        if sought.since is not None:
-            found.append(row.opened_at >= sought.since)
-        if sought.until is not None:
-            found.append(row.opened_at < sought.until)
-        if sought.text_sha256 is not None:
-            found.append(row.text_hmac.in_(self._texts.every_hmac(tenant, sought.text_sha256)))
-        return found
+        keys = select(row.id, row.opened_at).where(row.tenant == tenant, *_conditions(sought))
+        if after is not None:
+            keys = keys.where(tuple_(row.opened_at, row.id) < tuple_(after.at, after.id))
+        keys = keys.order_by(row.opened_at.desc(), row.id.desc()).limit(rows)
+        if sought.text_sha256 is None:
+            return keys
+        # A page for each key that the text may be filed under: one query for all of them at once would leave a planner that
+        # thinks the text common free to walk the whole of time for it.
+        hmacs = literal(self._texts.every_hmac(tenant, sought.text_sha256), ARRAY(LargeBinary))
+        filed = func.unnest(hmacs).table_valued(column("hmac", LargeBinary), name="filed").render_derived()
+        of_one = keys.where(row.text_hmac == filed.c.hmac).lateral()
+        newest = of_one.c.opened_at.desc(), of_one.c.id.desc()
+        return select(of_one).join_from(filed, of_one, true()).order_by(*newest).limit(rows)
+
+
+def _conditions(sought: Sought) -> list[ColumnElement[bool]]:
+    row = GenerationRow
+    same = ((row.mode, sought.mode), (row.state, sought.state), (row.caller, sought.caller),
+            (row.workflow, sought.workflow), (row.verdict, sought.verdict))  # fmt: skip
+    found = [column == value for column, value in same if value is not None]
+    if sought.since is not None:
+        found.append(row.opened_at >= sought.since)
+    if sought.until is not None:
+        found.append(row.opened_at < sought.until)
+    return found
 
 
 _COLUMNS = [getattr(GenerationRow, name) for name in COLUMNS]
