@@ -18,9 +18,10 @@ from sqlalchemy.orm import Session
 from audit.errors import AuditError
 from audit.header import uuid7
 from audit.passkeys import Assertion, write_evidence
-from gateway.administration import Decide
+from gateway.administration import Decide, require_operator
 from gateway.changes import PasskeyState
 from gateway.people.ceremonies import Made, NewKey, PasskeySignature, Place, Refused, made, request_of, signed
+from gateway.people.lookup import get_user
 from gateway.people.person import Account, Actor, Asserted, Person, asserted
 from gateway.people.proving import NotProved
 from gateway.people.throttle import Throttle
@@ -37,7 +38,7 @@ _MOST_LABEL: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class PasskeyLine:
-    """A passkey as its owner sees it."""
+    """A passkey as its owner and operators see it."""
 
     id: UUID
     label: str
@@ -64,9 +65,9 @@ class Passkeys:
         self._engine = create_engine(sqlalchemy_url(url), pool_size=2, pool_pre_ping=True, connect_args=connect)
         self._throttle = Throttle(self._engine)
 
-    def of(self, person: Person) -> tuple[PasskeyLine, ...]:
-        """A person's, oldest first."""
-        query = select(Passkey).where(Passkey.user_id == person.id).order_by(Passkey.made_at, Passkey.id)
+    def of(self, user: UUID) -> tuple[PasskeyLine, ...]:
+        """A user's, oldest first."""
+        query = select(Passkey).where(Passkey.user_id == user).order_by(Passkey.made_at, Passkey.id)
         with Session(self._engine) as session:
             return tuple(
                 PasskeyLine(each.id, each.label, each.credential, each.rp_id, each.made_at, each.used_at)
@@ -76,7 +77,7 @@ class Passkeys:
     def offer(self, place: Place, person: Person, label: str) -> str:
         """JSON of what the browser of a person, who has just given the password, is to ask for. Raises RegistryError."""
         check_label(label)
-        known = [each.credential for each in self.of(person)]
+        known = [each.credential for each in self.of(person.id)]
         challenge = secrets.token_bytes(32)
         with Session(self._engine) as session:
             session.execute(delete(PasskeyOffer).where(PasskeyOffer.user_id == person.id))
@@ -144,13 +145,30 @@ def removed(person: Person, passkey: UUID) -> Decide:
 
     def decide(session: Session, by: Actor) -> PasskeyState:
         _require_self(session, person, by)
-        row = session.scalar(select(Passkey).where(Passkey.id == passkey, Passkey.user_id == person.id))
-        if row is None:
-            raise RegistryError("you have no such passkey")
-        told = (row.credential, row.public_key, row.rp_id, row.label, row.sign_count)
-        return PasskeyState("removed", row.id, person.id, person.name, *told)
+        return _removal(session, person.id, person.name, passkey)
 
     return decide
+
+
+def withdrawn(tenant: str, name: str, passkey: UUID) -> Decide:
+    """An operator removes a passkey of somebody else, who has lost it or is to sign no more."""
+
+    def decide(session: Session, by: Actor) -> PasskeyState:
+        require_operator(session, tenant, by)
+        user = get_user(session, tenant, name)
+        if not isinstance(by, Account) and by.id == user.id:
+            raise RegistryError("your own passkeys are removed on your account page, with your password")
+        return _removal(session, user.id, user.name, passkey)
+
+    return decide
+
+
+def _removal(session: Session, owner: UUID, name: str, passkey: UUID) -> PasskeyState:
+    row = session.scalar(select(Passkey).where(Passkey.id == passkey, Passkey.user_id == owner))
+    if row is None:
+        raise RegistryError(f"{name!r} has no such passkey")
+    told = (row.credential, row.public_key, row.rp_id, row.label, row.sign_count)
+    return PasskeyState("removed", row.id, owner, name, *told)
 
 
 def _require_self(session: Session, person: Person, by: Actor) -> None:

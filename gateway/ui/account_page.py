@@ -110,7 +110,7 @@ async def account_shown(
     """The page; `making` is what the browser is to ask an authenticator for, JSON."""
     return page(
         request, "account.html", status, refusal=refusal, making=making, asked=asked or Fields({}),
-        place=place_of(house.settings), passkeys=await asyncio.to_thread(house.passkeys.of, visitor.person),
+        place=place_of(house.settings), passkeys=await asyncio.to_thread(house.passkeys.of, visitor.person.id),
         lent=await _lent(house, visitor),
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from gateway.errors import BadRequest, NotHere
 from gateway.house import House
 from gateway.people.directory import UserLine
 from gateway.people.names import Role
+from gateway.people.passkeys import withdrawn
 from gateway.people.passwords import check_new
 from gateway.people.users import disabled, enabled, new_password, new_user, other_groups, other_roles, signed_out
 from gateway.registry import RegistryError
@@ -61,7 +62,7 @@ async def make_person(request: Request[Any, Any, Any], house: NamedDependency[Ho
 async def person_page(
     request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, name: FromPath[str]
 ) -> Response[str]:
-    """One person: roles, groups, password, state, keys."""
+    """One person: roles, groups, password, state, passkeys, keys."""
     return await _one(request, house, visitor, name)
 
 
@@ -102,6 +103,8 @@ async def _decided(house: House, visitor: Visitor, user: UserLine, act: str, ask
             return disabled(tenant, name)
         case "enable":
             return enabled(tenant, name)
+        case "passkey":
+            return withdrawn(tenant, name, asked.identity("passkey"))
         case _:
             raise NotHere("There is no such act.")
 
@@ -144,7 +147,8 @@ async def _one(request: Request[Any, Any, Any], house: House, visitor: Visitor, 
     user = await _user(house, visitor, name)
     keys = [key for key in await asyncio.to_thread(house.registry.keys, visitor.tenant) if key.user == name]
     sessions = await asyncio.to_thread(house.directory.sessions.seen, user.id)
+    passkeys = await asyncio.to_thread(house.passkeys.of, user.id)
     return page(
-        request, "person.html", 409 if refusal else 200, user=user, keys=keys, sessions=sessions, refusal=refusal,
-        oneself=user.id == visitor.person.id,
+        request, "person.html", 409 if refusal else 200, user=user, keys=keys, sessions=sessions, passkeys=passkeys,
+        refusal=refusal, oneself=user.id == visitor.person.id,
     )  # fmt: skip

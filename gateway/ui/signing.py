@@ -57,7 +57,7 @@ async def keys_of(house: House, visitor: Visitor) -> Keys | None:
     place = place_of(house.settings)
     if place is None:
         return None
-    known = await asyncio.to_thread(house.passkeys.of, visitor.person)
+    known = await asyncio.to_thread(house.passkeys.of, visitor.person.id)
     ids = tuple(text_of(each.credential) for each in known if each.rp_id == place.rp_id)
     return Keys(place.rp_id, place.origin, ids) if ids else None
 

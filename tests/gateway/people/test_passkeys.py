@@ -18,7 +18,7 @@ from gateway.people import passkeys as rules
 from gateway.people import users
 from gateway.people.ceremonies import NewKey, PasskeySignature, Place, place_of
 from gateway.people.names import Role
-from gateway.people.passkeys import MOST, Passkeys, added, removed
+from gateway.people.passkeys import MOST, Passkeys, added, removed, withdrawn
 from gateway.people.person import Account, Asserted, Person
 from gateway.people.proving import NotProved
 from gateway.people.throttle import FREE
@@ -69,10 +69,10 @@ async def test_what_comes_and_goes_is_on_record(office: Office, passkeys: Passke
     ada = await enrolled(office, passkeys, "ada", passkey)
     found = proof(passkeys, ada, passkey.sign(BINDING))
     assert isinstance(found, Asserted) and (found.person.name, found.challenge) == ("ada", BINDING)
-    (line,) = passkeys.of(ada)
+    (line,) = passkeys.of(ada.id)
     assert (line.label, line.credential, line.rp_id) == ("laptop", passkey.credential, RP_ID) and line.used_at is not None
     await office.make(removed(ada, line.id), ada)
-    assert passkeys.of(ada) == () and isinstance(proof(passkeys, ada, passkey.sign(BINDING)), NotProved)
+    assert passkeys.of(ada.id) == () and isinstance(proof(passkeys, ada, passkey.sign(BINDING)), NotProved)
     told = (ada.id, "ada", passkey.credential, passkey.public_key, RP_ID, "laptop", "ada")
     assert office.acts() == [PasskeyChange("added", *told), PasskeyChange("removed", *told)]
 
@@ -139,7 +139,7 @@ async def test_passkeys_are_their_owners_alone(office: Office, passkeys: Passkey
     """Nobody adds or removes another's, with a password of before, twice, for two people, or beyond the limit."""
     key = Authenticator()
     ada, grace = await enrolled(office, passkeys, "ada", key), office.prove("grace")
-    (line,) = passkeys.of(ada)
+    (line,) = passkeys.of(ada.id)
     other = answered(passkeys, grace, Authenticator(p256(8), b"other"))
     for by in (grace, Account("account root")):
         await refused(office, removed(ada, line.id), by, "was changed meanwhile")
@@ -153,6 +153,24 @@ async def test_passkeys_are_their_owners_alone(office: Office, passkeys: Passkey
     await refused(office, added(ada, replace(other, label="one more")), ada, "at most 10 passkeys")
     await office.make(users.new_password("acme", "ada", office.directory.passwords.hash(b"another password")), ada)
     await refused(office, removed(ada, line.id), ada, "was changed meanwhile")
+
+
+async def test_an_operator_removes_what_somebody_lost(office: Office, passkeys: Passkeys) -> None:
+    """An operator removes another's passkey, which then proves nobody; no one else does, and nobody their own that way."""
+    key = Authenticator()
+    ada, grace = await enrolled(office, passkeys, "ada", key), office.prove("grace")
+    (line,) = passkeys.of(ada.id)
+    plant_user(office.database.app_url, "acme", "omar", Role.OPERATOR)
+    omar = await enrolled(office, passkeys, "omar", Authenticator(p256(8), b"omar"))
+    (own,) = passkeys.of(omar.id)
+    for by in (grace, ada):
+        await refused(office, withdrawn("acme", "ada", line.id), by, "is no operator")
+    await refused(office, withdrawn("acme", "omar", own.id), omar, "on your account page")
+    await refused(office, withdrawn("acme", "grace", line.id), omar, "no such passkey")
+    await office.make(withdrawn("acme", "ada", line.id), omar)
+    assert passkeys.of(ada.id) == () and isinstance(proof(passkeys, ada, key.sign(BINDING)), NotProved)
+    told = ("ada", key.credential, key.public_key, RP_ID, "laptop", "omar")
+    assert office.acts()[-1] == PasskeyChange("removed", ada.id, *told)
 
 
 @pytest.mark.parametrize("label", ["", " x", "two\nlines", "x" * 65])

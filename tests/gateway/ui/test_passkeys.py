@@ -58,6 +58,23 @@ async def test_a_passkey_takes_the_password_first(database: Database, tmp_path: 
         ]  # fmt: skip
 
 
+async def test_an_operator_removes_a_lost_passkey(database: Database, tmp_path: Path) -> None:
+    """On the page of a person their passkeys stand, and an operator removes one; it is on record as the operator's act."""
+    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER):
+        await enrolled(held.site.housed.house, "grace")
+        async with held.site.signed_in("omar", Role.OPERATOR) as browser:
+            shown = (await browser.get("/admin/people/grace")).text
+            assert "Remove laptop" in shown and "Remove" not in (await browser.get("/admin/people/omar")).text
+            (lost,) = re.findall(r'name="passkey" value="([0-9a-f-]{36})"', shown)
+            done = await browser.post("/admin/people/grace/passkey", {"passkey": lost})
+            assert (done.status_code, done.headers["location"]) == (303, "/admin/people/grace?done=saved")
+            again = await browser.post("/admin/people/grace/passkey", {"passkey": lost})
+            assert again.status_code == 409 and "has no such passkey" in html.unescape(again.text)
+            assert "No passkey is this person" in (await browser.get("/admin/people/grace")).text
+        acts = [(act.act, act.requested_by) for act in held.acts() if isinstance(act, PasskeyChange)]
+        assert acts == [("added", "grace"), ("removed", "omar")]
+
+
 async def test_the_review_page_offers_what_there_is(database: Database, tmp_path: Path) -> None:
     """Only a person with a passkey for this place is offered to sign with one, and what is signed so is on record as that."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
