@@ -13,6 +13,7 @@ from audit.approvals import content_digest
 from gateway.approvals.choices import Approve, BreakGlass, Cleared, Delegate, NotDecided, Reject, TestResult
 from tests.audit.writer_samples import TENANT
 from tests.gateway.approvals.bureau import ONE, TESTED, TWO_LEADS, Bureau
+from tests.gateway.approvals.signers import Signers
 
 LAWS = {"two leads": TWO_LEADS, "one": ONE, "tested": TESTED}
 LEADS, APPROVERS = {"ada", "grace", "kay", "linus"}, {"ada", "grace", "kay", "linus", "alan"}
@@ -31,6 +32,8 @@ class Answer:
     """Who approved, and for whom."""
     glass: bool = False
     passed: dict[str, bool] = field(default_factory=dict)
+    statements: set[bytes] = field(default_factory=set)
+    """What passkeys have signed here, in any cycle."""
     over: bool = False
     released: bool = False
     recalled: bool = False
@@ -60,8 +63,8 @@ class Answer:
 class Course:
     """Each act goes to one of two processes; what comes of it is what the few lines say."""
 
-    def __init__(self, desks: tuple[Bureau, Bureau], random: Random) -> None:
-        self.desks, self.random = desks, random
+    def __init__(self, desks: tuple[Bureau, Bureau], random: Random, signers: Signers) -> None:
+        self.desks, self.random, self.signers = desks, random, signers
         self.known: dict[UUID, Answer] = {}
         self.in_force = "two leads"
         self.loan: Any = None
@@ -71,8 +74,9 @@ class Course:
     async def go(self, steps: int) -> None:
         """So many acts, each on one of the answers that are held or were."""
         acts = {
-            self.held: 2, self.approves: 12, self.is_fetched: 5, self.takes_back: 2, self.edits: 1, self.is_tested: 3,
-            self.breaks_the_glass: 1, self.rejects: 1, self.is_recalled: 1, self.lends_or_ends: 2, self.other_law: 1,
+            self.held: 2, self.approves: 10, self.asserts: 5, self.is_fetched: 5, self.takes_back: 2, self.edits: 1,
+            self.is_tested: 3, self.breaks_the_glass: 1, self.rejects: 1, self.is_recalled: 1, self.lends_or_ends: 2,
+            self.other_law: 1,
         }  # fmt: skip
         await self.held()
         for act in self.random.choices(list(acts), list(acts.values()), k=steps):
@@ -128,6 +132,29 @@ class Course:
         assert isinstance(came, NotDecided) is not good, (came, answer)
         if good:
             answer.approved[person] = lender
+
+    async def asserts(self) -> None:
+        """With a passkey: for the cycle that is open, or once more with what was signed for this or another one before."""
+        (generation, answer), desk, person = self.one(), self.desk, self.random.choice(list(self.signers.keys))
+        case = await desk.approvals.find(TENANT, generation)
+        assert case is not None
+        before, again = self.signers.signed[person], self.random.random() < 0.4
+        by = self.random.choice(before[-3:]) if again and before else await self.signers.sign(person, case.opened.binding)
+        choice = Approve(content_digest(answer.text), binding=case.opened.binding)
+        came = await desk.approvals.decide(TENANT, generation, choice, by)
+        if self.refused(answer, person, came):
+            return
+        signed = by.challenge == case.opened.binding and by.assertion.statement not in answer.statements
+        good = signed and answer.fresh(person, None) and answer.eligible(person, None) and answer.tested()
+        assert isinstance(came, NotDecided) is not good, (came, answer)
+        self.came["asserted" if good else "not asserted"] += 1
+        if good:
+            answer.approved[person] = None
+            answer.statements.add(by.assertion.statement)
+            if self.random.random() < 0.5:  # taken back, it counts no second time
+                await desk.approvals.revoke(TENANT, generation, "no", desk.people[person])
+                assert isinstance(await desk.approvals.decide(TENANT, generation, choice, by), NotDecided)
+                del answer.approved[person]
 
     async def rejects(self) -> None:
         (generation, answer), desk, person = self.one(), self.desk, self.random.choice(("kay", "linus"))
