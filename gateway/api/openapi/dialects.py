@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.api.openapi.operation import EVENTS, JSON, KEY, TEXT, Answer, Operation, Schema, asked, of_header
+from gateway.api.openapi.operation import EVENT, EVENTS, JSON, KEY, TEXT, Answer, Operation, Schema, asked, of_header
 from gateway.api.openapi.people import FAILURE
 from gateway.dialects import openai_chat, openai_completions
 from gateway.dialects.knob import KNOB_HEADER, MODE_HEADER
@@ -62,7 +62,7 @@ def _document(required: Sequence[str], **properties: Schema) -> Schema:
 
 
 def _answers(document: Schema, failure: Any = FAILURE, *, streams: bool = True) -> dict[str, Answer]:
-    content = {JSON: document, EVENTS: TEXT} if streams else {JSON: document}
+    content = {JSON: document, EVENTS: EVENT} if streams else {JSON: document}
     return {"200": Answer("the answer", content), **{code: Answer(means, failure) for code, means in _REFUSALS.items()}}
 
 
@@ -106,7 +106,7 @@ OPERATIONS: Final = (
     _asks("/v1/responses", "Answer a conversation, in OpenAI's responses dialect.", _RESPONDING, _RESPONSE),
     Operation(
         "get", "/v1/responses/{response}", "generation", "A stored response as it stands, told again from its records.", KEY,
-        {"200": Answer("it", {JSON: _RESPONSE, EVENTS: TEXT}), **_READS}, _RESUME,
+        {"200": Answer("it", {JSON: _RESPONSE, EVENTS: EVENT}), **_READS}, _RESUME,
     ),
     Operation(
         "post", "/v1/responses/{response}/cancel", "generation", "Stop the work on a response in the background.", KEY,

@@ -13,6 +13,13 @@ Schema = Mapping[str, Any]
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
 TEXT: Final = {"type": "string"}
+EVENT: Final = {
+    "type": "object",
+    "description": "each event of the stream, by the fields of a server-sent event",
+    "properties": {"event": TEXT, "data": TEXT, "id": TEXT, "retry": {"type": "integer"}},
+    "required": ["data"],
+}
+"""What OpenAPI 3.1 has no word of its own for: readers take the schema of a stream as that of its events (3.2: itemSchema)."""
 REF: Final = "#/components/schemas/"
 Security = tuple[Mapping[str, list[str]], ...]
 KEY: Final[Security] = ({"bearer": []}, {"apiKey": []})

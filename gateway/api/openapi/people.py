@@ -9,6 +9,7 @@ import msgspec
 from gateway.api import act_forms, forms
 from gateway.api.openapi.operation import (
     EITHER,
+    EVENT,
     EVENTS,
     JSON,
     PERSON,
@@ -84,7 +85,7 @@ OPERATIONS: Final = (
         "get", "/api/approvals/feed", "approvals",
         "What changes in the queue, as it changes.\n\n"
         "Server-sent events of type `approval`, whose data is a `Change`; ids are records. It does not end by itself.",
-        PERSON, {"200": Answer("events", {EVENTS: TEXT}), **failures(*_READS)},
+        PERSON, {"200": Answer("events", {EVENTS: EVENT}), **failures(*_READS)},
         [_TENANT, of_header("Last-Event-ID", "the event after which to go on", {"type": "string", "pattern": "^[0-9]{1,18}$"})],
     ),
     Operation(
