@@ -40,6 +40,7 @@ from gateway.approvals.webhooks import Webhooks, places
 from gateway.background import Background
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
+from gateway.cancelling import Cancelling
 from gateway.carrier import Carrier, destinations
 from gateway.database import Urls
 from gateway.dialects.knob import CLAUDE_ALIAS
@@ -97,6 +98,7 @@ class House:
         self.evidence = Evidence(self.readers)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
+        self.cancelling = Cancelling(urls.app, self.background)
         self.projector = Projector(urls, keys, policy)
         self.views = Views(urls.app, keys)
         self.bell = Bell(self.views.queue)
@@ -145,6 +147,7 @@ class House:
             self.budgets.run(),
             self.approvals.run(),
             self.projector.run(),
+            self.cancelling.run(),
         )
         self._tasks = [asyncio.create_task(work) for work in works]
         _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)

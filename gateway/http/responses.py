@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -34,6 +35,8 @@ from gateway.pieces import Ended, Failed, Held
 from gateway.recall import Ending, Recalled
 
 T = TypeVar("T")
+CANCEL_LOOKS: Final = 40
+CANCEL_LOOK_SECONDS: Final = 0.25
 
 
 def _of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
@@ -116,8 +119,10 @@ async def cancel_response(
     if running is not None:
         await running.cancel()
     head, recalled = await _recalled(house, subject, response)
+    if recalled.ending is Ending.NONE and head.body.background:
+        head, recalled = await _cancelled_elsewhere(house, subject, response, head)
     if recalled.ending is Ending.NONE:
-        raise BadRequest("only a response in the background of this process can be cancelled", code="not_cancellable")
+        raise BadRequest("only a response in the background can be cancelled", code="not_cancellable")
     if recalled.ending is Ending.HELD:
         await house.approvals.cancel(subject.tenant, head.generation, subject)
     return _document(await _as_it_stands(house, subject.tenant, head, recalled, request_id(request.scope)), {})
@@ -126,6 +131,18 @@ async def cancel_response(
 def _running(house: House, subject: Subject, response: str) -> Running[Head] | None:
     generation = generation_of(response)
     return None if generation is None else house.background.find(subject.tenant, generation)
+
+
+async def _cancelled_elsewhere(house: House, subject: Subject, response: str, head: Head) -> tuple[Head, Recalled]:
+    """The response when the process that works on it has ended it, which is told again and again for that long."""
+    for _ in range(CANCEL_LOOKS):
+        await house.cancelling.tell(subject.tenant, head.generation)
+        await asyncio.sleep(CANCEL_LOOK_SECONDS)
+        head, recalled = await _recalled(house, subject, response)
+        if recalled.ending is not Ending.NONE:
+            return head, recalled
+    message = f"the gateway process that works on response {response!r} does not answer: ask again later"
+    raise BadRequest(message, code="not_cancellable")
 
 
 async def _recalled(house: House, subject: Subject, response: str) -> tuple[Head, Recalled]:

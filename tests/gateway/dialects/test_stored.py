@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
+import psycopg
 
 from audit.keys import KeyStore
+from engine.train.grammar import Split, task
 from gateway.law.lawbook import Standing
 from tests.audit.writer_samples import TENANT
 from tests.gateway.dialects.test_responses_clients import read
@@ -17,6 +20,7 @@ from tests.gateway.law.test_matrix import law
 from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.test_checkpoints_served import THINKING, templated
 from tests.postgres_fixtures import Database
+from tests.waiting import eventually
 
 PATH = "/v1/responses"
 
@@ -49,6 +53,28 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         stranger = {"authorization": f"Bearer {key}"}
         assert (await again.client.get(f"{PATH}/{response}", headers=stranger)).status_code == 404
         assert (await again.client.post(f"{PATH}/{response}/cancel", headers=stranger)).status_code == 404
+
+
+def listeners(database: Database, act: str) -> int:
+    """How many sessions listen for cancels, after doing this to each."""
+    query = "SELECT count({}) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN palimpsest_cancel%%'"
+    with psycopg.connect(database.superuser_url) as connection:
+        (count,) = connection.execute(query.format(act).encode(), (database.name,)).fetchone() or (0,)
+    return int(count)
+
+
+async def test_what_another_process_works_on_can_be_cancelled(database: Database, tmp_path: Path) -> None:
+    """A cancel at any gateway process stops background work of another, also after the listener's session was lost."""
+    question, wandering = task(6_100_000, Split.HELD_OUT).prompt, {"mode": "ar"}
+    asked = {"background": True, "temperature": 1, "max_output_tokens": 512, "seed": 3, "palimpsest": wandering}
+    async with housed(database, tmp_path) as here, housed(database, tmp_path) as beside:
+        for _ in range(2):
+            await asyncio.to_thread(eventually, lambda: listeners(database, "pid") == 2)
+            begun = (await respond(here, question, **asked)).json()
+            told = await beside.client.post(f"{PATH}/{begun['id']}/cancel")
+            assert (told.status_code, told.json()["status"]) == (200, "cancelled")
+            assert (await here.client.get(f"{PATH}/{begun['id']}")).json() == told.json()
+            assert listeners(database, "pg_terminate_backend(pid, 5000)") == 2
 
 
 async def test_log_probabilities_are_told_again(database: Database, tmp_path: Path) -> None:
