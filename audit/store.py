@@ -148,9 +148,9 @@ class Reader:
         for raw, data in self._stream(_RECORDS, (self._tenant, first_seq, last_seq)):
             yield StoredRecord(raw, data)
 
-    def request(self, request: UUID) -> Iterator[StoredRecord]:
-        """The records of one request in order."""
-        for raw, data in self._stream(_REQUEST, (self._tenant, request)):
+    def request(self, request: UUID, first_seq: int = 0) -> Iterator[StoredRecord]:
+        """The records of one request from `first_seq` on, in order."""
+        for raw, data in self._stream(_REQUEST, (self._tenant, request, first_seq)):
             yield StoredRecord(raw, data)
 
     def of_kinds(self, kinds: Collection[int], first_seq: int, stop_seq: int) -> Iterator[StoredRecord]:
@@ -171,6 +171,11 @@ class Reader:
     def newest_of(self, requests: Sequence[UUID]) -> dict[UUID, int]:
         """The seq of the newest record of an approval of each of these requests that has any."""
         return dict(self._connection.execute(_NEWEST_OF, (self._tenant, list(requests))).fetchall())
+
+    def newest(self, request: UUID) -> int:
+        """The seq of the newest record of a request, -1 if it has none."""
+        row = self._connection.execute(_NEWEST, (self._tenant, request)).fetchone()
+        return row[0] if row is not None else -1
 
     def request_headers(self, request: UUID) -> Iterator[bytes]:
         """Stored header bytes of one request in order."""
@@ -343,7 +348,7 @@ WHERE h.tenant = %s AND h.seq BETWEEN %s AND %s ORDER BY h.seq
 """
 _REQUEST = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.request = %s ORDER BY h.seq
+WHERE h.tenant = %s AND h.request = %s AND h.seq >= %s ORDER BY h.seq
 """
 _OF_KINDS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
@@ -361,6 +366,7 @@ _NEWEST_OF = """
 SELECT request, max(seq) FROM audit.header
 WHERE tenant = %s AND request = ANY(%s) AND kind BETWEEN 20 AND 29 GROUP BY request
 """
+_NEWEST = "SELECT coalesce(max(seq), -1) FROM audit.header WHERE tenant = %s AND request = %s"
 _REQUEST_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND request = %s ORDER BY seq"
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
 _DISK_BYTES = """

@@ -21,9 +21,12 @@ def bodies_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[Body]:
             yield body
 
 
-def records_of(reader: Reader, keys: KeyStore, request: UUID) -> Iterator[tuple[Header, Body | None]]:
-    """Headers in the order of the log, each with its body, None for one that can no longer be read. Blocking."""
-    return all_opened(keys, reader.request(request))
+def records_of(reader: Reader, keys: KeyStore, request: UUID, first_seq: int = 0) -> Iterator[tuple[Header, Body | None]]:
+    """Headers from `first_seq` on, in the order of the log, each with its body, None for one that can no longer be read.
+
+    Blocking.
+    """
+    return all_opened(keys, reader.request(request, first_seq))
 
 
 def all_opened(keys: KeyStore, records: Iterable[StoredRecord]) -> Iterator[tuple[Header, Body | None]]:

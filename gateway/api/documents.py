@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from audit.approvals import Delegation
 from audit.blocks import BlockTrace
+from audit.records import DecodeRun, SpecRoundTrace
 from audit.trace import Step
 from gateway.api import act_forms, forms
 from gateway.approvals.case import Case
@@ -14,6 +15,9 @@ from gateway.approvals.lending import Term
 from gateway.projections.economics import Day, Economics, by_mode
 from gateway.projections.queue import Counts, Waiting
 from gateway.projections.told import Stage, Told, moment
+
+Spell: TypeAlias = Callable[[Sequence[int]], str]
+"""What ids spell; a part of a character is U+FFFD, and a mask is nothing."""
 
 
 def generation(row: Told) -> forms.Generation:
@@ -103,6 +107,31 @@ def block(seq: int, found: BlockTrace, text: str) -> forms.Block:
         forwards=found.forwards,
         complete=found.complete,
     )
+
+
+def round_of(seq: int, found: SpecRoundTrace, text: Spell) -> forms.Round:
+    """A round of speculation."""
+    return forms.Round(
+        seq=seq,
+        index=found.index,
+        start=found.start,
+        draft=list(found.draft),
+        draft_text=text(found.draft),
+        draft_confidence=list(found.draft_confidence),
+        verified=list(found.verified),
+        verified_text=text(found.verified),
+        accepted=found.accepted,
+        output=list(found.output),
+        output_text=text(found.output),
+        logprob=list(found.logprob),
+        forwards=found.forwards,
+        complete=found.complete,
+    )
+
+
+def run(seq: int, found: DecodeRun, text: Spell) -> forms.Run:
+    """Tokens that were decoded one after the other."""
+    return forms.Run(seq, found.start, list(found.output), text(found.output), list(found.logprob))
 
 
 def step(seq: int, block_index: int, index: int, found: Step, text: str) -> forms.BlockStep:

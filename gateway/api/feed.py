@@ -25,12 +25,13 @@ from gateway.house import House
 from gateway.projections.bell import LOOK_SECONDS
 from gateway.projections.queue import Changed
 
+MEDIA: Final = "text/event-stream"
 BEAT_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 30.0
 """How often it is asked again whether the session still holds."""
 _PLACE: Final = re.compile("-1|[0-9]{1,18}")
 """-1 is the place before the first record."""
-_HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 @get("/approvals/feed")
@@ -39,13 +40,14 @@ async def feed(request: Request[Any, Any, Any], house: NamedDependency[House]) -
     who = await visit(request, house)
     who.person(*READS_FIGURES)
     query(request, forms.NoQuery)
-    since = _since(request)
+    since = place_of(request)
     if since is None:
         since = await house.bell.newest(who.tenant)
-    return Stream(_events(request, who, since), media_type="text/event-stream", headers=_HEADERS)
+    return Stream(_events(request, who, since), media_type=MEDIA, headers=HEADERS)
 
 
-def _since(request: Request[Any, Any, Any]) -> int | None:
+def place_of(request: Request[Any, Any, Any]) -> int | None:
+    """The place after which a client that returns goes on. Raises BadRequest."""
     given = request.headers.get("last-event-id", "").strip()
     if not given:
         return None

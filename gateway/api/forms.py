@@ -302,6 +302,23 @@ class Round(Struct, frozen=True):
     complete: bool
 
 
+class Run(Struct, frozen=True):
+    """Tokens that were decoded one after the other, as one flush had them."""
+
+    seq: int
+    start: int
+    ids: list[int]
+    text: str
+    logprob: list[float]
+
+
+class End(Struct, frozen=True):
+    """The last event of a live feed: the record that closed the request, and why it ended."""
+
+    seq: int
+    reason: str
+
+
 class Economy(Struct, frozen=True):
     """What generations of one mode add up to. Money is by the price sheet of each policy.
 

@@ -116,24 +116,7 @@ async def show_round(
     """One round of speculation: what was drafted, and how it was verified. Recorded as an access."""
     found = await _opened(request, house, generation, f"read round {number}"[:256])
     seq, trace = _one(((seq, each) for seq, each in _rounds(found) if each.index == number))
-    return answer(
-        forms.Round(
-            seq=seq,
-            index=trace.index,
-            start=trace.start,
-            draft=list(trace.draft),
-            draft_text=_text(house, trace.draft),
-            draft_confidence=list(trace.draft_confidence),
-            verified=list(trace.verified),
-            verified_text=_text(house, trace.verified),
-            accepted=trace.accepted,
-            output=list(trace.output),
-            output_text=_text(house, trace.output),
-            logprob=list(trace.logprob),
-            forwards=trace.forwards,
-            complete=trace.complete,
-        )
-    )
+    return answer(documents.round_of(seq, trace, house.bench.model.tokenizer.decode))
 
 
 async def _opened(request: Request[Any, Any, Any], house: House, generation: UUID, what: str) -> Opened:

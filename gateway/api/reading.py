@@ -32,13 +32,14 @@ class Opened:
     records: tuple[tuple[Header, Body], ...]
 
 
-async def opened(visit: Visit, generation: UUID, what: str) -> Opened:
-    """The records, once it is on record that this person reads `what` of them.
+async def opened(visit: Visit, generation: UUID, what: str, first_seq: int = 0) -> Opened:
+    """The records from `first_seq` on, once it is on record that this person reads `what` of them.
 
-    Raises Forbidden, NotHere, Gone, and AuditError where the log cannot be read or cannot commit: then nothing is shown.
+    Raises Forbidden, NotHere where there are none, Gone, and AuditError where the log cannot be read or cannot commit: then
+    nothing is shown.
     """
     person = visit.person(*READS_CONTENT)
-    found = await asyncio.to_thread(_read, visit, generation)
+    found = await asyncio.to_thread(_read, visit, generation, first_seq)
     if not found:
         raise NotHere(NOTHING)
     access = Access(generation, found[0][0].seq, found[-1][0].seq, f"{what}, by the API", person.on_record)
@@ -49,6 +50,6 @@ async def opened(visit: Visit, generation: UUID, what: str) -> Opened:
     return Opened(generation, records)
 
 
-def _read(visit: Visit, generation: UUID) -> list[tuple[Header, Body | None]]:
+def _read(visit: Visit, generation: UUID, first_seq: int) -> list[tuple[Header, Body | None]]:
     with visit.house.readers.tenant(visit.tenant) as reader:
-        return list(records_of(reader, visit.house.keys, generation))
+        return list(records_of(reader, visit.house.keys, generation, first_seq))

@@ -14,13 +14,15 @@ from gateway.api.described import openapi
 from gateway.api.economics import show_economics
 from gateway.api.feed import feed
 from gateway.api.generations import list_generations, show_block, show_content, show_generation, show_round, show_step
+from gateway.api.live import live
 
 API: Final = Router(
     path="/api",
     route_handlers=[
         list_approvals, feed, show_approval, show_held_content, share_work, decide, edit, attach_result, revoke, recall, review,
         cancel, list_delegations, lend, end_delegation,
-        list_generations, show_generation, show_content, show_block, show_step, show_round, show_economics, openapi,
+        list_generations, show_generation, show_content, show_block, show_step, show_round, show_economics, live,
+        openapi,
     ],
     exception_handlers=HANDLERS,
 )  # fmt: skip

@@ -93,6 +93,16 @@ async def reading_page(
     )  # fmt: skip
 
 
+@get("/generations/{generation:uuid}/live", opt=only(*READERS))
+async def live_page(
+    request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, generation: FromPath[UUID]
+) -> Response[str]:
+    """A request as it is drafted: the script follows the feed of the API, which puts each reading on record."""
+    if not await asyncio.to_thread(_records, house, visitor.tenant, generation):
+        raise NotHere("There is no generation of this id that you may see.")
+    return page(request, "generation_live.html", generation=generation, tenant=visitor.tenant)
+
+
 def _records(house: House, tenant: str, generation: UUID) -> list[RecordLine]:
     """The headers of a request, one more than is shown at most."""
     with house.readers.tenant(tenant) as reader:

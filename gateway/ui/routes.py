@@ -13,7 +13,7 @@ from gateway.ui.door import Door
 from gateway.ui.economics import economics
 from gateway.ui.exports import download, exports, make_export, show_export
 from gateway.ui.failures import HANDLERS
-from gateway.ui.generations import generation_page, generations, reading_page
+from gateway.ui.generations import generation_page, generations, live_page, reading_page
 from gateway.ui.home import choose_tenant, choose_theme, here, home, patterns
 from gateway.ui.job_pages import show_job
 from gateway.ui.keys_pages import key_page, keys_page, make_key, make_tenant, revoke_key, rotate_key, tenants_page
@@ -40,7 +40,7 @@ PAGES: Final = (
     *(account, change_password, lend, take_back, begin_passkey, add_passkey, remove_passkey),
     *(people, make_person, person_page, change_person),
     *(keys_page, make_key, key_page, rotate_key, revoke_key, tenants_page, make_tenant),
-    *(generations, generation_page, reading_page, economics),
+    *(generations, generation_page, reading_page, live_page, economics),
     *(policies_page, policy_page, policy_difference, explain, apply_policy, roll_back, replay_policy, sweep_policy),
     *(log_page, verify_log),
     *(exports, make_export, show_export, download),

@@ -74,6 +74,7 @@ def _act(name: str, does: str, form: type[msgspec.Struct], *, about_content: boo
 
 _SHOWN: Final = {JSON: {"anyOf": [ref(forms.Case), ref(forms.CaseState)]}}
 _CONTENT: Final = "\n\nThat it was read is on record before it is told. For approvers and auditors."
+_LAST: Final = of_header("Last-Event-ID", "the event after which to go on", {"type": "string", "pattern": "^(-1|[0-9]{1,18})$"})
 _GENERATION: Final = "/api/generations/{generation}"
 
 OPERATIONS: Final = (
@@ -86,7 +87,7 @@ OPERATIONS: Final = (
         "What changes in the queue, as it changes.\n\n"
         "Server-sent events of type `approval`, whose data is a `Change`; ids are records. It does not end by itself.",
         PERSON, {"200": Answer("events", {EVENTS: EVENT}), **failures(*_READS)},
-        [_TENANT, of_header("Last-Event-ID", "the event after which to go on", {"type": "string", "pattern": "^[0-9]{1,18}$"})],
+        [_TENANT, _LAST],
     ),
     Operation(
         "get", _PREFIX, "approvals", "One held answer by its records, without its text; for a key how its own stands.", EITHER,
@@ -121,6 +122,14 @@ OPERATIONS: Final = (
     ),
     _read(_GENERATION, "generations", "One generation by figures and names.", forms.Generation, security=EITHER),
     _read(f"{_GENERATION}/content", "generations", f"What was asked and what the model wrote.{_CONTENT}", forms.Answer, "410"),
+    Operation(
+        "get", f"{_GENERATION}/live", "generations",
+        "What the model drafts, while it drafts it; none of it has been released.\n\n"
+        "Server-sent events: `block` (a `Block`), `round` (a `Round`), `run` (a `Run`), and at last `end` (an `End`); ids are "
+        "records. Each reading is on record before it is told. For approvers and auditors.",
+        PERSON, {"200": Answer("events", {EVENTS: EVENT}), "204": Answer("there is no more"), **failures(*_READS, "410")},
+        [_TENANT, _LAST],
+    ),
     _read(f"{_GENERATION}/blocks/{{block}}", "generations", f"One diffusion block.{_CONTENT}", forms.Block, "410"),
     _read(
         f"{_GENERATION}/blocks/{{block}}/steps/{{step}}", "generations", f"One denoising step of a block.{_CONTENT}",
@@ -136,5 +145,5 @@ FORMS: Final = (
     forms.Approvals, forms.Approval, forms.Change, forms.Case, forms.CaseState, forms.Content, forms.DeskChange,
     act_forms.Decision, act_forms.Edit, act_forms.Result, act_forms.WithReason, act_forms.Cancelling, act_forms.Delegations,
     act_forms.Delegation, act_forms.Lending, act_forms.Ending, forms.Generations, forms.Answer, forms.Block, forms.BlockStep,
-    forms.Round, forms.EconomyDays, forms.Failure, forms.QueueQuery, forms.GenerationQuery,
+    forms.Round, forms.Run, forms.End, forms.EconomyDays, forms.Failure, forms.QueueQuery, forms.GenerationQuery,
 )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,21 +135,40 @@ async def held(inside: Housed, number: int, mode: str) -> UUID:
 
 
 async def feed(of: Office, since: int, most: int = 1_000_000) -> AsyncIterator[dict[str, Any]]:
-    """Events behind a record, as a browser that returns would hear them, from an answer that never ends."""
+    """Events of the queue behind a record, as a browser that returns would hear them, from an answer that never ends."""
+    hearing = heard(of, of.grace, "/api/approvals/feed", since)
+    async with aclosing(hearing):
+        async for event in hearing:
+            yield event.data
+            most -= 1
+            if not most:
+                return
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event; `id` is -2 where it has none."""
+
+    name: str
+    id: int
+    data: dict[str, Any]
+
+
+async def heard(of: Office, who: Person, path: str, since: int | None = None) -> AsyncGenerator[Event]:
+    """Events as a browser hears them, until the answer ends or whoever listens leaves."""
     told: asyncio.Queue[bytes] = asyncio.Queue()
     gone = asyncio.Event()
-    headers = {
-        "cookie": f"palimpsest_session={of.grace.browser.client.cookies['palimpsest_session']}",
-        "last-event-id": str(since),
-    }
-    serving = asyncio.create_task(serve("/api/approvals/feed", headers, create_app(of.inside.house), told, gone))
+    headers = {"cookie": f"palimpsest_session={who.browser.client.cookies['palimpsest_session']}"}
+    if since is not None:
+        headers["last-event-id"] = str(since)
+    serving = asyncio.create_task(serve(path, headers, create_app(of.inside.house), told, gone))
+    serving.add_done_callback(lambda _: told.put_nowait(b""))
     try:
-        while most > 0:
-            piece = await told.get()
-            for line in piece.decode().splitlines():
-                if line.startswith("data: "):
-                    yield json.loads(line.removeprefix("data: "))
-                    most -= 1
+        while piece := await told.get():
+            for frame in piece.decode().split("\n\n"):
+                fields = dict(line.split(": ", 1) for line in frame.splitlines() if not line.startswith(":"))
+                if "data" in fields:
+                    yield Event(fields["event"], int(fields.get("id", -2)), json.loads(fields["data"]))
     finally:
         gone.set()
         await asyncio.wait_for(serving, 20)
@@ -163,8 +182,11 @@ async def serve(path: str, headers: dict[str, str], app: ASGIApp, told: asyncio.
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
-        if message["type"] == "http.response.body" and message.get("body"):
-            told.put_nowait(message["body"])
+        if message["type"] == "http.response.body":
+            if message.get("body"):
+                told.put_nowait(message["body"])
+            if not message.get("more_body"):
+                gone.set()  # as a server says it of a connection whose answer has ended
 
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
