@@ -16,8 +16,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from audit.records import DecodeRun
+from engine.tokenizer import Tokenizer
 from gateway.people.names import Role
+from gateway.review.marks import visible
 from tests.audit.writer_samples import TENANT
+from tests.engine.small import TINY
+from tests.gateway.dialects.test_leaving import QUESTION, WANDERING
+from tests.gateway.dialects.wired import MESSAGES, generation_of
 from tests.gateway.planted import PASSWORD, plant_user
 from tests.gateway.served import Served, environ
 
@@ -106,6 +112,23 @@ def test_every_page_is_accessible(inside: Page, asked: UUID, place: str) -> None
     dark = violations(inside, COLOURS)
     inside.emulate_media(color_scheme="light")
     assert dark == []
+
+
+def test_drafts_are_watched_while_they_are_made(served: Served, inside: Page) -> None:
+    """The page of a running request fills with what is recorded of it, and says when that has ended."""
+    with MESSAGES.stream(served, MESSAGES.body(served, QUESTION, 512, **WANDERING)) as answer:
+        generation = generation_of(answer)
+        inside.goto(f"/generations/{generation}")
+        inside.get_by_role("link", name="Watch it being drafted").click()
+        inside.get_by_text("so far").wait_for()
+        answer.read()
+    inside.get_by_text("It has ended: length.").wait_for()
+    decode = Tokenizer.load(TINY).decode
+    drafted = "".join(visible(decode(body.output)) for body in served.log.bodies(generation) if isinstance(body, DecodeRun))
+    assert drafted and inside.locator("[data-live]").text_content() == drafted
+    assert violations(inside) == []
+    inside.get_by_role("link", name="Read it and its drafts").click()
+    inside.get_by_role("slider").wait_for()
 
 
 def test_nothing_is_cut_off_on_narrow_screens(inside: Page) -> None:
