@@ -84,15 +84,14 @@ Value: TypeAlias = "bool | int | float | bytes | str | Typed | Sequence[Value] |
 
 def packed(element: Element, numbers: Sequence[float]) -> bytes:
     """The big-endian bytes of numbers; raises InvalidRecord when one does not fit the element exactly."""
+    form = f">{len(numbers)}{_CODES[element]}"  # several times as fast as an array of 16 bits
     try:
-        row = array.array(_CODES[element], numbers)
-    except (OverflowError, TypeError, ValueError) as error:
+        data = struct.pack(form, *numbers)
+    except (OverflowError, TypeError, struct.error) as error:
         raise InvalidRecord(f"a value does not fit a {element.name} array: {error}") from error
-    if element is Element.FLOAT32 and not _same_floats(row, numbers):
+    if element is Element.FLOAT32 and not _same_floats(struct.unpack(form, data), numbers):
         raise InvalidRecord("round every value to float32 before it is recorded")
-    if sys.byteorder == "little":
-        row.byteswap()
-    return row.tobytes()
+    return data
 
 
 def ids_element(ids: Sequence[int]) -> Element:
@@ -100,9 +99,9 @@ def ids_element(ids: Sequence[int]) -> Element:
     return Element.UINT16 if max(ids, default=0) < 1 << 16 else Element.UINT32
 
 
-def _same_floats(packed: array.array[float], numbers: Sequence[float]) -> bool:
+def _same_floats(packed: Sequence[float], numbers: Sequence[float]) -> bool:
     """Whether packing lost nothing; the slow look is for NaN alone, which equals nothing."""
-    return packed.tolist() == list(numbers) or all(
+    return packed == tuple(numbers) or all(
         a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(packed, numbers, strict=True)
     )
 

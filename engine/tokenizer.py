@@ -108,7 +108,8 @@ class Tokenizer:
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Exact UTF-8 bytes of the ids; special ids that are not shown and ids beyond the vocabulary give nothing."""
-        return b"".join(self._bytes.get(token, b"") for token in ids)
+        known = self._bytes
+        return b"".join([known.get(token, b"") for token in ids])
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids; bytes that are not valid UTF-8 become U+FFFD."""

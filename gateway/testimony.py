@@ -38,6 +38,10 @@ from engine.events import (
 )
 
 TOKENS_PER_RECORD: Final = 32
+_WRITE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_TOLD: Final = {
+    kind: tuple(field.name for field in fields(kind) if field.name != "generation") for kind in (Admitted, Prefilled)
+}
 _CAUSAL: Final = (Alternatives, RunDecoded, SpecRound)
 ROUNDS_PER_RECORD: Final = 16
 
@@ -255,5 +259,4 @@ def _block(event: BlockDecoded) -> BlockTrace:
 
 def _detail(event: Admitted | Prefilled) -> str:
     """The event's own fields as JSON with sorted keys; the generation is the request of the record."""
-    told = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "generation"}
-    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return _WRITE({name: getattr(event, name) for name in _TOLD[type(event)]})
