@@ -172,11 +172,6 @@ class Reader:
         """The seq of the newest record of an approval of each of these requests that has any."""
         return dict(self._connection.execute(_NEWEST_OF, (self._tenant, list(requests))).fetchall())
 
-    def newest(self, request: UUID) -> int:
-        """The seq of the newest record of a request, -1 if it has none."""
-        row = self._connection.execute(_NEWEST, (self._tenant, request)).fetchone()
-        return row[0] if row is not None else -1
-
     def request_headers(self, request: UUID) -> Iterator[bytes]:
         """Stored header bytes of one request in order."""
         for (raw,) in self._stream(_REQUEST_HEADERS, (self._tenant, request)):
@@ -366,7 +361,6 @@ _NEWEST_OF = """
 SELECT request, max(seq) FROM audit.header
 WHERE tenant = %s AND request = ANY(%s) AND kind BETWEEN 20 AND 29 GROUP BY request
 """
-_NEWEST = "SELECT coalesce(max(seq), -1) FROM audit.header WHERE tenant = %s AND request = %s"
 _REQUEST_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND request = %s ORDER BY seq"
 _SIZE = "SELECT coalesce(max(seq) + 1, 0) FROM audit.header WHERE tenant = %s"
 _DISK_BYTES = """

@@ -6,20 +6,25 @@ Nothing is kept, so a process that does not hear is told again for as long as so
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 import structlog
-from psycopg.conninfo import make_conninfo
+from sqlalchemy import Connection, create_engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from gateway.background import Background
-from gateway.settings import DatabaseUrl
+from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 CHANNEL: Final = "palimpsest_cancel"
 AGAIN_SECONDS: Final = 1.0
 """Between connections that were lost."""
-_CONNECT: Final = {"connect_timeout": 3, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
+NAME: Final = "palimpsest cancelling"
+CONNECT: Final = {
+    "application_name": NAME, "connect_timeout": 3, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3,
+}  # fmt: skip
 _log = structlog.get_logger(__name__)
 
 
@@ -27,37 +32,71 @@ class Cancelling:
     """What this process hears and tells. Belongs to the event loop."""
 
     def __init__(self, url: DatabaseUrl, background: Background[Any]) -> None:
-        self._conninfo = make_conninfo(url, application_name="palimpsest cancelling", **_CONNECT)
+        self._engine = create_engine(
+            sqlalchemy_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT
+        )
         self._background = background
-        self._told: set[asyncio.Task[None]] = set()
+        self._heard: list[str] = []
+        self._stopping: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Listen until cancelled, over one connection."""
         while True:
             try:
                 await self._listen()
-            except psycopg.Error as error:
+            except SQLAlchemyError as error:
                 _log.warning("cancelling.deaf", error=type(error).__name__)
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def tell(self, tenant: str, generation: UUID) -> None:
-        """Tell every process to stop it. Raises psycopg.Error."""
+        """Tell every process to stop it. Raises SQLAlchemyError."""
         await asyncio.to_thread(self._notify, f"{generation} {tenant}")
 
     async def _listen(self) -> None:
-        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-            await connection.execute(f"LISTEN {CHANNEL}")
-            async for notice in connection.notifies():
-                self._hear(notice.payload)
+        connecting = asyncio.create_task(asyncio.to_thread(self._connect))
+        try:
+            connection = await asyncio.shield(connecting)
+            place = connection.connection.driver_connection.fileno()  # type: ignore[union-attr]  # it is open
+            while True:
+                await _readable(place)
+                await asyncio.to_thread(connection.scalar, select(1))  # which takes in what has come, or finds the line dead
+                self._obey()
+        finally:
+            # Also when we are cancelled while the thread still connects: what it gets must not be kept.
+            await asyncio.shield(_closed(connecting))
 
-    def _hear(self, payload: str) -> None:
-        generation, _, tenant = payload.partition(" ")
-        running = self._background.find(tenant, UUID(generation))
-        if running is not None and not running.cancelled:
-            task = asyncio.create_task(running.cancel())
-            self._told.add(task)
-            task.add_done_callback(self._told.discard)
+    def _connect(self) -> Connection:
+        connection = self._engine.connect()
+        connection.connection.driver_connection.add_notify_handler(  # type: ignore[union-attr]
+            lambda notice: self._heard.append(notice.payload)
+        )
+        connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        return connection
+
+    def _obey(self) -> None:
+        while self._heard:
+            generation, _, tenant = self._heard.pop().partition(" ")
+            running = self._background.find(tenant, UUID(generation))
+            if running is not None and not running.cancelled:
+                task = asyncio.create_task(running.cancel())
+                self._stopping.add(task)
+                task.add_done_callback(self._stopping.discard)
 
     def _notify(self, payload: str) -> None:
-        with psycopg.connect(self._conninfo, autocommit=True) as connection:
-            connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+        with self._engine.connect() as connection:
+            connection.execute(select(func.pg_notify(CHANNEL, payload)))
+
+
+async def _closed(connecting: asyncio.Task[Connection]) -> None:
+    with suppress(SQLAlchemyError):
+        await asyncio.to_thread((await connecting).close)
+
+
+async def _readable(place: int) -> None:
+    """Returns when something has come at a socket, or it was closed."""
+    loop, come = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(place, come.set)
+    try:
+        await come.wait()
+    finally:
+        loop.remove_reader(place)

@@ -12,6 +12,7 @@ import psycopg
 
 from audit.keys import KeyStore
 from engine.train.grammar import Split, task
+from gateway.cancelling import NAME
 from gateway.law.lawbook import Standing
 from tests.audit.writer_samples import TENANT
 from tests.gateway.dialects.test_responses_clients import read
@@ -57,9 +58,9 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
 
 def listeners(database: Database, act: str) -> int:
     """How many sessions listen for cancels, after doing this to each."""
-    query = "SELECT count({}) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN palimpsest_cancel%%'"
+    query = "SELECT count({}) FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
     with psycopg.connect(database.superuser_url) as connection:
-        (count,) = connection.execute(query.format(act).encode(), (database.name,)).fetchone() or (0,)
+        (count,) = connection.execute(query.format(act).encode(), (database.name, NAME)).fetchone() or (0,)
     return int(count)
 
 
