@@ -90,7 +90,7 @@ def case_state(found: Case) -> forms.CaseState:
     )  # fmt: skip
 
 
-def block(seq: int, found: BlockTrace, text: str) -> forms.Block:
+def block(seq: int, found: BlockTrace, text: Spell) -> forms.Block:
     """A block without its steps."""
     return forms.Block(
         seq=seq,
@@ -99,7 +99,7 @@ def block(seq: int, found: BlockTrace, text: str) -> forms.Block:
         seeded=found.seeded,
         steps=found.steps.steps,
         ids=list(found.tokens),
-        text=text,
+        text=text(found.tokens),
         commit_confidence=list(found.commit_confidence),
         verifier_logprob=list(found.verifier_logprob),
         agreement=list(found.agreement),
@@ -134,10 +134,11 @@ def run(seq: int, found: DecodeRun, text: Spell) -> forms.Run:
     return forms.Run(seq, found.start, list(found.output), text(found.output), list(found.logprob))
 
 
-def step(seq: int, block_index: int, index: int, found: Step, text: str) -> forms.BlockStep:
+def step(seq: int, block_index: int, index: int, found: Step, text: Spell) -> forms.BlockStep:
     """One intermediate state."""
+    proposal = list(found.proposal)
     return forms.BlockStep(
-        seq, block_index, index, list(found.masked), list(found.proposal), text, list(found.confidence), list(found.committed)
+        seq, block_index, index, list(found.masked), proposal, text(proposal), list(found.confidence), list(found.committed)
     )
 
 

@@ -7,10 +7,8 @@ of several changes of one answer it may hear the last alone. A feed ends with it
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from litestar import Request, get
@@ -19,19 +17,11 @@ from litestar.response import Stream
 
 from gateway.api import forms
 from gateway.api.asking import query
-from gateway.api.visit import READS_FIGURES, Visit, still_in, visit
-from gateway.errors import BadRequest
+from gateway.api.following import followed, place_of, streamed
+from gateway.api.visit import READS_FIGURES, Visit, visit
 from gateway.house import House
 from gateway.projections.bell import LOOK_SECONDS
 from gateway.projections.queue import Changed
-
-MEDIA: Final = "text/event-stream"
-BEAT_SECONDS: Final = 10.0
-AGAIN_SECONDS: Final = 30.0
-"""How often it is asked again whether the session still holds."""
-_PLACE: Final = re.compile("-1|[0-9]{1,18}")
-"""-1 is the place before the first record."""
-HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 @get("/approvals/feed")
@@ -43,37 +33,19 @@ async def feed(request: Request[Any, Any, Any], house: NamedDependency[House]) -
     since = place_of(request)
     if since is None:
         since = await house.bell.newest(who.tenant)
-    return Stream(_events(request, who, since), media_type=MEDIA, headers=HEADERS)
+    return streamed(followed(request, house, READS_FIGURES, _news(who, since)))
 
 
-def place_of(request: Request[Any, Any, Any]) -> int | None:
-    """The place after which a client that returns goes on. Raises BadRequest."""
-    given = request.headers.get("last-event-id", "").strip()
-    if not given:
-        return None
-    if not _PLACE.fullmatch(given):
-        raise BadRequest("Last-Event-ID is no number of a record")
-    return int(given)
-
-
-async def _events(request: Request[Any, Any, Any], who: Visit, since: int) -> AsyncIterator[bytes]:
-    """What changes after `since`, until the gateway leaves or the session has ended."""
+async def _news(who: Visit, since: int) -> AsyncIterator[bytes]:
+    """What has changed after `since`, look by look."""
     house = who.house
     yield f"retry: 2000\nid: {since}\n: the queue of {who.tenant}\n\n".encode()
-    told = asked = time.monotonic()
-    while not house.leaving():
-        now = time.monotonic()
+    while True:
+        changes = []
         if since < await house.bell.newest(who.tenant):
-            for change in await asyncio.to_thread(house.views.queue.changed, who.tenant, since):
-                since, told = change.seq, now
-                yield _event(change)
-        elif now - told >= BEAT_SECONDS:
-            told = now
-            yield b": here\n\n"
-        if now - asked >= AGAIN_SECONDS:
-            asked = now
-            if not await still_in(request, house, READS_FIGURES):
-                return
+            changes = await asyncio.to_thread(house.views.queue.changed, who.tenant, since)
+        since = changes[-1].seq if changes else since
+        yield b"".join(map(_event, changes))
         await asyncio.sleep(LOOK_SECONDS)
 
 

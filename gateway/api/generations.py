@@ -78,7 +78,7 @@ async def show_content(
     ids = tuple(token for _, body in found.records for token in output_of(body))
     blocks = [body.index for _, body in _each(found, BlockTrace)]
     rounds = [each.index for _, each in _rounds(found)]
-    text = _text(house, ids)
+    text = _spell(house)(ids)
     return answer(forms.Answer(generation, prompt.text, list(prompt.ids), text, list(ids), blocks, rounds))
 
 
@@ -89,7 +89,7 @@ async def show_block(
     """One diffusion block. Recorded as an access."""
     found = await _opened(request, house, generation, f"read block {block}"[:256])
     seq, trace = _block(found, block)
-    return answer(documents.block(seq, trace, _text(house, trace.tokens)))
+    return answer(documents.block(seq, trace, _spell(house)))
 
 
 @get("/generations/{generation:uuid}/blocks/{block:int}/steps/{step:int}")
@@ -106,7 +106,7 @@ async def show_step(
     if not 0 <= step < trace.steps.steps:
         raise NotHere(NOTHING)
     state = decode_step(trace.steps, step)
-    return answer(documents.step(seq, block, step, state, _text(house, state.proposal)))
+    return answer(documents.step(seq, block, step, state, _spell(house)))
 
 
 @get("/generations/{generation:uuid}/rounds/{number:int}")
@@ -116,7 +116,7 @@ async def show_round(
     """One round of speculation: what was drafted, and how it was verified. Recorded as an access."""
     found = await _opened(request, house, generation, f"read round {number}"[:256])
     seq, trace = _one(((seq, each) for seq, each in _rounds(found) if each.index == number))
-    return answer(documents.round_of(seq, trace, house.bench.model.tokenizer.decode))
+    return answer(documents.round_of(seq, trace, _spell(house)))
 
 
 async def _opened(request: Request[Any, Any, Any], house: House, generation: UUID, what: str) -> Opened:
@@ -125,9 +125,8 @@ async def _opened(request: Request[Any, Any, Any], house: House, generation: UUI
     return await opened(who, generation, what)
 
 
-def _text(house: House, ids: tuple[int, ...]) -> str:
-    """What these ids spell; a part of a character is U+FFFD, and a mask is nothing."""
-    return house.bench.model.tokenizer.decode(ids)
+def _spell(house: House) -> documents.Spell:
+    return house.bench.model.tokenizer.decode
 
 
 def _each(found: Opened, kind: type[B]) -> Iterator[tuple[int, B]]:

@@ -8,7 +8,6 @@ Nothing here has been released: what the client of the model gets is another mat
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +17,6 @@ import structlog
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from litestar.response import Stream
 
 from audit.blocks import BlockTrace
 from audit.errors import AuditError
@@ -26,9 +24,9 @@ from audit.header import decode_header
 from audit.records import Body, DecodeRun, Kind, RequestAbandoned, RequestClose, SpecRounds
 from gateway.api import documents, forms
 from gateway.api.asking import query
-from gateway.api.feed import AGAIN_SECONDS, BEAT_SECONDS, HEADERS, MEDIA, place_of
+from gateway.api.following import followed, place_of, streamed
 from gateway.api.reading import NOTHING, Gone, Opened, opened
-from gateway.api.visit import READS_CONTENT, Visit, still_in, visit
+from gateway.api.visit import READS_CONTENT, Visit, visit
 from gateway.errors import NotHere
 from gateway.house import House
 
@@ -48,33 +46,24 @@ async def live(request: Request[Any, Any, Any], house: NamedDependency[House], g
     since = -1 if given is None else given
     if closed is not None and closed <= since:
         return Response(None, status_code=204)  # which tells a browser not to come again
-    return Stream(_events(request, who, generation, since), media_type=MEDIA, headers=HEADERS)
+    return streamed(followed(request, house, READS_CONTENT, _news(who, generation, since)))
 
 
-async def _events(request: Request[Any, Any, Any], who: Visit, generation: UUID, since: int) -> AsyncIterator[bytes]:
-    """What was recorded after `since`, until the end of the request, of the session or of this gateway."""
+async def _news(who: Visit, generation: UUID, since: int) -> AsyncIterator[bytes]:
+    """What was recorded after `since`, look by look, until the end of the request."""
     yield b"retry: 2000\n: drafts, none of them released\n\n"
-    told = asked = time.monotonic()
-    while not who.house.leaving():
-        now = time.monotonic()
+    while True:
         try:
             found = await opened(who, generation, _WHAT, since + 1)
         except NotHere:
-            found = None
+            yield b""
         except (Gone, AuditError) as error:
             _log.warning("live.ended", generation=str(generation), error=type(error).__name__)
             return
-        if found is not None:
-            since, told = found.records[-1][0].seq, now
+        else:
+            since = found.records[-1][0].seq
             yield b"".join(_told(who.house, found))
-            if any(isinstance(body, (RequestClose, RequestAbandoned)) for _, body in found.records):
-                return
-        elif now - told >= BEAT_SECONDS:
-            told = now
-            yield b": here\n\n"
-        if now - asked >= AGAIN_SECONDS:
-            asked = now
-            if not await still_in(request, who.house, READS_CONTENT):
+            if any(header.kind in _ENDS for header, _ in found.records):
                 return
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -102,7 +91,7 @@ def _drafts(house: House, seq: int, body: Body) -> Iterator[tuple[str, msgspec.S
     text = house.bench.model.tokenizer.decode
     match body:
         case BlockTrace():
-            yield "block", documents.block(seq, body, text(body.tokens))
+            yield "block", documents.block(seq, body, text)
         case SpecRounds():
             yield from (("round", documents.round_of(seq, each, text)) for each in body.rounds)
         case DecodeRun():
