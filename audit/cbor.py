@@ -10,10 +10,8 @@ unsorted key.
 
 from __future__ import annotations
 
-import array
 import math
 import struct
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -38,7 +36,7 @@ class Element(IntEnum):
 
 
 _CODES = {Element.UINT8: "B", Element.UINT16: "H", Element.UINT32: "I", Element.FLOAT32: "f"}
-_WIDTHS = {element: array.array(code).itemsize for element, code in _CODES.items()}
+_WIDTHS = {element: struct.calcsize(f">{code}") for element, code in _CODES.items()}
 _TAGS = {element: bytes((0xD8, element)) for element in Element}
 _HEADS = [
     [bytes((major << 5 | number,) if number < 24 else (major << 5 | 24, number)) for number in range(256)] for major in range(8)
@@ -71,10 +69,7 @@ class Typed:
 
     def numbers(self) -> list[Any]:
         """The elements, integers or floats as the element says; float32 comes back as the double of equal value."""
-        unpacked = array.array(_CODES[self.element], self.data)
-        if sys.byteorder == "little":
-            unpacked.byteswap()
-        return unpacked.tolist()
+        return list(struct.unpack(f">{len(self)}{_CODES[self.element]}", self.data))
 
 
 _PLAIN = frozenset({bytes, str, bool, type(None), Typed})
