@@ -18,13 +18,13 @@ from sqlalchemy.orm import Session
 from audit.errors import AuditError
 from audit.header import uuid7
 from audit.passkeys import Assertion, write_evidence
-from gateway.administration import Decide, require_operator
+from gateway.administration import Decide
 from gateway.changes import PasskeyState
 from gateway.people.ceremonies import Made, NewKey, PasskeySignature, Place, Refused, made, request_of, signed
-from gateway.people.lookup import get_user
 from gateway.people.person import Account, Actor, Asserted, Person, asserted
 from gateway.people.proving import NotProved
 from gateway.people.throttle import Throttle
+from gateway.people.users import other_user
 from gateway.pools import close_pool
 from gateway.registry import RegistryError
 from gateway.settings import DatabaseUrl, sqlalchemy_url
@@ -154,10 +154,7 @@ def withdrawn(tenant: str, name: str, passkey: UUID) -> Decide:
     """An operator removes a passkey of somebody else, who has lost it or is to sign no more."""
 
     def decide(session: Session, by: Actor) -> PasskeyState:
-        require_operator(session, tenant, by)
-        user = get_user(session, tenant, name)
-        if not isinstance(by, Account) and by.id == user.id:
-            raise RegistryError("your own passkeys are removed on your account page, with your password")
+        user = other_user(session, tenant, name, by, "remove your own on your account page, with your password")
         return _removal(session, user.id, user.name, passkey)
 
     return decide

@@ -101,14 +101,16 @@ def signed_out(tenant: str, name: str) -> Decide:
 
 
 def _about_another(tenant: str, name: str, change: Callable[[User], UserState | None]) -> Decide:
-    def decide(session: Session, by: Actor) -> UserState | None:
-        require_operator(session, tenant, by)
-        user = get_user(session, tenant, name)
-        if not isinstance(by, Account) and by.id == user.id:
-            raise RegistryError(f"{name!r} cannot do this to the same user: it takes another operator")
-        return change(user)
+    return lambda session, by: change(other_user(session, tenant, name, by))
 
-    return decide
+
+def other_user(session: Session, tenant: str, name: str, by: Actor, instead: str = "it takes another operator") -> User:
+    """The user, for an operator who is somebody else. Raises RegistryError, which says what to do instead."""
+    require_operator(session, tenant, by)
+    user = get_user(session, tenant, name)
+    if not isinstance(by, Account) and by.id == user.id:
+        raise RegistryError(f"{name!r} cannot do this to the same user: {instead}")
+    return user
 
 
 def _as_is(act: UserAct, user: User) -> UserState:
