@@ -6,7 +6,6 @@ Nothing is kept, so a process that does not hear is told again for as long as so
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.background import Background
+from gateway.pools import close_when_made
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 CHANNEL: Final = "palimpsest_cancel"
@@ -63,14 +63,18 @@ class Cancelling:
                 self._obey()
         finally:
             # Also when we are cancelled while the thread still connects: what it gets must not be kept.
-            await asyncio.shield(_closed(connecting))
+            await asyncio.shield(close_when_made(connecting))
 
     def _connect(self) -> Connection:
         connection = self._engine.connect()
-        connection.connection.driver_connection.add_notify_handler(  # type: ignore[union-attr]
-            lambda notice: self._heard.append(notice.payload)
-        )
-        connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        try:
+            connection.connection.driver_connection.add_notify_handler(  # type: ignore[union-attr]
+                lambda notice: self._heard.append(notice.payload)
+            )
+            connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _obey(self) -> None:
@@ -85,11 +89,6 @@ class Cancelling:
     def _notify(self, payload: str) -> None:
         with self._engine.connect() as connection:
             connection.execute(select(func.pg_notify(CHANNEL, payload)))
-
-
-async def _closed(connecting: asyncio.Task[Connection]) -> None:
-    with suppress(SQLAlchemyError):
-        await asyncio.to_thread((await connecting).close)
 
 
 async def _readable(place: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from gateway.pools import close_pool
+from gateway.pools import close_pool, close_when_made
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 # A lock that an old session of ours still holds is worth waiting for, but not for as long as TCP may take to bury that session.
@@ -65,7 +65,7 @@ class Presence:
             yield await asyncio.shield(asking) is not None
         finally:
             # Also when we are cancelled while the thread still asks: what it gets must not be kept.
-            await asyncio.shield(_stand_down(asking))
+            await asyncio.shield(close_when_made(asking))
 
     def close(self) -> None:
         """Let the lock go."""
@@ -96,13 +96,6 @@ class Presence:
             held, self._held = self._held, None
             held.invalidate()
             held.close()
-
-
-async def _stand_down(asking: asyncio.Task[Connection | None]) -> None:
-    with suppress(SQLAlchemyError):
-        connection = await asking
-        if connection is not None:
-            await asyncio.to_thread(connection.close)
 
 
 def _key(instance: UUID) -> int:
