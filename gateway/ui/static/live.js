@@ -9,9 +9,9 @@ function visible(text) {
     : `\u27e8U+${each.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
 }
 
-function write(text, title, tag = "span") {
+function write(text, title) {
   if (!text) return;
-  const part = document.createElement(tag);
+  const part = document.createElement("span");
   part.textContent = visible(text);
   part.title = title;
   sheet.append(part);
