@@ -91,7 +91,7 @@ def _pass(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear: L
         gate[:, :places] = 1.0
     seen = noisy.sees(length) if draft else noisy.verifies(length)
     tokens = torch.cat((shown, batch.tokens), dim=1)
-    hidden: Tensor = network(tokens, noisy.positions(length), DualStream(seen), linear, gate)
+    hidden: Tensor = network(tokens, noisy.positions(length), DualStream(seen, places), linear, gate)
     return hidden[:, :places]
 
 

@@ -73,7 +73,8 @@ def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, lin
     masked, length = noise.masked, batch.tokens.shape[1]
     places = masked.shape[1]
     shown = torch.where(masked, network.config.mask_token_id, noisy.tokens)
-    hidden = network(torch.cat((shown, batch.tokens), dim=1), noisy.positions(length), DualStream(noisy.sees(length)), linear)
+    both, attend = torch.cat((shown, batch.tokens), dim=1), DualStream(noisy.sees(length), places)
+    hidden = network(both, noisy.positions(length), attend, linear)
     each = _cross_entropy(network, hidden[:, :places][masked], noisy.tokens[masked], linear)
     causal = _causal(network, hidden[:, places:], batch, batch.scored()[:, 1:], linear).sum()
     return Losses(causal, each.sum(), (each / noise.chance[masked]).sum())

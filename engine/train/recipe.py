@@ -74,7 +74,7 @@ class Recipe:
     drafter_steps: int = 0
     batch: int = 48
     peak_rate: float = 3e-3
-    joint_rate: float = 2e-3
+    joint_rate: float = 3e-3
     drafter_rate: float = 2e-3
     seed: int = 1
     scope: Scope = Scope.ANSWERS
@@ -114,9 +114,11 @@ class Recipe:
         return {Stage.CAUSAL: self.causal_steps, Stage.JOINT: self.joint_steps, Stage.DRAFTER: self.drafter_steps}[stage]
 
     def rate(self, stage: Stage, step: int) -> float:
-        """The learning rate of a step."""
+        """The learning rate of a step; it falls once over the first two stages together, and again over the drafter's."""
         peak = {Stage.CAUSAL: self.peak_rate, Stage.JOINT: self.joint_rate, Stage.DRAFTER: self.drafter_rate}[stage]
-        return peak * self.decay.share(step, self.steps(stage))
+        if stage is Stage.DRAFTER:
+            return peak * self.decay.share(step, self.drafter_steps)
+        return peak * self.decay.share(self.first(stage) + step, self.first(Stage.DRAFTER))
 
     def first(self, stage: Stage) -> int:
         """How many steps the stages before this one have; data goes on from there."""

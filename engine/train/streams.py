@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name every torch reader know
 from torch import Tensor
 
 from engine.train.batches import Batch
+from kernels.cpu import spans as runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +50,59 @@ class Noisy:
         return cls(block, starts, index, tokens, opened)
 
     def sees(self, length: int) -> Tensor:
-        """Boolean [b, m, m + n], query by key, for the noisy rows over both halves: True where the query may look."""
-        place = torch.arange(self.index.shape[1], device=self.index.device)
-        own = place[:, None] // self.block == place[None, :] // self.block
-        begun = self.starts[:, None] + place // self.block * self.block
-        before = torch.arange(length, device=place.device) < begun[:, :, None]
-        return torch.cat((own.expand(len(self.starts), -1, -1), before), dim=2)
+        """Spans int32 [b, m + n, 4] over both halves: a noisy place sees its own block and the clean places before it."""
+        return self._spans(length, self._own() + self.block)
 
     def verifies(self, length: int) -> Tensor:
-        """The same for a causal reading: of its own block a row sees itself and what comes before it."""
-        seen, places = self.sees(length), self.index.shape[1]
-        seen[:, :, :places].tril_()
-        return seen
+        """The same for a causal reading: of its own block a noisy place sees itself and what comes before it."""
+        return self._spans(length, torch.arange(1, self.index.shape[1] + 1, device=self.index.device))
 
     def positions(self, length: int) -> Tensor:
         """Rotary positions int64 [b, m + n] of both halves."""
         clean = torch.arange(length, device=self.index.device).expand(len(self.starts), -1)
         return torch.cat((self.index, clean), dim=1)
 
+    def _own(self) -> Tensor:
+        """Where the block of each noisy place begins, [m]."""
+        return torch.arange(self.index.shape[1], device=self.index.device) // self.block * self.block
+
+    def _spans(self, length: int, until: Tensor) -> Tensor:
+        """Noisy places see their own block `until` [m] and what is clean before it; clean places are causal."""
+        (size, m), own = self.index.shape, self._own()
+        before = (self.starts[:, None] + own).clamp(max=length) + m
+        noisy = (own.expand(size, -1), until.expand(size, -1), torch.full_like(before, m), before)
+        clean = causal_spans(size, length, self.index.device)
+        clean[:, :, :2] += m
+        return torch.cat((torch.stack(noisy, dim=2).int(), clean), dim=1)
+
+
+def causal_spans(size: int, length: int, device: torch.device) -> Tensor:
+    """Spans int32 [size, length, 4] in which every place sees itself and what comes before it."""
+    spans = torch.zeros(size, length, 4, dtype=torch.int32, device=device)
+    spans[:, :, 1] = torch.arange(1, length + 1, device=device)
+    return spans
+
 
 class Causal:
     """Every row sees itself and what comes before it."""
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002 - one rule for all
+        if runs.usable(query):
+            return runs.attention(query, key, value, causal_spans(query.shape[0], query.shape[1], query.device))
         return _attend(query, key, value, None)
 
 
 class DualStream:
-    """Attention of both halves under one mask [b, m, m + n] for the noisy rows; the clean rows need none."""
+    """Attention of both halves, `places` of them noisy, under spans [b, m + n, 4]; the clean half is causal."""
 
-    def __init__(self, mask: Tensor) -> None:
-        self._mask, self._places = mask[:, None], mask.shape[1]
+    def __init__(self, spans: Tensor, places: int) -> None:
+        self._spans, self._places = spans, places
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002 - one rule for all
+        if runs.usable(query):
+            return runs.attention(query, key, value, self._spans)
         m = self._places
-        noisy = _attend(query[:, :m], key, value, self._mask)
+        noisy = _attend(query[:, :m], key, value, runs.seen(self._spans[:, :m], key.shape[1])[:, None])
         clean = _attend(query[:, m:], key[:, m:], value[:, m:], None)
         return torch.cat((noisy, clean), dim=1)
 

@@ -20,12 +20,36 @@ from pathlib import Path
 import torch
 
 SOURCES = Path(__file__).parent
-FLAGS = (
-    *("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-ffp-contract=off"),
-    *("-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"),
-)
+_COMMON = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp")
+_WIDE = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl")
 _PATIENCE = 300.0
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that becomes a library: `sets` are instruction sets, best first, of which the processor must have one whole.
+
+    `contract` says whether products and sums may become one rounding; `slower` and `lacking` are words for a warning.
+    """
+
+    file: str
+    sets: tuple[tuple[str, ...], ...]
+    contract: str
+    slower: str
+    lacking: str
+
+    def flags(self) -> tuple[str, ...] | None:
+        """For the compiler on this processor; None where it has none of the sets."""
+        found = torch.cpu.get_capabilities()
+        own = {**found, "fma": found.get("fma3")}
+        usable = (each for each in self.sets if all(own.get(name.replace("avx512", "avx512_")) for name in each))
+        best = next(usable, None)
+        return None if best is None else (*_COMMON, f"-ffp-contract={self.contract}", *(f"-m{name}" for name in best))
+
+
+FORWARD = Source("forward.cpp", ((*_WIDE, "avx512bf16"),), "off", "decoding", "AVX-512 with bfloat16")
+SPANS = Source("spans.cpp", (_WIDE, ("fma", "avx2")), "fast", "training", "AVX2")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,35 +61,30 @@ class Library:
 
 
 @cache
-def library() -> Library | None:
-    """The compiled kernels, or None where processor or compiler is missing; says why, once."""
-    compiler = next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
-    if compiler is None or not _has_instructions():
-        missing = "the processor has no AVX-512 with bfloat16" if compiler else "there is no C++ compiler; install g++ or clang"
-        _log.warning("without compiled kernels, decoding is several times slower: %s", missing)
-        return None
+def library(source: Source) -> Library | None:
+    """The compiled kernels of a source, or None where processor or compiler is missing; says why, once."""
+    compiler, flags = next(filter(None, map(shutil.which, ("g++", "clang++"))), None), source.flags()
     try:
-        found = _built(compiler)
+        if compiler is None:
+            raise OSError("there is no C++ compiler; install g++ or clang")
+        if flags is None:
+            raise OSError(f"the processor has no {source.lacking}")
+        found = _built(compiler, source, flags)
         return Library(ctypes.CDLL(str(found)), hashlib.sha256(found.read_bytes()).hexdigest())
     except (OSError, subprocess.SubprocessError) as error:
-        _log.warning("the kernels could not be compiled, so decoding is several times slower: %s", error)
+        _log.warning("without the compiled %s, %s is several times slower: %s", source.file, source.slower, error)
         return None
 
 
-def _has_instructions() -> bool:
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") and found.get("avx512_bw") and found.get("avx512_vl"))
-
-
-def _built(compiler: str) -> Path:
+def _built(compiler: str, source: Source, flags: tuple[str, ...]) -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=_PATIENCE).stdout
-    digest = hashlib.sha256(b"\0".join((version, " ".join(FLAGS).encode())))
-    for source in sorted(SOURCES.glob("*.[hc]*")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    digest = hashlib.sha256(b"\0".join((version, source.file.encode(), " ".join(flags).encode())))
+    for part in sorted(SOURCES.glob("*.[hc]*")):
+        digest.update(part.name.encode() + b"\0" + part.read_bytes())
     folder = _folder()
     found = folder / f"{digest.hexdigest()}.so"
     if not found.exists():
-        _compile(compiler, found)
+        _compile([compiler, *flags, str(SOURCES / source.file)], found)
     return found
 
 
@@ -79,15 +98,14 @@ def _folder() -> Path:
     return folder
 
 
-def _compile(compiler: str, target: Path) -> None:
+def _compile(command: list[str], target: Path) -> None:
     """Whole or not at all, also when two processes start at once."""
     handle, made = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
     os.close(handle)
-    command = [compiler, *FLAGS, str(SOURCES / "forward.cpp"), "-o", made]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        done = subprocess.run([*command, "-o", made], capture_output=True, text=True, check=False, timeout=_PATIENCE)
         if done.returncode:
-            raise OSError(f"{compiler} ended with {done.returncode}: {done.stderr[-2000:]}")
+            raise OSError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
         Path(made).replace(target)
     finally:
         Path(made).unlink(missing_ok=True)

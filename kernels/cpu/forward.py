@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from kernels.cpu.build import library
+from kernels.cpu.build import FORWARD, library
 
 COLUMNS = 32
 MOST_HEAD, MOST_FOLDS, MOST_WIDTH = 256, 16, 1 << 15
@@ -80,7 +80,7 @@ class Forward:
     """The compiled pass of one network. Owned by one thread; `usable` says whether there can be one here."""
 
     def __init__(self, shape: Shape, embedding: Tensor, layers: Sequence[Layer], norm: Tensor, head: Tensor) -> None:
-        found = library()
+        found = library(FORWARD)
         if found is None or not shape.fits:
             raise ValueError("this network has no compiled pass here: ask `usable` first")
         self._library, self._shape, self.digest = found.calls, shape, found.digest
@@ -97,7 +97,7 @@ class Forward:
     @staticmethod
     def usable(shape: Shape) -> bool:
         """Whether processor, compiler and sizes allow it."""
-        return shape.fits and library() is not None
+        return shape.fits and library(FORWARD) is not None
 
     def positions(self, cosines: Tensor, sines: Tensor, scales: Tensor) -> None:
         """Rotations of positions 0, 1, ... : cosines and sines [P, D / 2], and what queries are multiplied by, [P]."""

@@ -34,7 +34,7 @@ def dual_logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor) -> 
     """Logits of the noisy half, which shows `shown` [b, m], and of the clean half."""
     length, places = batch.tokens.shape[1], shown.shape[1]
     tokens = torch.cat((shown, batch.tokens), dim=1)
-    logits = network.logits(network(tokens, noisy.positions(length), DualStream(noisy.sees(length))))
+    logits = network.logits(network(tokens, noisy.positions(length), DualStream(noisy.sees(length), places)))
     return logits[:, :places], logits[:, places:]
 
 

@@ -14,6 +14,7 @@ from engine.pages import PagePool
 from engine.plan import Lora, Plan, clean, noisy
 from engine.train.batches import Batch
 from engine.train.streams import DualStream, Noisy
+from kernels.cpu.spans import seen
 from tests.engine.small import small_network
 from tests.engine.train.rows import END, causal_logits, dual_logits, random_rows
 
@@ -35,15 +36,15 @@ def dual(network: Network, shown: Tensor, tokens: Tensor) -> tuple[Tensor, Tenso
 def test_visibility_of_two_blocks_is_the_published_table() -> None:
     """Two blocks of two: noisy rows see their block and earlier clean blocks."""
     expected = ["11000000", "11000000", "00111100", "00111100"]
-    seen = whole(torch.arange(4), 2)[1].sees(4)[0]
-    assert ["".join(str(int(cell)) for cell in row) for row in seen.tolist()] == expected
+    found = seen(whole(torch.arange(4), 2)[1].sees(4), 8)[0, :4]
+    assert ["".join(str(int(cell)) for cell in row) for row in found.tolist()] == expected
 
 
 def test_a_verifying_row_sees_itself_and_the_past() -> None:
     """Read causally, the places of a block see those before them in it and earlier clean blocks."""
     expected = ["10000000", "11000000", "00101100", "00111100"]
-    seen = whole(torch.arange(4), 2)[1].verifies(4)[0]
-    assert ["".join(str(int(cell)) for cell in row) for row in seen.tolist()] == expected
+    found = seen(whole(torch.arange(4), 2)[1].verifies(4), 8)[0, :4]
+    assert ["".join(str(int(cell)) for cell in row) for row in found.tolist()] == expected
 
 
 def test_open_places_are_the_answer_and_what_fills_its_last_block() -> None:
@@ -125,7 +126,7 @@ def test_verifying_a_draft_is_reading_it() -> None:
     _, places = whole(tokens)
     draft = (tokens + 7) % 90
     both = torch.cat((draft, tokens))[None]
-    hidden = network(both, places.positions(16), DualStream(places.verifies(16)))
+    hidden = network(both, places.positions(16), DualStream(places.verifies(16), 16))
     logits = network.logits(hidden)[0, :16]
     for start in range(0, 16, BLOCK):
         text = torch.cat((tokens[:start], draft[start : start + BLOCK]))

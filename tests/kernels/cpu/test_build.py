@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kernels.cpu import build
+from kernels.cpu.build import FORWARD, SPANS, Source
 
 
 @pytest.fixture
@@ -27,13 +28,13 @@ def test_without_a_compiler_there_is_a_warning_and_no_library(
     """No compiler on the path: None, one sentence that says what to install, and nothing on the disk."""
     monkeypatch.setenv("PATH", str(cache))
     with caplog.at_level(logging.WARNING):
-        assert build.library.__wrapped__() is None
+        assert build.library.__wrapped__(SPANS) is None
     assert "several times slower" in caplog.text and not cache.exists()
 
 
 def test_a_library_is_built_once(cache: Path) -> None:
     """The second process finds what the first has built, byte for byte; where nothing can be built there is no file."""
-    script = "from kernels.cpu.build import library; found = library(); print(found and found.digest)"
+    script = "from kernels.cpu.build import SPANS, library; found = library(SPANS); print(found and found.digest)"
     told = [
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ).stdout
         for _ in range(2)
@@ -48,7 +49,7 @@ def test_a_folder_that_others_may_write_is_refused(cache: Path, caplog: pytest.L
     cache.mkdir()
     cache.chmod(0o777)
     with caplog.at_level(logging.WARNING):
-        assert build.library.__wrapped__() is None
+        assert build.library.__wrapped__(SPANS) is None
     assert not list(cache.glob("*"))
 
 
@@ -59,18 +60,35 @@ def test_a_failed_compilation_leaves_nothing(cache: Path, tmp_path: Path) -> Non
     broken.chmod(0o755)
     cache.mkdir()
     with pytest.raises(OSError, match="ended with 3: no such luck"):
-        build._compile(str(broken), cache / "x.so")
+        build._compile([str(broken)], cache / "x.so")
     assert not list(cache.glob("*"))
 
 
-def test_the_sources_compile_without_a_warning(tmp_path: Path) -> None:
-    """All warnings on, none given; the compiler's own headers are not ours to judge."""
+def test_a_processor_without_the_instructions_is_told(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is compiled for instructions that the processor lacks; the warning names them."""
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True, "fma3": True, "avx512_f": True})
+    with caplog.at_level(logging.WARNING):
+        assert build.library.__wrapped__(FORWARD) is None
+    assert "AVX-512 with bfloat16" in caplog.text and not cache.exists()
+    assert (SPANS.flags() or ())[-2:] == ("-mfma", "-mavx2")
+
+
+@pytest.mark.parametrize("source", [FORWARD, SPANS], ids=lambda source: source.file)
+def test_the_sources_compile_without_a_warning(source: Source, tmp_path: Path) -> None:
+    """All warnings on, none given, for every set of instructions; the compiler's own headers are not ours to judge."""
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
-        assert build.library() is None
+        assert build.library(source) is None
         return
-    command = [compiler, *build.FLAGS, "-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
-    done = subprocess.run(
-        [*command, str(build.SOURCES / "forward.cpp"), "-o", str(tmp_path / "x.so")], capture_output=True, text=True, check=True
-    )
-    assert not done.stderr
+    for names in source.sets:
+        flags = (*build._COMMON, *(f"-m{name}" for name in names))
+        command = [compiler, *flags, "-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+        done = subprocess.run(
+            [*command, str(build.SOURCES / source.file), "-o", str(tmp_path / "x.so")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert not done.stderr
