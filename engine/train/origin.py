@@ -24,6 +24,7 @@ from engine.train.learner import AdaptedLearner, Learner, WholeLearner, with_dra
 from engine.train.lora import Adapters
 from engine.train.recipe import Precision, Recipe
 from engine.train.vocabulary import build as build_vocabulary
+from engine.train.wiring import wire
 
 MIXTURES = {"functions": FUNCTIONS, "whole": WHOLE}
 _DRAFTER_RANK = 16
@@ -51,7 +52,7 @@ class Origin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """The shipped shape with random weights, on exercises made from the seed."""
+    """The shipped shape with weights drawn from the seed and wired to copy, on exercises made from the seed."""
 
     mixture: str = "functions"
 
@@ -61,6 +62,7 @@ class Scratch:
             build_vocabulary(out)
         tokenizer, mixture = Tokenizer.load(out), MIXTURES[self.mixture]
         network = initialise(tiny_config(tokenizer, mixture.limit), recipe.seed, _DRAFTER_RANK)
+        wire(network, torch.Generator().manual_seed(recipe.seed))
         save(out, network)
         network.to(device)
 
