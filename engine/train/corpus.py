@@ -38,8 +38,8 @@ class Mixture:
 FUNCTIONS: Final = Mixture(((Kind.FUNCTION, 1),), limit=1024)
 """Functions alone, as short as they come."""
 
-WHOLE: Final = Mixture(((Kind.FUNCTION, 25), (Kind.TOOL, 25), (Kind.TURNS, 20), (Kind.EDIT, 15), (Kind.JSON, 15)), long=0.02)
-"""Everything."""
+WHOLE: Final = Mixture(((Kind.FUNCTION, 15), (Kind.TOOL, 30), (Kind.TURNS, 20), (Kind.EDIT, 10), (Kind.JSON, 25)), long=0.02)
+"""Everything; what is learnt soonest, functions and edits, comes less often."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ NAMED: Final = {
     12: "<think>", 13: "</think>", 14: "<tool_call>", 15: "</tool_call>", 16: "<tool_response>",
     17: "</tool_response>",
 }  # fmt: skip
-# A line break keeps its indent or its tag, digits stand alone, and words keep one leading space or underscore.
-PIECES: Final = r"\n?</?[a-z_]+>|\n+ *|[ _]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+# A line break keeps its indent or its tag, digits stand alone, and a word is the same ids whatever stands before it: most of
+# what is answered is copied, from behind a space to behind a quote, a tag or an underscore.
+PIECES: Final = r"\n?</?[a-z_]+>|\n+ *|\p{L}+|\p{N}| ?[^\s\p{L}\p{N}_]+|_|\s+"
 
 CHAT_TEMPLATE: Final = Path(chat.__file__).with_name("chat_template.jinja")
 
