@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -23,7 +24,7 @@ from engine.train.tasks.chat import heard, ids
 from engine.train.tasks.functions import of_task
 from engine.train.tasks.guide import guide
 
-__all__ = ["MODES", "answer", "exam", "questions", "score", "sit"]
+__all__ = ["MODES", "answers", "exam", "questions", "score", "sit"]
 
 GUIDED_TOKENS = 768
 """Room for the longest answer that a guide allows, so that even one that rambles comes to its end."""
@@ -46,19 +47,25 @@ def questions(count: int, kinds: Sequence[Kind] = tuple(Kind), context: int = 0)
 
 
 def sit(
-    model: LoadedModel, exercises: Sequence[Exercise], asked: Sequence[Setting], numeric: Numeric = Numeric.STRICT
+    model: LoadedModel,
+    exercises: Sequence[Exercise],
+    asked: Sequence[Setting],
+    numeric: Numeric = Numeric.STRICT,
+    at_once: int = 1,
 ) -> Iterator[Sat]:
-    """Every exercise in every setting, one at a time at temperature 0, setting by setting; equal answers are judged once.
+    """Every exercise in every setting at temperature 0, setting by setting; equal answers are judged once.
 
-    A guided setting asks only what a guide exists for. Raises InvalidRequest for a question that the model cannot take.
+    So many are under way `at_once`; in strict numerics their number changes nothing but the time, which is then that of all
+    together. A guided setting asks only what a guide exists for. Raises InvalidRequest for a question that the model cannot
+    take.
     """
     known: dict[tuple[int, str], Verdict] = {}
     for setting in asked:
         engine = Engine(model if setting.lora is Lora.ON else bare(model), numeric)
-        for place, question in enumerate(exercises):
-            if setting.guided and guide(question) is None:
-                continue
-            text, finished, seconds = answer(engine, model, question, setting)
+        places = [place for place, each in enumerate(exercises) if not setting.guided or guide(each) is not None]
+        answered = answers(engine, model, [exercises[place] for place in places], setting, at_once)
+        for index, text, finished, seconds in answered:
+            place, question = places[index], exercises[places[index]]
             if (place, text) not in known:
                 known[place, text] = question.check.judge(text)
             yield Sat(setting, place, question, text, known[place, text], finished.tokens, finished.forwards, seconds)
@@ -73,38 +80,55 @@ def bare(model: LoadedModel) -> LoadedModel:
     return replace(model, network=network)
 
 
-def answer(engine: Engine, model: LoadedModel, question: Exercise, setting: Setting) -> tuple[str, Finished, float]:
-    """Ask one question and drive the engine until it is answered; also gives the seconds of that, compiling excluded.
+def answers(
+    engine: Engine, model: LoadedModel, asked: Sequence[Exercise], setting: Setting, at_once: int = 1
+) -> Iterator[tuple[int, str, Finished, float]]:
+    """Ask all, so many `at_once`, and drive the engine: which question ended, its answer, and the engine's seconds since the
+    one before it, compiling excluded.
 
-    Raises InvalidRequest when the model cannot take it.
+    Raises InvalidRequest when the model cannot take one.
     """
+    waiting, said = deque(enumerate(asked)), dict[UUID, list[int]]()
+    seconds = 0.0
+    while waiting or said:
+        while waiting and len(said) < at_once:
+            index, question = waiting.popleft()
+            request, opening = _request(engine, model, question, setting, UUID(int=index))
+            engine.submit(request)
+            said[request.id] = opening
+        began = time.monotonic()
+        events = engine.step()
+        seconds += time.monotonic() - began
+        for event in events:
+            if isinstance(event, Output):
+                said[event.generation] += event.output
+            elif isinstance(event, Finished):
+                yield event.generation.int, heard(model.tokenizer, said.pop(event.generation)), event, seconds
+                seconds = 0.0
+
+
+def _request(
+    engine: Engine, model: LoadedModel, question: Exercise, setting: Setting, name: UUID
+) -> tuple[GenerationRequest, list[int]]:
+    """What the engine is asked, and the ids with which a guided answer opens."""
     given = guide(question) if setting.guided else None
     opening = ids(model.tokenizer, given.opening) if given else []
     prompt = (*prompt_ids(question.chat, model.tokenizer), *opening)
-    engine.submit(
-        GenerationRequest(
-            id=UUID(int=0),
-            prompt=prompt,
-            mode=setting.mode,
-            modes_permitted=frozenset({setting.mode}),
-            max_tokens=max(1, min(GUIDED_TOKENS if given else setting.longest, engine.longest - len(prompt))),
-            sampling=Sampling(temperature=0.0, seed=0),
-            block_length=setting.block,
-            threshold=setting.threshold,
-            max_steps=setting.block,
-            seed_first=True,
-            stop_ids=frozenset({model.config.eos_token_id}),
-            constraint=given.constraint if given else None,
-        )
+    request = GenerationRequest(
+        id=name,
+        prompt=prompt,
+        mode=setting.mode,
+        modes_permitted=frozenset({setting.mode}),
+        max_tokens=max(1, min(GUIDED_TOKENS if given else setting.longest, engine.longest - len(prompt))),
+        sampling=Sampling(temperature=0.0, seed=0),
+        block_length=setting.block,
+        threshold=setting.threshold,
+        max_steps=setting.block,
+        seed_first=True,
+        stop_ids=frozenset({model.config.eos_token_id}),
+        constraint=given.constraint if given else None,
     )
-    said: list[int] = []
-    began = time.monotonic()
-    while True:
-        for event in engine.step():
-            if isinstance(event, Output):
-                said += event.output
-            elif isinstance(event, Finished):
-                return heard(model.tokenizer, (*opening, *said)), event, time.monotonic() - began
+    return request, opening
 
 
 def score(model: LoadedModel, exercises: Sequence[Exercise], modes: Sequence[Mode] = MODES) -> Iterator[Score]:

@@ -36,7 +36,7 @@ class Again(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for; `context` is about how many tokens surround each question."""
+    """What was asked for; `context` is about how many tokens surround each question, `at_once` how many are under way."""
 
     checkpoint: Path
     modes: Sequence[Mode]
@@ -47,6 +47,7 @@ class Wish:
     context: int
     again: frozenset[Again]
     numeric: Numeric
+    at_once: int = 1
 
 
 def run(wish: Wish, console: Console) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
     exercises = _fitting(model, questions(wish.count, wish.kinds, wish.context))
     if left_out := wish.count - len(exercises):
         console.print(f"left out {left_out} questions that are longer than the model's context")
-    scores = tally(_sit(model, exercises, _asked(wish), wish.numeric, console))
+    scores = tally(_sit(model, exercises, wish, console))
     console.print(_table(scores))
     return _document(wish, model, scores) | {"left_out": left_out}
 
@@ -83,9 +84,8 @@ def _fitting(model: LoadedModel, exercises: Sequence[Exercise]) -> list[Exercise
     return found
 
 
-def _sit(
-    model: LoadedModel, exercises: Sequence[Exercise], asked: Sequence[Setting], numeric: Numeric, console: Console
-) -> list[Sat]:
+def _sit(model: LoadedModel, exercises: Sequence[Exercise], wish: Wish, console: Console) -> list[Sat]:
+    asked = _asked(wish)
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),
@@ -100,7 +100,7 @@ def _sit(
     # Drawn between questions only: a thread that draws would take its share of the clock.
     with Progress(*columns, console=console, auto_refresh=False) as progress:
         bar, correct = progress.add_task("", total=total, correct=0), 0
-        for each in sit(model, exercises, asked, numeric):
+        for each in sit(model, exercises, asked, wish.numeric, wish.at_once):
             sat.append(each)
             correct += not each.verdict.detail
             progress.update(bar, advance=1, description=_called(each.setting), correct=correct, refresh=True)
@@ -153,7 +153,7 @@ def _document(wish: Wish, model: LoadedModel, scores: Sequence[Score]) -> dict[s
         "torch": version("torch"),
         "count": wish.count,
         "context": wish.context,
-        "concurrency": 1,
+        "concurrency": wish.at_once,
         "rows": [_row(each) for each in scores],
     }
 

@@ -26,11 +26,12 @@ from engine.train.trainer import Training
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """How many questions are asked, and over what the trade between accuracy and tokens per forward is drawn."""
+    """How many questions are asked, how many `at_once`, and over what accuracy and tokens per forward are drawn."""
 
     questions: int = 60
     thresholds: tuple[float, ...] = (0.5, 0.7, 0.8, THRESHOLD, 0.95)
     blocks: tuple[int, ...] = (8, BLOCK_LENGTH, 32)
+    at_once: int = 32
 
 
 def run(training: Training, exam: Exam, console: Console, curves: Curves | None = None) -> None:
@@ -71,7 +72,8 @@ def _examine(out: Path, recipe: Recipe, name: str, exam: Exam, console: Console)
     """The exam in every mode, threshold and block length, a shorter one amid long contexts if it saw any, and the card."""
     mixture = MIXTURES[name]
     kinds = tuple(kind for kind, _ in mixture.parts)
-    wish = Wish(out, MODES, exam.thresholds, exam.blocks, kinds, exam.questions, 0, frozenset(Again), Numeric.STRICT)
+    asked = (MODES, exam.thresholds, exam.blocks, kinds, exam.questions)
+    wish = Wish(out, *asked, 0, frozenset(Again), Numeric.STRICT, exam.at_once)
     sittings = {EXAM: examination.run(wish, console)}
     if mixture.long:
         few, context = -(-exam.questions // 5), mixture.limit - MARGIN - MAX_TOKENS

@@ -55,6 +55,13 @@ KINDS = ("function", "tool", "turns", "edit", "json")
     "--grammar", is_flag=True, help="Ask calls and JSON a second time, held to their form by the engine's constraint."
 )
 @click.option("--bare", is_flag=True, help="Ask the speculative modes a second time without the drafter LoRA.")
+@click.option(
+    "--at-once",
+    default=1,
+    type=click.IntRange(1, 1024),
+    show_default=True,
+    help="Answers under way at once; tokens/s is of all together.",
+)
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw accuracy against tokens per forward (SVG).")
 @numeric_option
 @threads_option
@@ -69,6 +76,7 @@ def evaluate(
     context: int,
     grammar: bool,
     bare: bool,
+    at_once: int,
     plot: Path | None,
     numeric: str,
     threads: int,
@@ -76,8 +84,8 @@ def evaluate(
 ) -> None:
     """Ask held-out questions of five kinds in every mode, run and check the answers, and print how many were right.
 
-    Questions are asked one at a time at temperature 0. Code is executed against hidden cases in a locked process; calls
-    and JSON are read, validated by their schema and compared. `usable` counts answers in the right form, right or wrong.
+    Questions are asked at temperature 0. Code is executed against hidden cases in a locked process; calls and JSON are read,
+    validated by their schema and compared. `usable` counts answers in the right form, right or wrong.
     The questions are narrow: they are drawn from the grammar that the tiny checkpoint was trained on, never from its
     training share.
     """
@@ -104,6 +112,7 @@ def evaluate(
         context=context,
         again=frozenset([Again.GUIDED] * grammar + [Again.BARE] * bare),
         numeric=Numeric(numeric),
+        at_once=at_once,
     )
     try:
         result = run(wish, Console())

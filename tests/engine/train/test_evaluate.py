@@ -20,7 +20,7 @@ from engine.model.checkpoint import LoadedModel, load, save
 from engine.plan import Lora
 from engine.request import Mode, Numeric
 from engine.train import examination
-from engine.train.evaluate import MODES, answer, exam, questions, score, sit
+from engine.train.evaluate import MODES, answers, exam, questions, score, sit
 from engine.train.examination import Again, Wish
 from engine.train.execution import Outcome, Verdict
 from engine.train.grammar import Split, split_of, task
@@ -148,9 +148,20 @@ def test_a_guided_answer_is_always_usable(model: LoadedModel, numeric: Numeric) 
 
 def test_without_a_guide_random_weights_say_nothing_usable(model: LoadedModel) -> None:
     """The guide is what made those answers usable."""
-    text, finished, seconds = answer(Engine(model), model, questions(1, (Kind.TOOL,))[0], Setting(Mode.AR, longest=24))
+    ((_, text, finished, seconds),) = answers(Engine(model), model, questions(1, (Kind.TOOL,)), Setting(Mode.AR, longest=24))
     assert questions(1, (Kind.TOOL,))[0].check.judge(text).outcome is Outcome.UNREADABLE
     assert finished.tokens > 0 and seconds > 0
+
+
+def test_how_many_are_under_way_changes_no_answer(model: LoadedModel) -> None:
+    """Seven at once give each question the text, tokens and passes that it has alone, guided or not, in every mode."""
+    asked = [replace(setting, longest=24) for setting in settings(MODES, (0.9,), (8,))]
+    asked.append(replace(LINEAR, guided=True))
+    told = []
+    for at_once in (1, 7):
+        given = sit(model, questions(10), asked, at_once=at_once)
+        told.append({(each.setting, each.place): (each.text, each.tokens, each.forwards) for each in given})
+    assert told[0] == told[1] and len(told[0]) > 40
 
 
 def test_the_guide_admits_every_right_answer(model: LoadedModel) -> None:
