@@ -11,6 +11,7 @@ from tests.bench import ui
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_every_address_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over 20,000 requests of the real writer, each address that can be asked answers, and the figures are in the file."""
     file = tmp_path / "ui.json"
