@@ -83,18 +83,22 @@ struct Touched {
     }
 };
 
+// sum[r] += from[r * stride] * {a, b}
+inline void add(lanes (&sum)[kRows][2], const float* from, int64_t stride, lanes a, lanes b) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+        const float x = from[r * stride];
+        sum[r][0] += x * a;
+        sum[r][1] += x * b;
+    }
+}
+
 // to[r][j] = rows[r] . across[:, j]
 inline void products(float* to, const float* rows, const float* across, Run run, int64_t width, int64_t head) {
     for (int64_t j = run.first; j < run.end; j += kStep) {
         lanes sum[kRows][2] = {};
         for (int64_t d = 0; d < head; ++d) {
-            const lanes a = load(across + d * width + j), b = load(across + d * width + j + kLanes);
-#pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) {
-                const float x = rows[r * head + d];
-                sum[r][0] += x * a;
-                sum[r][1] += x * b;
-            }
+            add(sum, rows + d, head, load(across + d * width + j), load(across + d * width + j + kLanes));
         }
         for (int r = 0; r < kRows; ++r) {
             store(to + r * width + j, sum[r][0]);
@@ -109,13 +113,7 @@ inline void mixes(float* to, const float* weights, const float* each, Run run, i
         lanes sum[kRows][2];
         for (int r = 0; r < kRows; ++r) sum[r][0] = load(to + r * head + d), sum[r][1] = load(to + r * head + d + kLanes);
         for (int64_t j = run.first; j < run.end; ++j) {
-            const lanes a = load(each + j * head + d), b = load(each + j * head + d + kLanes);
-#pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) {
-                const float x = weights[r * width + j];
-                sum[r][0] += x * a;
-                sum[r][1] += x * b;
-            }
+            add(sum, weights + j, width, load(each + j * head + d), load(each + j * head + d + kLanes));
         }
         for (int r = 0; r < kRows; ++r) store(to + r * head + d, sum[r][0]), store(to + r * head + d + kLanes, sum[r][1]);
     }

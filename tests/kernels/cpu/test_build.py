@@ -82,13 +82,8 @@ def test_the_sources_compile_without_a_warning(source: Source, tmp_path: Path) -
     if compiler is None:
         assert build.library(source) is None
         return
+    warnings = ("-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized")
+    files = (str(build.SOURCES / source.file), "-o", str(tmp_path / "x.so"))
     for names in source.sets:
-        flags = (*build._COMMON, *(f"-m{name}" for name in names))
-        command = [compiler, *flags, "-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
-        done = subprocess.run(
-            [*command, str(build.SOURCES / source.file), "-o", str(tmp_path / "x.so")],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert not done.stderr
+        command = [compiler, *build._COMMON, *(f"-m{name}" for name in names), *warnings, *files]
+        assert not subprocess.run(command, capture_output=True, text=True, check=True).stderr
