@@ -79,7 +79,9 @@ def _family(server: Server) -> list[int]:
     return [postmaster, *map(int, children)]
 
 
-def _cluster(home: Path, durability: Durability) -> Iterator[Server]:
+@contextmanager
+def running(home: Path, durability: Durability) -> Iterator[Server]:
+    """A migrated server of its own, which is gone afterwards."""
     server = launch(home, durability)
     try:
         upgrade(server.owner_url)
@@ -102,7 +104,8 @@ def copied(server: Server) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The session's fast server."""
-    yield from _cluster(tmp_path_factory.mktemp("cluster"), Durability.VOLATILE)
+    with running(tmp_path_factory.mktemp("cluster"), Durability.VOLATILE) as server:
+        yield server
 
 
 @pytest.fixture
@@ -115,7 +118,8 @@ def database(cluster: Server) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def durable_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose COMMIT is kept across a crash."""
-    yield from _cluster(tmp_path_factory.mktemp("durable"), Durability.DURABLE)
+    with running(tmp_path_factory.mktemp("durable"), Durability.DURABLE) as server:
+        yield server
 
 
 @pytest.fixture

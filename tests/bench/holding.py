@@ -1,9 +1,9 @@
 """How many of a model's wrong answers a policy keeps from its clients, and at what price in held answers.
 
-    python -m tests.bench.holding [--checkpoint DIR] [--count 500] [--json FILE]
+    python -m tests.bench.holding --kind function [--checkpoint DIR] [--count 500] [--json FILE]
 
-Held-out questions go through a whole gateway twice, over a real log: under the worked example for coding agents as a shadow,
-which records and stops nothing, and under the same document enforced. Each answer is read back from its records and judged by
+Held-out questions go through a whole gateway twice, over a real log: under a shadow that measures one figure and stops nothing,
+and under the worked example for coding agents, enforced. Each answer is read back from its records and judged by
 executing it, as `palimpsest eval` does. Then `sweep` moves one threshold over the shadow's rows: below it, an answer is held.
 """
 
@@ -35,13 +35,14 @@ from engine.train.tasks.chat import heard
 from gateway.law.docket import read_docket
 from gateway.postgres import Durability
 from policies import Policy
-from policies.reading import ROOM
 from policies.rows import Human, Row
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import TINY
 from tests.gateway.housed import CHAT, Housed, housed
 from tests.gateway.tenant_log import output_ids
-from tests.postgres_fixtures import Database, _cluster, copied
+from tests.policies.documents import coding_agents
+from tests.policies.facts import write
+from tests.postgres_fixtures import Database, copied, running
 
 METRIC: Final = policies.Metric.LOGPROB_MIN
 THRESHOLDS: Final = (-25.0, -20.0, -15.0, -10.0, -7.0, -5.0, -4.0, -3.0, -2.0, -1.0, -0.5, -0.1)
@@ -76,17 +77,11 @@ class Found:
 
 
 def law(folder: Path, name: str, enforcement: str, gates: str = "") -> Policy:
-    """The worked example without its budgets, as a document of the benchmark's tenant; `gates` in place of its own."""
-    text = (ROOM / "examples" / "coding_agents.toml").read_text(encoding="utf-8")
-    text = text.replace('tenant = "engineering"', f'tenant = "{TENANT}"').replace(
-        'inherit = "baseline"', f'enforcement = "{enforcement}"'
-    )
-    text = text[: text.index("[[budgets]]")] + text[text.index("[prices]") :]
+    """The worked example for coding agents as a document of the benchmark's tenant; `gates` in place of its own."""
+    text = coding_agents(TENANT).replace('inherit = "baseline"', f'enforcement = "{enforcement}"')
     if gates:
         text = text[: text.index("[[gates]]")] + gates + text[text.index("# -- what the answer would do") :]
-    path = folder / f"{name}.toml"
-    path.write_text(text, encoding="utf-8")
-    return policies.load(path)
+    return policies.load(write(folder, name, text))
 
 
 async def asked(inside: Housed, exercises: Sequence[Exercise]) -> dict[str, Exercise]:
@@ -95,12 +90,7 @@ async def asked(inside: Housed, exercises: Sequence[Exercise]) -> dict[str, Exer
 
     async def one(exercise: Exercise) -> None:
         tools = [tool.document() for tool in exercise.chat.tools]
-        body = {
-            "model": inside.house.bench.model.name,
-            "messages": exercise.chat.messages(),
-            "temperature": 0,
-            "max_tokens": 256,
-        }
+        body = {"model": inside.house.bench.model.name, "messages": exercise.chat.messages(), **GREEDY}
         async with room:
             answer = await inside.client.post(CHAT, json=body | ({"tools": tools} if tools else {}))
         found[str(UUID(answer.headers["x-request-id"]))] = exercise
@@ -139,7 +129,7 @@ def measured(model: LoadedModel, exercises: Sequence[Exercise], home: Path) -> t
     shadow = law(home, "shadow", "shadow", HOLDING)
     enforced, holding = law(home, "coding", "enforce"), law(home, "holding", "enforce", HOLDING)
     told: list[list[Row]] = []
-    for server in _cluster(home / "cluster", Durability.VOLATILE):
+    with running(home / "cluster", Durability.VOLATILE) as server:
         for policy in (shadow, enforced):
             with copied(server) as database:
                 told.append(asyncio.run(rows_under(policy, model, exercises, database, home / policy.name)))
@@ -151,16 +141,12 @@ def table(figures: Sequence[Found], points: Sequence[policies.Point]) -> Table:
     """Both policies, then one line for each threshold."""
     made = Table("policy", "answers", "wrong", "wrong and unheld", "held or blocked", "decoded again")
     for each in figures:
-        share = f"{each.stopped / each.answers:.1%}"
-        made.add_row(
-            each.policy, str(each.answers), str(each.wrong), f"{each.wrong_share:.1%}", share, f"{each.fallback_share:.1%}"
-        )
+        shares = (f"{share:.1%}" for share in (each.wrong_share, each.stopped / each.answers, each.fallback_share))
+        made.add_row(each.policy, str(each.answers), str(each.wrong), *shares)
     for point in points:
         quality = point.effects.quality
-        unheld = f"{quality.wrong_released / point.rows:.1%}"
-        made.add_row(
-            f"held below {point.threshold:g}", str(point.rows), str(quality.wrong), unheld, f"{point.hold_rate:.1%}", "-"
-        )
+        shares = (f"{share:.1%}" for share in (quality.wrong_released / point.rows, point.hold_rate))
+        made.add_row(f"held below {point.threshold:g}", str(point.rows), str(quality.wrong), *shares, "-")
     return made
 
 

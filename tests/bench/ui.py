@@ -18,8 +18,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,16 +30,15 @@ from rich.table import Column, Table
 
 from gateway import logs
 from gateway.people.names import Role
-from gateway.postgres import Durability, Server, launch
+from gateway.postgres import Durability
 from gateway.projections.projector import Standing
-from migrations.run import upgrade
 from tests.audit.writer_samples import TENANT
 from tests.bench.ui_addresses import Address, Known, addresses
 from tests.bench.ui_traffic import Traffic, write
 from tests.gateway.api.offices import held, law
 from tests.gateway.projections.histories import TEXT, digest
 from tests.gateway.ui.browsing import Browser, Site, site
-from tests.postgres_fixtures import Database, copied, discard
+from tests.postgres_fixtures import Database, copied, running
 
 UNCOUNTED: Final = 2
 
@@ -125,17 +124,6 @@ async def known(here: Site, browser: Browser) -> Known:
     return Known(drafted, speculated, generations, approvals, policy, digest(TEXT).hex(), house.bench.model.name)
 
 
-@contextmanager
-def cluster(home: Path) -> Iterator[Server]:
-    """A database server of this run; what it holds may be lost with the machine, which no reading notices."""
-    server = launch(home, Durability.VOLATILE)
-    try:
-        upgrade(server.owner_url)
-        yield server
-    finally:
-        discard(server)
-
-
 def shown(rows: list[Row], limit: float) -> Table:
     """What was measured, the slowest first."""
     table = Table("address", "by", *(Column(name, justify="right") for name in ("status", "median ms", "slowest ms", "KiB")))
@@ -171,7 +159,7 @@ def main() -> None:
     )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=args.home)))
-        database = stack.enter_context(copied(stack.enter_context(cluster(folder / "cluster"))))
+        database = stack.enter_context(copied(stack.enter_context(running(folder / "cluster", Durability.VOLATILE))))
         bar = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
         filled, rows = asyncio.run(bench(database, folder / "home", args, bar))
     console.print(shown(rows, args.limit_ms))

@@ -17,11 +17,11 @@ from gateway.law.known import known_policies, law_of
 from gateway.replay import Claim, ReplayRefused
 from gateway.replay import replay as run_again
 from policies import Outcome, Policy
-from policies.reading import ROOM
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import housed, tiny
 from tests.gateway.law.cheap import make
 from tests.gateway.tenant_log import TenantLog
+from tests.policies.documents import coding_agents
 from tests.policies.documents import policy as made
 from tests.policies.facts import write
 from tests.postgres_fixtures import Database
@@ -45,17 +45,13 @@ approval = "owners"
 
 def coding(folder: Path) -> Policy:
     """The worked example for coding agents as a policy of `acme`, with rules on admission and without budgets."""
-    return policies.load(write(folder, "coding", _text()))
+    return policies.load(write(folder, "coding", coding_agents(TENANT, ADMITS)))
 
 
 def watching(folder: Path) -> Policy:
     """The same as a shadow, which may not inherit from a document that is enforced."""
-    return policies.load(write(folder, "watching", _text().replace('inherit = "baseline"', 'enforcement = "shadow"')))
-
-
-def _text() -> str:
-    text = (ROOM / "examples" / "coding_agents.toml").read_text().replace('tenant = "engineering"', 'tenant = "acme"')
-    return text[: text.index("[[budgets]]")] + ADMITS + text[text.index("[prices]") :]
+    text = coding_agents(TENANT, ADMITS).replace('inherit = "baseline"', 'enforcement = "shadow"')
+    return policies.load(write(folder, "watching", text))
 
 
 def docket(log: TenantLog, policy: Policy, since: int = 0) -> Docket:
