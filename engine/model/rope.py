@@ -13,14 +13,17 @@ from torch import Tensor
 
 from engine.config import ModelConfig, RopeConfig
 
+_ON = torch.device("cpu")
+"""Where frequencies are computed, also for a network on the meta device: an `arange` there makes torch import its compiler."""
+
 
 def inverse_frequencies(rope: RopeConfig, head_dim: int) -> Tensor:
     """YaRN inverse frequencies, float64 [head_dim / 2] (Peng et al. 2023, section 3.2)."""
-    index = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
+    index = torch.arange(0, head_dim, 2, dtype=torch.float64, device=_ON) / head_dim
     extrapolated = rope.theta**-index
     low = max(math.floor(_correction(rope, head_dim, rope.beta_fast)), 0)
     high = min(math.ceil(_correction(rope, head_dim, rope.beta_slow)), head_dim - 1)
-    steps = torch.arange(head_dim // 2, dtype=torch.float64)
+    steps = torch.arange(head_dim // 2, dtype=torch.float64, device=_ON)
     ramp = ((steps - low) / max(high - low, 1e-3)).clamp(0, 1)
     return extrapolated * ((1 - ramp) + ramp / rope.factor)
 
