@@ -116,9 +116,7 @@ class _CompactBlock:
 def write_compact(block: BlockTrace) -> bytes:
     """The bytes of schema 2; raises InvalidRecord for a field out of its form."""
     planes, stride = block.steps, (block.steps.width + 7) // 8
-    masked = planes.masked
-    if planes.steps and masked == _lifted(masked[:stride], planes.committed, stride):
-        masked = masked[:stride]
+    masked = planes.masked[:stride] if planes.steps and _follows(planes, stride) else planes.masked
     compact = _CompactSteps(
         planes.steps, planes.width, masked, planes.committed, planes.changed[stride:], planes.ids, planes.confidence
     )
@@ -169,6 +167,13 @@ def _lifted(first: bytes, committed: bytes, stride: int) -> bytes:
         row &= ~int.from_bytes(committed[start : start + stride], "big")
         rows.append(row.to_bytes(stride, "big"))
     return b"".join(rows)
+
+
+def _follows(planes: StepPlanes, stride: int) -> bool:
+    """Whether the masks are what `_lifted` makes of the first: all rows as one number each, shifted by a row."""
+    masked, committed = int.from_bytes(planes.masked, "big"), int.from_bytes(planes.committed, "big")
+    later = (1 << 8 * stride * (planes.steps - 1)) - 1
+    return masked & later == (masked >> 8 * stride) & ~(committed >> 8 * stride)
 
 
 def _last_proposal(planes: StepPlanes) -> tuple[int, ...]:

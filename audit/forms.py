@@ -197,8 +197,9 @@ def _unpack_ids(value: Value) -> tuple[int, ...]:
 
 
 def _write_short_ids(ids: Sequence[int]) -> bytes:
-    if not 1 << 16 <= max(ids, default=0) < 1 << 24:
-        return _write_ids(ids)
+    greatest = max(ids, default=0)
+    if not 1 << 16 <= greatest < 1 << 24:
+        return cbor.typed(Element.UINT16 if greatest < 1 << 16 else Element.UINT32, ids)
     wide, data = cbor.packed(Element.UINT32, ids), bytearray(3 * len(ids))
     for place in range(3):
         data[place::3] = wide[place + 1 :: 4]
@@ -231,9 +232,14 @@ def _unpack_floats(value: Value) -> tuple[float, ...]:
 def _write_bits(bits: Sequence[bool]) -> bytes:
     if not set(map(type, bits)) <= {bool}:
         raise InvalidRecord("expected true or false and nothing else")
+    return _PAIR + cbor.head(0, len(bits)) + cbor.octets(packed_bits(bits))
+
+
+def packed_bits(bits: Sequence[bool]) -> bytes:
+    """Eight to a byte, the first in the highest bit, zeros after the last."""
     count = len(bits)
     number = int(bytes(bits).translate(_DIGITS) or b"0", 2) << (-count % 8)
-    return _PAIR + cbor.head(0, count) + cbor.octets(number.to_bytes((count + 7) // 8, "big"))
+    return number.to_bytes((count + 7) // 8, "big")
 
 
 def _unpack_bits(value: Value) -> tuple[bool, ...]:

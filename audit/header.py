@@ -21,6 +21,8 @@ LeafHash = NewType("LeafHash", bytes)
 """SHA-256(0x00 || header bytes); only `leaf_hash` makes one."""
 
 VERSION = 1
+ID_BYTES = 10
+"""Random bytes that go into a record's id."""
 MAX_HEADER_BYTES = 4096
 MAX_SEALED_BYTES = cbor.MAX_BYTES + 28
 _START = cbor.head(4, 13) + cbor.head(0, VERSION)
@@ -167,9 +169,9 @@ def leaf_hash(header: bytes) -> LeafHash:
     return LeafHash(hashlib.sha256(b"\x00" + header).digest())
 
 
-def uuid7(microseconds: int | None = None) -> UUID:
-    """A fresh UUID of version 7 (RFC 9562): 48 bits of milliseconds, then 74 random bits."""
+def uuid7(microseconds: int | None = None, random: bytes | None = None) -> UUID:
+    """A fresh UUID of version 7 (RFC 9562): 48 bits of milliseconds, then 74 of 80 random bits."""
     millis = time.time_ns() // 1_000_000 if microseconds is None else microseconds // 1000
-    tail = int.from_bytes(os.urandom(10), "big")
+    tail = int.from_bytes(os.urandom(ID_BYTES) if random is None else random, "big")
     high = (millis & (1 << 48) - 1) << 16 | 0x7000 | (tail >> 64) & 0x0FFF
     return UUID(int=high << 64 | 0b10 << 62 | tail & (1 << 62) - 1)

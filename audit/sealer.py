@@ -1,7 +1,9 @@
 """From an author's entry to a sealed record (id, key, ciphertext, a header that still lacks its place), and back to a body."""
 
+import os
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,12 +11,13 @@ from uuid import UUID
 
 from audit.acts import KEEPER, Act
 from audit.errors import InvalidRecord
-from audit.header import Header, uuid7
+from audit.header import ID_BYTES, Header, uuid7
 from audit.keys import KeyStore, MonthKey
 from audit.ledger import SealedRecord, body_digest
 from audit.records import Body, decode_body, encode_body, kind_of, schema_of
-from audit.sealing import Box, request_key, unseal
+from audit.sealing import NONCE_BYTES, Box, request_key, unseal
 
+_RANDOM: Final = NONCE_BYTES + ID_BYTES
 _BOXES_MOST: Final = 1024
 """Requests whose derived key is kept: as many as may be written at once, and a few that have just ended."""
 
@@ -40,13 +43,25 @@ class Sealer:
         self._boxes = OrderedDict[tuple[str, UUID], Box]()
         self._seen = self._store.changes
 
-    def seal(self, entry: Entry) -> SealedRecord:
-        """Seal one entry; raises InvalidRecord, or KeyUnavailable when the keys folder cannot be trusted."""
+    def seal(self, entries: Sequence[Entry]) -> tuple[SealedRecord, ...]:
+        """Seal what goes into the log together; raises InvalidRecord, or KeyUnavailable when the keys folder cannot be trusted.
+
+        The disk is asked once a subject whether its key still stands, and the kernel once for all that is random: at every
+        call of the system other threads go first.
+        """
         now = time.time_ns() // 1000
-        record = uuid7(now)
-        month = self._store.month_key(entry.tenant, _subject(entry), now)
+        months: dict[tuple[str, str], MonthKey] = {}
+        sealed, random = [], os.urandom(_RANDOM * len(entries))
+        for index, entry in enumerate(entries):
+            owner = (entry.tenant, _subject(entry))
+            month = months.get(owner) or months.setdefault(owner, self._store.month_key(*owner, now))
+            sealed.append(self._sealed(entry, month, now, random[_RANDOM * index : _RANDOM * (index + 1)]))
+        return tuple(sealed)
+
+    def _sealed(self, entry: Entry, month: MonthKey, now: int, random: bytes) -> SealedRecord:
+        record = uuid7(now, random[NONCE_BYTES:])
         box = self._box(month, record if entry.request is None else entry.request)
-        sealed = box.seal(entry.tenant, record, encode_body(entry.body))
+        sealed = box.seal(entry.tenant, record, encode_body(entry.body), random[:NONCE_BYTES])
         kind = kind_of(entry.body)
         header = Header(
             tenant=entry.tenant,

@@ -48,9 +48,8 @@ class Box:
             raise SealBroken(f"a request key has {_KEY_BYTES} bytes, not {len(key)}")
         self._cipher = AESGCM(key)
 
-    def seal(self, tenant: str, record: UUID, plaintext: bytes) -> bytes:
-        """Encrypt one body; two calls never give the same bytes."""
-        nonce = os.urandom(NONCE_BYTES)
+    def seal(self, tenant: str, record: UUID, plaintext: bytes, nonce: bytes) -> bytes:
+        """Encrypt one body; `nonce` is 12 random bytes that were never used before and never will be."""
         return nonce + self._cipher.encrypt(nonce, plaintext, associated_data(tenant, record))
 
     def unseal(self, tenant: str, record: UUID, sealed: bytes) -> bytes:
@@ -65,8 +64,8 @@ class Box:
 
 
 def seal(key: RequestKey, tenant: str, record: UUID, plaintext: bytes) -> bytes:
-    """The same with a key that is used once."""
-    return Box(key).seal(tenant, record, plaintext)
+    """The same with a key that is used once; two calls never give the same bytes."""
+    return Box(key).seal(tenant, record, plaintext, os.urandom(NONCE_BYTES))
 
 
 def unseal(key: RequestKey, tenant: str, record: UUID, sealed: bytes) -> bytes:

@@ -17,6 +17,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
+from audit.arrays import Array, blobs, ids, longs, shorts, take_arrays
 from audit.errors import AuditError
 from audit.header import LeafHash, StoredRecord
 from audit.rows import Leaf, Numbered, Stored, Unfinished
@@ -59,6 +60,7 @@ class AppendConnection:
             connection = await AsyncConnection.connect(_conninfo(url, "writer"), autocommit=True)
         except psycopg.Error as error:
             _raise(error)
+        take_arrays(connection)
         try:
             rights = await (await connection.execute(_RIGHTS)).fetchone()
             _require_plain_role(rights)
@@ -72,9 +74,8 @@ class AppendConnection:
 
     async def append(self, tenant: str, batch_id: UUID, records: Sequence[Numbered]) -> Stored:
         """Append one batch, durably; with no records this is a probe that commits like an append."""
-        columns = _columns(records)
         expected = records[0].seq if records else 0
-        statement, values = (_APPEND, columns) if records else (_PROBE, ())
+        statement, values = (_APPEND, _columns(records)) if records else (_PROBE, ())
         try:
             # One statement is one transaction and one round trip: the server is ready again, and execute() returns, only after
             # its COMMIT; one that fails is an error of execute() as well.
@@ -315,20 +316,19 @@ def _raise(error: psycopg.Error) -> NoReturn:
     raise LogRefused(f"the database refused: {error}") from error
 
 
-def _columns(records: Sequence[Numbered]) -> tuple[list[object], ...]:
+def _columns(records: Sequence[Numbered]) -> tuple[Array, ...]:
     return (
-        [record.raw for record in records],
-        [record.sealed for record in records],
-        [record.ts for record in records],
-        [record.request for record in records],
-        [record.kind for record in records],
+        blobs([record.raw for record in records]),
+        blobs([record.sealed for record in records]),
+        longs([record.ts for record in records]),
+        ids([record.request for record in records]),
+        shorts([record.kind for record in records]),
     )
 
 
-# %b sends bytes as they are; requests may all be NULL and go as text, for an all-NULL array has no binary type.
 _APPEND = """
 SELECT first_seq, n, next_seq, last_ts FROM audit.append(
-    %s, %s::bigint, %s, %b::bytea[], %b::bytea[], %s::bigint[], %s::uuid[], %s::smallint[])
+    %s, %s::bigint, %s, %b::bytea[], %b::bytea[], %b::bigint[], %b::uuid[], %b::smallint[])
 """
 _PROBE = "SELECT first_seq, n, next_seq, last_ts FROM audit.append(%s, %s::bigint, %s, '{}', '{}', '{}', '{}', '{}')"
 _RECORD_CHECKPOINT = "SELECT audit.record_checkpoint(%s, %s::bigint, %b, %s)"

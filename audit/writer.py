@@ -29,6 +29,8 @@ SYSTEM = "system"
 """The tenant of global acts; probes touch its head row."""
 
 _BATCH_RECORDS = 1024
+_BATCH_WHOLE = 32
+"""Records that are stored at once however many wait: fewer would not be worth a commit."""
 _BATCH_BYTES = 8 * 1024 * 1024
 _CHECKPOINT_SECONDS = 0.8
 _REFUSED_SECONDS = 0.25
@@ -95,6 +97,7 @@ class Writer:
         self._queue: deque[_Pending] = deque()
         self._waiting_records = 0
         self._waiting_bytes = 0
+        self._last_taken = 0
         self._wake = asyncio.Event()
         self._unsignable: set[str] = set()
         self._reason = "it takes no records now"
@@ -128,7 +131,7 @@ class Writer:
             raise ValueError("append() takes at least one entry, and entries of one tenant only")
         self._refuse_unless_up()
         try:
-            records = tuple(self._sealer.seal(entry) for entry in entries)
+            records = self._sealer.seal(entries)
         except OSError as error:
             raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
         return await self._enqueue(tenants.pop(), records)
@@ -195,22 +198,28 @@ class Writer:
             for tenant, batch in batches.items():
                 await self._commit(tenant, batch)
         except BaseException:
-            for batch in batches.values():
-                _fail(batch, LogUnavailable("the writer failed; the gateway's own log says why"))
+            error = LogUnavailable("the writer failed; the gateway's own log says why")
+            for batch in batches.values():  # later than those that are about to hear of their commit
+                asyncio.get_running_loop().call_soon(_fail, batch, error)
             raise
         await self._sign(time.monotonic() - _CHECKPOINT_SECONDS)
 
     def _take(self) -> dict[str, list[_Pending]]:
-        """The next batches by tenant, in the order of arrival; an append is never split."""
+        """The next batches by tenant, in the order of arrival; an append is never split.
+
+        Of many one half first, so that those who wait for one half seal their next records while the database stores the other.
+        """
         batches: dict[str, list[_Pending]] = {}
+        most = min(_BATCH_RECORDS, max(_BATCH_WHOLE, self._waiting_records // 2, self._last_taken))
         records = size = 0
-        while self._queue and records < _BATCH_RECORDS and size < _BATCH_BYTES:
+        while self._queue and records < most and size < _BATCH_BYTES:
             pending = self._queue.popleft()
             records += len(pending.records)
             size += pending.size
             batches.setdefault(pending.tenant, []).append(pending)
         self._waiting_records -= records
         self._waiting_bytes -= size
+        self._last_taken = records
         return batches
 
     async def _commit(self, tenant: str, batch: list[_Pending]) -> None:
@@ -227,10 +236,8 @@ class Writer:
         except AuditError as error:
             _fail(batch, error)
         else:
-            for pending in batch:
-                last = first + len(pending.records) - 1
-                pending.resolve(Range(first, last))
-                first = last + 1
+            # Not at once: who waited seals its next records then, and the next batch is to be on its way before that.
+            asyncio.get_running_loop().call_soon(_resolve, batch, first)
 
     async def _sign(self, before: float) -> None:
         """Sign every log that grew before that monotonic time; what fails for a passing reason stays due."""
@@ -308,6 +315,13 @@ async def _end(task: asyncio.Task[Any], connection: AppendConnection | None) -> 
         await task
     if connection is not None:
         await connection.close()
+
+
+def _resolve(batch: Sequence[_Pending], first: int) -> None:
+    for pending in batch:
+        last = first + len(pending.records) - 1
+        pending.resolve(Range(first, last))
+        first = last + 1
 
 
 def _fail(batch: Sequence[_Pending] | deque[_Pending], error: AuditError) -> None:

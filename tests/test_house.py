@@ -39,6 +39,7 @@ MAY_USE = {
     "audit/export": {"pyarrow"},
     "audit/trace.py": {"numpy"},
     "audit/store.py": {"psycopg", "psycopg_pool"},
+    "audit/arrays.py": {"psycopg"},
 }  # fmt: skip
 
 STATEMENT = re.compile(

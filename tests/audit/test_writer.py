@@ -40,17 +40,18 @@ async def test_records_of_one_append_stay_together(place: Place) -> None:
     assert [place.verdict(tenant) for tenant in tenants] == [0, 0, 0]
 
 
-async def test_appends_share_a_commit(place: Place) -> None:
-    """What arrives while a commit is under way waits for it and is then committed as one batch."""
+@pytest.mark.parametrize(("waiting", "stored"), [(20, [1, 20]), (300, [1, 150, 150])])
+async def test_appends_share_a_commit(place: Place, waiting: int, stored: list[int]) -> None:
+    """What arrives while a commit is under way waits for it and is then committed in two halves, few of it as one batch."""
     async with place.writing() as writer:
         with place.held():
             first = asyncio.create_task(writer.append([entry("first")]))
             await until(place.waiting)
-            others = [asyncio.create_task(writer.append([entry(str(number))])) for number in range(300)]
+            others = [asyncio.create_task(writer.append([entry(str(number))])) for number in range(waiting)]
         assert await first == Range(0, 0)
-        assert await asyncio.gather(*others) == [Range(number, number) for number in range(1, 301)]
-    assert place.ask("SELECT count(*) FROM audit.batch") == 2
-    assert place.said() == ["first", *map(str, range(300))]
+        assert await asyncio.gather(*others) == [Range(number, number) for number in range(1, waiting + 1)]
+    assert place.ask("SELECT array_agg(n ORDER BY first_seq) FROM audit.batch") == stored
+    assert place.said() == ["first", *map(str, range(waiting))]
 
 
 async def test_a_large_queue_is_committed_in_several_batches(place: Place) -> None:
@@ -95,7 +96,7 @@ async def test_a_probe_waits_for_a_commit_and_stores_nothing(place: Place) -> No
 @pytest.mark.parametrize("limit", ["queue_records", "queue_bytes"])
 async def test_a_full_queue_says_so_at_once(place: Place, tmp_path: Path, limit: str) -> None:
     """Beyond the bound an append raises QueueFull while the others still wait; a commit makes room again."""
-    size = len(Sealer(tmp_path / "other").seal(entry("0")).sealed)
+    size = len(Sealer(tmp_path / "other").seal([entry("0")])[0].sealed)
     async with place.writing(**{limit: 3 * (size if limit == "queue_bytes" else 1)}) as writer:
         with place.held():
             appends = [asyncio.create_task(writer.append([entry("a")]))]
