@@ -95,6 +95,7 @@ async def admit(
                 claim=claim,
                 reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
                 contributors=() if subject.user is None else (subject.user,),
+                delivery=chat.delivery,
             )
 
 

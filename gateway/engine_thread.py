@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -24,9 +25,23 @@ from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD, output_of
 
 CAPACITY: Final = 1024
-_READY: Final = (Finished, BlockDecoded)
 IDLE_SECONDS: Final = 0.2
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long events wait for more of their generation: `seconds` at most, less once there are `tokens` or one of `ready`."""
+
+    seconds: float
+    tokens: int
+    ready: tuple[type[Event], ...]
+
+
+READ_ALONG: Final = Patience(0.025, TOKENS_PER_RECORD, (Finished, BlockDecoded))
+"""For an answer that is read while it is made: whatever fills a record goes into the log."""
+READ_AT_THE_END: Final = Patience(0.25, 8 * TOKENS_PER_RECORD, (Finished,))
+"""For one that leaves as a whole: a short answer takes one commit, a long one is in the log soon enough for who watches it."""
 
 
 class EngineDied(Exception):
@@ -50,6 +65,11 @@ class Window:
         self._untaken = 0
         self._closed = False
         self._changed = threading.Condition()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether half of what may be untaken is: nobody should linger then."""
+        return 2 * self._untaken >= self._capacity
 
     def wait_for_room(self) -> None:
         """Block until less than `capacity` events are untaken, or the window is closed."""
@@ -93,16 +113,16 @@ class Feed:
         self._died = True
         self._arrived.set()
 
-    async def take(self, linger: float) -> list[Event]:
-        """All events there are, at least one; waits up to `linger` seconds more while they would not fill a record.
+    async def take(self, patience: Patience) -> list[Event]:
+        """All events there are, at least one; waits for more while they would not be worth a commit.
 
         Raises EngineDied when no event is left and none can come.
         """
         await self._some()
-        if not _worth_writing(self._events):
+        if not self._worth_writing(patience):
             try:
-                async with asyncio.timeout(linger):
-                    while not _worth_writing(self._events) and not self._died:
+                async with asyncio.timeout(patience.seconds):
+                    while not self._worth_writing(patience) and not self._died:
                         self._arrived.clear()
                         await self._arrived.wait()
             except TimeoutError:
@@ -111,6 +131,12 @@ class Feed:
         self._events.clear()
         self._window.taken(len(events))
         return events
+
+    def _worth_writing(self, patience: Patience) -> bool:
+        """Whether waiting would gain nothing, or hold up the engine."""
+        if self._window.crowded or any(isinstance(event, patience.ready) for event in self._events):
+            return True
+        return sum(len(output_of(event)) for event in self._events) >= patience.tokens
 
     async def _some(self) -> None:
         while not self._events:
@@ -123,12 +149,6 @@ class Feed:
         """Forget what was not taken; the window must not wait for it."""
         self._window.taken(len(self._events))
         self._events.clear()
-
-
-def _worth_writing(events: deque[Event]) -> bool:
-    """Whether waiting would gain nothing: an end or a block is there, or a record's worth of tokens."""
-    ready = any(isinstance(event, _READY) for event in events)
-    return ready or sum(len(output_of(event)) for event in events) >= TOKENS_PER_RECORD
 
 
 class EngineThread:

@@ -29,7 +29,8 @@ from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.approvals.opening import HeldAnswer, OpensApprovals
 from gateway.budgets.lease import UNMETERED, Lease
 from gateway.calls import AnswerReader
-from gateway.engine_thread import EngineDied, EngineThread, Feed
+from gateway.dialects.request import Delivery
+from gateway.engine_thread import READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed, Patience
 from gateway.errors import BadRequest, EngineDown, GatewayError, LogDown, Overloaded, Withheld
 from gateway.law.called import calls_read
 from gateway.law.hearing import Heard, Hearing, Law
@@ -40,7 +41,6 @@ from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
 from policies import Action
 
-FLUSH_SECONDS: Final = 0.025
 COMPLETE: Final = (FinishReason.STOP, FinishReason.LENGTH)
 JUDGED: Final = (*COMPLETE, FinishReason.BLOCKED)
 """Ends of an answer that came to its end by itself, or by the gate."""
@@ -70,6 +70,8 @@ class Admitted:
     """Reads the answer for its judge; used once."""
     contributors: tuple[str, ...] = ()
     """Persons whose hands touched the request: the owner of its key."""
+    delivery: Delivery = Delivery.STREAM
+    """How the client asked to be told."""
 
     @property
     def policy_digest(self) -> bytes:
@@ -82,6 +84,12 @@ class Admitted:
         gate = self.request.gate
         settled = gate is None or gate.verdicts.isdisjoint(MAY_WITHHOLD)
         return ReleaseRule(self.law.decision.release.value) if settled else ReleaseRule.WHOLE
+
+    @property
+    def patience(self) -> Patience:
+        """How long its events may wait to be recorded: longer if nothing can leave before the end."""
+        whole = self.rule is ReleaseRule.WHOLE or self.delivery is Delivery.WHOLE
+        return READ_AT_THE_END if whole else READ_ALONG
 
     def entry(self, body: Body) -> Entry:
         """One record of this request, ready to be appended."""
@@ -174,7 +182,7 @@ class Generation:
         """
         streams = self.admitted.rule is ReleaseRule.STREAM
         while True:
-            events = await feed.take(FLUSH_SECONDS)
+            events = await feed.take(self.admitted.patience)
             end = events[-1]
             if streams and isinstance(end, Finished) and end.reason in JUDGED:
                 return end, events

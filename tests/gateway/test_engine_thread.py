@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.events import BlockDecoded, Event, Finished, FinishReason
 from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode
-from gateway.engine_thread import EngineDied, EngineThread, Feed
+from gateway.engine_thread import READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed, Patience
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD
 from tests.engine.harness import MODES, asked, decoded, model, output
@@ -19,15 +20,16 @@ from tests.gateway.generating import speaking
 from tests.gateway.watched import Watched, started, untaken
 from tests.waiting import until
 
-PATIENT = 1000.0
-"""A linger that no test can outlast: whoever returns did not wait for it."""
+PATIENT = replace(READ_ALONG, seconds=1000.0)
+"""A wait that no test can outlast: whoever returns did not wait for it."""
+AT_ONCE = replace(READ_ALONG, seconds=0.0)
 
 
-async def followed(feed: Feed, linger: float = 0.0) -> list[Event]:
+async def followed(feed: Feed, patience: Patience = AT_ONCE) -> list[Event]:
     """All events of a feed up to its last."""
     events: list[Event] = []
     while not events or not isinstance(events[-1], Finished):
-        events += await feed.take(linger)
+        events += await feed.take(patience)
     return events
 
 
@@ -60,7 +62,7 @@ async def test_it_stops_stepping_while_the_window_is_full() -> None:
         while not events or not isinstance(events[-1], Finished):
             await until(lambda: untaken(thread) >= capacity or watched.engine.idle())
             fillings += untaken(thread) >= capacity
-            events += await feed.take(0.0)
+            events += await feed.take(AT_ONCE)
     assert events == decoded(model(), request)
     assert fillings > 2 and max(waiting) < capacity
 
@@ -200,3 +202,23 @@ async def test_a_block_is_taken_at_once() -> None:
         feed = await thread.submit(asked(Mode.DIFFUSION, tokens=16, block=4))
         events = await followed(feed, PATIENT)
     assert sum(isinstance(event, BlockDecoded) for event in events) == 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_read_at_the_end_is_taken_at_once(mode: Mode) -> None:
+    """A short answer that leaves as a whole comes in one batch, blocks and all, as soon as it has ended."""
+    request = asked(mode, tokens=60)
+    async with started(Engine(model())) as thread:
+        feed = await thread.submit(request)
+        assert await feed.take(replace(READ_AT_THE_END, seconds=1000.0)) == decoded(model(), request)
+
+
+async def test_nobody_lingers_in_a_crowd() -> None:
+    """Once half of the window is untaken whoever waits for more takes what there is, so the engine goes on."""
+    request, sizes = asked(Mode.AR, tokens=60), list[int]()
+    async with started(Engine(model()), capacity=16) as thread:
+        feed, closing = await thread.submit(request), list[Event]()
+        while not closing or not isinstance(closing[-1], Finished):
+            closing = await feed.take(replace(READ_AT_THE_END, seconds=1000.0))
+            sizes.append(len(closing))
+    assert max(sizes) <= 16 and min(sizes[:-1]) >= 8
