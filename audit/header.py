@@ -11,6 +11,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 from uuid import UUID
 
@@ -64,15 +65,13 @@ class Header:
     """Over the sealed body (nonce and ciphertext), never over plaintext."""
 
     def __post_init__(self) -> None:
-        check_tenant(self.tenant)
+        _framed(self.tenant, self.actor, self.policy, self.key_id)
         for number in (self.seq, self.ts, self.kind, self.schema, self.body_length):
             if not _is_count(number):
                 raise InvalidRecord(f"a number of a header is an integer from 0 below 2^63, not {number!r}")
         if self.kind < 1 or self.schema < 1 or self.body_length > MAX_SEALED_BYTES:
             raise InvalidRecord("header kind or schema is 0, or the body is too long")
-        if not _is_text(self.actor, 256) or not _is_text(self.key_id, 128):
-            raise InvalidRecord("header actor has 1 to 256 bytes, key id 1 to 128; both are UTF-8 without NUL")
-        if len(self.body_sha256) != 32 or (self.policy is not None and len(self.policy) != 32):
+        if len(self.body_sha256) != 32:
             raise InvalidRecord("header digests have 32 bytes")
         if self.record.version != 7:
             raise InvalidRecord("a record id is a UUID of version 7; make it with uuid7()")
@@ -84,13 +83,12 @@ class Header:
     def blank(self) -> Blank:
         """The bytes around seq and time, so that a record can be numbered again without writing the rest again."""
         request = _NULL if self.request is None else cbor.octets(self.request.bytes)
-        policy = _NULL if self.policy is None else cbor.octets(self.policy)
+        start, names = _framed(self.tenant, self.actor, self.policy, self.key_id)
         parts = (
-            cbor.octets(self.record.bytes), request, cbor.head(0, self.kind), cbor.head(0, self.schema),
-            cbor.words(self.actor), policy, cbor.words(self.key_id), cbor.head(0, self.body_length),
-            cbor.octets(self.body_sha256),
+            cbor.octets(self.record.bytes), request, cbor.head(0, self.kind), cbor.head(0, self.schema), names,
+            cbor.head(0, self.body_length), cbor.octets(self.body_sha256),
         )  # fmt: skip
-        return Blank(_START + cbor.words(self.tenant), b"".join(parts))
+        return Blank(start, b"".join(parts))
 
     @property
     def scope(self) -> UUID:
@@ -104,6 +102,18 @@ class StoredRecord:
 
     header: bytes
     body: bytes | None
+
+
+@lru_cache(1024)
+def _framed(tenant: str, actor: str, policy: bytes | None, key_id: str) -> tuple[bytes, bytes]:
+    """What many records have in common, checked and written once: the bytes before the place, and from actor to key id."""
+    check_tenant(tenant)
+    if not _is_text(actor, 256) or not _is_text(key_id, 128):
+        raise InvalidRecord("header actor has 1 to 256 bytes, key id 1 to 128; both are UTF-8 without NUL")
+    if policy is not None and len(policy) != 32:
+        raise InvalidRecord("header digests have 32 bytes")
+    digest = _NULL if policy is None else cbor.octets(policy)
+    return _START + cbor.words(tenant), b"".join((cbor.words(actor), digest, cbor.words(key_id)))
 
 
 def _is_count(number: object) -> bool:
