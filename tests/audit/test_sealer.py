@@ -32,7 +32,9 @@ def test_no_two_records_share_chance(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["ada", "kay", "grace"])), min_size=1, max_size=8))
-def test_what_is_sealed_together_opens_one_by_one(tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, str]]) -> None:
+def test_what_is_sealed_together_opens_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, str]]
+) -> None:
     """Each record of an append opens under its own subject's key, in order."""
     folder = tmp_path_factory.mktemp("keys")
     sealer, store = Sealer(folder), KeyStore(folder)
