@@ -58,7 +58,7 @@ def quantise(confidence: float) -> float:
 def encode_steps(steps: Sequence[StepLike]) -> StepPlanes:
     """The planes of a block's steps; raises InvalidRecord for ragged steps or confidences outside 0 to 1.
 
-    Row by row in plain Python: a block is a few short rows, for which numpy takes five times as long.
+    Row by row in plain Python: a block is a few short rows, for which numpy takes twice as long.
     """
     width = len(steps[0].masked) if steps else 0
     if any(len(row) != width for step in steps for row in _rows(step)) or (steps and not 0 < width <= MAX_WIDTH):
