@@ -125,8 +125,8 @@ class Network(nn.Module):
         super().__init__()
         self.config, self.lora_rank = config, lora_rank
         # From a blank table: drawing one on the meta device makes torch import its whole compiler, two seconds of every start.
-        table = torch.empty(config.vocab_size, config.hidden_size)
-        self.embed_tokens = nn.Embedding.from_pretrained(table, freeze=False)
+        blank = torch.empty(config.vocab_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, _weight=blank)
         self.layers = nn.ModuleList(Layer(config, n, lora_rank) for n in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.diffusion_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
