@@ -197,9 +197,8 @@ def _unpack_ids(value: Value) -> tuple[int, ...]:
 
 
 def _write_short_ids(ids: Sequence[int]) -> bytes:
-    greatest = max(ids, default=0)
-    if not 1 << 16 <= greatest < 1 << 24:
-        return cbor.typed(Element.UINT16 if greatest < 1 << 16 else Element.UINT32, ids)
+    if not 1 << 16 <= max(ids, default=0) < 1 << 24:
+        return _write_ids(ids)
     wide, data = cbor.packed(Element.UINT32, ids), bytearray(3 * len(ids))
     for place in range(3):
         data[place::3] = wide[place + 1 :: 4]

@@ -28,7 +28,7 @@ def test_no_two_records_share_chance(tmp_path: Path) -> None:
     nonces = {record.sealed[:NONCE_BYTES] for record in sealed}
     ids = {decode_header(record.blank.at(0, 0)).record for record in sealed}
     assert len(nonces) == len(ids) == 80
-    assert not any(nonce[:8] == made.bytes[-8:] for nonce in nonces for made in ids)
+    assert not any(made.bytes[-7:] in nonce for nonce in nonces for made in ids)  # the rest of an id is not chance alone
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["ada", "kay", "grace"])), min_size=1, max_size=8))
