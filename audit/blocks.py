@@ -1,7 +1,8 @@
-"""Kind 4: a diffusion block with every intermediate state, as it is in memory, in schema 1, and in the shorter schema 2.
+"""Kind 4: a diffusion block with every intermediate state, as it is in memory, in schema 1, and in the shorter 2 and 3.
 
 Schema 1 writes each plane whole. Schema 2 leaves out what follows from the rest (masks that only commits lift, the proposals of
 step 0, tokens that the last step proposes) and writes it where it does not follow, so each block still has one spelling.
+Schema 3, in which blocks are written, is schema 2 with fewer bytes for smaller ids; those that come often are small.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from audit import forms
 from audit.cbor import Value
 from audit.errors import InvalidRecord, MalformedData
-from audit.forms import BITS, BOOL, BYTES, FLOATS, IDS, SHORT_IDS, UINT, at
+from audit.forms import BITS, BOOL, BYTES, FLOATS, IDS, SHORT_IDS, UINT, VARINTS, at
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class BlockTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class _CompactSteps:
+class _Steps2:
     """Planes of schema 2: `masked` has one row, or all if a mask does not follow; `changed` begins with step 1."""
 
     steps: int = field(metadata=at(1, UINT))
@@ -97,13 +98,13 @@ class _CompactSteps:
 
 
 @dataclass(frozen=True, slots=True)
-class _CompactBlock:
+class _Block2:
     """A block of schema 2: `tokens` are None if they are what the last step proposes."""
 
     index: int = field(metadata=at(1, UINT))
     start: int = field(metadata=at(2, UINT))
     seeded: bool = field(metadata=at(3, BOOL))
-    steps: _CompactSteps = field(metadata=at(4, forms.nested(_CompactSteps)))
+    steps: _Steps2 = field(metadata=at(4, forms.nested(_Steps2)))
     tokens: tuple[int, ...] | None = field(metadata=at(5, forms.maybe(SHORT_IDS)))
     commit_confidence: tuple[float, ...] = field(metadata=at(6, FLOATS))
     verifier_logprob: tuple[float, ...] = field(metadata=at(7, FLOATS))
@@ -113,25 +114,48 @@ class _CompactBlock:
     complete: bool = field(metadata=at(11, BOOL))
 
 
-def write_compact(block: BlockTrace) -> bytes:
-    """The bytes of schema 2; raises InvalidRecord for a field out of its form."""
+@dataclass(frozen=True, slots=True)
+class _Steps3(_Steps2):
+    """The same in schema 3."""
+
+    ids: tuple[int, ...] = field(metadata=at(6, VARINTS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Block3(_Block2):
+    """The same in schema 3."""
+
+    steps: _Steps3 = field(metadata=at(4, forms.nested(_Steps3)))
+    tokens: tuple[int, ...] | None = field(metadata=at(5, forms.maybe(VARINTS)))
+
+
+def write_third(block: BlockTrace) -> bytes:
+    """The bytes of schema 3; raises InvalidRecord for a field out of its form."""
     planes, stride = block.steps, (block.steps.width + 7) // 8
     masked = planes.masked[:stride] if planes.steps and _follows(planes, stride) else planes.masked
-    compact = _CompactSteps(
+    steps = _Steps3(
         planes.steps, planes.width, masked, planes.committed, planes.changed[stride:], planes.ids, planes.confidence
     )
     follows = planes.steps > 0 and block.tokens == _last_proposal(planes)
     return forms.write(
-        _CompactBlock(
-            block.index, block.start, block.seeded, compact, None if follows else block.tokens, block.commit_confidence,
+        _Block3(
+            block.index, block.start, block.seeded, steps, None if follows else block.tokens, block.commit_confidence,
             block.verifier_logprob, block.agreement, block.emitted, block.forwards, block.complete,
         )
     )  # fmt: skip
 
 
-def read_compact(value: Value) -> BlockTrace:
+def read_second(value: Value) -> BlockTrace:
     """The block of a CBOR map of schema 2; raises MalformedData, also where something is written that follows."""
-    found = forms.unpack(_CompactBlock, value)
+    return _block(forms.unpack(_Block2, value))
+
+
+def read_third(value: Value) -> BlockTrace:
+    """The same of schema 3."""
+    return _block(forms.unpack(_Block3, value))
+
+
+def _block(found: _Block2) -> BlockTrace:
     try:
         planes = _expanded(found.steps)
         if found.tokens is None and not planes.steps:
@@ -147,7 +171,7 @@ def read_compact(value: Value) -> BlockTrace:
         raise MalformedData(str(error)) from error
 
 
-def _expanded(found: _CompactSteps) -> StepPlanes:
+def _expanded(found: _Steps2) -> StepPlanes:
     stride = (found.width + 7) // 8
     if len(found.committed) != found.steps * stride:  # so nothing below is larger than what is here
         raise MalformedData("a block has one row of commits per step")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
@@ -222,6 +222,43 @@ def _unpack_short_ids(value: Value) -> tuple[int, ...]:
     return ids
 
 
+@lru_cache(1 << 15)
+def _varint(number: int) -> bytes:
+    """LEB128. Those that come often are remembered: a lookup takes a tenth of the time."""
+    if not 0 <= number < 1 << 32:
+        raise InvalidRecord(f"a token id is an integer from 0 below 2^32, not {number}")
+    data = bytearray()
+    while number > 127:
+        data.append(number & 127 | 128)
+        number >>= 7
+    return bytes((*data, number))
+
+
+def _write_varints(ids: Sequence[int]) -> bytes:
+    try:
+        return cbor.octets(b"".join(map(_varint, ids)))
+    except TypeError as error:
+        raise InvalidRecord(f"a token id is an integer from 0 below 2^32: {error}") from error
+
+
+def _unpack_varints(value: Value) -> tuple[int, ...]:
+    if not isinstance(value, bytes):
+        raise MalformedData("expected token ids of one to five bytes each")
+    ids, number, shift = list[int](), 0, 0
+    for byte in value:
+        number |= (byte & 127) << shift
+        if byte > 127 and shift < 28:
+            shift += 7
+        elif byte > 127 or number >= 1 << 32 or (shift and not byte):
+            raise MalformedData("a token id is below 2^32 and in as few bytes as it takes")
+        else:
+            ids.append(number)
+            number = shift = 0
+    if shift:
+        raise MalformedData("the last token id is cut off")
+    return tuple(ids)
+
+
 def _unpack_floats(value: Value) -> tuple[float, ...]:
     if not isinstance(value, Typed) or value.element is not Element.FLOAT32:
         raise MalformedData("expected a typed array of float32")
@@ -319,5 +356,6 @@ UUID16 = Form("an id of 16 bytes", _write_uuid, _unpack_uuid)
 TEXTS = sequence(TEXT)
 IDS = Form("token ids", _write_ids, _unpack_ids)
 SHORT_IDS = Form("token ids of 16, 24 or 32 bits", _write_short_ids, _unpack_short_ids)
+VARINTS = Form("token ids of one to five bytes", _write_varints, _unpack_varints)
 FLOATS = Form("float32 plane", lambda values: cbor.typed(Element.FLOAT32, values), _unpack_floats)
 BITS = Form("bits", _write_bits, _unpack_bits)

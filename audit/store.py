@@ -335,8 +335,9 @@ _RECORD_CHECKPOINT = "SELECT audit.record_checkpoint(%s, %s::bigint, %b, %s)"
 _RETIRE = "SELECT audit.retire(%s, %s::bigint, %s::bigint, %s::bigint)"
 _TEND = "SELECT audit.tend_partitions()"
 _SET_TENANT = "SELECT set_config('gov.tenant', %s, true)"
-_LEAVES = "SELECT seq, ts, leaf FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
-_HEADERS = "SELECT raw FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
+_RANGE = "FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
+_LEAVES = rf"SELECT seq, ts, sha256('\x00'::bytea || raw) {_RANGE}"
+_HEADERS = f"SELECT raw {_RANGE}"
 _RECORDS = """
 SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
 WHERE h.tenant = %s AND h.seq BETWEEN %s AND %s ORDER BY h.seq

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from migrations.cluster import MigrationError, engine_url
 from migrations.fingerprint import fingerprint_query
 
-AUDIT = "861ddb76547fca3b579ea1261cea3681e041f828bd59a6f5b1fa3bd3c907ecc9"
+AUDIT = "09a3ca8152756c14add8193649e756884db97faa6f8179c636358d5bd3e743f7"
 """The fingerprint of schema audit at the newest revision."""
 GUARD = "1dfb5286b566be2b4521b63b02115809823aae89febc09fbc79d4607d293b67d"
 """The fingerprint of schema guard, event triggers included."""

@@ -1,8 +1,10 @@
-"""Schema 2 of a block leaves out what follows from the rest, loses nothing, and has one spelling for every block."""
+"""The shorter schemas of a block leave out what follows from the rest, lose nothing, and have one spelling for every block."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +13,14 @@ from hypothesis import strategies as st
 
 from audit import cbor
 from audit.blocks import BlockTrace
-from audit.errors import MalformedData
+from audit.errors import InvalidRecord, MalformedData
 from audit.forms import write
 from audit.records import BLOCK_SCHEMA, SCHEMA, Kind, decode_body, encode_body
 from audit.trace import Step, encode_steps
 from tests.audit.samples import BLOCK
 from tests.audit.test_trace import traces
+
+VECTORS = Path(__file__).parent / "vectors"
 
 
 def block_of(steps: list[Step], tokens: tuple[int, ...]) -> BlockTrace:
@@ -66,20 +70,36 @@ def test_what_does_not_follow_is_written(steps: list[Step], data: st.DataObject)
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_ids_take_the_least_of_three_widths(token: int) -> None:
-    """One id takes two, three or four bytes."""
+def test_an_id_takes_a_byte_for_every_seven_bits(token: int) -> None:
+    """Small ids are short, and every id comes back."""
     block = block_of([Step((True,), (token,), (1.0,), (True,))], (token,))
     planes: Any = cbor.decode(encode_body(block))
-    ids = planes[4][6]
-    assert len(ids if isinstance(ids, bytes) else ids.data) == (2 if token < 2**16 else 3 if token < 2**24 else 4)
+    assert len(planes[4][6]) == max(1, -(-token.bit_length() // 7))
+    assert decode_body(Kind.BLOCK, BLOCK_SCHEMA, encode_body(block)) == block
 
 
-def _wrong() -> list[tuple[str, dict[int, Any]]]:
-    steps: Any = cbor.decode(encode_body(BLOCK))[4]  # type: ignore[index]
-    wide = cbor.Typed.of(cbor.Element.UINT32, [70_000] * 5)
+@pytest.mark.parametrize("token", [-1, 2**32])
+def test_ids_out_of_range_are_not_written(token: int) -> None:
+    """What is no id of 32 bits is refused before it is bytes."""
+    with pytest.raises(InvalidRecord, match="token id"):
+        encode_body(block_of([Step((True,), (5,), (1.0,), (True,))], (token,)))
+
+
+def _entries(schema: int) -> dict[int, Any]:
+    """The published bytes of the sample in a schema, as the map that they are."""
+    golden = json.loads((VECTORS / "bodies.json").read_text())[f"4/{schema}"]
+    found: Any = cbor.decode(bytes.fromhex(golden))
+    return dict(found)
+
+
+def _of_both(schema: int) -> list[tuple[str, dict[int, Any]]]:
+    entries = _entries(schema)
+    steps, none = entries[4], {2: cbor.Typed(cbor.Element.UINT16, b""), 3: b""}[schema]
+    tokens = {2: cbor.Typed.of(cbor.Element.UINT16, BLOCK.tokens), 3: bytes(BLOCK.tokens)}[schema]
+    few = {2: cbor.Typed.of(cbor.Element.UINT16, [7, 40]), 3: bytes((7, 40))}[schema]
     return [
         ("masks that follow", {4: {**steps, 3: BLOCK.steps.masked}}),
-        ("tokens that follow", {5: cbor.Typed.of(cbor.Element.UINT16, BLOCK.tokens)}),
+        ("tokens that follow", {5: tokens}),
         ("masks of another length", {4: {**steps, 3: b"\x70\x30\x00"}}),
         ("no masks", {4: {**steps, 3: b""}}),
         ("commits of another length", {4: {**steps, 4: b"\x40"}}),
@@ -87,17 +107,41 @@ def _wrong() -> list[tuple[str, dict[int, Any]]]:
         ("steps without a width", {4: {**steps, 2: 0}}),
         ("more steps than bytes", {4: {**steps, 1: 2**60}}),
         ("a width beyond all bytes", {4: {**steps, 2: 2**60}}),
-        ("too few ids", {4: {**steps, 6: cbor.Typed.of(cbor.Element.UINT16, [7, 40])}}),
-        ("ids in too many bytes", {4: {**steps, 6: wide}}),
-        ("ids in three bytes for two", {4: {**steps, 6: b"\x00\x00\x07" * 5}}),
-        ("ids cut off", {4: {**steps, 6: b"\x01\x00\x07\x01"}}),
-        ("no steps and no tokens", {4: {1: 0, 2: 0, 3: b"", 4: b"", 5: b"", 6: cbor.Typed(cbor.Element.UINT16, b""), 7: b""}}),
-    ]  # fmt: skip
+        ("too few ids", {4: {**steps, 6: few}}),
+        ("no steps and no tokens", {4: {1: 0, 2: 0, 3: b"", 4: b"", 5: b"", 6: none, 7: b""}}),
+    ]
 
 
-@pytest.mark.parametrize("change", [change for _, change in _wrong()], ids=[name for name, _ in _wrong()])
-def test_other_spellings_are_malformed(change: dict[int, Any]) -> None:
+def _of_ids(schema: int) -> list[tuple[str, dict[int, Any]]]:
+    steps = _entries(schema)[4]
+    spelt = {
+        2: [
+            ("ids in too many bytes", cbor.Typed.of(cbor.Element.UINT32, [70_000] * 5)),
+            ("ids in three bytes for two", b"\x00\x00\x07" * 5),
+            ("ids cut off", b"\x01\x00\x07\x01"),
+        ],
+        3: [
+            ("ids as an array of numbers", cbor.Typed.of(cbor.Element.UINT16, BLOCK.steps.ids)),
+            ("an id in too many bytes", b"\x07\x28\x32\x3c\x83\x00"),
+            ("an id cut off", b"\x07\x28\x32\x3c\x83"),
+            ("an id beyond 32 bits", b"\x07\x28\x32\x3c\xff\xff\xff\xff\x1f"),
+            ("an id of six bytes", b"\x07\x28\x32\x3c\x80\x80\x80\x80\x80\x01"),
+        ],
+    }
+    return [(name, {4: {**steps, 6: ids}}) for name, ids in spelt[schema]]
+
+
+WRONG = [(schema, name, change) for schema in (2, 3) for name, change in _of_both(schema) + _of_ids(schema)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "change"),
+    [(schema, change) for schema, _, change in WRONG],
+    ids=[f"{name} in schema {schema}" for schema, name, _ in WRONG],
+)
+def test_other_spellings_are_malformed(schema: int, change: dict[int, Any]) -> None:
     """What follows and is written, what is cut off, and what does not fit together is refused, without taking memory for it."""
-    entries: Any = cbor.decode(encode_body(BLOCK))
+    entries = _entries(schema)
+    assert decode_body(Kind.BLOCK, schema, cbor.encode(entries)) == BLOCK
     with pytest.raises(MalformedData):
-        decode_body(Kind.BLOCK, BLOCK_SCHEMA, cbor.encode({**entries, **change}))
+        decode_body(Kind.BLOCK, schema, cbor.encode({**entries, **change}))

@@ -174,7 +174,7 @@ async def test_a_changed_record_is_not_signed_over(place: Place) -> None:
     await _sign_two(place)
     with psycopg.connect(place.database.superuser_url) as intruder:
         intruder.execute("SET session_replication_role = replica")
-        intruder.execute("UPDATE audit.header SET leaf = sha256(leaf) WHERE tenant = %s AND seq = 1", (TENANT,))
+        intruder.execute("UPDATE audit.header SET raw = sha256(raw) WHERE tenant = %s AND seq = 1", (TENANT,))
     writer = place.writer()
     with pytest.raises(LogRolledBack, match="not those that were signed"):
         await writer.start([TENANT])

@@ -104,7 +104,7 @@ def duplicate(connection: psycopg.Connection) -> None:
 def from_another_tenant(connection: psycopg.Connection) -> None:
     """A record's header is that of the same place in another tenant's log."""
     connection.execute(
-        "UPDATE audit.header h SET raw = o.raw, leaf = o.leaf FROM audit.header o"
+        "UPDATE audit.header h SET raw = o.raw FROM audit.header o"
         " WHERE h.tenant = %s AND h.seq = %s AND o.tenant = 'other' AND o.seq = h.seq",
         (TENANT, VICTIM),
     )
