@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from statistics import median
 from typing import Any, Final
@@ -48,11 +48,15 @@ DEFINITIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AuditWish:
-    """What was asked for; `seconds` is how long each synthetic run lasts, `here` uses the configured database."""
+    """What was asked for; `seconds` is how long each synthetic run lasts, `here` uses the configured database.
+
+    `ignore_eos` gives every answer `max_tokens`: long streams, in which admission and release hardly count.
+    """
 
     mode: Mode
     block: int
     max_tokens: int
+    ignore_eos: bool
     questions: int
     concurrency: int
     streams: int
@@ -88,6 +92,8 @@ def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]
     Raises what database, engine and log raise when they cannot run, and BenchError when an answer fails.
     """
     model = load(settings.checkpoint)
+    if wish.ignore_eos:  # no mask is ever committed, so none can end an answer
+        model = replace(model, config=replace(model.config, eos_token_id=model.config.mask_token_id))
     with place(settings, wish.here) as used, open_database(used, console.print) as urls:
         columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, auto_refresh=False) as progress:
@@ -166,6 +172,7 @@ class _Bench:
             "block_length": self._asked.block,
             "concurrency": wish.concurrency,
             "streams": wish.streams,
+            "tokens_per_answer": median(len(answer.ids) for pair in pairs for answer in pair.alone.answers),
             "load_at_start": round(wish.load_average, 2),
             "busy": wish.busy,
             "engine_tokens_per_second": spread(pair.alone.tokens / pair.alone.seconds for pair in pairs),

@@ -147,12 +147,14 @@ def modes(
 
 @bench.command(
     epilog="Examples:\n\n  palimpsest bench audit\n\n  PALIMPSEST_NUMERIC=fast palimpsest bench audit --mode linear_spec\n\n"
+    "  palimpsest bench audit --ignore-eos --max-tokens 512 --questions 32\n\n"
     "  PALIMPSEST_DATABASE_URL=... palimpsest bench audit --here --json audit.json"
 )
 @json_option
 @click.option("--mode", default="diffusion", type=click.Choice(ROWS[:4]), show_default=True, help="How answers are decoded.")
 @click.option("--block", default=16, type=click.IntRange(1, 32), show_default=True, help="Block length; quadratic: at most 8.")
 @click.option("--max-tokens", default=96, type=click.IntRange(1, 1 << 20), show_default=True, help="Longest answer.")
+@click.option("--ignore-eos", is_flag=True, help="Every answer has --max-tokens, wherever the model would have ended it.")
 @click.option("--questions", default=128, type=click.IntRange(1, 10_000), show_default=True, help="Answers of each run.")
 @click.option("--concurrency", default=16, type=click.IntRange(1, 512), show_default=True, help="Answers under way at once.")
 @click.option("--streams", default=64, type=click.IntRange(1, 4096), show_default=True, help="Synthetic streams of records.")

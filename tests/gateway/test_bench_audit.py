@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[2]
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The JSON of a small run."""
     folder = tmp_path_factory.mktemp("bench")
-    small = ["--questions", "3", "--repeats", "1", "--concurrency", "2", "--max-tokens", "24", "--threads", "1", "--busy"]
-    command = [sys.executable, "-m", "gateway", "bench", "audit", *small, "--seconds", "0.3", "--streams", "4"]
+    small = ["--questions", "3", "--repeats", "1", "--concurrency", "2", "--max-tokens", "70", "--ignore-eos", "--threads", "1"]
+    command = [sys.executable, "-m", "gateway", "bench", "audit", *small, "--seconds", "0.3", "--streams", "4", "--busy"]
     settings = environ(home=str(folder / "home"), numeric="fast") | {"TMPDIR": str(folder)}
     done = subprocess.run(
         [*command, "--json", str(folder / "audit.json")], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
@@ -51,7 +51,8 @@ def test_the_figures_are_sane(document: dict[str, Any]) -> None:
     assert document["cpu_us_per_block"] == pytest.approx(
         document["cpu_us_per_block_gateway"] + document["cpu_us_per_block_database"], abs=1
     )
-    # A block's sealed body alone has more than 600 bytes, and none has ten times that.
+    assert document["tokens_per_answer"] == 70
+    # A stored block has more than 600 bytes, and none has ten times that.
     assert 600 * 1e6 / WIDTH < document["bytes_per_million_tokens"] < 6000 * 1e6 / WIDTH
     assert document["numeric"] == "fast" and document["busy"] is True and document["definitions"] == DEFINITIONS
 
