@@ -108,7 +108,7 @@ class TiledAttention:
 
     def __init__(self, plan: Plan, pool: PagePool) -> None:
         self._write, self._pool, self._queries = _Writer(plan, pool), pool, pool.config.num_attention_heads
-        rows, sequence, noisy = (np.concatenate(part) for part in zip(*map(_tiles, plan.groups), strict=True))
+        rows, sequence, noisy = (np.concatenate(part) for part in zip(*map(group_tiles, plan.groups), strict=True))
         chunks = -(-plan.limit[rows].max(axis=1) // KEY_CHUNK)
         order = np.argsort(-chunks, kind="stable")
         rows, sequence, noisy = rows[order], sequence[order], noisy[order]
@@ -151,7 +151,7 @@ class _Chunk:
         return Segment(found[:, :, 0], found[:, :, 1], self._bias)
 
 
-def _tiles(group: Group) -> tuple[Ints, Ints, Ints]:
+def group_tiles(group: Group) -> tuple[Ints, Ints, Ints]:
     """A group's tiles: plan rows [t, T], sequence [t], and how many of the rows are noisy ones [t]."""
     rows, noisy = _frame_tiles(group.frame)
     laid = (group.starts()[:, None, None] + rows).reshape(-1, QUERY_TILE)

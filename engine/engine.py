@@ -23,6 +23,7 @@ from engine.cache import KVCache
 from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
+from engine.memory import fitted
 from engine.model.checkpoint import LoadedModel
 from engine.modes import decode
 from engine.numeric import Arithmetic, arithmetic, dtype_name, numeric_fingerprint
@@ -30,7 +31,7 @@ from engine.pages import PagePool, prefix_salt
 from engine.plan import Plan
 from engine.request import GenerationRequest, Numeric
 from engine.rules import RowRules
-from engine.sampling import Picks, sample
+from engine.sampling import Picks
 from engine.scheduler import Capacity, Live, Scheduler, Turn
 from engine.session import Session
 from engine.stops import Stops
@@ -51,18 +52,20 @@ class Engine:
     def __init__(
         self, model: LoadedModel, numeric: Numeric | Arithmetic = Numeric.STRICT, capacity: Capacity | None = None
     ) -> None:
-        """`numeric` is a policy's name, or the policy itself (say, `fast` in float32).
+        """`numeric` is a policy's name, or the policy itself (say, `fast` in float32). On a device the pages are all that fit.
 
-        `longest` is then how many positions prompt and answer may take together.
+        `longest` is then how many positions prompt and answer may take together. Raises DoesNotFit for a device without room.
         """
-        self._arithmetic = arithmetic(numeric) if isinstance(numeric, Numeric) else numeric
-        self._model, self._capacity = model, capacity or Capacity()
+        self._arithmetic = arithmetic(numeric, model.device) if isinstance(numeric, Numeric) else numeric
         self.numeric, self.dtype = self._arithmetic.numeric, dtype_name(self._arithmetic.dtype)
         self._forward = self._arithmetic.prepare(model.network)
-        self.fingerprint = numeric_fingerprint(self._arithmetic, self._forward.kernels)
+        self._model = model
+        self._capacity = fitted(model.config, self._arithmetic.dtype, self._arithmetic.device, capacity or Capacity())
+        self.kernels = self._forward.kernels
+        self.fingerprint = numeric_fingerprint(self._arithmetic, self.kernels)
         self.longest = min(model.config.max_position_embeddings, self._capacity.positions)
         self.constrainer = Constrainer(model.tokenizer, model.config.vocab_size)
-        self._pool = PagePool(model.config, self._capacity.pages, self._arithmetic.dtype)
+        self._pool = PagePool(model.config, self._capacity.pages, self._arithmetic.dtype, self._arithmetic.device)
         self._scheduler = Scheduler(self._pool, self._capacity)
         self._think = (model.tokenizer.id_of(THINK_START), model.tokenizer.id_of(THINK_END))
         self._arrivals = count()
@@ -187,10 +190,8 @@ class Engine:
         """Run the network for `turns` and pick for those that want logits."""
         ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
         plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._forward.padded)
-        logits = self._forward(plan, self._pool)
         asking = [turn for turn in ordered if len(turn.step.frame.wanted)]
-        asks = [turn.live.session.ask(turn.step) for turn in asking]
-        picks = sample(logits, plan.picks, asks, self._model.config.mask_token_id) if asks else []
+        picks = self._forward(plan, self._pool, [turn.live.session.ask(turn.step) for turn in asking])
         silent = [turn for turn in ordered if not len(turn.step.frame.wanted)]
         return [*zip(asking, picks, strict=True), *((turn, None) for turn in silent)]
 

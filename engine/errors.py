@@ -1,4 +1,4 @@
-"""The engine's errors: `EngineError`, and under it `InvalidRequest` (the caller's) and `NumericFault` (the numbers')."""
+"""The engine's errors: `EngineError`, and under it the caller's, the numbers' and the machine's."""
 
 from __future__ import annotations
 
@@ -25,3 +25,7 @@ class PageFault(EngineError, RuntimeError):
 
 class ConstraintBroken(EngineError, RuntimeError):
     """One generation left its constraint, or the constraint left it nothing to say: a bug, a dead end, or too much work."""
+
+
+class DoesNotFit(EngineError):
+    """A device that is not there, or too small for the model; the message says what would do."""

@@ -1,7 +1,11 @@
-"""One pass of the network over a plan: rows in, logits of the wanted rows out, clean rows' keys and values in their pages."""
+"""One pass of the network over a plan: rows in, picks for the wanted rows out, clean rows' keys and values in their pages.
+
+On the host a pass gives logits, which `engine.sampling` picks from; a device picks where it computes (`engine.device`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -11,6 +15,7 @@ from engine.model.network import Network
 from engine.model.weights import Attend, Products, Weights
 from engine.pages import PagePool
 from engine.plan import Flag, Plan
+from engine.sampling import Ask, Picks, sample
 
 
 class Forward(Protocol):
@@ -22,8 +27,32 @@ class Forward(Protocol):
     def padded(self, rows: int) -> int:
         """How many rows a pass has that needs `rows`."""
 
+    def __call__(self, plan: Plan, pool: PagePool, asks: Sequence[Ask]) -> list[Picks]:
+        """Run the plan, and pick for its wanted rows: each ask has the next of them."""
+
+
+class LogitsPass(Protocol):
+    """A network made ready to run on the host."""
+
+    kernels: str
+
+    def padded(self, rows: int) -> int:
+        """As in `Forward`."""
+
     def __call__(self, plan: Plan, pool: PagePool) -> Tensor:
         """Logits float32 [W, V] of the wanted rows, in row order."""
+
+
+class OnHost:
+    """A pass whose logits lie in the host's memory, and the picks from them."""
+
+    def __init__(self, logits: LogitsPass, mask_id: int) -> None:
+        self.logits, self._mask_id = logits, mask_id
+        self.kernels, self.padded = logits.kernels, logits.padded
+
+    def __call__(self, plan: Plan, pool: PagePool, asks: Sequence[Ask]) -> list[Picks]:
+        logits = self.logits(plan, pool)
+        return sample(logits, plan.picks, asks, self._mask_id) if asks else []
 
 
 class Library(Products, Protocol):

@@ -6,6 +6,8 @@ ragged tail; whole tiles on at most `STRICT_THREADS` threads never leave one.
 
 `fast`: bfloat16 where the processor has it: then one compiled call per pass where there is a compiler too (`engine/native.py`),
 else whatever matmul the library likes and one padded attention call per group.
+
+On a CUDA device both are `engine.device`'s.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from torch import Tensor
 
 import kernels
 from engine.attend import GroupedAttention, TiledAttention
-from engine.forward import Forward, LibraryPass
-from engine.model.network import Network
+from engine.device import OnDevice
+from engine.forward import Forward, LibraryPass, OnHost
+from engine.model.network import HOST, Network
 from engine.model.weights import Attend
 from engine.native import CompiledPass
 from engine.pages import PagePool
@@ -41,6 +44,8 @@ class Arithmetic(Protocol):
 
     numeric: Numeric
     dtype: torch.dtype
+    device: torch.device
+    """Where weights, pages and rows lie."""
 
     def prepare(self, network: Network) -> Forward:
         """The network, ready to run under this policy."""
@@ -51,6 +56,7 @@ class Strict:
 
     numeric = Numeric.STRICT
     dtype = torch.float32
+    device = HOST
 
     def __init__(self) -> None:
         if torch.get_num_threads() > STRICT_THREADS:
@@ -74,13 +80,14 @@ class Strict:
 
     def prepare(self, network: Network) -> Forward:
         """By the library, in fixed shapes."""
-        return LibraryPass(network, self)
+        return OnHost(LibraryPass(network, self), network.config.mask_token_id)
 
 
 class Fast:
     """Quick: bits may depend on the batch."""
 
     numeric = Numeric.FAST
+    device = HOST
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         """`dtype` None: bfloat16 if the processor multiplies it natively, else float32."""
@@ -104,13 +111,14 @@ class Fast:
 
     def prepare(self, network: Network) -> Forward:
         """Compiled where that is possible, else by the library."""
-        if self.dtype is torch.bfloat16 and CompiledPass.usable(network.config):
-            return CompiledPass(network)
-        return LibraryPass(network, self)
+        compiled = self.dtype is torch.bfloat16 and CompiledPass.usable(network.config)
+        return OnHost(CompiledPass(network) if compiled else LibraryPass(network, self), network.config.mask_token_id)
 
 
-def arithmetic(numeric: Numeric) -> Arithmetic:
-    """The policy of that name as this machine can do it."""
+def arithmetic(numeric: Numeric, device: torch.device = HOST) -> Arithmetic:
+    """The policy of that name as this machine, or a device of it, can do it."""
+    if device.type != HOST.type:
+        return OnDevice(numeric, device)
     return Strict() if numeric is Numeric.STRICT else Fast()
 
 
@@ -126,7 +134,7 @@ def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
     """
     digest = hashlib.sha256()
     facts = (
-        "cpu",
+        chosen.device.type,
         torch.__version__,
         torch.get_num_threads(),
         dtype_name(chosen.dtype),

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.errors import PageFault
+from engine.model.network import HOST
 
 PAGE: Final = 32
 """Positions per page: the longest block, and the row tile of strict attention."""
@@ -33,11 +34,10 @@ SCRATCH: Final = 0
 class PagePool:
     """All pages of one engine; owned by its thread. `kv` is [layers, pages, PAGE, 2, Hk, D], finite everywhere."""
 
-    def __init__(self, config: ModelConfig, pages: int, dtype: torch.dtype) -> None:
-        """Room for `pages` pages beside the scratch page."""
+    def __init__(self, config: ModelConfig, pages: int, dtype: torch.dtype, device: torch.device = HOST) -> None:
+        """Room for `pages` pages beside the scratch page, by default in the host's memory."""
         shape = (config.num_hidden_layers, pages + 1, PAGE, 2, config.num_key_value_heads, config.head_dim)
-        # Zeroed memory from numpy is claimed page by page as it is used, so a large pool costs nothing while it is empty.
-        self.kv: Tensor = torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+        self.kv: Tensor = _zeros(shape, dtype, device)
         self.config = config
         self.size = pages
         self._free = dict.fromkeys(range(1, pages + 1))
@@ -123,6 +123,13 @@ class PagePool:
         known = self._content.pop(page, None)
         if known is not None:
             del self._known[known[0]]
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    if device != HOST:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    # Zeroed memory from numpy is claimed page by page as it is used, so a large pool costs nothing while it is empty.
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
 
 
 def chain_hash(parent: bytes, tokens: Sequence[int]) -> bytes:

@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, SupportsFloat
 
 import numpy as np
 import torch
@@ -59,11 +60,17 @@ class Ask:
     rules: Rules | None = None
 
 
+class LastRow(Protocol):
+    """The log-probabilities of a row, by token."""
+
+    def __getitem__(self, token: int, /) -> SupportsFloat: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Picks:
     """One picked id per row with its log-probability; `scored` are the log-probabilities of the targets that were asked for.
 
-    `top_ids` and `top_logprob` [n][top] are the likeliest tokens; `last` is the log-probability row [V] of the last row.
+    `top_ids` and `top_logprob` [n][top] are the likeliest tokens; `last` tells that of any token in the last row.
     """
 
     ids: list[int]
@@ -71,7 +78,7 @@ class Picks:
     scored: list[float] = field(default_factory=list)
     top_ids: list[list[int]] = field(default_factory=list)
     top_logprob: list[list[float]] = field(default_factory=list)
-    last: NDArray[np.float32] | None = None
+    last: LastRow | None = None
 
     def part(self, start: int, end: int | None = None) -> Picks:
         """The picks of the rows from `start` to `end`."""

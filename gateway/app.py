@@ -94,7 +94,7 @@ def run(settings: Settings, house: type[House] = House) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     trace.set_tracer_provider(TracerProvider())
-    model = checkpoint.load(settings.checkpoint)
+    model = checkpoint.load(settings.checkpoint, device=settings.device)
     policy = policies.load(policies.BASELINE)
     with open_database(settings, logs.notice) as urls:
         config = uvicorn.Config(

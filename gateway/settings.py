@@ -7,6 +7,7 @@ the gateway's own role may not read the log.
     PALIMPSEST_HOME=./var  PALIMPSEST_PORT=8017  palimpsest serve
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ class Settings:
     origin: str
     checkpoint: Path
     numeric: Numeric
+    device: str
+    """Where the model runs, as torch names it."""
     max_generations: int
     audit_stall_seconds: float
     queue_records: int
@@ -81,6 +84,7 @@ class Settings:
             origin=_origin(given.get("ORIGIN") or "palimpsest.local"),
             checkpoint=_path(given, "CHECKPOINT", _TINY),
             numeric=_numeric(given),
+            device=device_name(given.get("DEVICE") or "cpu"),
             max_generations=_whole(given, "MAX_GENERATIONS", 512, least=1),
             audit_stall_seconds=_seconds(given, "AUDIT_STALL_SECONDS", 5.0),
             queue_records=_whole(given, "AUDIT_QUEUE_RECORDS", 8192, least=1),
@@ -89,6 +93,13 @@ class Settings:
             webhooks=tuple(given.get("WEBHOOKS", "").split()),
             base_url=_base_url(given),
         )
+
+
+def device_name(text: str) -> str:
+    """A device as torch names it; raises SettingsError for anything else."""
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", text):
+        raise SettingsError(f"{_PREFIX}DEVICE: {text!r} names no device: give cpu, cuda, or one by its number such as cuda:1")
+    return text
 
 
 def sqlalchemy_url(url: DatabaseUrl) -> str:

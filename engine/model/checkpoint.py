@@ -16,7 +16,7 @@ from torch import nn
 
 from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, read_json
-from engine.model.network import LORA_SCALE, Network
+from engine.model.network import HOST, LORA_SCALE, Network
 from engine.model.tensors import (
     SHARD_BYTES,
     Stored,
@@ -41,7 +41,10 @@ _LARGEST_RANK = 4096
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A network ready to run, with everything a record must say about it; a base checkpoint has no `template`."""
+    """A network ready to run, with everything a record must say about it; a base checkpoint has no `template`.
+
+    `device` is where it is to run; the network itself lies in the host's memory.
+    """
 
     name: str
     config: ModelConfig
@@ -49,6 +52,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     weights_digest: str
     template: ChatTemplate | None = None
+    device: torch.device = HOST
 
 
 def initialise(config: ModelConfig, seed: int, lora_rank: int = 16) -> Network:
@@ -64,8 +68,11 @@ def initialise(config: ModelConfig, seed: int, lora_rank: int = 16) -> Network:
     return network
 
 
-def load(folder: Path, name: str | None = None) -> LoadedModel:
-    """Read a checkpoint folder in float32 on the CPU. Raises CheckpointError naming the file and the tensor."""
+def load(folder: Path, name: str | None = None, device: str = "cpu") -> LoadedModel:
+    """Read a checkpoint folder, in float32 to run on the host, in bfloat16 to run on a device that torch names so.
+
+    Raises CheckpointError naming the file and the tensor.
+    """
     config, adapter = ModelConfig.read(folder), _adapter(folder)
     found = _canonical_names(stored_weights(folder), folder) | adapter.tensors
     with torch.device("meta"):
@@ -73,7 +80,8 @@ def load(folder: Path, name: str | None = None) -> LoadedModel:
     if not adapter.present:
         shapes = {name: shape for name, shape in shapes.items() if "lora_" not in name}
     check(shapes, found, folder)
-    network = Network.blank(config, adapter.rank)
+    where = torch.device(device)
+    network = Network.blank(config, adapter.rank, torch.float32 if where == HOST else torch.bfloat16)
     with torch.no_grad():
         for key, tensor in released_names(network):
             if key in found:
@@ -83,7 +91,7 @@ def load(folder: Path, name: str | None = None) -> LoadedModel:
     network.requires_grad_(False).eval()
     tokenizer = Tokenizer.load(folder)
     template = ChatTemplate.load(folder, tokenizer)
-    return LoadedModel(name or f"palimpsest-{folder.name}", config, network, tokenizer, digest(folder), template)
+    return LoadedModel(name or f"palimpsest-{folder.name}", config, network, tokenizer, digest(folder), template, where)
 
 
 def save(

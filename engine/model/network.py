@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from engine.config import ModelConfig
 from engine.model.rope import inverse_frequencies, query_scale, rotate, rotation
 
+HOST = torch.device("cpu")
 LORA_SCALE = 4.0  # lora_alpha / r, the same at every size of the family
 
 
@@ -135,11 +136,11 @@ class Network(nn.Module):
         """Whether the backward pass computes the inside of each layer again, so that only its input is kept."""
 
     @classmethod
-    def blank(cls, config: ModelConfig, lora_rank: int) -> Network:
+    def blank(cls, config: ModelConfig, lora_rank: int, dtype: torch.dtype) -> Network:
         """A network whose weights hold nothing yet: every one of them must be written before use."""
         with torch.device("meta"):
             network = cls(config, lora_rank)
-        network.to_empty(device="cpu")
+        network.to(dtype).to_empty(device="cpu")
         network.frequencies = inverse_frequencies(config.rope, config.head_dim)
         return network
 

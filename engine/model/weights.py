@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - the name every torch reader know
 from torch import Tensor
 
 from engine.config import ModelConfig
-from engine.model.network import LORA_SCALE, Layer, Network
+from engine.model.network import HOST, LORA_SCALE, Layer, Network
 from engine.model.rope import RotaryTable, turn
 
 
@@ -47,30 +47,38 @@ class LayerWeights:
     down: Tensor
 
     @classmethod
-    def pack(cls, layer: Layer, dtype: torch.dtype) -> LayerWeights:
-        """The weights of one layer of the network, cast to `dtype`."""
+    def pack(cls, layer: Layer, kind: Tensor) -> LayerWeights:
+        """The weights of one layer of the network, where `kind` lies and in its dtype."""
         attention, mlp = layer.self_attn, layer.mlp
         lora = (attention.lora_a, attention.lora_b * LORA_SCALE)
         return cls(
-            input_norm=_cast(dtype, layer.input_layernorm.weight),
-            qkv=_cast(dtype, attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
-            out=_cast(dtype, attention.o_proj.weight),
-            lora=(_cast(dtype, lora[0]), _cast(dtype, lora[1])) if bool(lora[1].any()) else None,
-            post_norm=_cast(dtype, layer.post_attention_layernorm.weight),
-            gate_up=_cast(dtype, mlp.gate_proj.weight, mlp.up_proj.weight),
-            down=_cast(dtype, mlp.down_proj.weight),
+            input_norm=_cast(kind, layer.input_layernorm.weight),
+            qkv=_cast(kind, attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight),
+            out=_cast(kind, attention.o_proj.weight),
+            lora=(_cast(kind, lora[0]), _cast(kind, lora[1])) if bool(lora[1].any()) else None,
+            post_norm=_cast(kind, layer.post_attention_layernorm.weight),
+            gate_up=_cast(kind, mlp.gate_proj.weight, mlp.up_proj.weight),
+            down=_cast(kind, mlp.down_proj.weight),
         )
 
 
-class Weights:
-    """A whole network, ready to decode. The head stays in float32, since logits that were rounded would tie."""
+class Packed:
+    """A whole network on one device and in one dtype, but for the head, which may have another."""
+
+    def __init__(self, network: Network, dtype: torch.dtype, device: torch.device, head: torch.dtype) -> None:
+        kind = torch.empty(0, dtype=dtype, device=device)
+        self.config: ModelConfig = network.config
+        self.embedding = _cast(kind, network.embed_tokens.weight)
+        self.layers = [LayerWeights.pack(layer, kind) for layer in network.layers if isinstance(layer, Layer)]
+        self.norm = _cast(kind, network.norm.weight)
+        self.head = _cast(kind.to(head), network.diffusion_head.weight)
+
+
+class Weights(Packed):
+    """The same ready to decode on the host. The head is in float32, since logits that were rounded would tie."""
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
-        self.config: ModelConfig = network.config
-        self.embedding = _cast(dtype, network.embed_tokens.weight)
-        self.layers = [LayerWeights.pack(layer, dtype) for layer in network.layers if isinstance(layer, Layer)]
-        self.norm = _cast(dtype, network.norm.weight)
-        self.head = _cast(torch.float32, network.diffusion_head.weight)
+        super().__init__(network, dtype, HOST, torch.float32)
         self._rotary = RotaryTable(self.config, dtype)
 
     def forward(
@@ -95,5 +103,7 @@ class Weights:
         return norm(x, self.norm, eps)
 
 
-def _cast(dtype: torch.dtype, *weights: Tensor) -> Tensor:
-    return torch.cat([weight.detach() for weight in weights]).to(dtype).contiguous()
+def _cast(kind: Tensor, *weights: Tensor) -> Tensor:
+    """Below each other; a single one that is of the kind already is not copied."""
+    found = weights[0].detach() if len(weights) == 1 else torch.cat([weight.detach() for weight in weights])
+    return found.to(kind).contiguous()

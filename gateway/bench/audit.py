@@ -91,7 +91,7 @@ def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]
 
     Raises what database, engine and log raise when they cannot run, and BenchError when an answer fails.
     """
-    model = load(settings.checkpoint)
+    model = load(settings.checkpoint, device=settings.device)
     if wish.ignore_eos:  # no mask is ever committed, so none can end an answer
         model = replace(model, config=replace(model.config, eos_token_id=model.config.mask_token_id))
     with place(settings, wish.here) as used, open_database(used, console.print) as urls:

@@ -85,7 +85,7 @@ def run(wish: GatewayWish, settings: Settings, console: Console) -> dict[str, An
 
     Raises what database, engine and gateway raise when they cannot run, and BenchError when a request is not answered.
     """
-    model = load(settings.checkpoint)
+    model = load(settings.checkpoint, device=settings.device)
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         place(settings, wish.here) as used,

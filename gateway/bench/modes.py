@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
-from engine.numeric import STRICT_THREADS, Arithmetic, Fast, Strict, dtype_name
+from engine.model.network import HOST
+from engine.numeric import STRICT_THREADS, Arithmetic, Fast, Strict, arithmetic, dtype_name
 from engine.request import Numeric
 from engine.scheduler import Capacity
 from engine.tokenizer import Message, Role
@@ -39,6 +40,7 @@ class Wish:
     checkpoint: Path
     numeric: Numeric
     dtype: str | None
+    device: str
     threads: int
     repeats: int
     rows: Sequence[str]
@@ -56,11 +58,12 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
 
     Raises CheckpointError, InvalidRequest or BenchError when it cannot be run as it was asked for.
     """
-    model = load(wish.checkpoint)
+    model = load(wish.checkpoint, device=wish.device)
     tasks = [] if wish.prompts else questions(wish.questions)
     texts = read_prompts(wish.prompts, wish.questions) if wish.prompts else [each.prompt for each in tasks]
     running = max(*wish.concurrency, Capacity().running)
-    engine = Engine(model, arithmetic_of(wish.numeric, wish.dtype, wish.threads), Capacity(running=running))
+    numeric = on_device(wish, model) or arithmetic_of(wish.numeric, wish.dtype, wish.threads)
+    engine = Engine(model, numeric, Capacity(running=running))
     prompts = [as_chat(model, text) for text in texts]
     course = Course(engine, prompts, wish.max_tokens, model.config.eos_token_id)
     runs = _race(course, lanes(wish.rows, wish.concurrency, wish.block), wish.repeats, console)
@@ -105,7 +108,7 @@ def _document(
     wish: Wish, engine: Engine, model: LoadedModel, prompts: Sequence[Prompt], rows: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
-        "device": "cpu",
+        "device": engine.kernels if model.device != HOST else "cpu",
         "cpu": cpu_name(),
         "dtype": engine.dtype,
         "numeric": engine.numeric.value,
@@ -147,6 +150,15 @@ def arithmetic_of(numeric: Numeric, dtype: str | None, threads: int) -> Arithmet
     if dtype == "bf16" and dtype_name(chosen.dtype) != "bfloat16":
         raise BenchError("this processor does not multiply bfloat16 natively: say --dtype fp32")
     return chosen
+
+
+def on_device(wish: Wish, model: LoadedModel) -> Arithmetic | None:
+    """The numeric policy where the model is to run on a device. Raises BenchError for a dtype that is not computed there."""
+    if model.device == HOST:
+        return None
+    if wish.dtype == "fp32":
+        raise BenchError("a device computes in bfloat16: leave --dtype out")
+    return arithmetic(wish.numeric, model.device)
 
 
 def questions(count: int) -> list[Task]:

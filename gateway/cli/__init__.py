@@ -75,11 +75,12 @@ def main() -> None:
 
     from audit.errors import AuditError
     from engine.config import CheckpointError
+    from engine.errors import DoesNotFit
     from migrations.cluster import MigrationError
 
     try:
         palimpsest.main(prog_name="palimpsest")
-    except (SettingsError, PostgresError, RegistryError, MigrationError, AuditError, CheckpointError) as error:
+    except (SettingsError, PostgresError, RegistryError, MigrationError, AuditError, CheckpointError, DoesNotFit) as error:
         _fail(str(error))
     except DBAPIError as error:
         _fail(f"the database cannot be used: {' '.join(str(error.orig).split())}")

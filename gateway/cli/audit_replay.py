@@ -50,7 +50,7 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation
         laws = read_standing(urls.reader, tenant, KeyStore(settings.keys)).laws
     law = law_of(tenant, bodies, known_policies(laws, policies.load(policies.BASELINE)))
     try:
-        found = run(load(settings.checkpoint), generation, bodies, None if law is None else law.gate())
+        found = run(load(settings.checkpoint, device=settings.device), generation, bodies, None if law is None else law.gate())
     except ReplayRefused as error:
         click.echo(f"not replayed: {error}", err=True)
         sys.exit(3)

@@ -58,6 +58,16 @@ def counts(context: click.Context, parameter: click.Parameter, text: str) -> tup
     return tuple(sorted(set(map(int, parts))))
 
 
+def device(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """A device as torch names it. Raises BadParameter for anything else."""
+    from gateway.settings import SettingsError, device_name
+
+    try:
+        return device_name(text)
+    except SettingsError as error:
+        raise click.BadParameter(str(error), ctx=context, param=parameter) from error
+
+
 threads_option: Final = click.option(
     "--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in."
 )
@@ -79,11 +89,15 @@ def bench() -> None:
 @bench.command(
     epilog="Examples:\n\n  palimpsest bench modes\n\n  palimpsest bench modes --mode ar --mode linear_spec --block 32\n\n"
     "  palimpsest bench modes --prompts questions.txt --concurrency 1,4,16 --json modes.json\n\n"
-    "  palimpsest bench modes --numeric strict --repeats 1 --questions 4 --busy"
+    "  palimpsest bench modes --numeric strict --repeats 1 --questions 4 --busy\n\n"
+    "  palimpsest bench modes --device cuda --checkpoint models/8B"
 )
 @json_option
 @numeric_option
 @click.option("--dtype", type=click.Choice(["bf16", "fp32"]), help="Default: bf16 if fast and the processor has it, else fp32.")
+@click.option(
+    "--device", default="cpu", callback=device, metavar="cpu|cuda|cuda:N", show_default=True, help="Where the model runs."
+)
 @threads_option
 @click.option("--repeats", default=5, type=click.IntRange(1, 100), show_default=True, help="Runs of each row, in turn.")
 @click.option("--questions", default=32, type=click.IntRange(1, 10_000), show_default=True, help="At most so many prompts.")

@@ -3,7 +3,8 @@
     python -m tests.bench.kernels [--json FILE]
 
 Every kernel against its definition at odd sizes and at the 8B model's, a row alone against the same row in company, and the
-device's noise against the CPU's; then what `palimpsest bench kernels --compile` prints. Exit status 1 if a law is broken.
+device's noise against the CPU's; the engine's own laws under `strict`; then what `palimpsest bench kernels --compile`
+prints. Exit status 1 if a law is broken.
 Without a CUDA device the laws are "not measured": the test suite holds the kernels to them in Triton's interpreter, in float32.
 """
 
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,18 +32,16 @@ from kernels.noise import gumbel, gumbel_reference
 from kernels.norm import add_rms_norm, add_rms_norm_reference
 from kernels.paged import CLEAN, PAGE, Rows, paged_attention, paged_attention_reference
 from kernels.swiglu import silu_mul, silu_mul_reference
+from tests.bench.engine_laws import EngineLaws
+from tests.bench.laws import Law, judge
+from tests.engine.harness import loaded
+from tests.engine.small import random_network, small_config
 
 ODD = Shape(hidden=90, inner=70, queries=6, keys=2, size=24, vocab=300, rank=5)
+WIDE, TOKENS = replace(small_config(layers=3), hidden_size=256, head_dim=64, intermediate_size=512), 48
+"""The network of the engine's laws, random weights, and how much it says."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """Largest difference allowed, as a part of the largest value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Law:
-    """What must hold; `broken` says how it does not, or nothing."""
-
-    name: str
-    broken: Callable[[], str | None]
 
 
 class Laws:
@@ -136,16 +135,6 @@ def differ(one: Tensor, other: Tensor) -> str | None:
     return f"{apart} of {one.numel()} values are not the same bits" if apart else None
 
 
-def judge(laws: Iterator[Law], say: Callable[[str], None]) -> int:
-    """Try every law and say what came of it; returns how many are broken."""
-    broken = 0
-    for law in laws:
-        fault = law.broken()
-        broken += fault is not None
-        say(f"{'held' if fault is None else 'BROKEN'}: {law.name}{'' if fault is None else f': {fault}'}")
-    return broken
-
-
 def main(arguments: list[str]) -> int:
     """The whole run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -155,7 +144,10 @@ def main(arguments: list[str]) -> int:
         console.print(f"laws on a GPU: {NOT_MEASURED}, no CUDA device")
     else:
         say = partial(console.print, markup=False)
-        broken = sum(judge(Laws(shape, device.torch, torch.bfloat16).all(), say) for shape in (ODD, EIGHT_B))
+        drafting, bare = (loaded(random_network(WIDE, lora=lora)) for lora in (True, False))
+        laws = [Laws(shape, device.torch, torch.bfloat16).all() for shape in (ODD, EIGHT_B)]
+        laws.append(EngineLaws(drafting, bare, device.torch, torch.bfloat16, TOKENS).all())
+        broken = sum(judge(each, say) for each in laws)
     document = run(compile_all=True, console=console)
     write_json(file, {**document, "laws_broken": None if device is None else broken})
     return 1 if broken else 0

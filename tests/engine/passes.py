@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
+from engine.forward import OnHost
 from engine.model.network import Network
 from engine.numeric import Arithmetic, Strict
 from engine.pages import PagePool
@@ -23,7 +24,9 @@ class Room:
     def __init__(self, network: Network | None = None, arithmetic: Arithmetic | None = None, pages: int = 64) -> None:
         network = network or model().network
         self.arithmetic = arithmetic or Strict()
-        self.forward = self.arithmetic.prepare(network)
+        prepared = self.arithmetic.prepare(network)
+        assert isinstance(prepared, OnHost)
+        self.forward = prepared.logits
         self.pool = PagePool(network.config, pages, self.arithmetic.dtype)
 
     def run(self, *steps: tuple[KVCache, Step]) -> Tensor:

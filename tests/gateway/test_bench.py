@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from engine.events import Event, Prefilled
 from engine.model.checkpoint import load
 from engine.request import Mode, Numeric
 from gateway.bench.lanes import MIXED, MIXED_MODES, Answer, BenchError, Course, Lane, Run, lanes, race
-from gateway.bench.modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, questions, read_prompts, run
+from gateway.bench.modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, on_device, questions, read_prompts, run
 from gateway.bench.table import Measured, Standings, percentile, row, tables
 from gateway.cli import palimpsest
 from gateway.cli.bench import ROWS, refusal
@@ -253,8 +254,9 @@ def test_a_percentile_is_one_of_the_values(values: list[float], percent: int) ->
 def wish(**changes: Any) -> Wish:
     """A small benchmark."""
     fields: dict[str, Any] = {
-        "checkpoint": TINY, "numeric": Numeric.FAST, "dtype": "fp32", "threads": 1, "repeats": 1, "rows": ("linear_spec",),
-        "concurrency": (2,), "block": 16, "max_tokens": 8, "questions": 2, "prompts": None, "load_average": 0.0, "busy": True,
+        "checkpoint": TINY, "numeric": Numeric.FAST, "dtype": "fp32", "device": "cpu", "threads": 1, "repeats": 1,
+        "rows": ("linear_spec",), "concurrency": (2,), "block": 16, "max_tokens": 8, "questions": 2, "prompts": None,
+        "load_average": 0.0, "busy": True,
     }  # fmt: skip
     return Wish(**(fields | changes))
 
@@ -317,5 +319,10 @@ def test_a_dtype_that_cannot_be_had_is_refused() -> None:
         arithmetic_of(Numeric.STRICT, "bf16", 1)
     with pytest.raises(BenchError, match="2 threads at most"):
         arithmetic_of(Numeric.STRICT, None, 3)
+    there = replace(load(TINY), device=torch.device("cuda", 1))
+    with pytest.raises(BenchError, match="computes in bfloat16"):
+        on_device(wish(dtype="fp32"), there)
+    chosen = on_device(wish(dtype=None, threads=8), there)
+    assert chosen is not None and chosen.device == there.device and on_device(wish(), load(TINY)) is None
     assert arithmetic_of(Numeric.STRICT, "fp32", 2).numeric is Numeric.STRICT
     assert arithmetic_of(Numeric.FAST, "fp32", 8).dtype == torch.float32

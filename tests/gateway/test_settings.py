@@ -17,6 +17,7 @@ def test_nothing_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert settings.origin == "palimpsest.local"
     assert settings.audit_stall_seconds == 5.0
     assert settings.checkpoint.parts[-2:] == ("engine", "tiny")
+    assert settings.device == "cpu" and Settings.read({"PALIMPSEST_DEVICE": "cuda:1"}).device == "cuda:1"
 
 
 def test_only_prefixed_variables_are_read() -> None:
@@ -42,6 +43,8 @@ def test_keys_follow_home(tmp_path: Path) -> None:
         ("PALIMPSEST_ORIGIN", "two words"),
         ("PALIMPSEST_ORIGIN", "a+b"),
         ("PALIMPSEST_DATABASE_URL", "mysql://x"),
+        ("PALIMPSEST_DEVICE", "gpu"),
+        ("PALIMPSEST_DEVICE", "cuda:-1"),
         ("PALIMPSEST_BASE_URL", "palimpsest.example"),
         ("PALIMPSEST_BASE_URL", "javascript:alert(1)"),
     ],

@@ -1,0 +1,71 @@
+"""What fits on a device: the weights, and of what is left as many pages of keys and values as there is room for.
+
+A tenth of the device stays free, for activations, kernels and the library's own work space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import torch
+
+from engine.config import ModelConfig
+from engine.errors import DoesNotFit
+from engine.model.network import Network
+from engine.pages import PAGE
+from engine.scheduler import Capacity
+
+SPARE: Final = 0.1
+LEAST_PAGES: Final = 64
+"""Fewer are no cache worth starting with: 2,048 positions for everybody together."""
+_GIB: Final = 1 << 30
+
+
+def require(device: torch.device) -> None:
+    """Raise DoesNotFit where torch finds no such device."""
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise DoesNotFit(
+            f"{device} is not here: torch {torch.__version__} finds {count} CUDA devices; "
+            "name another, or install a torch that was built for CUDA and a driver for it"
+        )
+
+
+def require_room(network: Network, dtype: torch.dtype, device: torch.device) -> None:
+    """Raise DoesNotFit where the weights, in `dtype`, leave no room for pages on a device."""
+    if device.type == "cuda":
+        fitting_pages(network.config, dtype, *torch.cuda.mem_get_info(device), weights=weight_bytes(network, dtype))
+
+
+def fitted(config: ModelConfig, dtype: torch.dtype, device: torch.device, capacity: Capacity) -> Capacity:
+    """The capacity with all pages that a device has room for, once the weights lie there; the host's stays as it is."""
+    if device.type != "cuda":
+        return capacity
+    return replace(capacity, pages=fitting_pages(config, dtype, *torch.cuda.mem_get_info(device)))
+
+
+def weight_bytes(network: Network, dtype: torch.dtype) -> int:
+    """What a network's weights take in `dtype`."""
+    return sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize
+
+
+def page_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
+    """One page: keys and values of `PAGE` positions in every layer."""
+    return config.num_hidden_layers * PAGE * 2 * config.num_key_value_heads * config.head_dim * dtype.itemsize
+
+
+def fitting_pages(config: ModelConfig, dtype: torch.dtype, free: int, total: int, weights: int = 0) -> int:
+    """How many pages, the scratch page apart, `free` of `total` bytes hold beside `weights` bytes and what stays free.
+
+    Raises DoesNotFit for fewer than `LEAST_PAGES`.
+    """
+    left = free - weights - int(SPARE * total)
+    pages = left // page_bytes(config, dtype) - 1
+    if pages < LEAST_PAGES:
+        needed = weights + (LEAST_PAGES + 1) * page_bytes(config, dtype) + int(SPARE * total)
+        raise DoesNotFit(
+            f"the device has {free / _GIB:.1f} of {total / _GIB:.1f} GiB free and this model needs {needed / _GIB:.1f}, "
+            f"{weights / _GIB:.1f} of them for weights not loaded yet: free the device, or take a larger one or a smaller model"
+        )
+    return pages
