@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from tests.bench.engine_laws import EngineLaws
 from tests.bench.kernels import ODD, Laws
 from tests.bench.laws import judge
-from tests.engine.harness import loaded
-from tests.engine.small import small_network
 
 
 def test_the_laws_of_a_device_hold_here() -> None:
@@ -17,12 +13,3 @@ def test_the_laws_of_a_device_hold_here() -> None:
     said: list[str] = []
     assert judge(Laws(ODD, torch.device("cpu"), torch.float32).all(), said.append) == 0
     assert len(said) == 5 and all(line.startswith("held: ") for line in said)
-
-
-@pytest.mark.parametrize("place", range(4))
-def test_the_laws_of_the_engine_hold_here(place: int) -> None:
-    """Over the kernels, speculation is lossless, company changes nothing, runs repeat, and the LoRA drafts."""
-    # One layer has every kernel, and the interpreter is slow.
-    drafting, bare = (loaded(small_network(layers=1, lora=lora)) for lora in (True, False))
-    law = list(EngineLaws(drafting, bare, torch.device("cpu"), torch.float32, 3).all())[place]
-    assert law.broken() is None
