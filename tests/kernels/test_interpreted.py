@@ -18,7 +18,7 @@ PARTS = tuple(FILES[part::6] for part in range(6))
 """A process takes seconds to start. The interpreter is slow, and slower beside other workers."""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("files", PARTS, ids=lambda files: "-".join(file.stem.removeprefix("test_") for file in files))
 def test_every_kernel_is_its_definition_in_the_interpreter(files: list[Path]) -> None:
     """The laws of these files hold, all of them were tried, and none was passed over."""
