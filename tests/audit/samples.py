@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+from audit import cbor
 from audit.acts import (
     Access,
     Erasure,
@@ -27,6 +29,7 @@ from audit.acts import (
     commit_to,
 )
 from audit.export import Disclosure, Exported, disclose_all, export
+from audit.forms import SHORT_IDS
 from audit.header import Header, StoredRecord, leaf_hash, uuid7
 from audit.judgements import Asked, Called, Due, ReleaseDecision
 from audit.keys import KeyStore
@@ -234,3 +237,11 @@ def small_log(folder: Path) -> Log:
     log.add(uuid7(START), WHOLE_REQUEST)
     log.checkpoint()
     return log
+
+
+def in_second_schema(block: BlockTrace) -> bytes:
+    """A block as schema 2 spelt it: schema 3 but for its ids, which have two, three or four bytes each."""
+    entries: Any = cbor.decode(encode_body(block))
+    entries[4][6] = cbor.decode(SHORT_IDS.write(block.steps.ids))
+    entries[5] = None if entries[5] is None else cbor.decode(SHORT_IDS.write(block.tokens))
+    return cbor.encode(entries)

@@ -28,7 +28,7 @@ from audit.note import (
     split_note,
 )
 from audit.proof import check_proof, make_proof, parse_proof
-from audit.records import SCHEMA, Kind, decode_body, encode_body, kind_of, schema_of
+from audit.records import BLOCK_SCHEMA, SCHEMA, BlockTrace, Body, Kind, decode_body, encode_body, kind_of, schema_of
 from audit.tiles import EntryBundle, Tile, entries_of, entry_bundle, parse_path
 from audit.witness import read_submission, write_submission
 from gateway.dialects import openai_chat
@@ -36,7 +36,7 @@ from gateway.dialects.request import Conversation
 from gateway.errors import BadRequest
 from policies import BASELINE, PolicyError, load
 from tests.audit.outside_samples import KEY, LATTICE, LATTICE_VKEY, ORIGIN, VKEY, SampleLog, Shelf, signed
-from tests.audit.samples import SAMPLES
+from tests.audit.samples import BLOCK, SAMPLES, in_second_schema
 from tests.audit.witness_samples import body_of
 
 T = TypeVar("T")
@@ -94,16 +94,22 @@ def header_parser() -> Parser:
 
 
 def body_parser() -> Parser:
-    """The plaintext of every kind of record, behind two bytes that name kind and schema; blocks in their older schema too."""
+    """The plaintext of every kind of record, behind two bytes that name kind and schema; blocks in their older schemas too."""
 
     def read(data: bytes) -> None:
         kind, schema = (*data[:2], 0, 0)[:2]
         body = decode_body(kind, schema, data[2:])
-        again = encode_body(body) if schema == schema_of(kind) else write(body)
+        again = encode_body(body) if schema == schema_of(kind) else _in_older_schema(schema, body)
         assert bytes([kind_of(body), schema]) + again == data, "accepted in a spelling that is not its own"
 
     newest = (bytes([kind, schema_of(kind)]) + encode_body(body) for kind, body in SAMPLES.items())
-    return Parser("body", (*newest, bytes([Kind.BLOCK, SCHEMA]) + write(SAMPLES[Kind.BLOCK])), read)
+    older = (bytes([Kind.BLOCK, schema]) + _in_older_schema(schema, BLOCK) for schema in range(SCHEMA, BLOCK_SCHEMA))
+    return Parser("body", (*newest, *older), read)
+
+
+def _in_older_schema(schema: int, body: Body) -> bytes:
+    assert isinstance(body, BlockTrace), "only blocks have had another schema"
+    return write(body) if schema == SCHEMA else in_second_schema(body)
 
 
 def note_parser() -> Parser:
