@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, lru_cache
+from math import isnan
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
@@ -262,7 +263,11 @@ def _unpack_varints(value: Value) -> tuple[int, ...]:
 def _unpack_floats(value: Value) -> tuple[float, ...]:
     if not isinstance(value, Typed) or value.element is not Element.FLOAT32:
         raise MalformedData("expected a typed array of float32")
-    return tuple(value.numbers())
+    numbers = tuple(value.numbers())
+    # A signalling NaN becomes a quiet one when it is read as a double, so it would be written with other bytes.
+    if any(map(isnan, numbers)) and cbor.packed(Element.FLOAT32, numbers) != value.data:
+        raise MalformedData("a NaN in a plane of float32 is a quiet one")
+    return numbers
 
 
 def _write_bits(bits: Sequence[bool]) -> bytes:

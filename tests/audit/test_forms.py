@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audit import cbor, forms
 from audit.cbor import Element, Typed, Value
-from audit.errors import InvalidRecord
+from audit.errors import InvalidRecord, MalformedData
 from audit.forms import Form
 
 UINTS = st.integers(0, 2**64 - 1)
@@ -80,3 +80,14 @@ def test_a_value_out_of_its_form_is_refused(form: Form, value: Any) -> None:
     """Whoever writes a value that is not of the form hears it before anything is recorded."""
     with pytest.raises(InvalidRecord):
         form.write(value)
+
+
+@pytest.mark.parametrize(("bits", "fits"), [("7fc00000", True), ("ffe04400", True), ("7fa04400", False), ("ff800001", False)])
+def test_a_nan_of_a_plane_is_a_quiet_one(bits: str, fits: bool) -> None:
+    """A signalling NaN cannot be written again as it was, so it is malformed; a quiet one and the infinities come back."""
+    value = Typed(Element.FLOAT32, bytes.fromhex("7f800000" + bits))
+    if fits:
+        assert forms.FLOATS.write(forms.FLOATS.unpack(value)) == cbor.encode(value)
+    else:
+        with pytest.raises(MalformedData, match="quiet"):
+            forms.FLOATS.unpack(value)
