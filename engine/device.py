@@ -24,10 +24,10 @@ from engine.attend import group_tiles
 from engine.device_picks import DevicePicks
 from engine.memory import require, require_room
 from engine.model.network import Network
-from engine.model.rope import inverse_frequencies, query_scale, rotation
+from engine.model.rope import half_turns
 from engine.model.weights import LayerWeights, Packed
 from engine.pages import PagePool
-from engine.plan import Flag, Plan
+from engine.plan import Flag, Ints, Plan
 from engine.request import Numeric
 from engine.sampling import Ask, Picks
 from kernels.jit import HAS_TRITON
@@ -40,8 +40,6 @@ from kernels.swiglu import silu_mul
 
 Linear = Callable[[Tensor, Tensor], Tensor]
 _PRODUCTS: Final[dict[Numeric, Linear]] = {Numeric.STRICT: tiled_linear, Numeric.FAST: F.linear}
-_CHUNK: Final = 1024
-"""Positions by which the tables of rotations grow."""
 
 
 class OnDevice:
@@ -64,7 +62,7 @@ class DevicePass:
         self._weights = Packed(network, policy.dtype, policy.device, policy.dtype)
         self._linear, self._device = _PRODUCTS[policy.numeric], policy.device
         self._pick = DevicePicks(self._weights.head, network.config.mask_token_id)
-        self._frequencies = inverse_frequencies(network.config.rope, network.config.head_dim)
+        self._frequencies = network.frequencies
         self._turns = self._scales = torch.empty(0)
         self.kernels = _made_with(policy.device)
 
@@ -102,11 +100,8 @@ class DevicePass:
         """Have the rotations [positions, 2, D / 2] and query scales of every position up to `furthest`."""
         if furthest < len(self._turns):
             return
-        place = torch.arange((furthest // _CHUNK + 1) * _CHUNK)
-        half = self._weights.config.head_dim // 2
-        angles = torch.stack([part[:, 0, :half] for part in rotation(self._frequencies, place)], 1)
-        self._turns = angles.contiguous().to(self._device)
-        self._scales = query_scale(self._weights.config.rope, place).to(self._device)
+        cos, sin, scales = half_turns(self._frequencies, self._weights.config.rope, furthest)
+        self._turns, self._scales = torch.stack((cos, sin), 1).to(self._device), scales.to(self._device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,15 +117,18 @@ class _DeviceRows:
 
     @classmethod
     def of(cls, plan: Plan, device: torch.device) -> _DeviceRows:
-        laid, sequence, _ = (np.concatenate(part) for part in zip(*map(group_tiles, plan.groups), strict=True))
-        flags = plan.field(2)
-        group = np.where(flags & Flag.NOISY, plan.field(1), CLEAN)
-        tiles = np.stack((laid[:, 0], laid[:, -1] - laid[:, 0] + 1, sequence), axis=1)
-        gated = (flags & Flag.LORA) != 0
-        fields = (plan.token, plan.position, plan.slot, plan.wanted, plan.limit, group, tiles, plan.tables, gated)
+        gated = (plan.field(2) & Flag.LORA) != 0
+        fields = (plan.token, plan.position, plan.slot, plan.wanted, *sight(plan), gated)
         token, position, slot, wanted, limit, groups, work, tables, gate = _carried(fields, device)
         seen = Rows(limit, groups, work, tables, int(plan.limit.max()))
         return cls(token, position, slot, wanted, seen, gate.float() if plan.lora else None)
+
+
+def sight(plan: Plan) -> tuple[Ints, Ints, Ints, Ints]:
+    """Who sees whom: limit and group of each row, tiles, page tables, as `kernels.paged.Rows` explains them."""
+    laid, sequence, _ = (np.concatenate(part) for part in zip(*map(group_tiles, plan.groups), strict=True))
+    group = np.where(plan.field(2) & Flag.NOISY, plan.field(1), CLEAN)
+    return plan.limit, group, np.stack((laid[:, 0], laid[:, -1] - laid[:, 0] + 1, sequence), axis=1), plan.tables
 
 
 def _carried(fields: Sequence[NDArray[np.integer | np.bool_]], device: torch.device) -> list[Tensor]:

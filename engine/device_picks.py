@@ -34,9 +34,9 @@ class DevicePicks:
         """Pick by `hidden` [W, H] the tokens at absolute `positions` [W]; each ask has the next of the rows."""
         starts = np.cumsum([0, *(ask.rows for ask in asks)])
         found: dict[int, Picks] = {}
-        plain = [place for place, ask in enumerate(asks) if ask.rules is None and not ask.top]
-        others = [place for place in range(len(asks)) if place not in set(plain)]
-        for chosen, way in ((plain, self._fused), (others, self._on_host)):
+        fused = [ask.rules is None and not ask.top for ask in asks]
+        for side, way in ((True, self._fused), (False, self._on_host)):
+            chosen = [place for place, plain in enumerate(fused) if plain is side]
             if chosen:
                 rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in chosen])
                 own = hidden if len(chosen) == len(asks) else hidden[torch.from_numpy(rows).to(hidden.device)]

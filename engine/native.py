@@ -11,12 +11,10 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.model.network import LORA_SCALE, Layer, Network
-from engine.model.rope import query_scale, rotation
+from engine.model.rope import half_turns
 from engine.pages import PagePool
 from engine.plan import Flag, Plan
 from kernels.cpu import forward as compiled
-
-_CHUNK = 1024
 
 
 class CompiledPass:
@@ -51,7 +49,7 @@ class CompiledPass:
             raise IndexError("a token id is not in the vocabulary")
         furthest = int(plan.position.max())
         if furthest >= self._known:
-            self._tell(furthest + 1)
+            self._tell(furthest)
         gate = None if not plan.lora else torch.from_numpy((plan.field(2) & Flag.LORA) != 0).float()
         groups = [
             (group.start, group.count, group.frame.size, group.frame.clean, group.frame.group_size, group.sequence)
@@ -69,12 +67,11 @@ class CompiledPass:
         )
         return self._forward(rows, pool.kv)
 
-    def _tell(self, count: int) -> None:
-        """Rotations of the first `count` positions, rounded up."""
-        self._known = -(-count // _CHUNK) * _CHUNK
-        positions = torch.arange(self._known)
-        cosines, sines = (part[:, 0, : part.shape[-1] // 2] for part in rotation(self._network.frequencies, positions))
-        self._forward.positions(cosines, sines, query_scale(self._network.config.rope, positions))
+    def _tell(self, furthest: int) -> None:
+        """Rotations up to this position, and some more."""
+        cosines, sines, scales = half_turns(self._network.frequencies, self._network.config.rope, furthest)
+        self._known = len(scales)
+        self._forward.positions(cosines, sines, scales)
 
 
 def _layer(layer: Layer) -> compiled.Layer:

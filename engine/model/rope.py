@@ -13,6 +13,8 @@ from torch import Tensor
 
 from engine.config import ModelConfig, RopeConfig
 
+CHUNK = 1024
+"""Positions by which tables of rotations grow."""
 _ON = torch.device("cpu")
 """Where frequencies are computed, also for a network on the meta device: an `arange` there makes torch import its compiler."""
 
@@ -47,6 +49,13 @@ def rotation(frequencies: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
     return doubled.cos(), doubled.sin()
 
 
+def half_turns(frequencies: Tensor, rope: RopeConfig, furthest: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For positions 0 to at least `furthest`, in whole chunks: cos and sin [P, D / 2] of half a head, query scales [P]."""
+    positions = torch.arange((furthest // CHUNK + 1) * CHUNK)
+    cos, sin = (part[:, 0, : len(frequencies)] for part in rotation(frequencies, positions))
+    return cos, sin, query_scale(rope, positions)
+
+
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply the rotation to `heads` [..., n, H, head_dim]."""
     first, second = heads.chunk(2, dim=-1)
@@ -58,8 +67,6 @@ class RotaryTable:
 
     Values are turned by an angle of zero, so that one rotation serves queries, keys and values alike.
     """
-
-    CHUNK = 1024
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype) -> None:
         self._rope, self._queries = config.rope, config.num_attention_heads
@@ -85,7 +92,7 @@ class RotaryTable:
     def _grow(self) -> None:
         """One chunk more, [CHUNK, cos and sin, turned and not, D]."""
         start = self._table.shape[0]
-        cos, sin = rotation(self._frequencies, torch.arange(start, start + self.CHUNK))
+        cos, sin = rotation(self._frequencies, torch.arange(start, start + CHUNK))
         sin[..., : sin.shape[-1] // 2].neg_()
         still = torch.cat((torch.ones_like(cos), torch.zeros_like(sin)), dim=1)
         chunk = torch.stack((torch.cat((cos, sin), dim=1), still), dim=2)

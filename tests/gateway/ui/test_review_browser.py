@@ -281,7 +281,8 @@ def test_the_player_draws_the_logs_own_states(pages: Pages, mode: str) -> None:
         slider = page.get_by_role("slider", name="Step of the drafting")
         laid = page.evaluate(DRAWN)
         frames = len(list(states_of(review)))
-        assert slider.get_attribute("max") == str(frames) and frames > 1  # a record of `ar` holds 32 of the 44 tokens
+        assert slider.get_attribute("max") == str(frames)
+        assert frames > (1 if mode == "ar" else 2), "a record of `ar` holds 32 of the 44 tokens"
         for number in reversed(range(frames)):
             page.keyboard.press("[")
             drawn = page.evaluate(DRAWN)

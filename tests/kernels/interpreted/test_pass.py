@@ -29,6 +29,8 @@ def test_the_kernels_together_are_the_network() -> None:
     device = DevicePass(network, OnDevice(Numeric.STRICT, torch.device("cpu"), torch.float32))
     (found,) = device(plan, pool, [Ask(len(plan.wanted), 0.0, 0)])
     torch.testing.assert_close(pool.kv, other.kv, rtol=1e-3, atol=1e-3)
+    last = torch.tensor([found.last_logprob(token) for token in range(logprobs.shape[1])])
+    torch.testing.assert_close(last, logprobs[-1], rtol=1e-3, atol=1e-3)
     logprobs[:, network.config.mask_token_id] = -torch.inf
     assert found.ids == logprobs.argmax(-1).tolist()
     torch.testing.assert_close(torch.tensor(found.logprob), logprobs.amax(-1), rtol=1e-3, atol=1e-3)
