@@ -18,7 +18,7 @@ from engine.model.network import Linear, Network
 from engine.train.batches import Batch, Scope, grouped
 from engine.train.corpus import Example
 from engine.train.drafter import drafter_losses
-from engine.train.masking import Noise, corrupt
+from engine.train.masking import Masking, Noise, corrupt
 from engine.train.objective import Counts, Weighing, causal_losses, joint_losses
 from engine.train.recipe import Recipe, Stage
 from engine.train.streams import Noisy
@@ -130,10 +130,10 @@ def _joint(
     """Blocks lie on multiples of their length in the text, as in the family's training, so answers meet them anywhere."""
     starts = [row.prompt_length // block * block for row in rows]
     prepared = []
-    for group in grouped(_places(rows, starts, block), recipe.places):
-        batch, noisy = _streams(rows, starts, group, block, end_token)
+    for group in grouped(_places(rows, starts, block, recipe.copies), recipe.places):
+        batch, noisy = _streams(rows, starts, group, block, end_token, recipe.copies)
         noise = [
-            corrupt(opened, block, recipe.masking, torch.Generator().manual_seed(key(seed, index)))
+            _noise(opened.view(recipe.copies, -1), block, recipe.masking, key(seed, index))
             for opened, index in zip(noisy.opened, group, strict=True)
         ]
         prepared.append((batch, noisy, Noise.stacked(noise)))
@@ -146,6 +146,12 @@ def _joint(
         for batch, noisy, noise in prepared
     )
     return Step(lessons, {"ar": counts.causal, "diffusion": counts.masked}, tokens)
+
+
+def _noise(copies: Tensor, block: int, masking: Masking, seed: int) -> Noise:
+    """Noise for one row; every copy of what is opened, [copies, places], draws its own."""
+    generator = torch.Generator().manual_seed(seed)
+    return Noise.joined([corrupt(opened, block, masking, generator) for opened in copies])
 
 
 def _drafter(
@@ -165,12 +171,13 @@ def _drafter(
 
 
 def _streams(
-    rows: Sequence[Example], starts: Sequence[int], group: Sequence[int], block: int, end_token: int
+    rows: Sequence[Example], starts: Sequence[int], group: Sequence[int], block: int, end_token: int, copies: int = 1
 ) -> tuple[Batch, Noisy]:
     batch = Batch.of([rows[index] for index in group], end_token)
-    return batch, Noisy.of(batch, torch.tensor([starts[index] for index in group]), block)
+    return batch, Noisy.of(batch, torch.tensor([starts[index] for index in group]), block, copies)
 
 
-def _places(rows: Sequence[Example], starts: Sequence[int], block: int) -> list[int]:
+def _places(rows: Sequence[Example], starts: Sequence[int], block: int, copies: int = 1) -> list[int]:
     """Places that each row takes in both halves."""
-    return [len(row.ids) + -(-(len(row.ids) - start) // block) * block for row, start in zip(rows, starts, strict=True)]
+    noisy = [-(-(len(row.ids) - start) // block) * block for row, start in zip(rows, starts, strict=True)]
+    return [len(row.ids) + copies * places for row, places in zip(rows, noisy, strict=True)]

@@ -48,6 +48,11 @@ class Noise:
         """That of many rows, [b, m]."""
         return cls(torch.stack([row.masked for row in rows]), torch.stack([row.chance for row in rows]))
 
+    @classmethod
+    def joined(cls, copies: Sequence[Noise]) -> Noise:
+        """That of the copies of one row, one behind the other."""
+        return cls(torch.cat([copy.masked for copy in copies]), torch.cat([copy.chance for copy in copies]))
+
     def to(self, device: torch.device) -> Noise:
         """The same on `device`."""
         return Noise(self.masked.to(device), self.chance.to(device))

@@ -80,6 +80,8 @@ class Recipe:
     scope: Scope = Scope.ANSWERS
     """Of the first stage; the second learns answers alone."""
     masking: Masking = field(default_factory=Masking)
+    copies: int = 2
+    """How often a row of the joint stage is corrupted: its prompt, most of the cost, is then computed once for all of them."""
     weighing: Weighing = Weighing.BALANCED
     decay: Decay = Decay.COSINE
     rule: Rule = Rule.MUON
@@ -103,6 +105,7 @@ class Recipe:
             joint_rate=rate,
             drafter_rate=ADAPTER_RATE,
             masking=FAMILY,
+            copies=1,
             weighing=Weighing.FAMILY,
             decay=Decay.LATE,
             rule=Rule.ADAMW,

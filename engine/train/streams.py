@@ -1,9 +1,10 @@
 """Two streams in one pass, [noisy | clean], and who may look at whom.
 
 The clean half holds whole rows at positions 0..n-1 and is strictly causal, so its keys are the ones that decoding keeps. The
-noisy half holds, for each row, its last blocks from `starts` on, at the positions they have in the text. A noisy row sees its
-own block and the clean tokens before that block; nothing ever sees another noisy block, and no clean row sees a noisy one.
-Shapes: b rows, n clean places, m noisy places (a multiple of the block length).
+noisy half holds, for each row, its last blocks from `starts` on, at the positions they have in the text, and these as many
+times over as there are copies, each with noise of its own. A noisy row sees its own block and the clean tokens before that
+block; nothing ever sees another noisy block, and no clean row sees a noisy one.
+Shapes: b rows, n clean places, m noisy places (copies times a multiple of the block length).
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from kernels.cpu import spans as runs
 class Noisy:
     """The noisy half before corruption.
 
-    index int64 [b, m]: position of each place in its row; tokens int64 [b, m]: the truth there, the end token behind the
-    end; opened boolean [b, m]: the answer and the end tokens that fill its last block, which decoding will find masked.
+    `copies` lie one behind the other. index int64 [b, m]: position of each place in its row; tokens int64 [b, m]: the truth
+    there, the end token behind the end; opened boolean [b, m]: the answer and the end tokens that fill its last block, which
+    decoding will find masked.
     """
 
     block: int
+    copies: int
     starts: Tensor
     index: Tensor
     tokens: Tensor
@@ -35,19 +38,19 @@ class Noisy:
     def to(self, device: torch.device) -> Noisy:
         """The same on `device`."""
         moved = (field.to(device) for field in (self.starts, self.index, self.tokens, self.opened))
-        return Noisy(self.block, *moved)
+        return Noisy(self.block, self.copies, *moved)
 
     @classmethod
-    def of(cls, batch: Batch, starts: Tensor, block: int) -> Noisy:
+    def of(cls, batch: Batch, starts: Tensor, block: int, copies: int = 1) -> Noisy:
         """The blocks from `starts` [b] to the end of each row, as many places as the longest needs."""
         places = int((-(-(batch.ends - starts) // block)).max()) * block
-        place = torch.arange(places, device=starts.device)
+        place = torch.arange(places, device=starts.device).repeat(copies)
         index = starts[:, None] + place
         inside = index.clamp(max=batch.tokens.shape[1] - 1)
         tokens = torch.where(index < batch.ends[:, None], batch.tokens.gather(1, inside), batch.end_token)
         begun = starts[:, None] + place // block * block
         opened = (index >= batch.prompts[:, None]) & (begun < batch.ends[:, None])
-        return cls(block, starts, index, tokens, opened)
+        return cls(block, copies, starts, index, tokens, opened)
 
     def sees(self, length: int) -> Tensor:
         """Spans int32 [b, m + n, 4] over both halves: a noisy place sees its own block and the clean places before it."""
@@ -69,7 +72,7 @@ class Noisy:
     def _spans(self, length: int, until: Tensor) -> Tensor:
         """Noisy places see their own block `until` [m] and what is clean before it; clean places are causal."""
         (size, m), own = self.index.shape, self._own()
-        before = (self.starts[:, None] + own).clamp(max=length) + m
+        before = (self.starts[:, None] + own % (m // self.copies)).clamp(max=length) + m
         noisy = (own.expand(size, -1), until.expand(size, -1), torch.full_like(before, m), before)
         clean = causal_spans(size, length, self.index.device)
         clean[:, :, :2] += m

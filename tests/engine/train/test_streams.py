@@ -120,6 +120,20 @@ def test_company_and_padding_change_nothing() -> None:
         assert torch.allclose(clean_half[index, : len(row.ids)], wanted[1][0], atol=1e-4)
 
 
+def test_copies_of_a_row_do_not_know_of_each_other() -> None:
+    """Each copy of the noisy half has the logits that it has as the only one, and the clean half is as ever."""
+    network, rows, starts = small_network(7), random_rows((6, 14), (3, 9)), torch.tensor([4, 0])
+    batch = Batch.of(rows, END)
+    single, double = Noisy.of(batch, starts, BLOCK), Noisy.of(batch, starts, BLOCK, copies=2)
+    masks, truth = torch.full_like(single.tokens, network.config.mask_token_id), single.tokens
+    first, clean_half = dual_logits(network, batch, single, masks)
+    second, _ = dual_logits(network, batch, single, truth)
+    both, beside = dual_logits(network, batch, double, torch.cat((masks, truth), dim=1))
+    assert double.opened.equal(single.opened.repeat(1, 2))
+    assert torch.allclose(both, torch.cat((first, second), dim=1), atol=1e-4)
+    assert torch.allclose(beside, clean_half, atol=1e-4)
+
+
 def test_verifying_a_draft_is_reading_it() -> None:
     """A block read in the noisy half has the causal logits of the text that it would make."""
     network, tokens = small_network(6), torch.tensor(random_rows((1, 16), seed=3)[0].ids)
