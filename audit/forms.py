@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import cache, lru_cache
+from functools import cache
 from math import isnan
+from operator import attrgetter
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
@@ -79,30 +80,46 @@ def keys_of(kind: type[Shaped]) -> tuple[int, ...]:
     return tuple(entry.key for entry in _layout(kind))
 
 
-_Writer = tuple[str, bytes, Callable[[Any], bytes]]
-"""A field, the bytes of its key, and its form's writer."""
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """How a kind is written: the first bytes of the map if nothing later is told, the fields that always are, and the others.
+
+    Fields are in the order of their keys, `keys` their bytes and `writes` their forms' writers; `take` gets all values at once.
+    """
+
+    start: bytes
+    take: Callable[[Any], tuple[Any, ...]]
+    keys: tuple[bytes, ...]
+    writes: tuple[Callable[[Any], bytes], ...]
+    later: tuple[_Entry, ...]
 
 
 @cache
-def _writers(kind: type[Shaped]) -> tuple[bytes, tuple[_Writer, ...], tuple[tuple[_Entry, _Writer], ...]]:
-    """The first bytes of the map if nothing later is told, then what is always told and what came later, by key."""
-    ordered = sorted(_layout(kind), key=lambda entry: (entry.later, entry.key))
-    made = [(entry, (entry.name, cbor.head(0, entry.key), entry.form.write)) for entry in ordered]
-    always = tuple(writer for entry, writer in made if not entry.later)
-    return cbor.head(5, len(always)), always, tuple(pair for pair in made if pair[0].later)
+def _writer(kind: type[Shaped]) -> _Writer:
+    ordered = sorted(_layout(kind), key=lambda entry: entry.key)
+    always = [entry for entry in ordered if not entry.later]
+    names = [entry.name for entry in always]
+    take = attrgetter(*names) if len(names) > 1 else lambda shaped: tuple(getattr(shaped, name) for name in names)
+    return _Writer(
+        cbor.head(5, len(always)),
+        take,
+        tuple(cbor.head(0, entry.key) for entry in always),
+        tuple(entry.form.write for entry in always),
+        tuple(entry for entry in ordered if entry.later),
+    )
 
 
 def write(shaped: Shaped) -> bytes:
     """The CBOR map of a record or of a part of one."""
-    start, always, later = _writers(type(shaped))
-    parts = [start]
-    for name, key, form in always:
-        parts += (key, form(getattr(shaped, name)))
-    if later:
-        told = [writer for entry, writer in later if not entry.left_out(getattr(shaped, entry.name))]
-        for name, key, form in told:
-            parts += (key, form(getattr(shaped, name)))
-        parts[0] = cbor.head(5, len(always) + len(told))
+    writer = _writer(type(shaped))
+    parts = [writer.start]
+    for key, form, value in zip(writer.keys, writer.writes, writer.take(shaped), strict=True):
+        parts += (key, form(value))
+    if writer.later:
+        told = [entry for entry in writer.later if not entry.left_out(getattr(shaped, entry.name))]
+        for entry in told:
+            parts += (cbor.head(0, entry.key), entry.form.write(getattr(shaped, entry.name)))
+        parts[0] = cbor.head(5, len(writer.keys) + len(told))
     return b"".join(parts)
 
 
@@ -223,16 +240,23 @@ def _unpack_short_ids(value: Value) -> tuple[int, ...]:
     return ids
 
 
-@lru_cache(1 << 15)
-def _varint(number: int) -> bytes:
-    """LEB128. Those that come often are remembered: a lookup takes a tenth of the time."""
-    if not 0 <= number < 1 << 32:
-        raise InvalidRecord(f"a token id is an integer from 0 below 2^32, not {number}")
-    data = bytearray()
-    while number > 127:
-        data.append(number & 127 | 128)
-        number >>= 7
-    return bytes((*data, number))
+class _Varints(dict[int, bytes]):
+    """LEB128 by number. The first that come, which come often, are remembered: a lookup takes a twentieth of the time."""
+
+    def __missing__(self, number: int) -> bytes:
+        if not 0 <= number < 1 << 32:
+            raise InvalidRecord(f"a token id is an integer from 0 below 2^32, not {number}")
+        data, rest = bytearray(), number
+        while rest > 127:
+            data.append(rest & 127 | 128)
+            rest >>= 7
+        written = bytes((*data, rest))
+        if len(self) < 1 << 16:
+            self[number] = written
+        return written
+
+
+_varint = _Varints().__getitem__
 
 
 def _write_varints(ids: Sequence[int]) -> bytes:

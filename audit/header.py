@@ -65,7 +65,7 @@ class Header:
     """Over the sealed body (nonce and ciphertext), never over plaintext."""
 
     def __post_init__(self) -> None:
-        _framed(self.tenant, self.actor, self.policy, self.key_id)
+        framed(self.tenant, self.actor, self.policy, self.key_id)
         for number in (self.seq, self.ts, self.kind, self.schema, self.body_length):
             if not _is_count(number):
                 raise InvalidRecord(f"a number of a header is an integer from 0 below 2^63, not {number!r}")
@@ -81,14 +81,9 @@ class Header:
         return self.blank().at(self.seq, self.ts)
 
     def blank(self) -> Blank:
-        """The bytes around seq and time, so that a record can be numbered again without writing the rest again."""
-        request = _NULL if self.request is None else cbor.octets(self.request.bytes)
-        start, names = _framed(self.tenant, self.actor, self.policy, self.key_id)
-        parts = (
-            cbor.octets(self.record.bytes), request, cbor.head(0, self.kind), cbor.head(0, self.schema), names,
-            cbor.head(0, self.body_length), cbor.octets(self.body_sha256),
-        )  # fmt: skip
-        return Blank(start, b"".join(parts))
+        """The bytes around seq and time."""
+        names = framed(self.tenant, self.actor, self.policy, self.key_id)
+        return blank(names, self.record, self.request, self.kind, self.schema, self.body_length, self.body_sha256)
 
     @property
     def scope(self) -> UUID:
@@ -104,9 +99,28 @@ class StoredRecord:
     body: bytes | None
 
 
+def blank(
+    names: tuple[bytes, bytes], record: UUID, request: UUID | None, kind: int, schema: int, length: int, digest: bytes
+) -> Blank:
+    """The bytes around seq and time, so that a record can be numbered again without writing the rest again.
+
+    Asks nothing: `names` are checked by `framed`, and everything else is as `Header` would take it.
+    """
+    asked = _NULL if request is None else cbor.octets(request.bytes)
+    start, rest = names
+    parts = (
+        cbor.octets(record.bytes), asked, cbor.head(0, kind), cbor.head(0, schema), rest,
+        cbor.head(0, length), cbor.octets(digest),
+    )  # fmt: skip
+    return Blank(start, b"".join(parts))
+
+
 @lru_cache(1024)
-def _framed(tenant: str, actor: str, policy: bytes | None, key_id: str) -> tuple[bytes, bytes]:
-    """What many records have in common, checked and written once: the bytes before the place, and from actor to key id."""
+def framed(tenant: str, actor: str, policy: bytes | None, key_id: str) -> tuple[bytes, bytes]:
+    """What many records have in common, checked and written once: the bytes before the place, and from actor to key id.
+
+    Raises InvalidRecord when one of the four is out of range.
+    """
     check_tenant(tenant)
     if not _is_text(actor, 256) or not _is_text(key_id, 128):
         raise InvalidRecord("header actor has 1 to 256 bytes, key id 1 to 128; both are UTF-8 without NUL")

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from audit.acts import KEEPER, Act
 from audit.errors import InvalidRecord
-from audit.header import ID_BYTES, Header, uuid7
+from audit.header import ID_BYTES, Header, blank, framed, uuid7
 from audit.keys import KeyStore, MonthKey
 from audit.ledger import SealedRecord, body_digest
 from audit.records import Body, decode_body, encode_body, kind_of, schema_of
@@ -63,21 +63,9 @@ class Sealer:
         box = self._box(month, record if entry.request is None else entry.request)
         sealed = box.seal(entry.tenant, record, encode_body(entry.body), random[:NONCE_BYTES])
         kind = kind_of(entry.body)
-        header = Header(
-            tenant=entry.tenant,
-            seq=0,
-            ts=now,
-            record=record,
-            request=entry.request,
-            kind=kind,
-            schema=schema_of(kind),
-            actor=entry.actor,
-            policy=entry.policy,
-            key_id=month.key_id,
-            body_length=len(sealed),
-            body_sha256=body_digest(sealed),
-        )
-        return SealedRecord(entry.request, kind, header.blank(), sealed)
+        names = framed(entry.tenant, entry.actor, entry.policy, month.key_id)
+        rest = blank(names, record, entry.request, kind, schema_of(kind), len(sealed), body_digest(sealed))
+        return SealedRecord(entry.request, kind, rest, sealed)
 
     def _box(self, month: MonthKey, scope: UUID) -> Box:
         """The key of a request, derived once; all are forgotten when a month key came or went, for it may have been erased."""
