@@ -10,31 +10,29 @@ Legend: R rows, W wanted rows, H hidden, D head size, Hq query heads, Hk key hea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
-from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.attend import group_tiles
 from engine.device_picks import DevicePicks
+from engine.graphs import Capture, Recorded, Recorder
 from engine.memory import require, require_room
 from engine.model.network import Network
 from engine.model.rope import half_turns
 from engine.model.weights import LayerWeights, Packed
 from engine.pages import PagePool
-from engine.plan import Flag, Ints, Plan
+from engine.plan import Plan
 from engine.request import Numeric
 from engine.sampling import Ask, Picks
+from engine.told import DeviceRows, Layout, ready
 from kernels.jit import HAS_TRITON
 from kernels.linear import tiled_linear
 from kernels.lora import gated_lora
 from kernels.norm import add_rms_norm
-from kernels.paged import CLEAN, Rows, paged_attention
+from kernels.paged import paged_attention
 from kernels.rotary import rotate_and_keep
 from kernels.swiglu import silu_mul
 
@@ -43,10 +41,18 @@ _PRODUCTS: Final[dict[Numeric, Linear]] = {Numeric.STRICT: tiled_linear, Numeric
 
 
 class OnDevice:
-    """A numeric policy on a device (an `Arithmetic`)."""
+    """A numeric policy on a device (an `Arithmetic`); on a CUDA device passes are captured as graphs."""
 
-    def __init__(self, numeric: Numeric, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(
+        self,
+        numeric: Numeric,
+        device: torch.device,
+        dtype: torch.dtype = torch.bfloat16,
+        recorder: Callable[[torch.device], Recorder] | None = None,
+    ) -> None:
+        """`recorder` is what makes recorded passes; without one none is made but on a CUDA device."""
         self.numeric, self.device, self.dtype = numeric, device, dtype
+        self.recorder = Capture if recorder is None and device.type == "cuda" else recorder
 
     def prepare(self, network: Network) -> DevicePass:
         """The network's weights on the device. Raises DoesNotFit where it is not there or too small."""
@@ -64,6 +70,8 @@ class DevicePass:
         self._pick = DevicePicks(self._weights.head, network.config.mask_token_id)
         self._frequencies = network.frequencies
         self._turns = self._scales = torch.empty(0)
+        self._recorder = None if policy.recorder is None else policy.recorder(policy.device)
+        self._recorded: tuple[PagePool, Recorded] | None = None
         self.kernels = _made_with(policy.device)
 
     def padded(self, rows: int) -> int:
@@ -73,17 +81,34 @@ class DevicePass:
     def __call__(self, plan: Plan, pool: PagePool, asks: Sequence[Ask]) -> list[Picks]:
         """Run the plan, and pick for its wanted rows: each ask has the next of them."""
         self._reach(int(plan.position.max()))
-        rows = _DeviceRows.of(plan, self._device)
+        hidden = self._states(plan, pool)
+        return self._pick(hidden, plan.picks, asks) if asks else []
+
+    def _states(self, plan: Plan, pool: PagePool) -> Tensor:
+        """The hidden states of the wanted rows, by a recorded pass if passes are recorded and one can hold the plan."""
+        exact = Layout.of(plan)
+        roomy = None if self._recorder is None else exact.roomy()
+        if self._recorder is not None and roomy is not None:
+            return self._passes(self._recorder, pool)(roomy, plan)
+        told = ready(exact.told(plan), self._device).to(self._device, non_blocking=True)
+        return self._hidden(DeviceRows.of(exact, told), pool)
+
+    def _passes(self, recorder: Recorder, pool: PagePool) -> Recorded:
+        """What was recorded over this pool since the tables of positions last grew."""
+        if self._recorded is None or self._recorded[0] is not pool:
+            self._recorded = pool, Recorded(lambda rows: self._hidden(rows, pool), recorder, self._device)
+        return self._recorded[1]
+
+    def _hidden(self, rows: DeviceRows, pool: PagePool) -> Tensor:
+        """The hidden states [W, H] of the wanted rows, ready for the head; clean rows' keys and values are in their pages."""
         x = F.embedding(rows.token, self._weights.embedding)
         found = torch.zeros_like(x)
         for index, layer in enumerate(self._weights.layers):
             x, found = self._layer(layer, pool.kv[index], rows, x, found)
-        if not asks:
-            return []
         _, hidden = add_rms_norm(x, found, self._weights.norm, self._weights.config.rms_norm_eps)
-        return self._pick(hidden.index_select(0, rows.wanted), plan.picks, asks)
+        return hidden.index_select(0, rows.wanted)
 
-    def _layer(self, layer: LayerWeights, pages: Tensor, rows: _DeviceRows, x: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+    def _layer(self, layer: LayerWeights, pages: Tensor, rows: DeviceRows, x: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
         """The residual stream [R, H] after the layer's attention, and what its feed-forward block adds."""
         eps, size = self._weights.config.rms_norm_eps, self._weights.config.head_dim
         x, normed = add_rms_norm(x, found, layer.input_norm, eps)
@@ -97,47 +122,15 @@ class DevicePass:
         return x, self._linear(silu_mul(self._linear(normed, layer.gate_up)), layer.down)
 
     def _reach(self, furthest: int) -> None:
-        """Have the rotations [positions, 2, D / 2] and query scales of every position up to `furthest`."""
+        """Have the rotations [positions, 2, D / 2] and query scales of every position up to `furthest`.
+
+        What was recorded reads the tables where they lay, so it is forgotten when they grow: each time to twice their length.
+        """
         if furthest < len(self._turns):
             return
-        cos, sin, scales = half_turns(self._frequencies, self._weights.config.rope, furthest)
+        cos, sin, scales = half_turns(self._frequencies, self._weights.config.rope, max(furthest, 2 * len(self._turns)))
         self._turns, self._scales = torch.stack((cos, sin), 1).to(self._device), scales.to(self._device)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _DeviceRows:
-    """A plan on the device, int32: `token`, `position` and `slot` [R], `wanted` [W]; `gate` float32 [R], None without LoRA."""
-
-    token: Tensor
-    position: Tensor
-    slot: Tensor
-    wanted: Tensor
-    seen: Rows
-    gate: Tensor | None
-
-    @classmethod
-    def of(cls, plan: Plan, device: torch.device) -> _DeviceRows:
-        gated = (plan.field(2) & Flag.LORA) != 0
-        fields = (plan.token, plan.position, plan.slot, plan.wanted, *sight(plan), gated)
-        token, position, slot, wanted, limit, groups, work, tables, gate = _carried(fields, device)
-        seen = Rows(limit, groups, work, tables, int(plan.limit.max()))
-        return cls(token, position, slot, wanted, seen, gate.float() if plan.lora else None)
-
-
-def sight(plan: Plan) -> tuple[Ints, Ints, Ints, Ints]:
-    """Who sees whom: limit and group of each row, tiles, page tables, as `kernels.paged.Rows` explains them."""
-    laid, sequence, _ = (np.concatenate(part) for part in zip(*map(group_tiles, plan.groups), strict=True))
-    group = np.where(plan.field(2) & Flag.NOISY, plan.field(1), CLEAN)
-    return plan.limit, group, np.stack((laid[:, 0], laid[:, -1] - laid[:, 0] + 1, sequence), axis=1), plan.tables
-
-
-def _carried(fields: Sequence[NDArray[np.integer | np.bool_]], device: torch.device) -> list[Tensor]:
-    """The arrays as int32 on the device, all in one copy."""
-    flat = torch.from_numpy(np.concatenate([field.reshape(-1) for field in fields], dtype=np.int32, casting="unsafe"))
-    if device.type == "cuda":
-        flat = flat.pin_memory()
-    parts = torch.split(flat.to(device, non_blocking=True), [field.size for field in fields])
-    return [part.view(field.shape) for part, field in zip(parts, fields, strict=True)]
+        self._recorded = None
 
 
 def _made_with(device: torch.device) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from engine.device import sight
 from engine.plan import Plan
+from engine.told import sight
 from kernels.paged import Rows
 from tests.kernels.interpreted.walls import walled
 

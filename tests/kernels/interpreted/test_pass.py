@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from engine import numeric
 from engine.device import DevicePass, OnDevice
 from engine.forward import run
+from engine.graphs import Recorder, repeated
 from engine.model.weights import Weights
 from engine.numeric import Strict, numeric_fingerprint
 from engine.plan import Lora, clean, noisy, quadratic
@@ -17,8 +20,9 @@ from tests.engine.small import small_network
 from tests.engine.test_plan import packed
 
 
-def test_the_kernels_together_are_the_network() -> None:
-    """A pass of mixed steps by kernels alone picks what the engine's strict pass picks, and leaves its pages."""
+@pytest.mark.parametrize("recorder", [None, lambda _: repeated], ids=["exact", "recorded"])
+def test_the_kernels_together_are_the_network(recorder: Callable[[torch.device], Recorder] | None) -> None:
+    """Mixed steps by kernels alone, with room to spare or none, pick what the strict pass picks, and leave its pages."""
     # One layer of the network is all of its arithmetic, and the interpreter is slow.
     network = small_network(layers=1)
     steps = [(70, clean((5, 9, 33))), (40, noisy((3, 100, 100, 100), Lora.ON)), (9, quadratic((4, 8), 100, Lora.ON))]
@@ -26,7 +30,7 @@ def test_the_kernels_together_are_the_network() -> None:
     _, other, _ = packed(steps)
     torch.testing.assert_close(pool.kv, other.kv, rtol=0, atol=0)
     logprobs = run(Weights(network, torch.float32), Strict(), plan, other).log_softmax(-1)
-    device = DevicePass(network, OnDevice(Numeric.STRICT, torch.device("cpu"), torch.float32))
+    device = DevicePass(network, OnDevice(Numeric.STRICT, torch.device("cpu"), torch.float32, recorder))
     (found,) = device(plan, pool, [Ask(len(plan.wanted), 0.0, 0)])
     torch.testing.assert_close(pool.kv, other.kv, rtol=1e-3, atol=1e-3)
     last = torch.tensor([found.last_logprob(token) for token in range(logprobs.shape[1])])

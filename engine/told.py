@@ -1,0 +1,129 @@
+"""A plan as a device is told it: its fields one after the other in a single array of int32, so that one copy carries all.
+
+A layout says how much room each field has. The exact one fits its plan; a roomy one is shared by all plans of about that size,
+so that a recorded pass may serve them. What is left over is inert: rows that see nothing, keep nothing and are in no tile.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.attend import group_tiles
+from engine.plan import NO_SLOT, Flag, Ints, Plan
+from kernels.paged import CLEAN, PAGE, SPLIT, Rows
+
+ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Rows of the roomy layouts: a pass of 17 wastes no more than its like of 32 costs, which on a GPU is next to nothing."""
+PARTIALS_MOST: Final = 1 << 14
+"""Rows times splits that a roomy layout may have: attention's partials then take at most 256 MiB with 32 heads of 128."""
+_ALIGNED: Final = 4  # 16 bytes: Triton builds a kernel once more for a field that begins elsewhere
+
+Told = NDArray[np.int32]
+Array = TypeVar("Array", Told, Tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Room for so many rows, wanted rows, tiles, sequences and pages of each; `reach` is the highest limit that is served."""
+
+    rows: int
+    wanted: int
+    tiles: int
+    sequences: int
+    pages: int
+    reach: int
+    lora: bool
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """The exact one."""
+        tiles = sum(len(group_tiles(group)[1]) for group in plan.groups)
+        sequences, pages = plan.tables.shape
+        return cls(len(plan.token), len(plan.wanted), tiles, sequences, pages, int(plan.limit.max()), plan.lora)
+
+    def roomy(self) -> Layout | None:
+        """The shared one that holds this; None for a plan that is too large for any."""
+        rows = next((size for size in ROWS if size >= self.rows), None)
+        splits = _power(-(-self.reach // SPLIT))
+        if rows is None or rows * (splits + 1) > PARTIALS_MOST:
+            return None
+        tiles = _power(max(self.tiles, self.sequences))
+        return Layout(rows, rows, tiles, tiles, splits * SPLIT // PAGE, splits * SPLIT, self.lora)
+
+    def parts(self, flat: Array) -> list[Array]:
+        """The fields in their order, as views: token, position, slot, limit, group, gate [R], wanted, tiles, tables."""
+        begins = np.cumsum([0, *map(_aligned, self._shapes)]).tolist()
+        fields = zip(begins, self._shapes, strict=False)
+        return [flat[begin : begin + math.prod(shape)].reshape(shape) for begin, shape in fields]
+
+    @property
+    def size(self) -> int:
+        """Integers of the whole array."""
+        return sum(map(_aligned, self._shapes))
+
+    @property
+    def _shapes(self) -> list[tuple[int, ...]]:
+        return [*((self.rows,),) * 6, (self.wanted,), (self.tiles, 3), (self.sequences, self.pages)]
+
+    def told(self, plan: Plan) -> Told:
+        """The array of a plan that this layout holds. Page tables are cut at the reach: nobody looks further."""
+        flat = np.zeros(self.size, dtype=np.int32)
+        token, position, slot, limit, group, gate, wanted, tiles, tables = self.parts(flat)
+        slot.fill(NO_SLOT)
+        group.fill(CLEAN)
+        limits, groups, laid, paged = sight(plan)
+        gated = (plan.field(2) & Flag.LORA) != 0
+        fields = (plan.token, plan.position, plan.slot, limits, groups, gated, plan.wanted, laid)
+        for part, given in zip((token, position, slot, limit, group, gate, wanted, tiles), fields, strict=True):
+            part[: len(given)] = given
+        tables[: len(paged), : paged.shape[1]] = paged[:, : self.pages]
+        return flat
+
+
+def sight(plan: Plan) -> tuple[Ints, Ints, Ints, Ints]:
+    """Who sees whom: limit and group of each row, tiles, page tables, as `kernels.paged.Rows` explains them."""
+    laid, sequence, _ = (np.concatenate(part) for part in zip(*map(group_tiles, plan.groups), strict=True))
+    group = np.where(plan.field(2) & Flag.NOISY, plan.field(1), CLEAN)
+    return plan.limit, group, np.stack((laid[:, 0], laid[:, -1] - laid[:, 0] + 1, sequence), axis=1), plan.tables
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceRows:
+    """A plan on the device, int32: `token`, `position` and `slot` [R], `wanted` [W]; `gate` float32 [R], None without LoRA."""
+
+    token: Tensor
+    position: Tensor
+    slot: Tensor
+    wanted: Tensor
+    seen: Rows
+    gate: Tensor | None
+
+    @classmethod
+    def of(cls, layout: Layout, flat: Tensor) -> Self:
+        """Views of the array that lies on the device."""
+        token, position, slot, limit, group, gate, wanted, tiles, tables = layout.parts(flat)
+        seen = Rows(limit, group, tiles, tables, layout.reach)
+        return cls(token, position, slot, wanted, seen, gate.float() if layout.lora else None)
+
+
+def ready(told: Told, device: torch.device) -> Tensor:
+    """The array as a tensor of the host, from which it can be copied to the device without waiting."""
+    flat = torch.from_numpy(told)
+    return flat.pin_memory() if device.type == "cuda" else flat
+
+
+def _aligned(shape: tuple[int, ...]) -> int:
+    """The room of a field."""
+    return -(-math.prod(shape) // _ALIGNED) * _ALIGNED
+
+
+def _power(count: int) -> int:
+    """The power of two that holds `count`, at least 1."""
+    return 1 << max(0, count - 1).bit_length()
