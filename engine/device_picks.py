@@ -1,8 +1,8 @@
 """Picks where hidden states lie: the head fused with the choice, so that rows x vocabulary never exist.
 
-That serves greedy rows and those with a temperature alone. A row that needs more (penalties, filters, a constraint, a thinking
-budget, alternatives) has its logits carried to the host and is picked there, as `engine.sampling` defines it. Which way a row
-goes depends on its own request alone, so company changes nothing.
+That serves greedy rows, those with a temperature and those under a constraint, which goes along as bits. A row that needs more
+(penalties, filters, a thinking budget, alternatives) has its logits carried to the host and is picked there, as is defined in
+`engine.sampling`. Which way a row goes depends on its own request alone, so company changes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DevicePicks:
         """Pick by `hidden` [W, H] the tokens at absolute `positions` [W]; each ask has the next of the rows."""
         starts = np.cumsum([0, *(ask.rows for ask in asks)])
         found: dict[int, Picks] = {}
-        fused = [ask.rules is None and not ask.top for ask in asks]
+        fused = [(ask.rules is None or ask.rules.bounds_alone) and not ask.top for ask in asks]
         for side, way in ((True, self._fused), (False, self._on_host)):
             chosen = [place for place, plain in enumerate(fused) if plain is side]
             if chosen:
@@ -46,9 +46,8 @@ class DevicePicks:
     def _fused(self, hidden: Tensor, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
         targets = np.concatenate([np.array(ask.targets or (NO_TARGET,) * ask.rows, dtype=np.int32) for ask in asks])
         device = hidden.device
-        picked = pick(
-            hidden, self._head, Asked(self._mask_id, torch.from_numpy(targets).to(device), _heat(positions, asks, device))
-        )
+        heat, allowed = _heat(positions, asks, device), _allowed(asks, len(self._head), device)
+        picked = pick(hidden, self._head, Asked(self._mask_id, torch.from_numpy(targets).to(device), heat, allowed))
         # One copy, and the only time that the host waits for the device.
         told = torch.stack((picked.token, *(part.view(torch.int32) for part in (picked.logit, picked.lse, picked.scored))))
         ids, *bits = told.cpu().numpy()
@@ -100,3 +99,16 @@ def _heat(positions: Ints, asks: Sequence[Ask], device: torch.device) -> Heat | 
     keys = np.repeat(np.array([ask.key for ask in asks], dtype=np.int64), counts)
     parts: tuple[NDArray[np.float32] | Ints, ...] = (temperature, keys, positions)
     return Heat(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts))
+
+
+def _allowed(asks: Sequence[Ask], vocab: int, device: torch.device) -> Tensor | None:
+    """What constraints permit, as `kernels.head.Asked` has it: every bit set for a row without one; None where none has any."""
+    if all(ask.rules is None for ask in asks):
+        return None
+    words = np.full((sum(ask.rows for ask in asks), -(-vocab // 32)), -1, dtype="<i4")
+    octets = words.view(np.uint8)
+    for ask, rows in _spans(asks):
+        if ask.rules is not None and ask.rules.allowed is not None:
+            packed = np.packbits(ask.rules.allowed, axis=1, bitorder="little")
+            octets[rows, : packed.shape[1]] = packed
+    return torch.from_numpy(words.astype(np.int32, copy=False)).to(device)

@@ -47,6 +47,11 @@ class Rules:
     output_counts: NDArray[np.int32] | None = None
     seen: NDArray[np.bool_] | None = None
 
+    @property
+    def bounds_alone(self) -> bool:
+        """Whether they are no more than what a constraint permits."""
+        return self.output_counts is None and self.forced is None and not self.sampling.filtered
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:

@@ -13,7 +13,7 @@ from engine.device_picks import DevicePicks
 from engine.engine import Engine
 from engine.numeric import Arithmetic, Strict, numeric_fingerprint
 from engine.request import Constraint, ConstraintKind, Mode, Numeric, Sampling
-from engine.sampling import Ask, sample
+from engine.sampling import Ask, Rules, sample
 from tests.bench.engine_laws import EngineLaws
 from tests.engine.harness import asked, events_of, finished, loaded, model, output
 from tests.engine.small import small_network
@@ -87,14 +87,17 @@ def test_figures_are_those_of_the_host() -> None:
 def test_picks_are_those_of_the_definition() -> None:
     """For rows of every kind in one call, `DevicePicks` gives what `sample` gives for the same logits."""
     generator = torch.Generator().manual_seed(2)
-    hidden, head = (torch.randn(rows, 24, generator=generator) for rows in (9, 70))
+    hidden, head = (torch.randn(rows, 24, generator=generator) for rows in (14, 70))
+    allowed = torch.rand(3, 70, generator=generator).numpy() < 0.1
     asks = [
         Ask(2, 0.0, 0),
         Ask(3, 0.9, 77, targets=(1, 69, 0)),
         Ask(2, 0.5, 12, top=4),
         Ask(2, 0.0, 0, targets=(5, 6)),
+        Ask(3, 0.7, 9, rules=Rules(SHAPED[0], allowed)),
+        Ask(2, 0.6, 9, rules=Rules(SHAPED[1])),
     ]
-    positions = np.arange(40, 49)
+    positions = np.arange(40, 54)
     found = DevicePicks(head, 3)(hidden, positions, asks)
     wanted = sample(hidden @ head.t(), positions, asks, 3)
     for one, other in zip(found, wanted, strict=True):
@@ -103,6 +106,17 @@ def test_picks_are_those_of_the_definition() -> None:
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-5, atol=1e-5)
         told, true = ([picks.last_logprob(token) for token in (0, 8, 69)] for picks in (one, other))
         assert told == pytest.approx(true, abs=1e-5)
+    assert all(allowed[row, token] for row, token in enumerate(found[4].ids))
+
+
+def test_a_constraint_needs_no_logits_on_the_host() -> None:
+    """Rows under a constraint alone, in company with free ones, are picked by the fused head."""
+    hidden, head = torch.randn(4, 24, generator=torch.Generator().manual_seed(3)), torch.eye(40, 24)
+    bound = Rules(Sampling(temperature=0.0, seed=0), np.arange(40)[None, :] == np.array([[7], [39]]))
+    picks = DevicePicks(head, 3)
+    first, second = picks(hidden, np.arange(4), [Ask(2, 0.0, 0), Ask(2, 0.0, 0, rules=bound)])
+    assert second.ids == [7, 39] and first.ids == sample(hidden[:2] @ head.t(), np.arange(2), [Ask(2, 0.0, 0)], 3)[0].ids
+    assert "_wide" not in vars(picks)
 
 
 def test_a_broken_row_is_told_apart() -> None:
@@ -122,7 +136,7 @@ def test_the_fingerprint_names_what_computes() -> None:
 
 
 def test_a_constraint_binds_on_a_device_too() -> None:
-    """A constraint's rows go the way of the host, mask and all."""
+    """A constraint goes along to the device, and answers are those of the host."""
     given = model(vocab_size=1100)
     request = asked(Mode.LINEAR_SPEC, constraint=Constraint(ConstraintKind.REGEX, "(ab|a)*c{3,5}"))
     engines = (Engine(given, OnDevice(Numeric.STRICT, CPU, torch.float32)), Engine(given, Strict()))
