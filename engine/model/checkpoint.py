@@ -43,7 +43,8 @@ _LARGEST_RANK = 4096
 class LoadedModel:
     """A network ready to run, with everything a record must say about it; a base checkpoint has no `template`.
 
-    `device` is where it is to run; the network itself lies in the host's memory.
+    `device` is where it is to run. If that is not the host, the network is no copy: weights stored in bfloat16 are views of the
+    files, read when they are laid out there.
     """
 
     name: str
@@ -83,15 +84,22 @@ def load(folder: Path, name: str | None = None, device: str = "cpu") -> LoadedMo
     where = torch.device(device)
     network = Network.blank(config, adapter.rank, torch.float32 if where == HOST else torch.bfloat16)
     with torch.no_grad():
-        for key, tensor in released_names(network):
-            if key in found:
-                tensor.copy_(found[key].read())
-            else:
-                tensor.zero_()
+        for key, parameter in released_names(network):
+            _fill(parameter, found.get(key), where)
     network.requires_grad_(False).eval()
     tokenizer = Tokenizer.load(folder)
     template = ChatTemplate.load(folder, tokenizer)
     return LoadedModel(name or f"palimpsest-{folder.name}", config, network, tokenizer, digest(folder), template, where)
+
+
+def _fill(parameter: nn.Parameter, found: Stored | None, device: torch.device) -> None:
+    """Give a parameter what is stored, or zeros. On the host it is copied, so that nobody who changes a file changes it."""
+    if found is None:
+        parameter.zero_()
+    elif device != HOST and found.dtype is parameter.dtype:
+        parameter.data = found.read()
+    else:
+        parameter.copy_(found.read())
 
 
 def save(

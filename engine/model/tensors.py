@@ -38,7 +38,7 @@ class Stored:
     dtype: torch.dtype
 
     def read(self) -> Tensor:
-        """The tensor itself."""
+        """The tensor itself, a view of the file: nothing is read before it is used."""
         with safe_open(self.file, framework="pt") as opened:
             tensor: Tensor = opened.get_tensor(self.name)
         return tensor

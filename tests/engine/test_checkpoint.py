@@ -43,6 +43,25 @@ def test_saved_weights_come_back_bit_for_bit(folder: Path) -> None:
     assert loaded.config == small_config(1024)
 
 
+def test_weights_for_a_device_are_read_from_their_files(tmp_path: Path, vocabulary: Path) -> None:
+    """For a device nothing that is stored as it is wanted is copied on the host; for the host everything is."""
+    network = small_network(3, vocab_size=1024)
+    save(tmp_path / "model", network, vocabulary, torch.bfloat16)
+    ours, theirs = load(tmp_path / "model").network, load(tmp_path / "model", device="cuda").network
+    stored = [name for name, _ in theirs.named_parameters() if "lora_" not in name]
+    assert all(_mapped(theirs.get_parameter(name), tmp_path) for name in stored)
+    assert not any(_mapped(parameter, tmp_path) for parameter in ours.parameters())
+    for name, parameter in network.named_parameters():
+        assert torch.equal(theirs.get_parameter(name), parameter.bfloat16()), name
+
+
+def _mapped(tensor: torch.Tensor, folder: Path) -> bool:
+    """Whether a tensor lies where a file of the folder is mapped into memory."""
+    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
+    spans = [tuple(int(end, 16) for end in line[0].split("-")) for line in lines]
+    return any(low <= tensor.data_ptr() < high for low, high in spans)
+
+
 def test_names_are_those_of_the_release(folder: Path) -> None:
     """9 tensors a layer and 3 more, and the adapter's under PEFT's prefix."""
     names = set(load_file(folder / "model.safetensors"))
