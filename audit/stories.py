@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from audit.approvals import Attached
@@ -32,6 +33,9 @@ from audit.records import (
     RequestOpen,
     SpecRounds,
 )
+
+_TEXT: Final = frozenset((Kind.BLOCK, Kind.SPEC_ROUNDS, Kind.DECODE_RUN))
+"""Kinds that an answer is made of."""
 
 
 class Ending(StrEnum):
@@ -71,7 +75,10 @@ class Story:
     rounds: int = 0
     forwards: int = 0
     withheld: str = ""
-    """The verdict that keeps the answer from leaving."""
+    """The verdict that keeps the answer from leaving; once said it stands, whatever the log says after it."""
+    judged: bool = False
+    """Whether the answer has its verdict, read or not."""
+    delivered: bool = False
     last_seq: int = 0
     leaves: list[LeafHash] = field(default_factory=list)
     """Of its records until the verdict: what an approval is bound to."""
@@ -91,6 +98,7 @@ class Story:
         if header.kind in CASE_KINDS:
             yield "a record of an approval stands before the end of its request"
         self.ending = ending_of(header, body) or self.ending
+        yield from self._turn(header.kind)
         self._bind(header, body, leaf)
         match body:
             case RequestOpen():
@@ -100,7 +108,7 @@ class Story:
             case PromptBody():
                 self.prompt_tokens = len(body.ids)
             case ReleaseDecision():
-                self.withheld = body.verdict if body.verdict in ("hold", "block") else ""
+                self.withheld = self.withheld or (body.verdict if body.verdict in ("hold", "block") else "")
             case Delivery():
                 if self.withheld and body.bytes_released:
                     yield f"{body.bytes_released} bytes were delivered of an answer whose verdict was {self.withheld}"
@@ -110,6 +118,21 @@ class Story:
                 pass
             case _:
                 self._count(body)
+
+    def _turn(self, kind: int) -> Iterator[str]:
+        """Text, then one verdict on it, then one delivery; told by kinds alone, so that no body can hide another order."""
+        if kind == Kind.RELEASE_DECISION:
+            if self.judged:
+                yield "it is a second verdict on one answer"
+            if self.delivered:
+                yield "it is a verdict on an answer that was delivered before"
+            self.judged = True
+        elif kind == Kind.DELIVERY:
+            if self.delivered:
+                yield "it is a second delivery of one answer"
+            self.delivered = True
+        elif kind in _TEXT and self.judged:
+            yield "it adds text to an answer that was judged before"
 
     def _bind(self, header: Header, body: Body | None, leaf: LeafHash) -> None:
         """The verdict is about the records before it."""

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from audit.export import Disclosure, disclose_nothing
 from audit.header import uuid7
 from audit.judgements import ReleaseDecision
 from audit.records import Alternatives, BlockTrace, Body, Delivery, GateVerdict, Kind, RequestClose
 from audit.stories import Ending
 from audit.verify import Report, Verdict, verify
+from tests.audit.held_log import DRAFTED, HELD_REQUEST, HeldLog
 from tests.audit.samples import BLOCK, ORIGIN, SAMPLES, START, WHOLE_REQUEST, Log
 
 TURNED_DOWN = dataclasses.replace(BLOCK, emitted=0)
@@ -93,3 +95,65 @@ def test_a_stopped_answer_was_not_delivered(tmp_path: Path, verdict: str, releas
     report = _judge(tmp_path, [*WHOLE_REQUEST[:8], told, handed, dataclasses.replace(close, records=11)])
     assert (report.verdict is Verdict.TAMPERED) is found
     assert any(f"whose verdict was {verdict}" in str(finding) for finding in report.findings) is found
+
+
+def _verdict_on_all(said: str) -> ReleaseDecision:
+    decision = SAMPLES[Kind.RELEASE_DECISION]
+    assert isinstance(decision, ReleaseDecision)
+    return dataclasses.replace(decision, verdict=said)
+
+
+HELD, BLOCKED, ALLOWED = _verdict_on_all("hold"), _verdict_on_all("block"), _verdict_on_all("allow")
+FIVE = SAMPLES[Kind.DELIVERY]
+RUN = WHOLE_REQUEST[5]
+
+
+def _ended_by(folder: Path, end: Sequence[Body], disclose: Disclosure | None = None) -> Report:
+    """A closed request whose text, all but its last run, is followed by this."""
+    close = SAMPLES[Kind.REQUEST_CLOSE]
+    assert isinstance(close, RequestClose)
+    text = [body for body in WHOLE_REQUEST[:8] if body is not RUN]
+    bodies = [*text, *(end if RUN in end else [RUN, *end])]
+    log = Log(folder / "keys")
+    log.add(uuid7(START), [*bodies, dataclasses.replace(close, records=len(bodies) + 1)])
+    log.checkpoint()
+    log.export(folder / "out", disclose)
+    return verify(folder / "out", [log.signer.vkey], ORIGIN)
+
+
+@pytest.mark.parametrize("disclose", [None, disclose_nothing])
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ([ALLOWED, FIVE], ""), ([HELD, WITHHELD], ""), ([FIVE], ""), ([ALLOWED], ""),
+        ([BLOCKED, ALLOWED, FIVE], "a second verdict"), ([HELD, ALLOWED, FIVE], "a second verdict"),
+        ([ALLOWED, BLOCKED, WITHHELD], "a second verdict"), ([FIVE, BLOCKED], "delivered before"),
+        ([FIVE, FIVE], "a second delivery"), ([ALLOWED, WITHHELD, FIVE], "a second delivery"),
+        ([ALLOWED, RUN, FIVE], "judged before"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_judged_once_and_then_delivered_once(
+    tmp_path: Path, end: Sequence[Body], why: str, disclose: Disclosure | None
+) -> None:
+    """Text, one verdict, one delivery: any other order is a contradiction, whether or not a body is disclosed."""
+    report = _ended_by(tmp_path, end, disclose)
+    assert report.verdict is (Verdict.TAMPERED if why else Verdict.VERIFIED)
+    assert all(why in str(finding) or "bytes were delivered" in str(finding) for finding in report.findings)
+
+
+def test_a_verdict_that_holds_or_blocks_is_never_taken_back(tmp_path: Path) -> None:
+    """What was held or blocked stays so under a later verdict: bytes that left count, and a hold awaits its approval."""
+    for first in (HELD, BLOCKED):
+        report = _ended_by(tmp_path / first.verdict, [first, ALLOWED, FIVE])
+        assert any(f"whose verdict was {first.verdict}" in str(finding) for finding in report.findings)
+    log = HeldLog(tmp_path / "held")
+    generation = uuid7(START)
+    held = list(HELD_REQUEST)
+    held.insert(DRAFTED + 1, ALLOWED)
+    log.add(generation, held)
+    log.begin(generation)
+    log.checkpoint()
+    log.export(tmp_path / "out")
+    found = [str(finding) for finding in verify(tmp_path / "out", [log.signer.vkey], ORIGIN).findings]
+    assert any("a second verdict" in each for each in found)
+    assert not any("the answer was not held" in each for each in found)
