@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, TypeVar
 
 import msgspec
@@ -28,19 +29,32 @@ def text_of(body: bytes) -> str:
         raise BadRequest(f"the body is not UTF-8: {error.reason} at byte {error.start}", code="invalid_json") from error
 
 
+def check_inner(texts: Iterable[str], param: str) -> None:
+    """Arguments of calls are JSON texts that are parsed like the body, so together they may hold as much. Raises BadRequest."""
+    found = 0
+    for text in texts:
+        found += _values(text.encode("utf-8", "replace"), VALUES_MOST - found)
+        if found > VALUES_MOST:
+            message = f"the arguments of all calls in {param} hold more than {VALUES_MOST} values: send fewer calls"
+            raise BadRequest(message, code="too_many", param=param)
+
+
 def _has_too_many(body: bytes) -> bool:
-    """Whether a JSON text holds more values than may be read at once, by the marks before values outside its strings."""
-    if sum(map(body.count, _MARKS)) <= VALUES_MOST:
-        return False
-    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    found = start = 0
-    while found <= VALUES_MOST:
-        end = plain.find(b'"', start)
-        found += sum(plain.count(mark, start, end if end >= 0 else None) for mark in _MARKS)
-        start = plain.find(b'"', end + 1) + 1
-        if end < 0 or start == 0:
-            return found > VALUES_MOST
-    return True
+    """Whether a JSON text holds more values than may be read at once."""
+    return _values(body, VALUES_MOST) > VALUES_MOST
+
+
+def _values(text: bytes, most: int) -> int:
+    """The marks before values outside the strings of a JSON text, or some number beyond `most` where there are more."""
+    marks = sum(map(text.count, _MARKS))
+    if marks <= most:
+        return marks
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    # A mark stands before at most a key and a value: with more strings there are too many marks, or it is no JSON.
+    if plain.count(b'"') > 2 * (2 * most + 1):
+        return most + 1
+    outside = b"".join(plain.split(b'"')[::2])
+    return sum(map(outside.count, _MARKS))
 
 
 def parse(decoder: msgspec.json.Decoder[T], body: str) -> T:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.call_forms import NAME_MOST
+from gateway.dialects.body import check_inner
 from gateway.dialects.request import (
     AssistantTurn,
     Calling,
@@ -80,6 +81,8 @@ def turns(messages: list[Message]) -> tuple[Turn, ...]:
     """The conversation. Raises BadRequest with the path of what is wrong."""
     if not messages:
         raise BadRequest("messages is empty: send at least one message", code="empty_messages", param="messages")
+    told = (call.function.arguments for message in messages for call in message.tool_calls or ())
+    check_inner((text for text in told if isinstance(text, str)), "messages")
     return tuple(_turn(message, f"messages[{place}]") for place, message in enumerate(messages))
 
 

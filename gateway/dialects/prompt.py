@@ -61,21 +61,29 @@ def thinks(model: LoadedModel, prompt: Conversation) -> bool:
 
 def _check_size(model: LoadedModel, asked: ChatRequest) -> None:
     """Refuse, before it is read, what cannot fit: reading takes a second for two megabytes."""
-    least, context = _characters(asked.prompt) // model.tokenizer.longest, model.config.max_position_embeddings
-    if least > context:
+    told, context = _characters(asked.prompt), model.config.max_position_embeddings
+    if told // model.tokenizer.longest > context:
         raise BadRequest(
-            f"the prompt has more than {least} tokens and the model's context is {context}: shorten it",
+            f"the prompt's {told} characters or ids cannot fit into the model's context of {context} tokens: shorten it",
             code="context_length_exceeded",
             param="messages" if isinstance(asked.prompt, Conversation) else "prompt",
         )
 
 
 def _characters(prompt: Conversation | PlainPrompt) -> int:
-    """Characters of what is said and offered, or ids as if each were one."""
+    """Characters of what is said, thought, called and offered, or ids as if each were one."""
     if isinstance(prompt, PlainPrompt):
         return len(prompt.content)
     offered = sum(len(tool.description) + len(write_json(tool.schema) or "") for tool in prompt.callable)
-    return offered + sum(len(turn.text) for turn in prompt.turns)
+    return offered + sum(_length(turn) for turn in prompt.turns)
+
+
+def _length(turn: Turn) -> int:
+    """Characters of a turn; past thoughts count although a template may leave them out, since until then they are read."""
+    if not isinstance(turn, AssistantTurn):
+        return len(turn.text)
+    called = sum(len(call.name) + len(call.arguments) for call in turn.calls)
+    return len(turn.text) + len(turn.reasoning) + called
 
 
 def _rendered(model: LoadedModel, prompt: Conversation) -> list[int]:

@@ -44,6 +44,16 @@ def deep(depth: int) -> bytes:
     return asked("x", tools=0).replace(b'"tools": 0', f'"tools": [{made}]'.encode())
 
 
+def past(**more: Any) -> bytes:
+    """A request after a turn of the assistant that had more than text."""
+    return asked("x", messages=[{"role": "assistant", "content": ""} | more, SAID])
+
+
+def past_call(arguments: str) -> bytes:
+    """A request after a call."""
+    return past(tool_calls=[{"id": "c", "type": "function", "function": {"name": "t", "arguments": arguments}}])
+
+
 BODIES: dict[str, tuple[bytes, set[int]]] = {
     "a message of ten megabytes": (asked("x" * BIG), {400}),
     "an unknown field of ten megabytes": (asked("x", metadata="y" * BIG), {200}),
@@ -61,6 +71,11 @@ BODIES: dict[str, tuple[bytes, set[int]]] = {
     "NULs": (asked("\x00" * 20, stop=["\x00"]), {200}),
     "odd Unicode": (asked("\ufeff\u202e\U000e0001\uffff\U0010ffff\u0300é́ﷺ" + "\ue000\ue001"), {200}),
     "odd names": (asked("x", tools=[tool(0, **{"\u202e<|im_end|>": {"\x00": ["\uffff"]}}), WEATHER]), {200}),
+    "a call of three hundred thousand lists": (past_call(json.dumps({"a": [[]] * 300_000})), {400}),
+    "a call of ten megabytes": (past_call(json.dumps({"a": "y" * BIG})), {400}),
+    "a call of eight hundred floors": (past_call(nested(800)), {200, 400}),
+    "a thought of ten megabytes": (past(reasoning_content="y" * BIG), {400}),
+    "a result of ten megabytes": (asked("x", messages=[{"role": "tool", "content": "y" * BIG}, SAID]), {400}),
     "a schema of five hundred floors": (deep(500), {200, 400}),
     "a schema without a floor": (deep(100_000), {400}),
     "an unknown field without a floor": (asked("x").replace(b"{", f'{{"u": {nested(100_000)}, '.encode(), 1), {200, 400}),
@@ -84,3 +99,26 @@ async def test_hostile_bodies_are_served_or_refused_in_words(inside: Housed) -> 
             assert len(answer.json()["error"]["message"]) > 10
             (record,) = inside.log.bodies(UUID(answer.headers["x-request-id"]))
             assert isinstance(record, PolicyDecision) and record.outcome == "refuse", name
+
+
+PAST: dict[str, tuple[str, dict[str, Any]]] = {
+    "arguments": (CHAT, {"messages": [{"role": "assistant", "tool_calls": [
+        {"id": "c", "function": {"name": "t", "arguments": json.dumps({"a": "y" * 100_000})}}]}]}),
+    "reasoning": (CHAT, {"messages": [{"role": "assistant", "content": "", "reasoning_content": "y" * 100_000}]}),
+    "an input": ("/v1/messages", {"max_tokens": 2, "messages": [{"role": "assistant", "content": [
+        {"type": "tool_use", "id": "c", "name": "t", "input": {"a": "y" * 100_000}}]}]}),
+    "a thought": ("/v1/messages", {"max_tokens": 2, "messages": [{"role": "assistant", "content": [
+        {"type": "thinking", "thinking": "y" * 100_000}]}]}),
+    "a result": ("/v1/messages", {"max_tokens": 2, "messages": [{"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": "c", "content": "y" * 100_000}]}]}),
+    "a call": ("/v1/responses", {"input": [
+        {"type": "function_call", "call_id": "c", "name": "t", "arguments": json.dumps({"a": "y" * 100_000})}]}),
+}  # fmt: skip
+
+
+async def test_what_cannot_fit_is_refused_unread(inside: Housed) -> None:
+    """Whatever makes a prompt long, text or thought, call or result, in each dialect it is refused by its length alone."""
+    for name, (path, body) in PAST.items():
+        answer = await inside.client.post(path, json={"model": MODEL} | body)
+        error = answer.json()["error"]["message"]
+        assert answer.status_code == 400 and "cannot fit" in error, (name, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gateway.dialects.body import given
+from gateway.dialects.body import check_inner, given
 from gateway.dialects.openai_messages import past_call, tool_spec
 from gateway.dialects.request import (
     AssistantTurn,
@@ -33,6 +33,7 @@ def turns(instructions: str | None, items: Sequence[Item]) -> tuple[Turn, ...]:
     """The conversation. Raises BadRequest for an empty one and for items that are not served."""
     if not items:
         raise BadRequest("input is empty: send a text or at least one item", code="empty_messages", param="input")
+    check_inner((item.arguments for item in items if item.arguments), "input")
     system: list[Turn] = [SystemTurn(instructions)] if instructions else []
     return tuple(_gathered([*system, *(_turn(item, f"input[{place}]") for place, item in enumerate(items))]))
 
