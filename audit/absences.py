@@ -1,25 +1,54 @@
 """Content that a bundle no longer holds, and the record that says why: bodies retired, keys erased.
 
 Acts come after what they remove, so absences are gathered while a log is read and explained at its end. Memory grows with
-gaps and keys, not with records.
+gaps, with the minutes in which what they lack was recorded, and with keys, not with records.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from audit.header import Header
 from audit.standing import Retired, Standing
 
+_MINUTE: Final = 60_000_000
+"""Microseconds."""
+
 
 @dataclass(slots=True)
 class Gap:
-    """Consecutive records without a body: the header of the first, and the seq and time of the last."""
+    """Consecutive records without a body: the header of the first, and the seq and time of the last and of one each minute."""
 
     header: Header
     last: int
     ts: int
+    _seqs: array[int] = field(default_factory=lambda: array("q"))
+    _times: array[int] = field(default_factory=lambda: array("q"))
+
+    @classmethod
+    def at(cls, header: Header) -> Gap:
+        """A gap of one record."""
+        gap = cls(header, header.seq, header.ts)
+        gap.add(header)
+        return gap
+
+    def add(self, header: Header) -> None:
+        """The next record has no body either."""
+        self.last, self.ts = header.seq, header.ts
+        if not self._times or header.ts - self._times[-1] >= _MINUTE:
+            self._seqs.append(header.seq)
+            self._times.append(header.ts)
+
+    def since(self, seq: int) -> int:
+        """When what lies in the gap up to `seq` was all recorded: exact at the gap's end, else up to a minute too early.
+
+        Too early, never too late: so a retirement that kept to its rule is never called premature.
+        """
+        return self.ts if seq >= self.last else self._times[bisect_right(self._seqs, seq) - 1]
 
 
 @dataclass(slots=True)
@@ -50,9 +79,9 @@ class Absences:
         """A record has no body here."""
         newest = self._gaps[-1] if self._gaps else None
         if newest is not None and header.seq == newest.last + 1:
-            newest.last, newest.ts = header.seq, header.ts
+            newest.add(header)
         else:
-            self._gaps.append(Gap(header, header.seq, header.ts))
+            self._gaps.append(Gap.at(header))
 
     def no_key(self, header: Header) -> None:
         """A record's key was asked for and no longer exists."""
@@ -71,19 +100,23 @@ class Absences:
 
 
 def _explain_gap(gap: Gap, retired: list[Retired]) -> Iterator[Explained]:
-    first = gap.header.seq
-    many, were = ("its body", "was") if gap.last == first else (f"its body and those up to seq {gap.last}", "were")
+    first, alone = gap.header.seq, gap.last == gap.header.seq
+    many, were = ("its body", "was") if alone else (f"its body and those up to seq {gap.last}", "were")
     cover = [each for each in retired if each.first <= gap.last and first <= each.last]
-    names = ", ".join(str(each.seq) for each in cover)
+    early = [each for each in cover if gap.since(each.last) >= each.before]
+    if early:
+        some = "" if _first_unclaimed(first, gap.last, early) is None else "some of "
+        young = f"although {'it was' if alone else 'they were'} not old enough"
+        yield Explained(gap.header, f"{some}{many} {were} retired by record {_named(early)} {young}", lawful=False)
     unclaimed = _first_unclaimed(first, gap.last, cover)
     if unclaimed is not None:
-        alone = "is missing" if gap.last == first else f"are missing; no retirement covers seq {unclaimed}"
-        yield Explained(gap.header, f"{many} {alone}")
-    elif cover[-1].last >= gap.last and gap.ts >= cover[-1].before:
-        young = f"retired by record {names} although {'it was' if gap.last == first else 'they were'} not old enough"
-        yield Explained(gap.header, f"{many} {were} {young}", lawful=False)
-    else:
-        yield Explained(gap.header, f"{many} {were} retired by record {names}")
+        yield Explained(gap.header, f"{many} {'is missing' if alone else f'are missing; no retirement covers seq {unclaimed}'}")
+    elif not early:
+        yield Explained(gap.header, f"{many} {were} retired by record {_named(cover)}")
+
+
+def _named(retired: list[Retired]) -> str:
+    return ", ".join(str(each.seq) for each in retired)
 
 
 def _first_unclaimed(first: int, last: int, cover: list[Retired]) -> int | None:

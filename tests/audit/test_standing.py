@@ -113,6 +113,58 @@ def test_what_was_too_young_to_retire_is_tampering() -> None:
     ]
 
 
+DAYS_OLD = [(100 + seq, START - 2 * DAY + seq) for seq in range(5)]
+
+
+def aged(records: Sequence[tuple[int, int]], *acts: Retirement) -> list[tuple[str, bool]]:
+    """How missing bodies of records, each with its time, read when these retirements were recorded at seq 1000 and on."""
+    standing, absences = Standing(), Absences()
+    for seq, act in enumerate(acts, 1000):
+        list(standing.add(header(seq, kind_of(act)), act))
+    for seq, ts in records:
+        absences.no_body(header(seq, ts=ts))
+    return [(each.message, each.lawful) for each in absences.explain(standing)]
+
+
+def over(first: int, last: int, before: int = START - 30 * DAY) -> Retirement:
+    """A retirement of this range."""
+    return dataclasses.replace(RETIRED, first=first, last=last, before=before)
+
+
+EARLY = "its body and those up to seq 104 were retired by record 1000 although they were not old enough"
+
+
+@pytest.mark.parametrize("more", [[], [over(100, 100)], [over(0, 104)], [over(100, 104, START)], [over(103, 200, START)]])
+def test_no_further_retirement_excuses_a_premature_one(more: list[Retirement]) -> None:
+    """Bodies that went too young stay told, whatever later retirement names them again, a lawful one too."""
+    told = aged(DAYS_OLD, over(100, 104), *more)
+    assert [lawful for _, lawful in told] == [False]
+    assert all(text.startswith("its body and those up to seq 104 were retired by record 1000") for text, _ in told)
+    assert more or told == [(EARLY, False)]
+
+
+def test_a_premature_retirement_stays_told_when_its_gap_grows() -> None:
+    """When the records after them retire lawfully, or just vanish, what went too young before them is told all the same."""
+    later = [(105 + seq, START + seq) for seq in range(5)]
+    lawful = over(105, 109, START + DAY)
+    assert aged([*DAYS_OLD, *later], over(100, 104), lawful) == [(f"some of {EARLY.replace('104', '109')}", False)]
+    missing = aged([*DAYS_OLD, *later], over(100, 104))
+    assert [text.split()[-4:] for text, _ in missing] == [
+        ["were", "not", "old", "enough"],
+        ["retirement", "covers", "seq", "105"],
+    ]
+
+
+def test_lawful_retirements_one_after_another_stay_lawful() -> None:
+    """Bodies that each retirement took at their age are retired, however close to its border and to one another they are."""
+    records = [(seq, START + seq * 1_000_000) for seq in range(600)]
+    acts = [over(first, first + 6, records[min(first + 6, 599)][1] + 1) for first in range(0, 600, 7)]
+    ((text, lawful),) = aged(records, *acts)
+    assert lawful and text.startswith("its body and those up to seq 599 were retired by record 1000, 1001")
+    acts[50] = dataclasses.replace(acts[50], before=acts[50].before - 60_000_001)
+    assert [lawful for _, lawful in aged(records, *acts)] == [False]
+
+
 def _judge(log: Log, out: Path) -> Report:
     log.checkpoint()
     log.export(out)
@@ -147,6 +199,20 @@ def test_the_verifier_names_the_retirement_and_holds_it_to_its_rule(tmp_path: Pa
     (finding,) = report.findings
     assert (report.verdict, finding.seq) == (Verdict.TAMPERED, 0)
     assert "retired by record 3 although they were not old enough" in finding.message
+
+
+def test_the_verifier_sees_a_premature_retirement_behind_a_second_one(tmp_path: Path) -> None:
+    """Five bodies that a thirty-day rule retires after two days are tampering, a second retirement over one of them or not."""
+    log = Log(tmp_path / "keys")
+    log.add(None, [SAMPLES[Kind.ENGINE_NOTE]] * 5)
+    log.skipped = 2 * DAY
+    log.add(None, [dataclasses.replace(RULE, days=30)], subject="acts", actor="ada")
+    act = Retirement(rule=5, before=START - 28 * DAY, first=0, last=4, requested_by="ada")
+    log.add(None, [act, dataclasses.replace(act, last=0)], subject="acts", actor="ada")
+    log.rows[:5] = [StoredRecord(row.header, None) for row in log.rows[:5]]
+    report = _judge(log, tmp_path / "out")
+    assert (report.verdict, [finding.seq for finding in report.findings]) == (Verdict.TAMPERED, [0])
+    assert "not old enough" in report.findings[0].message
 
 
 def changed(before: bytes | None, after: str, share: float | None = None) -> PolicyChange:
