@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from gateway.people.ceremonies import PasskeySignature, Place
+from gateway.people.hashing import Line, in_turn
 from gateway.people.passkeys import Passkeys
 from gateway.people.person import Asserted, Person
 from gateway.people.proving import NotProved, Prover
 
 
 async def by_password(prover: Prover, person: Person, password: str) -> Person | NotProved:
-    """The same person, by the password. Raises SQLAlchemyError when the database cannot be reached."""
-    return await asyncio.to_thread(prover.prove, person.tenant, person.name, password)
+    """The same person, by the password. Raises Crowded, and SQLAlchemyError when the database cannot be reached."""
+    return await in_turn(Line.PEOPLE, partial(prover.prove, person.tenant, person.name, password))
 
 
 async def by_passkey(

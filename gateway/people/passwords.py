@@ -10,7 +10,6 @@ from __future__ import annotations
 import unicodedata
 from base64 import b64encode
 from secrets import token_bytes
-from threading import BoundedSemaphore
 from typing import Final
 
 from argon2 import Parameters, PasswordHasher
@@ -23,10 +22,6 @@ LEAST: Final = 12
 MOST: Final = 256
 _MOST_TYPED: Final = 4 * MOST
 """No more than this is normalised: composing leaves at least a quarter of a text's characters."""
-_AT_ONCE: Final = 4
-"""Hashes that one process computes at the same time; each takes 64 MiB."""
-
-_turns = BoundedSemaphore(_AT_ONCE)
 
 
 def normalised(password: str) -> bytes | None:
@@ -53,7 +48,7 @@ def check_new(password: str, name: str) -> bytes:
 
 
 class Passwords:
-    """Hashes under one set of parameters. Blocking, for a fifth of a second: call it in a thread."""
+    """Hashes under one set of parameters. Blocking, for a fifth of a second: a gateway calls it by `hashing.in_turn`."""
 
     def __init__(self, parameters: Parameters = RFC_9106_LOW_MEMORY) -> None:
         self._hasher = PasswordHasher.from_parameters(parameters)
@@ -61,8 +56,7 @@ class Passwords:
 
     def hash(self, data: bytes) -> str:
         """A salted hash in PHC form, which names its parameters."""
-        with _turns:
-            return self._hasher.hash(data)
+        return self._hasher.hash(data)
 
     def match(self, stored: str | None, password: str) -> bool:
         """Whether this is the password of that hash. With no hash, or no possible password, the same work and False."""
@@ -76,8 +70,7 @@ class Passwords:
 
     def _verify(self, stored: str, data: bytes) -> bool:
         try:
-            with _turns:
-                return self._hasher.verify(stored, data)
+            return self._hasher.verify(stored, data)
         except VerificationError:
             return False
 

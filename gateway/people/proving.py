@@ -34,7 +34,7 @@ class NotProved:
 
 
 class Prover:
-    """Checks passwords against the users of the database. Blocking: call it in a thread."""
+    """Checks passwords against the users of the database. Blocking: a gateway calls it by `hashing.in_turn`."""
 
     def __init__(self, engine: Engine, passwords: Passwords) -> None:
         self._engine = engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from litestar import Request, Response, get, post
@@ -19,6 +20,7 @@ from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.people.again import by_password
 from gateway.people.ceremonies import place_of
+from gateway.people.hashing import Line, in_turn
 from gateway.people.names import Role
 from gateway.people.passwords import check_new
 from gateway.people.proving import NotProved
@@ -62,7 +64,8 @@ async def change_password(
     if isinstance(proved, NotProved):
         return await account_shown(request, house, visitor, 403, f"Your present password: {proved}.")
     try:
-        hashed = await asyncio.to_thread(house.directory.passwords.hash, check_new(asked.text("new_password"), person.name))
+        new = check_new(asked.text("new_password"), person.name)
+        hashed = await in_turn(Line.PEOPLE, partial(house.directory.passwords.hash, new))
         await house.administration.make(person.tenant, proved, new_password(person.tenant, person.name, hashed))
     except REFUSALS as error:
         return await account_shown(request, house, visitor, 409, sentence(error))

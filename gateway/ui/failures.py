@@ -53,7 +53,9 @@ def _of_nobody(request: Request[Any, Any, Any], error: SignInNeeded) -> Response
 
 
 def _of_gateway(request: Request[Any, Any, Any], error: GatewayError) -> Response[Any]:
-    return failed(request, error.status, error.message)
+    answer = failed(request, error.status, error.message)
+    answer.headers.update(error.headers())
+    return answer
 
 
 def _of_registry(request: Request[Any, Any, Any], error: RegistryError) -> Response[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from litestar import Request, Response, get, post
@@ -15,6 +16,7 @@ from gateway.administration import Decide
 from gateway.errors import BadRequest, NotHere
 from gateway.house import House
 from gateway.people.directory import UserLine
+from gateway.people.hashing import Line, in_turn
 from gateway.people.names import Role
 from gateway.people.passkeys import withdrawn
 from gateway.people.passwords import check_new
@@ -111,7 +113,8 @@ async def _decided(house: House, visitor: Visitor, user: UserLine, act: str, ask
 
 async def _hashed(house: House, asked: Fields, name: str) -> str:
     """The hash of the password that was chosen. Raises RegistryError for one that breaks a rule."""
-    return await asyncio.to_thread(house.directory.passwords.hash, check_new(asked.text("new_password"), name))
+    new = check_new(asked.text("new_password"), name)
+    return await in_turn(Line.PEOPLE, partial(house.directory.passwords.hash, new))
 
 
 def _roles(asked: Fields) -> Sequence[Role]:

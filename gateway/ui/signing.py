@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from gateway.house import House
 from gateway.people.again import by_passkey, by_password
 from gateway.people.ceremonies import PasskeySignature, place_of
 from gateway.people.duties import Duty
+from gateway.people.hashing import Line, in_turn
 from gateway.people.names import Role
 from gateway.people.person import Asserted, Person
 from gateway.people.proving import NotProved
@@ -79,5 +81,6 @@ async def warranted(house: House, visitor: Visitor, asked: Fields, duty: Duty) -
     requests = Asked(visitor.person.on_record, duty.asks)
     approves = Asked(asked.text("approver").strip(), duty.agrees)
     prover = house.directory.prover
-    two = await asyncio.to_thread(prove_two, prover, lambda question: next(passwords), requests, approves, visitor.tenant)
+    proof = partial(prove_two, prover, lambda question: next(passwords), requests, approves, visitor.tenant)
+    two = await in_turn(Line.PEOPLE, proof)
     return Warrant(reason, two.requested_by.on_record, two.approved_by.on_record)

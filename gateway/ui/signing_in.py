@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -10,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from gateway.house import House
+from gateway.people.hashing import Crowded, Line, in_turn
 from gateway.people.proving import NotProved
 from gateway.people.sessions import LONGEST, SessionToken
 from gateway.ui import forgery
@@ -33,7 +35,10 @@ async def sign_in(request: Request[Any, Any, Any], house: NamedDependency[House]
     """A session for whoever proves it, and on to the page that was asked for."""
     asked = await fields_of(request)
     came_along = jar.read(request, Name.SESSION)
-    found = await asyncio.to_thread(_begun, house, asked, came_along)
+    try:
+        found = await in_turn(Line.STRANGERS, partial(_begun, house, asked, came_along))
+    except Crowded as error:
+        return _form(request, jar, asked, error.message, error.status, error.headers())
     if isinstance(found, NotProved):
         if found.wait:
             told = f"Too many attempts on this name. Wait {found.wait} s, then try again."

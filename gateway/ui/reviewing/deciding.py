@@ -18,6 +18,7 @@ from gateway.approvals.choices import Approve, BreakGlass, Choice, Meaning, NotD
 from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.people.again import by_password
+from gateway.people.hashing import Crowded
 from gateway.people.person import Person, Signer, person_of
 from gateway.people.proving import NotProved
 from gateway.ui.failures import sentence
@@ -144,7 +145,12 @@ async def _done(page: Page, acts: dict[str, Act]) -> Response[Any]:
     act = acts.get(fields.text("act"))
     if act is None:
         raise BadRequest("This form asks for nothing that can be done here.", param="act")
-    by = await _proved(page, fields)
+    try:
+        by = await _proved(page, fields)
+    except Crowded as error:
+        answer = await page.refused(error.status, f"{error.message} Nothing was signed.", fields)
+        answer.headers.update(error.headers())
+        return answer
     if isinstance(by, str):
         return await page.refused(403, f"{by} Nothing was signed.", fields)
     outcome = await act(Form(house, page.visitor.tenant, page.generation, fields, by))

@@ -11,11 +11,13 @@ import httpx
 
 from audit.acts import Access
 from gateway.approvals.case import State
+from gateway.people.hashing import Line
 from gateway.people.names import Role
 from gateway.review.player import player_of
 from gateway.review.review import review_of
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import tiny
+from tests.gateway.people.crowding import crowded
 from tests.gateway.planted import PASSWORD, plant_tenant
 from tests.gateway.ui.browsing import Browser
 from tests.gateway.ui.held import held_site
@@ -70,6 +72,21 @@ async def test_a_wrong_password_signs_nothing(database: Database, tmp_path: Path
         assert "not &lt;b&gt;safe&lt;/b&gt;</textarea>" in refused.text
         unread = await approve(browser, generation, seen="")
         assert unread.status_code == 403 and "once all of it has been read" in unread.text
+        assert (await held.case(generation)).signatures == ()
+
+
+async def test_what_was_filled_in_outlasts_a_crowd(database: Database, tmp_path: Path) -> None:
+    """Where too many give passwords at once, nothing is signed, and the page says so and keeps what was filled in."""
+    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
+        generation = await held.hold()
+        await held.shown(browser, generation)
+        async with crowded(Line.PEOPLE):
+            refused = await send(browser, generation, act="reject", code="unsafe", reason="it drops a table")
+            await browser.get("/account")
+            elsewhere = await browser.post("/account/password", {"password": PASSWORD, "new_password": "another good password"})
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 0
+        assert "Nothing was signed." in refused.text and "it drops a table</textarea>" in refused.text
+        assert elsewhere.status_code == 429 and int(elsewhere.headers["retry-after"]) > 0
         assert (await held.case(generation)).signatures == ()
 
 

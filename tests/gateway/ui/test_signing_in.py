@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from gateway.people.names import Role
@@ -58,6 +60,25 @@ async def test_a_session_cannot_be_prepared_for_somebody(shared: Site) -> None:
         await victim.sign_in("cleo")
         assert victim.client.cookies["palimpsest_session"] != prepared
         assert (await attacker.get("/patterns")).status_code == 303
+
+
+async def test_a_flood_of_names_takes_no_thread_from_the_log(shared: Site) -> None:
+    """However many sign in at once, the threads that sign the log stay free, and whoever finds no place is told on the form."""
+    async with shared.browser() as browser:
+        await browser.get("/sign-in")
+        with psycopg.connect(shared.database.superuser_url) as meanwhile:
+            meanwhile.execute("LOCK TABLE app.attempt")  # so that no password is looked at before this ends
+            names = [{"tenant": TENANT, "name": f"made-up-{each}", "password": "wrong wrong wrong"} for each in range(60)]
+            flood = [asyncio.create_task(browser.post("/sign-in", fields)) for fields in names]
+            await asyncio.sleep(1)
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: "signed"), 3) == "signed"
+            turned_away = [each.result() for each in flood if each.done()]
+            assert turned_away and {answer.status_code for answer in turned_away} == {429}
+            assert all(int(answer.headers["retry-after"]) > 0 for answer in turned_away)
+            assert "Too many passwords are being checked" in turned_away[0].text
+            assert 'name="password"' in turned_away[0].text
+        answers = await asyncio.gather(*flood)
+        assert {answer.status_code for answer in answers} == {401, 429}
 
 
 async def test_cookies_are_for_this_origin_alone(database: Database, tmp_path: Path) -> None:
