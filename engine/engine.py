@@ -167,9 +167,13 @@ class Engine:
             lambda: self.load,
             arrival.matcher,
         )
-        passes = decode(session)
+        live = Live(session, decode(session), next(self._arrivals))
         events.append(self._admitted(request))
-        self._scheduler.begin(Live(session, passes, next(passes), next(self._arrivals)))
+        self._scheduler.begin(live)
+        try:
+            live.wanted = next(live.passes)
+        except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
+            self._fault(live, fault)
 
     def _run(self, turns: Sequence[Turn]) -> None:
         """One pass. If it fails as a whole, each generation runs alone, so that only the guilty one ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from engine.events import NoteKind
@@ -42,8 +42,8 @@ class Live:
 
     session: Session
     passes: Passes
-    wanted: Step
     order: int
+    wanted: Step = field(init=False)
 
     @property
     def id(self) -> UUID:

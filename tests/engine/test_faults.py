@@ -10,8 +10,8 @@ import torch
 
 from engine.engine import Engine
 from engine.events import BlockDecoded, Event, Finished, FinishReason, Noted, NoteKind, Prefilled, SpecRound
-from engine.model.checkpoint import LoadedModel
-from engine.request import Mode
+from engine.model.checkpoint import LoadedModel, load
+from engine.request import Constraint, ConstraintKind, Mode
 from engine.scheduler import Capacity, Live
 from tests.engine.harness import (
     MODES,
@@ -26,7 +26,7 @@ from tests.engine.harness import (
     output,
     stepped,
 )
-from tests.engine.small import small_network
+from tests.engine.small import TINY, small_network
 
 
 def poisoned(token: int) -> LoadedModel:
@@ -52,6 +52,22 @@ def test_abort_in_any_state(mode: Mode, steps: int) -> None:
     assert closing.reason is FinishReason.ABORTED and closing.tokens == len(output(events))
     assert closing.forwards == max(0, steps - 2)
     assert output(decoded(model(), request))[: closing.tokens] == output(events)
+
+
+def test_a_worn_out_constraint_ends_who_follows_it_and_nobody_else() -> None:
+    """One whose shared constraint was worn out while it stood in line ends with a fault as it begins; the engine goes on."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    rivals = "|".join(f"{letter}[a-z ]{{{12 + place * 5 % 13}}}" for place, letter in enumerate(letters))
+    costly = Constraint(ConstraintKind.REGEX, f"[a-z ]*({rivals})")
+    engine = Engine(load(TINY), capacity=Capacity(running=1))
+    requests = [asked(Mode.AR, tokens=400, temperature=30.0, seed=seed, constraint=costly) for seed in range(2)]
+    plain = asked(Mode.AR)
+    found = events_of(engine, *requests, plain)
+    for request in requests:
+        assert finished(found[request.id]).reason is FinishReason.FAULT
+        assert any(isinstance(event, Noted) and "too many states" in event.detail for event in found[request.id])
+    assert output(found[requests[0].id]) and not output(found[requests[1].id])
+    assert finished(found[plain.id]).reason is FinishReason.LENGTH
 
 
 def test_abort_tells_the_unfinished_block() -> None:

@@ -24,7 +24,8 @@ def living(scheduler: Scheduler, pool: PagePool, requests: Sequence[GenerationRe
     for order, request in enumerate(requests):
         session = begun(model(), request, pool)
         passes = decode(session)
-        live = Live(session, passes, next(passes), order)
+        live = Live(session, passes, order)
+        live.wanted = next(passes)
         scheduler.begin(live)
         found.append(live)
     return found
