@@ -57,7 +57,7 @@ class DevicePicks:
                 ids[rows].tolist(),
                 (logit[rows] - mass[rows]).tolist(),
                 (scored[rows] - mass[rows]).tolist() if ask.targets else [],
-                last=_LastRow(hidden[rows.stop - 1], self._head, float(mass[rows.stop - 1])),
+                last=_LastRow(hidden[rows.stop - 1].clone(), self._head, float(mass[rows.stop - 1])),
             )
             for ask, rows in _spans(asks)
         ]
@@ -74,14 +74,18 @@ class DevicePicks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LastRow:
-    """A row's log-probabilities, each computed when it is asked for: the row's state [H], the head, the log-sum-exp."""
+    """A row's log-probabilities, each computed when it is asked for: the row's state [H], the head, the log-sum-exp.
+
+    The state is a copy: picks outlive their pass, and its other rows are not to be kept for that.
+    """
 
     hidden: Tensor
     head: Tensor
     mass: float
 
     def __getitem__(self, token: int) -> float:
-        return float(self.head[token].float() @ self.hidden.float()) - self.mass
+        # Float32 like every other figure. This sum has an order of its own, so a sure token's could come out above zero.
+        return min(0.0, float(np.float32(float(self.head[token].float() @ self.hidden.float()) - self.mass)))
 
 
 def _spans(asks: Sequence[Ask]) -> list[tuple[Ask, slice]]:

@@ -146,7 +146,8 @@ def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logprobs: N
         if ask.top:
             values, where = torch.from_numpy(own).topk(ask.top, dim=-1)
             top_ids, top_logprob = where.tolist(), values.tolist()
-        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, own[-1]))
+        # The last row is copied: picks outlive their pass, and its other rows are not to be kept for that.
+        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, own[-1].copy()))
         start = end
     return found
 

@@ -81,6 +81,7 @@ def test_figures_are_those_of_the_host() -> None:
             assert type(one) is type(other)
             for name in ("commit_confidence", "verifier_logprob", "logprob", "top_logprob"):
                 found, wanted = np.array(getattr(one, name, ())), np.array(getattr(other, name, ()))
+                assert np.array_equal(found, found.astype(np.float32)), "a record takes float32 alone"
                 np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 

@@ -99,6 +99,13 @@ def test_broken_logits_show(poison: float) -> None:
     assert [math.isfinite(value) for value in picked(logits, Sampling(0.0, 1)).logprob] == [True, False, True]
 
 
+def test_picks_keep_no_more_than_their_last_row() -> None:
+    """Picks outlive their pass, and what they hold for the log-probabilities of other tokens is one row of it."""
+    logits = torch.randn(3, 9, generator=torch.Generator().manual_seed(4))
+    for picks in sample(logits, np.arange(3), [Ask(2, 0.0, 0), Ask(1, 0.0, 0)], 8):
+        assert isinstance(picks.last, np.ndarray) and picks.last.base is None and picks.last.size == 9
+
+
 def test_targets_and_alternatives_are_of_the_raw_softmax() -> None:
     """Log-probabilities of asked-for ids and of the best ids are those of the raw logits, best first."""
     logits = torch.randn(5, 30)
