@@ -10,6 +10,7 @@ Legend: R rows, W wanted rows, H hidden, D head size, Hq query heads, Hk key hea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Final
 
@@ -58,7 +59,8 @@ class OnDevice:
         """The network's weights on the device. Raises DoesNotFit where it is not there or too small."""
         require(self.device)
         require_room(network, self.dtype, self.device)
-        return DevicePass(network, self)
+        with current(self.device):
+            return DevicePass(network, self)
 
 
 class DevicePass:
@@ -80,9 +82,10 @@ class DevicePass:
 
     def __call__(self, plan: Plan, pool: PagePool, asks: Sequence[Ask]) -> list[Picks]:
         """Run the plan, and pick for its wanted rows: each ask has the next of them."""
-        self._reach(int(plan.position.max()))
-        hidden = self._states(plan, pool)
-        return self._pick(hidden, plan.picks, asks) if asks else []
+        with current(self._device):
+            self._reach(int(plan.position.max()))
+            hidden = self._states(plan, pool)
+            return self._pick(hidden, plan.picks, asks) if asks else []
 
     def _states(self, plan: Plan, pool: PagePool) -> Tensor:
         """The hidden states of the wanted rows, by a recorded pass if passes are recorded and one can hold the plan."""
@@ -131,6 +134,11 @@ class DevicePass:
         cos, sin, scales = half_turns(self._frequencies, self._weights.config.rope, max(furthest, 2 * len(self._turns)))
         self._turns, self._scales = torch.stack((cos, sin), 1).to(self._device), scales.to(self._device)
         self._recorded = None
+
+
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a CUDA device the one that Triton and graphs launch on, in this thread."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _made_with(device: torch.device) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.engine import Engine
 from engine.errors import DoesNotFit
-from engine.memory import LEAST_PAGES, SPARE, fitted, fitting_pages, page_bytes, weight_bytes
+from engine.memory import LEAST_PAGES, SPARE, fitted, fitting_pages, page_bytes, weight_bytes, work_bytes
 from engine.model.checkpoint import load
 from engine.model.network import HOST
 from engine.pages import PagePool
@@ -34,8 +34,9 @@ def test_weights_take_what_they_take() -> None:
 
 @given(st.integers(0, 200 * GIB), st.integers(0, 200 * GIB), st.integers(0, 100 * GIB))
 def test_pages_never_take_more_than_there_is(total: int, used: int, weights: int) -> None:
-    """Weights, pages, the scratch page and a tenth of the device fit into what is free, and no page more; or it refuses."""
-    free, beside, page = max(0, total - used), weights + int(SPARE * total), page_bytes(CONFIG, HALF)
+    """Weights, pages, the scratch page, what a pass needs and a tenth of the device fit, and no page more; or it refuses."""
+    free, page = max(0, total - used), page_bytes(CONFIG, HALF)
+    beside = weights + int(SPARE * total) + work_bytes(CONFIG)
     if beside + (LEAST_PAGES + 1) * page > free:
         with pytest.raises(DoesNotFit, match=r"of .* GiB free and this model needs"):
             fitting_pages(CONFIG, HALF, free, total, weights)
