@@ -33,17 +33,15 @@ def auto(session: Session, first: Picks) -> Generator[Step, Picks, None]:
     while session.ended is None:
         load, before = session.load(), chosen
         chosen = choose(permitted, load, session.request.block_length)
+        drafts = chosen > 1 or Mode.AR not in permitted
         if chosen != before:
-            mode = f"{Mode.LINEAR_SPEC} in blocks of {chosen}" if chosen > 1 else str(Mode.AR)
+            mode = f"{Mode.LINEAR_SPEC} in blocks of {chosen}" if drafts else str(Mode.AR)
             session.note(NoteKind.MODE_SWITCH, f"auto: {mode} at a load of {load}")
-        if chosen > 1:
-            seed = yield from round_of(session, seed, chosen)
-        else:
-            seed = yield from _stretch(session, seed)
+        seed = yield from (round_of(session, seed, chosen) if drafts else _stretch(session, seed))
 
 
 def choose(permitted: frozenset[Mode], load: int, longest: int) -> int:
-    """The block length for a load of so many generations, at most `longest`; 1 is `ar`."""
+    """The block length for a load of so many generations, at most `longest`; 1 is `ar` where that is permitted."""
     if Mode.LINEAR_SPEC not in permitted:
         return 1
     fallback = 1 if Mode.AR in permitted else LOADS[-1][1]

@@ -54,6 +54,16 @@ def test_it_stays_within_what_is_permitted(permitted: frozenset[Mode], crowd: in
         assert len(switches(events)) >= 1
 
 
+@pytest.mark.parametrize("permitted", CHOICES, ids=named)
+def test_blocks_of_one_are_no_way_around(permitted: frozenset[Mode]) -> None:
+    """At block length 1 too nothing is told, nor said of the choice, of a mode that is not permitted."""
+    request = asked(Mode.AUTO, tokens=6, block=1, modes_permitted=permitted)
+    events = decoded(model(), request)
+    assert output(events) == output(decoded(model(), asked(Mode.AR, tokens=6)))
+    assert used(events) <= permitted
+    assert all(Mode.AR in permitted or "auto: ar" not in said for said in switches(events))
+
+
 @pytest.mark.parametrize("permitted", NO_CHOICE, ids=named)
 def test_nothing_to_choose_is_refused(permitted: frozenset[Mode]) -> None:
     """Without a causal mode there is no choice, and the request is refused."""
