@@ -48,22 +48,22 @@ class RowRules:
         wanted = step.frame.wanted
         counts = seen = forced = None
         if self._counts is not None and self._seen is not None:
-            counts = self._counts + self._along(step, start)[wanted]
-            seen = self._seen | (counts > 0)
+            contexts = self._counts + self._along(step, start)
+            own = step.frame.rows[3, wanted] if step.frame.clean else wanted
+            counts, seen = contexts[own], (self._seen | (contexts > 0))[own]
         if self._thought is not None:
             forced = self._thought.forced(step, start)[wanted]
         return Rules(sampling, _padded(step, len(wanted)), forced, counts, seen)
 
     def _along(self, step: Step, start: int) -> NDArray[np.int32]:
-        """How often each id stands in the answer among the rows of the step that each row has before it, [n, V]."""
+        """How often each id stands in the answer among the first 0, 1, 2 ... rows that others see, [rows + 1, V]."""
         frame = step.frame
         tokens = np.array(step.tokens)
-        counts = np.zeros((frame.size + 1, len(self._counts if self._counts is not None else ())), dtype=np.int32)
         rows = np.arange(frame.clean or frame.size)
+        counts = np.zeros((len(rows) + 1, len(self._counts if self._counts is not None else ())), dtype=np.int32)
         own = rows[start + rows >= self._prompt]
         counts[own + 1, tokens[own]] = 1
-        counts = counts.cumsum(axis=0, dtype=np.int32)
-        return counts[frame.rows[3]] if frame.clean else counts[:-1]
+        return counts.cumsum(axis=0, dtype=np.int32)
 
 
 def _padded(step: Step, wanted: int) -> NDArray[np.bool_] | None:
