@@ -164,6 +164,14 @@ def _positive(document: Mapping[str, Any], key: str) -> float:
     return float(value)
 
 
+def _ratio(document: Mapping[str, Any], key: str) -> float:
+    """A number from a millionth to a million, with which frequencies stay finite. Raises KeyError or ValueError."""
+    value = _positive(document, key)
+    if not 1e-6 <= value <= 1e6:
+        raise ValueError(f"{key} must lie between a millionth and a million, not {value!r}")
+    return value
+
+
 def _rope(document: Mapping[str, Any]) -> RopeConfig:
     """Accept `rope_parameters`, `rope_scaling`, or either with a top-level `rope_theta`."""
     found = document.get("rope_parameters") or document.get("rope_scaling")
@@ -173,12 +181,16 @@ def _rope(document: Mapping[str, Any]) -> RopeConfig:
         raise ValueError("rope_type must be 'yarn'")
     if found.get("mscale", 1) != found.get("mscale_all_dim", 1):
         raise ValueError("mscale and mscale_all_dim differ, so the attention factor would not be 1")
-    theta = found if "rope_theta" in found else document
+    theta = _positive(found if "rope_theta" in found else document, "rope_theta")
+    factor, beta = _ratio(found, "factor"), float(found.get("llama_4_scaling_beta", 0.0))
+    original = _positive(found, "original_max_position_embeddings")
+    if theta <= 1 or original < 1 or not math.isfinite(beta):
+        raise ValueError("rope_theta must be above 1, the original context at least 1 and llama_4_scaling_beta finite")
     return RopeConfig(
-        theta=_positive(theta, "rope_theta"),
-        factor=_positive(found, "factor"),
-        original_max_position=int(_positive(found, "original_max_position_embeddings")),
-        beta_fast=_positive({"beta_fast": 32} | found, "beta_fast"),
-        beta_slow=_positive({"beta_slow": 1} | found, "beta_slow"),
-        query_scale_beta=float(found.get("llama_4_scaling_beta", 0.0)),
+        theta=theta,
+        factor=factor,
+        original_max_position=int(original),
+        beta_fast=_ratio({"beta_fast": 32} | found, "beta_fast"),
+        beta_slow=_ratio({"beta_slow": 1} | found, "beta_slow"),
+        query_scale_beta=beta,
     )

@@ -42,6 +42,10 @@ class Numeric(StrEnum):
     FAST = "fast"
 
 
+COLDEST, HOTTEST = 1e-6, 1e6
+"""Bounds of a temperature that is not 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How a token is picked from its logits; with the position, all that a pick depends on.
@@ -62,7 +66,8 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        _within("temperature", self.temperature, 0, math.inf)
+        if self.temperature:  # beyond these a score divided by it is no longer a number in float32
+            _within("a temperature that is not 0", self.temperature, COLDEST, HOTTEST)
         if not 0 <= self.seed < 1 << 64:
             raise InvalidRequest(f"seed must fit in 64 unsigned bits, not {self.seed}")
         if not 0 <= self.choice < 1 << 32:

@@ -131,6 +131,29 @@ def test_config_has_no_silent_defaults(folder: Path, key: str) -> None:
         ModelConfig.read(folder)
 
 
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_theta": 1.0},
+        {"rope_theta": 5e-324},
+        {"original_max_position_embeddings": 0.5},
+        {"llama_4_scaling_beta": float("nan")},
+        {"factor": 1e-320},
+        {"beta_fast": 1e308, "rope_theta": 1.0000000000000002},
+        {"beta_slow": 5e-324},
+    ],
+    ids=lambda rope: next(iter(rope)),
+)
+def test_positions_are_finite_or_refused(folder: Path, rope: dict[str, float]) -> None:
+    """Numbers of which no frequency can be made are an error of the config, never of the arithmetic."""
+    path = folder / "config.json"
+    document = json.loads(path.read_text())
+    document["rope_parameters"] |= rope
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="holds a value that cannot be"):
+        ModelConfig.read(folder)
+
+
 def test_a_pickle_is_never_opened(folder: Path) -> None:
     """Bytes that are no safetensors are an error, whatever they are."""
     (folder / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n.")

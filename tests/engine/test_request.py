@@ -32,6 +32,8 @@ NAN = float("nan")
         ({"threshold": -0.1}, "threshold"),
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": float("inf")}, "temperature"),
+        ({"temperature": 1e-40}, "a temperature that is not 0 must be between 1e-06 and"),
+        ({"temperature": 1e39}, "a temperature that is not 0"),
         ({"seed": 1 << 64}, "seed"),
         ({"seed": -1}, "seed"),
         ({"choice": -1}, "choice"),
