@@ -17,6 +17,8 @@ from audit.standing import Retired, Standing
 
 _MINUTE: Final = 60_000_000
 """Microseconds."""
+_ACTS: Final = 40
+"""The first kind of administrative acts."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class Gap:
 
 @dataclass(slots=True)
 class Unreadable:
-    """Records whose key was asked for and no longer exists: the header of the first, and how many."""
+    """Records whose content is gone, under one key: the header of the first, and how many."""
 
     header: Header
     count: int = 0
@@ -74,9 +76,14 @@ class Absences:
     def __init__(self) -> None:
         self._gaps: list[Gap] = []
         self._unreadable: dict[str, Unreadable] = {}
+        self._acts: dict[str, Unreadable] = {}
+        """By key like the others, and never explained: neither a retirement nor an erasure reaches an act."""
 
     def no_body(self, header: Header) -> None:
         """A record has no body here."""
+        if header.kind >= _ACTS:
+            self._acts.setdefault(header.key_id, Unreadable(header)).count += 1
+            return
         newest = self._gaps[-1] if self._gaps else None
         if newest is not None and header.seq == newest.last + 1:
             newest.add(header)
@@ -85,18 +92,26 @@ class Absences:
 
     def no_key(self, header: Header) -> None:
         """A record's key was asked for and no longer exists."""
-        self._unreadable.setdefault(header.key_id, Unreadable(header)).count += 1
+        gone = self._acts if header.kind >= _ACTS else self._unreadable
+        gone.setdefault(header.key_id, Unreadable(header)).count += 1
 
     def explain(self, standing: Standing) -> Iterator[Explained]:
-        """One line for every gap and every key, in the order of their first records."""
+        """One line for every gap and every key, in the order of their first records; and acts before all else."""
+        for act in self._acts.values():
+            never = "the body of an act is never retired, nor its key erased"
+            yield Explained(act.header, f"{_content(act)} is gone: {never}", lawful=False)
         for gap in self._gaps:
             yield from _explain_gap(gap, standing.retired)
         for key_id, lost in self._unreadable.items():
-            many = f"its content, like that of {lost.count - 1} further records," if lost.count > 1 else "its content"
+            many = _content(lost)
             if key_id in standing.erased:
                 yield Explained(lost.header, f"{many} was erased by record {standing.erased[key_id]}")
             else:
                 yield Explained(lost.header, f"{many} is lost: its key was asked for and no longer exists")
+
+
+def _content(gone: Unreadable) -> str:
+    return f"its content, like that of {gone.count - 1} further records," if gone.count > 1 else "its content"
 
 
 def _explain_gap(gap: Gap, retired: list[Retired]) -> Iterator[Explained]:

@@ -215,6 +215,45 @@ def test_the_verifier_sees_a_premature_retirement_behind_a_second_one(tmp_path: 
     assert "not old enough" in report.findings[0].message
 
 
+NEVER = "is gone: the body of an act is never retired, nor its key erased"
+
+
+def test_no_retirement_excuses_the_loss_of_an_act(tmp_path: Path) -> None:
+    """A retirement takes the bodies around an act and never the act's own, whose absence is tampering and no gap."""
+    log = Log(tmp_path / "keys")
+    log.add(None, [SAMPLES[Kind.ENGINE_NOTE]])
+    log.add(None, [RULE, RULE], subject="acts", actor="ada")
+    log.add(None, [SAMPLES[Kind.ENGINE_NOTE]])
+    log.skipped = 20 * DAY
+    act = Retirement(rule=2, before=START + 10 * DAY, first=0, last=3, requested_by="ada")
+    log.add(None, [act], subject="acts", actor="ada")
+    for seq in (0, 1, 3):
+        log.rows[seq] = StoredRecord(log.rows[seq].header, None)
+    report = _judge(log, tmp_path / "out")
+    assert {finding.seq: (finding.verdict, finding.message) for finding in report.findings} == {
+        0: (Verdict.INCOMPLETE, "its body was retired by record 4"),
+        1: (Verdict.TAMPERED, f"its content {NEVER}"),
+        3: (Verdict.INCOMPLETE, "its body was retired by record 4"),
+    }
+
+
+def test_no_erasure_excuses_the_loss_of_an_act(tmp_path: Path) -> None:
+    """An erasure may name the keys of those who asked, never those of acts: their loss is tampering, named or not."""
+    log = Log(tmp_path / "keys")
+    log.add(None, [RULE, PLACED], subject="acts", actor="ada")
+    log.add(None, [RULE], subject="acts of last month", actor="ada")
+    named, alone = (decode_header(log.rows[seq].header).key_id for seq in (0, 2))
+    erased = dataclasses.replace(OTHER, key_ids=(named,))
+    log.add(None, [erased], subject="acts of next month", actor="ada")
+    log.keys.destroy([named, alone])
+    report = _judge(log, tmp_path / "out")
+    assert report.verdict is Verdict.TAMPERED
+    assert [(finding.seq, finding.message) for finding in report.findings] == [
+        (0, f"its content, like that of 1 further records, {NEVER}"),
+        (2, f"its content {NEVER}"),
+    ]
+
+
 def changed(before: bytes | None, after: str, share: float | None = None) -> PolicyChange:
     """A change to the policy of this text."""
     return PolicyChange(before, hashlib.sha256(after.encode()).digest(), after, "why", "ada", "grace", share)
