@@ -97,6 +97,8 @@ async def _decided(house: House, visitor: Visitor, user: UserLine, act: str, ask
         case "groups":
             groups = set(_groups(asked))
             return other_groups(tenant, name, groups - set(user.groups), set(user.groups) - groups)
+        case "password" if user.id == visitor.person.id:
+            raise RegistryError("your own password is changed on /account, where the present one is asked for")
         case "password":
             return new_password(tenant, name, await _hashed(house, asked, name))
         case "sign-out":

@@ -192,6 +192,17 @@ async def test_tenants_are_made_by_operators_of_system(shared: Site) -> None:
         assert (await browser.post("/admin/tenants", {"name": "hooli"})).status_code == 403
 
 
+async def test_a_session_alone_sets_no_password_of_its_own(shared: Site) -> None:
+    """An operator sets other people's passwords, never their own: that takes the present one, on the account page."""
+    async with shared.signed_in("oona", Role.OPERATOR) as browser:
+        await browser.get("/admin/people/oona")
+        refused = await browser.post("/admin/people/oona/password", {"new_password": "another battery horse"})
+        assert refused.status_code == 409 and "/account" in refused.text
+        assert (await browser.get("/account")).status_code == 200, "the session has not ended"
+        assert (await browser.sign_in("oona")).status_code == 303
+    assert [each for each in acts(shared, UserChange) if isinstance(each, UserChange) and each.name == "oona"] == []
+
+
 async def test_ones_own_password_is_changed_by_whoever_has_it(shared: Site) -> None:
     """The present password is asked for; with another one every session ends, and the new one opens the next."""
     async with shared.signed_in("pia") as browser:
