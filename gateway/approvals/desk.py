@@ -29,6 +29,8 @@ from gateway.law.lawbook import Lawbook
 
 ACTOR: Final = "approvals"
 """Who acts where no person does, as records have it."""
+LOOK_SECONDS: Final = 2.0
+"""For so long an act waits until the projections have it."""
 Look: TypeAlias = Callable[[str], Awaitable[None]]
 """Brings the projections of a tenant to where its log is."""
 _log = structlog.get_logger(__name__)
@@ -93,12 +95,18 @@ class Desk:
             raise LogDown("the audit log cannot commit, so nothing was decided; try again later") from error
         for request in {entry.request for entry in entries if entry.request is not None}:
             self.watch.ring(request)
+        await self._looked(entries[0].tenant)
+        return place
+
+    async def _looked(self, tenant: str) -> None:
+        """Wait until the projections have it, but not while they are made anew: who comes too early sees less for a while."""
+        look = asyncio.ensure_future(self._look(tenant))
+        look.add_done_callback(_heard)
         try:
-            await self._look(entries[0].tenant)
-        except (AuditError, SQLAlchemyError) as error:
+            await asyncio.wait_for(asyncio.shield(look), LOOK_SECONDS)
+        except (AuditError, SQLAlchemyError, TimeoutError) as error:
             # Whoever follows by the clock will find it; the act itself is on record.
             _log.warning("approvals.unlooked", error=type(error).__name__)
-        return place
 
     def ending(self, case: Case, outcome: str, why: str, cited: Sequence[int] = (), more: int = 0, by: str | None = None
     ) -> ApprovalEnded:  # fmt: skip
@@ -147,6 +155,12 @@ class Desk:
 
     def _under(self, case: Case) -> tuple[bytes, bytes]:
         return bytes(self._policy(case).digest), self._served.weights_digest
+
+
+def _heard(look: asyncio.Future[None]) -> None:
+    """Nobody waits any more for a look that was late, so nobody else hears how it failed."""
+    if not look.cancelled():
+        look.exception()
 
 
 def _rejections(case: Case) -> list[int]:

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
+
 import policies
 from audit.approvals import content_digest
 from audit.errors import LogUnavailable
@@ -46,6 +48,25 @@ async def test_a_decision_stands_though_its_projection_fails(database: Database,
             with closing(Views(DatabaseUrl(database.app_url), KeyStore(log.keys))) as views:
                 (row,) = views.queue.waiting(TENANT, ALL).rows
     assert (row.generation, row.state, row.decided_by) == (generation, State.APPROVED, ("ada",))
+
+
+async def test_a_decision_waits_for_no_rebuild(database: Database, tmp_path: Path) -> None:
+    """While the projections of a tenant are made anew a decision is answered within seconds, and found there afterwards."""
+    log, people = TenantLog(database, tmp_path / "keys"), staff(database)
+    shipped = policies.load(policies.BASELINE)
+    with closing(Projector(urls_of(database), KeyStore(log.keys), shipped)) as projector:
+        async with beside(log, ONE, people, look=projector.look) as inside:
+            generation = await inside.held()
+            await projector.look(TENANT)
+            with psycopg.connect(database.superuser_url) as rebuild:
+                rebuild.execute("SELECT FROM app.followed WHERE tenant = %s FOR UPDATE", [TENANT])
+                decision = inside.approvals.decide(TENANT, generation, Approve(content_digest(TEXT)), people["ada"])
+                case = await asyncio.wait_for(decision, 10)
+            assert not isinstance(case, NotDecided) and case.state is State.APPROVED
+            await projector.look(TENANT)
+            with closing(Views(DatabaseUrl(database.app_url), KeyStore(log.keys))) as views:
+                (row,) = views.queue.waiting(TENANT, ALL).rows
+    assert row.state is State.APPROVED
 
 
 async def test_the_clock_ends_what_is_over_once(database: Database, tmp_path: Path) -> None:
