@@ -35,7 +35,7 @@ SESSION_HEADER: Final = "x-claude-code-session-id"
 OURS: Final = {"x-palimpsest-author": "gateway"}
 """Beside a document whose words are not the model's."""
 BIG: Final = 64 * 1024
-"""Bytes of a body from which on it is read beside the event loop."""
+"""Bytes of a body, or characters of its record, from which on it is read beside the event loop."""
 
 
 @asynccontextmanager
@@ -65,7 +65,12 @@ async def decoded(request: Request[Any, Any, Any], decode: Callable[[bytes], T])
     except RequestEntityTooLarge as error:
         message = f"the body is over {BODY_LIMIT} bytes: send fewer or shorter messages"
         raise Refused(message, status=413, code="body_too_large") from error
-    return decode(body) if len(body) < BIG else await asyncio.to_thread(decode, body)
+    return await read_aside(len(body), lambda: decode(body))
+
+
+async def read_aside(size: int, read: Callable[[], T]) -> T:
+    """What `read` makes of so many bytes or characters; beside the event loop when they are many. Raises what it raises."""
+    return read() if size < BIG else await asyncio.to_thread(read)
 
 
 def beside(request: Request[Any, Any, Any]) -> Beside:

@@ -37,6 +37,8 @@ from gateway.recall import Ending, Recalled
 T = TypeVar("T")
 CANCEL_LOOKS: Final = 40
 CANCEL_LOOK_SECONDS: Final = 0.25
+TOKEN_LINE: Final = 64
+"""Characters that telling a token of an answer again is worth."""
 
 
 def _of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
@@ -56,7 +58,8 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
     async with line.refusals_on_record(request, house, subject):
         body = await line.decoded(request, read)
         earlier = await _earlier(house, subject, body.previous_response_id)
-        chat = chat_of(body, earlier, line.beside(request))
+        size = line.BIG if earlier else len(await request.body())  # what was said earlier may be of any length
+        chat = await line.read_aside(size, lambda: chat_of(body, earlier, line.beside(request)))
         source = await source_of(request, house, subject, chat)
     about, begun = source.about, await source.begun()
     head = Head(about.generation, about.mode, about.policy, body, about.constrained, chat.prompt)
@@ -66,7 +69,7 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
             return _reading(house, running, source.request, -1, about.headers)
         return _document(head.response(Status.QUEUED, []), about.headers)
     told = parts(reader_for(house.bench.model, head), line.pieces_of(house, source, subject.tenant, chat))
-    if body.background and not body.stream and isinstance(source, Earlier) and source.is_stored_response:
+    if body.background and not body.stream and isinstance(source, Earlier) and await source.is_stored_response():
         working = source.found.ending is Ending.NONE
         document = head.response(Status.QUEUED, []) if working else await _standing(Narrator(head), told)
         return _document(document, about.headers)
@@ -101,7 +104,7 @@ async def show_response(
         told = _of_held(house, subject.tenant, head, recalled.held, own, Delivery.STREAM)
         return _stream(_after(starting_after, _told(narrator, told)), narrator, {})
     if stream and recalled.ending is not Ending.NONE:
-        events = retold(house.bench.model, narrator, recalled)
+        events = await _retold(house, narrator, recalled)
         return _stream(_after(starting_after, _at_once(events)), narrator, {})
     if stream:
         message = f"response {response!r} is still streamed on another connection: ask again when it has ended"
@@ -150,7 +153,7 @@ async def _recalled(house: House, subject: Subject, response: str) -> tuple[Head
     generation = generation_of(response)
     found = None if generation is None else await house.recall.find(subject.tenant, generation)
     if found is not None and found.opening.dialect == Dialect.RESPONSES:
-        head = head_of(found)
+        head = await line.read_aside(len(found.asked), lambda: head_of(found))
         if head.body.stored:
             return head, found
     raise NotHere(f"there is no stored response {response!r}")
@@ -167,7 +170,7 @@ async def _earlier(house: House, subject: Subject, response: str | None) -> list
         raise BadRequest(error.message, code="previous_response_not_found", param=param) from error
     if found.ending is not Ending.ANSWERED:
         raise BadRequest(f"response {response!r} has no whole answer to go on from", code="invalid_request", param=param)
-    return conversation(house.bench.model, head, found)
+    return await line.read_aside(_length(found), lambda: conversation(house.bench.model, head, found))
 
 
 def _document(document: dict[str, Any], headers: dict[str, str]) -> Response[bytes]:
@@ -181,8 +184,18 @@ async def _as_it_stands(house: House, tenant: str, head: Head, recalled: Recalle
         return await _standing(narrator, _of_held(house, tenant, head, recalled.held, own, Delivery.WHOLE))
     if recalled.ending is Ending.NONE:
         return head.response(Status.IN_PROGRESS, [])
-    retold(house.bench.model, narrator, recalled)
+    await _retold(house, narrator, recalled)
     return narrator.response
+
+
+async def _retold(house: House, narrator: Narrator, recalled: Recalled) -> list[Told]:
+    """All events of a response that has ended; made beside the event loop when its answer is long."""
+    return await line.read_aside(_length(recalled), lambda: retold(house.bench.model, narrator, recalled))
+
+
+def _length(recalled: Recalled) -> int:
+    """Characters of what a request asked and got, a token with its scores for a line of them."""
+    return len(recalled.asked) + len(recalled.text) + TOKEN_LINE * len(recalled.scores)
 
 
 def _of_held(

@@ -110,10 +110,11 @@ class Earlier(Source):
             headers=said | approval,
         )
 
-    @property
-    def is_stored_response(self) -> bool:
+    async def is_stored_response(self) -> bool:
         """Whether it can be asked for again as a response, under its own id."""
-        return self.found.opening.dialect == Dialect.RESPONSES and recorded(self.found.asked).stored
+        if self.found.opening.dialect != Dialect.RESPONSES:
+            return False
+        return (await line.read_aside(len(self.found.asked), lambda: recorded(self.found.asked))).stored
 
     async def made(self) -> AsyncIterator[Made]:
         generation = self.about.generation

@@ -62,22 +62,24 @@ def tool_choice(given: str | NamedChoice | None, offered: Sequence[ToolSpec]) ->
 
 def _gathered(turns: Sequence[Turn]) -> Iterator[Turn]:
     """Thought, text and calls of one answer came as items of their own; the model said them in one turn."""
-    open_: AssistantTurn | None = None
+    run: list[AssistantTurn] = []
     for turn in turns:
-        if not isinstance(turn, AssistantTurn):
-            if open_ is not None:
-                yield open_
-            open_ = None
-            yield turn
-        elif open_ is None:
-            open_ = turn
-        elif turn.text and (open_.text or open_.calls):
-            yield open_
-            open_ = turn
+        told = isinstance(turn, AssistantTurn)
+        if run and (not told or (turn.text and any(each.text or each.calls for each in run))):
+            yield _joined(run)
+            run = []
+        if isinstance(turn, AssistantTurn):
+            run.append(turn)
         else:
-            open_ = AssistantTurn(open_.text + turn.text, open_.reasoning + turn.reasoning, open_.calls + turn.calls)
-    if open_ is not None:
-        yield open_
+            yield turn
+    if run:
+        yield _joined(run)
+
+
+def _joined(run: Sequence[AssistantTurn]) -> AssistantTurn:
+    """One turn of several, put together at once: a client may send as many as a body holds."""
+    calls = tuple(call for turn in run for call in turn.calls)
+    return AssistantTurn("".join(turn.text for turn in run), "".join(turn.reasoning for turn in run), calls)
 
 
 def _turn(item: Item, path: str) -> Turn:

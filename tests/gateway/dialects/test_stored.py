@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import psycopg
+import pytest
 
 from audit.keys import KeyStore
 from engine.train.grammar import Split, task
 from gateway.cancelling import NAME
+from gateway.http import responses
 from gateway.law.lawbook import Standing
 from tests.audit.writer_samples import TENANT
 from tests.gateway.dialects.test_responses_clients import read
@@ -143,3 +146,35 @@ async def test_an_erased_response_is_gone(database: Database, tmp_path: Path) ->
         assert (await here.client.get(f"{PATH}/{response}")).status_code == 404
         gone = await respond(here, "and?", previous_response_id=response)
         assert (gone.status_code, gone.json()["error"]["code"]) == (400, "previous_response_not_found")
+
+
+async def test_what_is_long_is_read_beside_the_loop(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A big request, and whatever is told or goes on from its record, keeps nobody waiting; a small one needs no thread."""
+    found: list[tuple[str, bool]] = []
+
+    def watched(name: str) -> Any:
+        work = getattr(responses, name)
+
+        def watching(*given: Any) -> Any:
+            found.append((name, threading.current_thread() is threading.main_thread()))
+            return work(*given)
+
+        return watching
+
+    for name in ("chat_of", "head_of", "retold", "conversation"):
+        monkeypatch.setattr(responses, name, watched(name))
+    async with housed(database, tmp_path) as here:
+        for metadata, on_loop in (({}, True), ({"a": "y" * 100_000}, False)):
+            found.clear()
+            asked = await respond(here, "hello", metadata=metadata)
+            own = f"{PATH}/{asked.json()['id']}"
+            assert (await here.client.get(own)).json() == asked.json()
+            assert (await here.client.get(own, params={"stream": "true"})).status_code == 200
+            assert (await here.client.post(f"{own}/cancel")).json() == asked.json()
+            assert {name for name, _ in found} == {"chat_of", "head_of", "retold"}
+            assert {place for _, place in found} == {on_loop}, found
+            found.clear()
+            await respond(here, "and?", previous_response_id=asked.json()["id"])
+            assert ("conversation", on_loop) in found and ("chat_of", False) in found
