@@ -22,7 +22,7 @@ from kernels.paged import CLEAN, PAGE, SPLIT, Rows
 ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Rows of the roomy layouts: a pass of 17 wastes no more than its like of 32 costs, which on a GPU is next to nothing."""
 PARTIALS_MOST: Final = 1 << 14
-"""Rows times splits that a roomy layout may have: attention's partials then take at most 256 MiB with 32 heads of 128."""
+"""Rows times splits of one attention: its partials then take at most 256 MiB with 32 heads of 128. More goes in pieces."""
 _ALIGNED: Final = 4  # 16 bytes: Triton builds a kernel once more for a field that begins elsewhere
 
 Told = NDArray[np.int32]
@@ -31,7 +31,10 @@ Array = TypeVar("Array", Told, Tensor)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Room for so many rows, wanted rows, tiles, sequences and pages of each; `reach` is the highest limit that is served."""
+    """Room for so many rows, wanted rows, tiles, sequences and pages of each; `reach` is the highest limit that is served.
+
+    `cuts` are those of `kernels.paged.Rows`: tiles and rows of each piece, none if attention goes in one.
+    """
 
     rows: int
     wanted: int
@@ -40,13 +43,15 @@ class Layout:
     pages: int
     reach: int
     lora: bool
+    cuts: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
         """The exact one."""
-        tiles = sum(len(group_tiles(group)[1]) for group in plan.groups)
-        sequences, pages = plan.tables.shape
-        return cls(len(plan.token), len(plan.wanted), tiles, sequences, pages, int(plan.limit.max()), plan.lora)
+        tiles, (sequences, pages) = sight(plan)[2], plan.tables.shape
+        rows, reach = len(plan.token), int(plan.limit.max())
+        cuts = _cuts(tiles[:, 1], PARTIALS_MOST // (-(-reach // SPLIT) + 1))
+        return cls(rows, len(plan.wanted), len(tiles), sequences, pages, reach, plan.lora, cuts)
 
     def roomy(self) -> Layout | None:
         """The shared one that holds this; None for a plan that is too large for any."""
@@ -83,8 +88,16 @@ class Layout:
         fields = (plan.token, plan.position, plan.slot, limits, groups, gated, plan.wanted, laid)
         for part, given in zip((token, position, slot, limit, group, gate, wanted, tiles), fields, strict=True):
             part[: len(given)] = given
+        tiles[: len(laid), 0] -= self._begun()
         tables[: len(paged), : paged.shape[1]] = paged[:, : self.pages]
         return flat
+
+    def _begun(self) -> Told | int:
+        """The first row of the piece that each tile is in."""
+        if not self.cuts:
+            return 0
+        tiles, rows = np.array(self.cuts, dtype=np.int32).T
+        return np.repeat(rows.cumsum(dtype=np.int32) - rows, tiles)
 
 
 def sight(plan: Plan) -> tuple[Ints, Ints, Ints, Ints]:
@@ -109,8 +122,21 @@ class DeviceRows:
     def of(cls, layout: Layout, flat: Tensor) -> Self:
         """Views of the array that lies on the device."""
         token, position, slot, limit, group, gate, wanted, tiles, tables = layout.parts(flat)
-        seen = Rows(limit, group, tiles, tables, layout.reach)
+        seen = Rows(limit, group, tiles, tables, layout.reach, layout.cuts)
         return cls(token, position, slot, wanted, seen, gate.float() if layout.lora else None)
+
+
+def _cuts(tiles: Ints, most: int) -> tuple[tuple[int, int], ...]:
+    """Tiles and rows of each piece of at most `most` rows, a tile at the least; none where one piece is enough."""
+    if tiles.sum() <= most:
+        return ()
+    found = [[0, 0]]
+    for rows in tiles.tolist():
+        if found[-1][0] and found[-1][1] + rows > most:
+            found.append([0, 0])
+        found[-1][0] += 1
+        found[-1][1] += rows
+    return tuple((count, rows) for count, rows in found)
 
 
 def ready(told: Told, device: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ Legend: R rows, t tiles, S sequences, Hq query heads, Hk key heads, G = Hq / Hk,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,8 @@ class Rows:
 
     `limit` [R]; `group` [R] of a noisy row, CLEAN for others; `tiles` [t, 3]: first row, number of rows (at most TILE, noisy
     groups never cut) and sequence; `tables` [S, pages]. `reach` is the highest limit. Rows in no tile see nothing.
+    Where `cuts` are given, attention goes piece by piece, so that its partials take less room: each piece has so many tiles and
+    rows, one after the other, and its tiles count rows from its own first one.
     """
 
     limit: Tensor
@@ -42,6 +45,15 @@ class Rows:
     tiles: Tensor
     tables: Tensor
     reach: int
+    cuts: tuple[tuple[int, int], ...] = ()
+
+    def pieces(self) -> Iterator[tuple[slice, Rows]]:
+        """Each piece's rows, and who sees whom among them."""
+        tile = row = 0
+        for tiles, rows in self.cuts:
+            own = slice(row, row + rows)
+            yield own, Rows(self.limit[own], self.group[own], self.tiles[tile : tile + tiles], self.tables, self.reach)
+            tile, row = tile + tiles, row + rows
 
 
 def paged_attention_reference(fresh: Tensor, pages: Tensor, rows: Rows) -> Tensor:
@@ -240,4 +252,6 @@ def kernel_attention(fresh: Tensor, pages: Tensor, rows: Rows, span: int = SPLIT
 
 def paged_attention(fresh: Tensor, pages: Tensor, rows: Rows) -> Tensor:
     """`fresh` [R, Hq + 2 Hk, D] over one layer's `pages` [P, PAGE, 2, Hk, D] -> [R, Hq D]."""
+    if rows.cuts:
+        return torch.cat([paged_attention(fresh[own], pages, piece) for own, piece in rows.pieces()])
     return kernel_attention(fresh, pages, rows) if runs(fresh) else paged_attention_reference(fresh, pages, rows)

@@ -154,6 +154,24 @@ def test_what_is_too_large_runs_as_it_is() -> None:
     assert far.roomy() is None and rows * 33 > PARTIALS_MOST
 
 
+@pytest.mark.parametrize("most", [3, 40, 80])
+def test_attention_in_pieces_is_attention(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """What has too many partials for one attention goes piece by piece, with the same bits."""
+    steps = [*MIXED, (5, noisy((3, 100), Lora.OFF)), (300, clean(range(2, 72)))]
+    plan, pool, _ = packed(steps)
+    _, other, _ = packed(steps)
+    asks = [Ask(len(plan.wanted), 0.0, 0)]
+    policy = OnDevice(Numeric.STRICT, CPU, torch.float32)
+    (wanted,) = DevicePass(small_network(), policy)(plan, pool, asks)
+    monkeypatch.setattr("engine.told.PARTIALS_MOST", 2 * most)
+    cuts = Layout.of(plan).cuts
+    assert sum(rows for _, rows in cuts) == len(plan.token) and len(cuts) > 1
+    assert all(rows <= most or tiles == 1 for tiles, rows in cuts)
+    (found,) = DevicePass(small_network(), policy)(plan, other, asks)
+    assert (found.ids, found.logprob) == (wanted.ids, wanted.logprob)
+    assert other.kv.equal(pool.kv)
+
+
 def test_the_longest_unused_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many recordings are kept, and one that is used again stays."""
     monkeypatch.setattr(graphs, "KEPT", 2)
