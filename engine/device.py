@@ -72,7 +72,7 @@ class DevicePass:
         self._pick = DevicePicks(self._weights.head, network.config.mask_token_id)
         self._frequencies = network.frequencies
         self._turns = self._scales = torch.empty(0)
-        self._recorder = None if policy.recorder is None else policy.recorder(policy.device)
+        self._recorder = policy.recorder
         self._recorded: tuple[PagePool, Recorded] | None = None
         self.kernels = _made_with(policy.device)
 
@@ -96,10 +96,10 @@ class DevicePass:
         told = ready(exact.told(plan), self._device).to(self._device, non_blocking=True)
         return self._hidden(DeviceRows.of(exact, told), pool)
 
-    def _passes(self, recorder: Recorder, pool: PagePool) -> Recorded:
-        """What was recorded over this pool since the tables of positions last grew."""
+    def _passes(self, recorder: Callable[[torch.device], Recorder], pool: PagePool) -> Recorded:
+        """What was recorded over this pool since the tables of positions last grew, by a recorder with memory of its own."""
         if self._recorded is None or self._recorded[0] is not pool:
-            self._recorded = pool, Recorded(lambda rows: self._hidden(rows, pool), recorder, self._device)
+            self._recorded = pool, Recorded(lambda rows: self._hidden(rows, pool), recorder(self._device), self._device)
         return self._recorded[1]
 
     def _hidden(self, rows: DeviceRows, pool: PagePool) -> Tensor:
