@@ -43,15 +43,18 @@ def judged_mode(decision: Decision, said: str) -> Mode | None:
     """The mode by whose gates a unit is judged.
 
     The engine calls any unit with a speculative round `linear_spec`, and one without `ar`, so a generation that was
-    started in one causal mode is judged as that mode throughout. What was denoised is denoised whoever asked for it.
+    started in one causal mode is judged as that mode throughout, and one that was left to choose as a mode that it was
+    permitted: an answer that ends with its first token has no round yet. What was denoised is denoised whoever asked for it.
     """
     mode = _MODES.get(said)
     if mode is None or mode in (Mode.DIFFUSION, Mode.AUTO):
         return None if mode is Mode.AUTO else mode
     if decision.mode not in (Mode.AUTO, Mode.DIFFUSION):
         return decision.mode
-    lone = mode is Mode.LINEAR_SPEC and Mode.LINEAR_SPEC not in decision.modes_permitted
-    return Mode.QUADRATIC_SPEC if lone else mode
+    if mode in decision.modes_permitted:
+        return mode
+    others = (Mode.LINEAR_SPEC, Mode.QUADRATIC_SPEC) if mode is Mode.AR else (Mode.QUADRATIC_SPEC,)
+    return next((other for other in others if other in decision.modes_permitted), mode)
 
 
 def _ruled(policy: Policy, action: Action, rule: str, winning: list[Standing]) -> Ruling:

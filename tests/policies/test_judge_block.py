@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from policies import BlockFacts, Mode, Policy, Release, Ruling, Verdict, judge_block
+from policies import BlockFacts, Mode, Policy, Release, Ruling, Verdict, explain, judge_block
 from tests.policies.documents import allowed, policy
 from tests.policies.facts import PLAIN
 
@@ -112,6 +112,28 @@ def test_auto_without_linear_speculation_is_judged_as_quadratic() -> None:
     modes = '[modes]\nallowed = ["quadratic_spec"]\ndefault = "auto"\n'
     found = policy(ACCEPTANCE % "quadratic_spec", modes)
     assert ruled(found, replace(CAUSAL, acceptance=0.1)).rule == "gate:kept"
+
+
+@pytest.mark.parametrize(
+    ("permitted", "asked", "gate"),
+    [
+        (["linear_spec"], Mode.AUTO, "linear_spec"),
+        (["quadratic_spec"], Mode.AUTO, "quadratic_spec"),
+        (["linear_spec", "quadratic_spec"], Mode.AUTO, "linear_spec"),
+        (["diffusion", "linear_spec"], Mode.AUTO, "linear_spec"),
+        (["diffusion", "linear_spec"], Mode.DIFFUSION, "linear_spec"),
+    ],
+)
+def test_no_unit_is_judged_as_a_mode_that_was_not_permitted(permitted: list[str], asked: Mode, gate: str) -> None:
+    """A one-token unit, which has no round and is called `ar`, meets the gates of the causal mode that was permitted."""
+    modes = f"[modes]\nallowed = {permitted}\ndefault = '{permitted[0]}'\n"
+    gates = f'[[gates]]\nid = "g"\nmodes = ["{gate}"]\nmetric = "logprob_min"\nbelow = -5.0\naction = "hold"\n'
+    found = policy(gates, modes)
+    one = replace(CAUSAL, mode="ar", tokens=1, acceptance=None, logprob_min=-6.0)
+    assert ruled(found, one, asked) == Ruling(Verdict.HOLD, "gate:g")
+    assert ruled(found, replace(one, logprob_min=-4.0), asked) == Ruling(Verdict.ACCEPT)
+    explained = explain(found, replace(PLAIN, requested_mode=asked.value), one)
+    assert explained.ruling == Ruling(Verdict.HOLD, "gate:g")
 
 
 @pytest.mark.parametrize("action", ["refine", "redo_ar"])
