@@ -1,14 +1,17 @@
 """Storing batches and checkpoints until it is certain: one connection and the ledgers that follow it.
 
 A batch keeps its id over every attempt, so it is stored once. Nothing here gives up by itself: the writer cancels what
-takes too long and then calls `forget()`, for an attempt that was cut off leaves connection and ledgers in doubt.
+gets no further and then calls `forget()`, for an attempt that was cut off leaves connection and ledgers in doubt. A ledger
+in doubt is kept: it follows what was stored meanwhile before it serves again, and never reads a leaf twice.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from uuid import UUID
 
 from audit.errors import LogUnavailable, SigningRefused
@@ -16,6 +19,8 @@ from audit.ledger import Ledger, LogRolledBack, SealedRecord
 from audit.store import AppendConnection, HeadMoved, LogInterrupted, read_tenant
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.05, 1.0
+_PORTION = 500
+"""Leaves that a ledger follows at once: so few that nobody notices the wait for them."""
 
 
 class Doubt(Enum):
@@ -38,7 +43,16 @@ class Committer:
         self._app_url, self._reader_url = app_url, reader_url
         self._keys, self._origin = keys, origin
         self._connection: AppendConnection | None = None
+        self._portions = 0
         self._ledgers: dict[str, Ledger] = {}
+        self._behind: set[str] = set()
+        """Tenants whose ledgers may not know all that is stored."""
+        self._reading: _Reading | None = None
+
+    @property
+    def portions(self) -> int:
+        """Portions of leaves that ledgers have followed so far: while this grows, somebody gets on."""
+        return self._portions
 
     async def store(self, tenant: str, batch_id: UUID, records: Sequence[SealedRecord]) -> int:
         """Append until it is certain and return the first seq; no records make it a probe.
@@ -90,9 +104,14 @@ class Committer:
         return error
 
     def forget(self) -> AppendConnection | None:
-        """Drop connection and ledgers; the caller closes the connection when its last user has ended."""
+        """Drop the connection and doubt the ledgers, which nobody but a later attempt touches from here on.
+
+        The attempt is cancelled already. The caller closes the connection when its last user has ended.
+        """
         connection, self._connection = self._connection, None
-        self._ledgers.clear()
+        if self._reading is not None:
+            self._reading.give_up()
+        self._behind.update(self._ledgers)
         return connection
 
     async def disconnect(self) -> None:
@@ -118,7 +137,7 @@ class Committer:
 
     async def _follow(self, tenant: str, moved: HeadMoved) -> None:
         """Another writer was first: learn its leaves. A head behind ours means a database gone back in time."""
-        ledger = await self._ledger(tenant)
+        ledger = self._ledgers[tenant]
         if moved.next_seq < ledger.next_seq:
             raise self.shut(tenant, LogRolledBack(f"log {tenant!r} lost records: restore the newer database"))
         await self._load(ledger)
@@ -137,7 +156,7 @@ class Committer:
         await asyncio.sleep(seconds)
 
     async def _ledger(self, tenant: str) -> Ledger:
-        """The tenant's ledger, rebuilt from stored leaves on first use."""
+        """The tenant's ledger, which knows what is stored; rebuilt from stored leaves on first use."""
         if tenant in self.broken:
             raise self.broken[tenant].with_traceback(None)  # else it would keep the frames of every append it refused
         if tenant not in self._ledgers:
@@ -145,22 +164,27 @@ class Committer:
                 ledger = await asyncio.to_thread(Ledger, tenant, self._keys, self._origin)
             except OSError as error:
                 raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
-            await self._load(ledger)
             self._ledgers[tenant] = ledger
+            self._behind.add(tenant)
+        ledger = self._ledgers[tenant]
+        if tenant in self._behind:
+            await self._load(ledger)
+            self._behind.discard(tenant)
             if ledger.next_seq:
                 # Growth may have been left unsigned, or a checkpoint unrecorded, by a process that died.
                 self.unsigned.setdefault(tenant, time.monotonic())
-        return self._ledgers[tenant]
+        return ledger
 
     async def _load(self, ledger: Ledger) -> None:
-        def read() -> None:
-            with read_tenant(self._reader_url, ledger.tenant) as reader:
-                ledger.load(reader.leaves(ledger.next_seq))
-
+        """Follow what was stored since; whatever ends it, the leaves that were followed need not be read again."""
+        self._reading = _Reading(self._reader_url, ledger, self._got_on)
         try:
-            await asyncio.to_thread(read)
+            await asyncio.to_thread(self._reading.run)
         except LogRolledBack as error:
             raise self.shut(ledger.tenant, error) from error
+
+    def _got_on(self) -> None:
+        self._portions += 1
 
     async def _sign_and_record(self, tenant: str) -> None:
         ledger = await self._ledger(tenant)
@@ -170,8 +194,35 @@ class Committer:
             signed = await asyncio.to_thread(ledger.sign)
         except SigningRefused:
             # Another process may have signed further than this ledger knows; the log itself decides.
-            del self._ledgers[tenant]
-            ledger = await self._ledger(tenant)
+            await self._load(ledger)
             signed = await asyncio.to_thread(ledger.sign)
         connection = await self._connected()
         await connection.record_checkpoint(tenant, signed.size, signed.root, signed.note)
+
+
+class _Reading:
+    """Stored leaves on their way into a ledger, by a thread; once it was given up it touches the ledger no more."""
+
+    def __init__(self, reader_url: str, ledger: Ledger, got_on: Callable[[], None]) -> None:
+        self._reader_url, self._ledger, self._got_on = reader_url, ledger, got_on
+        self._turn = Lock()
+        self._given_up = False
+
+    def run(self) -> None:
+        """Read portion by portion; raises LogInterrupted, LogRefused or LogRolledBack. Blocking."""
+        with read_tenant(self._reader_url, self._ledger.tenant) as reader:
+            leaves = reader.leaves(self._ledger.next_seq)
+            while portion := list(islice(leaves, _PORTION)):
+                with self._turn:
+                    if self._given_up:
+                        return
+                    self._ledger.follow(portion)
+                    self._got_on()
+        with self._turn:
+            if not self._given_up:
+                self._ledger.require_signed()
+
+    def give_up(self) -> None:
+        """Returns once the portion that is being followed, if any, is in; the thread may wait for the server for longer."""
+        with self._turn:
+            self._given_up = True

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from urllib.parse import quote
 from uuid import UUID
 
@@ -55,7 +56,7 @@ def checkpoint_file(keys: Path, origin: str) -> Path:
 
 
 class Ledger:
-    """The state of one tenant's log; owned by one writer and not safe for concurrent use."""
+    """The state of one tenant's log; owned by one writer. A signature may be under way, in a thread, while the log grows."""
 
     def __init__(self, tenant: str, keys: Path, origin: str) -> None:
         self.tenant = tenant
@@ -63,6 +64,7 @@ class Ledger:
         self._signer = Signer(keys, log_origin(origin, tenant))
         self._tree = CompactRange()
         self._unsigned: list[bytes] = []
+        self._growing = Lock()
         self._filed = -1  # size of the last note in the file; unknown at first, so the first note is always added
         self._file = checkpoint_file(keys, log_origin(origin, tenant))
 
@@ -77,11 +79,20 @@ class Ledger:
         return self._signer.vkey
 
     def load(self, leaves: Iterable[Leaf]) -> None:
-        """Follow stored leaves from `next_seq` on; raises LogRolledBack when they contradict what was signed."""
-        for item in leaves:
-            if item.seq != self.next_seq:
-                raise LogRolledBack(f"log {self.tenant!r} has a gap before record {item.seq}: run verify on an export")
-            self._grow(item.leaf, item.ts)
+        """Follow all that is stored from `next_seq` on; raises LogRolledBack when it contradicts what was signed."""
+        self.follow(leaves)
+        self.require_signed()
+
+    def follow(self, leaves: Iterable[Leaf]) -> None:
+        """Follow some stored leaves from `next_seq` on; raises LogRolledBack as `load` does."""
+        with self._growing:
+            for item in leaves:
+                if item.seq != self.next_seq:
+                    raise LogRolledBack(f"log {self.tenant!r} has a gap before record {item.seq}: run verify on an export")
+                self._grow(item.leaf, item.ts)
+
+    def require_signed(self) -> None:
+        """Raises LogRolledBack when the log, all of which was followed, is shorter than the one that was signed."""
         if self.next_seq < self._signer.size:
             raise LogRolledBack(
                 f"log {self.tenant!r} has {self.next_seq} records but {self._signer.size} were signed: "
@@ -95,30 +106,40 @@ class Ledger:
 
     def committed(self, records: Sequence[Numbered]) -> None:
         """Follow records that are now durable."""
-        for record in records:
-            self._grow(record.leaf, record.ts)
+        with self._growing:
+            for record in records:
+                self._grow(record.leaf, record.ts)
 
     def sign(self) -> SignedCheckpoint:
         """Sign the tree as it stands and add the note to the checkpoint file. Blocks on the disk.
 
         Raises SigningRefused; a tree that is already signed gets the same note again.
         """
-        size, root = self._tree.size, self._tree.root()
-        note = self._signer.sign(size, root, self._unsigned)
-        self._unsigned.clear()
+        with self._growing:
+            size, root, leaves = self._tree.size, self._tree.root(), tuple(self._unsigned)
+        note = self._signer.sign(size, root, leaves)
+        with self._growing:  # what has come since stays due
+            del self._unsigned[: max(0, len(self._unsigned) - (self._tree.size - size))]
         if size != self._filed:
             _append_line(self._file, json.dumps(note))
             self._filed = size
         return SignedCheckpoint(size, root, note)
 
     def _grow(self, leaf: bytes, ts: int) -> None:
+        if self._tree.size + 1 == self._signer.size:
+            self._require_root(leaf)
         if self._tree.size >= self._signer.size:
             self._unsigned.append(leaf)
         self._tree.append(leaf)
         self.last_ts = max(self.last_ts, ts)
-        if self._tree.size == self._signer.size and self._tree.root() != self._signer.root:
+
+    def _require_root(self, leaf: bytes) -> None:
+        """Raises LogRolledBack when the tree with this leaf is not the signed one; then the leaf is not followed."""
+        grown = self._tree.copy()
+        grown.append(leaf)
+        if grown.root() != self._signer.root:
             raise LogRolledBack(
-                f"the first {self._tree.size} records of log {self.tenant!r} are not those that were signed: "
+                f"the first {grown.size} records of log {self.tenant!r} are not those that were signed: "
                 "the database was changed; export it and run verify"
             )
 

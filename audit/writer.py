@@ -4,6 +4,8 @@
 stored twice; after the stall timeout every waiting append fails with LogUnavailable, further ones are refused at once,
 and the task keeps probing until a commit succeeds. Records of one append are stored together and in order. Signed
 checkpoints follow growth within a second. If the process dies, unacknowledged records may be in the log or not.
+
+Reading a log that was not opened at the start, which is one made since, holds up the others; no stall makes it read again.
 """
 
 import asyncio
@@ -105,7 +107,7 @@ class Writer:
         self._abandoned: set[asyncio.Task[None]] = set()
 
     async def start(self, tenants: Sequence[str] = ()) -> None:
-        """Connect, check the role, open the logs of `tenants` and start writing.
+        """Connect, check the role, open the logs of `tenants`, which takes what reading them takes, and start writing.
 
         Raises LogUnavailable when the database does not answer in time or a log went back in time, and LogRefused
         for a role with too many rights or a database without our schema.
@@ -260,10 +262,15 @@ class Writer:
                 self._committer.shut(tenant, LogRolledBack(f"log {tenant!r} cannot be signed: {error}"))
 
     async def _within_stall(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run work for at most the stall timeout, even against a server that has frozen."""
-        task = asyncio.create_task(work)
+        """Run work until it has not got on for the stall timeout, even against a server that has frozen.
+
+        Only reading a log gets on before it is done: a large one may take its time, and its end is certain.
+        """
+        task, seen = asyncio.create_task(work), -1
         try:
-            await asyncio.wait({task}, timeout=self._config.stall_seconds)
+            while not task.done() and seen != self._committer.portions:
+                seen = self._committer.portions
+                await asyncio.wait({task}, timeout=self._config.stall_seconds)
         except asyncio.CancelledError:
             self._abandon(task)
             raise
@@ -275,6 +282,7 @@ class Writer:
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
         """Cancelling may itself wait for the server, so the work ends alone, with the connection it had."""
+        task.cancel()  # first: what was given up must not run on beside its successor
         ending = asyncio.create_task(_end(task, self._committer.forget()))
         self._abandoned.add(ending)
         ending.add_done_callback(self._abandoned.discard)
@@ -309,7 +317,6 @@ class _Stalled(LogUnavailable):
 
 
 async def _end(task: asyncio.Task[Any], connection: AppendConnection | None) -> None:
-    task.cancel()
     # Awaited, so that the task lets go of its error: whoever keeps ours would keep a half-open connection with it.
     with suppress(asyncio.CancelledError, Exception):
         await task

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from uuid import UUID
 
@@ -12,8 +13,8 @@ import psycopg
 import pytest
 
 from audit.errors import LogUnavailable
-from audit.rows import Numbered, Stored
-from audit.store import AppendConnection, LogInterrupted
+from audit.rows import Leaf, Numbered, Stored
+from audit.store import AppendConnection, LogInterrupted, Reader
 from audit.writer import Range, Writer
 from tests.audit.writer_samples import TENANT, Place, entry
 from tests.waiting import until
@@ -221,6 +222,91 @@ async def test_a_refusing_database_is_asked_at_a_walking_pace(place: Place, monk
         await until(lambda: writer.healthy)
         await writer.append([entry("after")])
     assert place.said() == ["after"]
+
+
+_MANY = 120_000
+
+
+def _filled(place: Place) -> None:
+    """Give the log more headers than can be read within the stall timeout."""
+    with psycopg.connect(place.database.superuser_url) as superuser:
+        superuser.execute(
+            "INSERT INTO audit.header (tenant, seq, ts, kind, raw) "
+            "SELECT %s, seq, seq, 8, sha256(seq::text::bytea) FROM generate_series(0, %s) seq",
+            (TENANT, _MANY - 1),
+        )
+        superuser.execute("INSERT INTO audit.head VALUES (%s, %s, 0)", (TENANT, _MANY))
+
+
+async def test_a_log_that_takes_long_to_read_is_opened(place: Place) -> None:
+    """A log that cannot be read within the stall timeout is opened all the same, at the start and at its first record."""
+    _filled(place)
+    async with place.writing(TENANT):
+        pass  # signs so much at once with patience
+    async with place.writing(TENANT, stall_seconds=STALL) as writer:
+        assert await writer.append([entry("one")]) == Range(_MANY, _MANY)
+        assert writer.healthy
+    async with place.writing(stall_seconds=STALL) as writer:
+        assert await writer.append([entry("two")]) == Range(_MANY + 1, _MANY + 1)
+        assert writer.healthy
+    assert place.covered() == _MANY + 2
+
+
+async def test_no_leaf_is_read_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a stall, and after another writer signed further, a log is read on from where it stood."""
+    real, asked = Reader.leaves, list[int]()
+
+    def noted(self: Reader, first_seq: int = 0, stop_seq: int = 2**62) -> Iterator[Leaf]:
+        asked.append(first_seq)
+        return real(self, first_seq, stop_seq)
+
+    async with place.writing(stall_seconds=STALL) as writer:
+        await writer.append([entry("0"), entry("1")])
+        await until(lambda: place.covered() == 2)
+        monkeypatch.setattr(Reader, "leaves", noted)
+        with place.held():
+            await _fails_after_the_stall(writer, ["lost"])
+        await until(lambda: writer.healthy)
+        size = (await writer.append([entry("2")])).last_seq + 1  # the lost one may have been stored all the same
+        await until(lambda: not writer._committer.unsigned)
+        after_stall = list(asked)
+        asked.clear()
+        async with place.writing(TENANT) as other:
+            await other.append([entry("3")])
+        writer._committer.unsigned[TENANT] = 0.0  # as if the other had been faster by a moment
+        await writer.probe()
+        await until(lambda: TENANT not in writer._committer.unsigned)
+        assert writer.healthy
+    assert after_stall and min(after_stall) >= 2
+    assert asked == [0, size]  # by the other, and then by this one
+    assert [text for text in place.said() if text != "lost"] == list("0123")
+    assert place.verdict() == 0
+
+
+async def test_a_reading_that_was_given_up_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that reads on after its attempt was given up does not touch the ledger that its successor reads into."""
+    async with place.writing() as writer:
+        for text in "012":
+            await writer.append([entry(text)])
+    real, gate, firsts = Reader.leaves, threading.Event(), iter([True])
+
+    def crossing(self: Reader, first_seq: int = 0, stop_seq: int = 2**62) -> Iterator[Leaf]:
+        if next(firsts, False):
+            gate.wait(20)
+        else:
+            gate.set()
+            time.sleep(0.2)
+        yield from real(self, first_seq, stop_seq)
+
+    async with place.writing(stall_seconds=2 * STALL) as writer:
+        monkeypatch.setattr(Reader, "leaves", crossing)
+        await _fails_after_the_stall(writer, ["lost"])
+        await until(lambda: writer.healthy)
+        assert [await writer.append([entry(text)]) for text in "34"] == [Range(3, 3), Range(4, 4)]
+        assert writer.healthy
+    assert place.said() == list("01234")
+    assert place.covered() == 5
+    assert place.verdict() == 0
 
 
 def _administer(place: Place, statement: str) -> None:
