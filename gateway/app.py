@@ -97,8 +97,9 @@ def run(settings: Settings, house: type[House] = House) -> None:
     model = checkpoint.load(settings.checkpoint, device=settings.device)
     policy = policies.load(policies.BASELINE)
     with open_database(settings, logs.notice) as urls:
+        made = house(settings, urls, model, policy)
         config = uvicorn.Config(
-            create_app(house(settings, urls, model, policy)),
+            create_app(made),
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -106,7 +107,7 @@ def run(settings: Settings, house: type[House] = House) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         server = uvicorn.Server(config)
-        house.leaving = lambda: server.should_exit
+        made.leaving = lambda: server.should_exit
         # Code and weights stay to the end: a collection that looked at them held every answer up for a quarter of a second.
         gc.freeze()
         server.run()
