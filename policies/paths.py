@@ -19,6 +19,10 @@ CANDIDATES_MOST: Final = 4096
 BYTES_MOST: Final = 1 << 20
 
 _BREAKS = re.compile(r"[\s\"'`=;|&<>(){}\[\],:]+")
+_MARKS: Final = "@+"
+"""What tools read before the name of a file: `curl -d @x`, `git push +x`."""
+_OPTION = re.compile(r"-[^-]")
+_CLIMB = re.compile(r"(?:\.\.(?:/|$))+")
 
 
 def called(name: str, arguments: str) -> ToolCall:
@@ -35,12 +39,31 @@ def called(name: str, arguments: str) -> ToolCall:
 
 
 def candidates(text: str) -> Iterator[str]:
-    """What `text` may name: itself and each of its words, folded and resolved; never empty, never with a line break."""
+    """What `text` may name: itself and each of its words, folded and resolved; never empty, never with a line break.
+
+    A word is also taken without what may stand before a path (`@x`, `+x`, `-Cx`), and one that climbs by `..` also from the
+    root, where it may arrive. Too many candidates only tighten. One that is too long is measured once it is resolved.
+    """
     words = _BREAKS.split(text)
     for word in (text.replace("\n", " "), *words) if len(words) > 1 else words:
-        path = _resolved(word.casefold()) if len(word) <= PATH_MOST else ""
-        if path:
-            yield path
+        for spelling in _spellings(word.casefold()):
+            path = _resolved(spelling)
+            if path and len(path) <= PATH_MOST:
+                yield path
+                if path.startswith("../"):
+                    yield "/" + _CLIMB.sub("", path, count=1)
+
+
+def _spellings(word: str) -> Iterator[str]:
+    """`word`, and what is left of it as an argument: at most four, each no longer than itself."""
+    yield word
+    if _OPTION.match(word):
+        word = word[2:]
+        yield word
+        if (root := word.find("/")) > 0:  # of letters together, the last may take a path: `-xvC/root`
+            yield word[root:]
+    if word.startswith(tuple(_MARKS)):
+        yield word.lstrip(_MARKS)
 
 
 def _resolved(text: str) -> str:
@@ -49,9 +72,9 @@ def _resolved(text: str) -> str:
     plain = text.replace("\\", "/").strip()
     root = "/" if plain.startswith("/") else ""
     for segment in plain.split("/"):
-        if segment == ".." and (root or (segments and segments[-1] != "..")):
-            segments = segments[:-1]
-        elif segment not in ("", "."):
+        if segment == ".." and segments and segments[-1] != "..":
+            segments.pop()
+        elif segment not in ("", ".") and not (root and segment == ".."):
             segments.append(segment)
     return root + "/".join(segments)
 

@@ -155,6 +155,37 @@ def test_arguments_name_paths_in_disguise(text: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("../../../etc/passwd", ["../../../etc/passwd", "/etc/passwd"]),
+        ("a/../../.env", ["../.env", "/.env"]),
+        ("../..", ["../..", "/"]),
+        ("@.env", ["@.env", ".env"]),
+        ("+a", ["+a", "a"]),
+        ("-C/root", ["-c/root", "/root"]),
+        ("-d@../x", ["-d@../x", "@../x", "/x", "../x"]),
+        ("--at/x", ["--at/x"]),
+        ("@", ["@"]),
+        ("-", ["-"]),
+        ("./" * 3000 + "x", ["x"]),
+        ("y" * 5000, []),
+    ],
+)
+def test_a_word_is_also_what_may_be_left_of_it(text: str, names: list[str]) -> None:
+    """A mark or option letter before a path is taken off as well, and what climbs is also seen from the root, once resolved."""
+    assert list(dict.fromkeys(candidates(text))) == names
+
+
+@pytest.mark.parametrize("word", ["../" * 1360, "-@" + "a/" * 2040, "-@" + "a/" * 1000 + "../" * 1000, "+" * 4000])
+def test_hostile_words_are_read_in_bounded_time(word: str) -> None:
+    """A mebibyte of words that climb or shed marks is read and held against globs in seconds."""
+    text = " ".join(f"{word}{number}" for number in range(2**20 // (len(word) + 5)))
+    begun = perf_counter()
+    assert not path_matcher(("/etc/**", "**/secrets/**", "*.pem"))(called("tool", text).paths)
+    assert perf_counter() - begun < 10
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         '{"path": "secrets/a"}',
