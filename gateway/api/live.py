@@ -26,9 +26,10 @@ from gateway.api import documents, forms
 from gateway.api.asking import query
 from gateway.api.following import followed, place_of, streamed
 from gateway.api.reading import NOTHING, Gone, Opened, opened
-from gateway.api.visit import READS_CONTENT, Visit, visit
+from gateway.api.visit import Visit, visit
 from gateway.errors import NotHere
 from gateway.house import House
+from gateway.people.duties import READS_CONTENT
 
 LOOK_SECONDS: Final = 0.3
 _WHAT: Final = "follow its drafts as they are made"

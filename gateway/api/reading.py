@@ -9,8 +9,9 @@ from uuid import UUID
 from audit.acts import Access
 from audit.header import Header
 from audit.records import Body
-from gateway.api.visit import READS_CONTENT, Visit
+from gateway.api.visit import Visit
 from gateway.errors import GatewayError, NotHere
+from gateway.people.duties import READS_CONTENT
 from gateway.recorded import records_of
 
 NOTHING: str = "there is no such thing here that you may see"

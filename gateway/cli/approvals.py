@@ -17,6 +17,7 @@ from rich.text import Text
 
 from gateway.cli.administration import minute, print_table
 from gateway.cli.identity import Office, Typed, office, stdin_option
+from gateway.people.duties import READS_CONTENT
 from gateway.people.names import Role
 from gateway.registry import RegistryError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _DECIDERS: Final = frozenset({Role.APPROVER, Role.OPERATOR})
-_READERS: Final = frozenset({Role.APPROVER, Role.AUDITOR})
+_READERS: Final = frozenset(READS_CONTENT)
 _STATES = ("pending", "approved", "released", "rejected", "expired", "cancelled")
 
 _generation = click.argument("generation", type=click.UUID)

@@ -1,4 +1,4 @@
-"""What takes two people, and the roles that the two must have."""
+"""What takes certain roles wherever it is done, at the pages, the API or a command line; and what takes two people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.people.names import Role
+
+READS_CONTENT: Final = (Role.APPROVER, Role.AUDITOR)
+"""Roles that may read what was asked and answered. Whoever runs the house may not."""
 
 
 @dataclass(frozen=True, slots=True)

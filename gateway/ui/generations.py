@@ -18,6 +18,7 @@ from audit.header import Header, decode_header
 from audit.records import PromptBody, kind_name
 from gateway.errors import BadRequest, NotHere
 from gateway.house import House
+from gateway.people.duties import READS_CONTENT
 from gateway.projections.paging import FIRST, Page, Place
 from gateway.projections.search import Sought
 from gateway.projections.text_key import text_digest
@@ -26,7 +27,7 @@ from gateway.review.marks import on_a_line, visible
 from gateway.ui.forms import LONGEST
 from gateway.ui.rendering import here_of, page, roles_of
 from gateway.ui.reviewing.evidence import evidence_of
-from gateway.ui.reviewing.reading import READERS, ReadingRoom
+from gateway.ui.reviewing.reading import ReadingRoom
 from gateway.ui.reviewing.showing import shown
 from gateway.ui.visitor import Looking, only
 
@@ -75,11 +76,11 @@ async def generation_page(
         raise NotHere("There is no generation of this id that you may see.")
     return page(
         request, "generation.html", generation=generation, told=told, records=records, more=len(records) > RECORDS_SHOWN,
-        may_read=visitor.may(*READERS),
+        may_read=visitor.may(*READS_CONTENT),
     )  # fmt: skip
 
 
-@get("/generations/{generation:uuid}/reading", opt=only(*READERS))
+@get("/generations/{generation:uuid}/reading", opt=only(*READS_CONTENT))
 async def reading_page(
     request: Request[Any, Any, Any], visitor: Looking, room: NamedDependency[ReadingRoom], generation: FromPath[UUID]
 ) -> Response[str]:
@@ -89,11 +90,11 @@ async def reading_page(
     prompt = next((visible(body.text) for body in reading.bodies if isinstance(body, PromptBody)), "")
     return page(
         request, "generation_reading.html", generation=generation, reading=drawn, evidence=evidence, prompt=prompt,
-        title=on_a_line(reading.review.title), lost=reading.lost,
+        title=on_a_line(reading.review.title), lost=reading.lost, may_read=True,
     )  # fmt: skip
 
 
-@get("/generations/{generation:uuid}/live", opt=only(*READERS))
+@get("/generations/{generation:uuid}/live", opt=only(*READS_CONTENT))
 async def live_page(
     request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, generation: FromPath[UUID]
 ) -> Response[str]:

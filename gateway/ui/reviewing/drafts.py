@@ -10,13 +10,14 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
+from gateway.people.duties import READS_CONTENT
 from gateway.review.diffing import Part, Side
 from gateway.review.marks import visible
 from gateway.review.player import player_of
 from gateway.review.review import Review
 from gateway.review.sentences import heading
+from gateway.ui.rendering import roles_of
 from gateway.ui.reviewing.evidence import proven
-from gateway.ui.reviewing.reading import READERS
 from gateway.ui.reviewing.view import Viewing
 from gateway.ui.visitor import only
 
@@ -24,7 +25,7 @@ CHOICES_MOST: Final = 400
 _NAMED_MOST: Final = 32
 
 
-@get("/drafts/{generation:uuid}/player.json", opt=only(*READERS))
+@get("/drafts/{generation:uuid}/player.json", opt=only(*READS_CONTENT))
 async def player_data(view: Viewing, generation: FromPath[UUID]) -> Response[bytes]:
     """Every state of the drafting, as the player draws it."""
     reading = await view.room.open(view.visitor, generation, "read an answer")
@@ -32,7 +33,7 @@ async def player_data(view: Viewing, generation: FromPath[UUID]) -> Response[byt
     return Response(data, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-@get("/drafts/{generation:uuid}/compare", opt=only(*READERS))
+@get("/drafts/{generation:uuid}/compare", opt=only(*READS_CONTENT))
 async def compare_drafts(view: Viewing, generation: FromPath[UUID]) -> Response[str]:
     """Two drafts of an answer, and what differs."""
     old, new = view.asked("old", _NAMED_MOST), view.asked("new", _NAMED_MOST)
@@ -44,7 +45,7 @@ async def compare_drafts(view: Viewing, generation: FromPath[UUID]) -> Response[
     )  # fmt: skip
 
 
-@get("/drafts/{generation:uuid}/proof", opt=only(*READERS))
+@get("/drafts/{generation:uuid}/proof", opt=only(*roles_of("/generations")))
 async def proof_status(view: Viewing, generation: FromPath[UUID]) -> Response[str]:
     """Whether signed checkpoints hold all of its records. Shows no content, so it is no access to any."""
     return view.page("review/proof.html", generation=generation, proven=await proven(view.house, view.tenant, generation))

@@ -15,6 +15,7 @@ import policies
 from audit.approvals import content_digest
 from gateway.approvals.case import Case, State
 from gateway.errors import NotHere
+from gateway.people.duties import READS_CONTENT
 from gateway.projections.queue import Share
 from gateway.recall import Unreadable
 from gateway.review.marks import on_a_line
@@ -93,7 +94,7 @@ async def answer_page(
             "separate": any(needed.separation_of_duties for needed in case.opened.needed),
             "listed": await listed(house, visitor, {}, SIDE_ROWS), "may": powers(case, visitor.person, lent),
             "lent": lent, "callers": await view.room.callers.of(visitor.tenant),
-            "passkeys": await keys_of(house, visitor),
+            "passkeys": await keys_of(house, visitor), "may_read": visitor.may(*READS_CONTENT),
             "codes": CODES, "refusal": refusal, "asked": asked, "since": int(time.time()),
         }),
     )  # fmt: skip
@@ -105,7 +106,7 @@ async def _case_and_content(view: View, generation: UUID) -> tuple[Case, Reading
         case = await view.house.approvals.current(view.tenant, generation)
         if case is None:
             raise NotHere(GONE)
-        reading = await view.room.open(view.visitor, generation, "reviewed a held answer")
+        reading = await view.room.open(view.visitor, generation, "reviewed a held answer", READERS)
         if content_digest(reading.review.content) == case.content_sha256:
             return case, reading
     raise Unreadable(

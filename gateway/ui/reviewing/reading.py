@@ -18,6 +18,7 @@ from audit.header import Header
 from audit.records import Body
 from gateway.errors import NotHere
 from gateway.house import House
+from gateway.people.duties import READS_CONTENT
 from gateway.people.names import Role
 from gateway.recorded import records_of
 from gateway.review.diffing import Part
@@ -26,8 +27,8 @@ from gateway.review.states import compared
 from gateway.ui.reviewing.callers import CallerBook
 from gateway.ui.visitor import Visitor
 
-READERS: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR)
-"""Roles that may read what a model wrote."""
+READERS: Final = (*READS_CONTENT, Role.OPERATOR)
+"""Roles that may read an answer that is held, for an operator may break the glass; not the player of its drafts."""
 LOOK_SECONDS: Final = 600.0
 """Within these a person who opens the same records again is still looking: that is one access."""
 LOOKS_MOST: Final = 4096
@@ -78,12 +79,14 @@ class ReadingRoom:
         self.callers = CallerBook(house.registry)
         self._looks: OrderedDict[tuple[UUID, UUID, tuple[int, int]], float] = OrderedDict()
 
-    async def open(self, visitor: Visitor, generation: UUID, why: str) -> Reading:
-        """The generation of the tenant in view, once it is on record that this person reads it.
+    async def open(
+        self, visitor: Visitor, generation: UUID, why: str, roles: tuple[Role, ...] = READS_CONTENT
+    ) -> Reading:  # fmt: skip
+        """The generation of the tenant in view, once it is on record that this person, who has one of the roles, reads it.
 
         Raises NotHere, NotAllowed, NoReview, and what reading and writing the log raise.
         """
-        visitor.require(*READERS)
+        visitor.require(*roles)
         records = await asyncio.to_thread(self._records, visitor.tenant, generation)
         if not records:
             raise NotHere("There is no generation of this id that you may see.")

@@ -90,6 +90,30 @@ async def test_what_was_filled_in_outlasts_a_crowd(database: Database, tmp_path:
         assert (await held.case(generation)).signatures == ()
 
 
+async def test_an_operator_reads_what_is_held_and_nothing_else(database: Database, tmp_path: Path) -> None:
+    """Prompts, answers and drafts are for approvers and auditors; an operator reads a held answer, to break the glass."""
+    async with held_site(database, tmp_path) as held:
+        generation = await held.hold()
+        await held.site.housed.house.projector.look(TENANT)
+        about = f"/generations/{generation}"
+        drafts = f"/drafts/{generation}"
+        content = (f"{about}/reading", f"{about}/live", f"{drafts}/player.json", f"{drafts}/compare")
+        for name, role, status in (("arno", Role.AUDITOR, 200), ("olga", Role.OPERATOR, 403), ("paul", Role.POLICY_ADMIN, 403)):
+            async with held.site.signed_in(name, role) as browser:
+                assert [(await browser.get(path)).status_code for path in content] == [status] * 4, name
+                shown = (await browser.get(about)).text
+                assert (f"{about}/reading" in shown) is (status == 200) and "ask for the proof" in shown
+                assert (await browser.get(f"{drafts}/proof")).status_code == 200
+        reads = [body.requested_by for body in held.acts() if isinstance(body, Access)]
+        assert reads == ["arno"], "what is refused is not read"
+        async with held.site.signed_in("omar", Role.OPERATOR) as browser:
+            shown = await held.shown(browser, generation)
+            assert "data-sheet" in shown and "data-player" not in shown and drafts + "/compare" not in shown
+            broken = await send(browser, generation, "more", act="glass", reason="the house is on fire")
+            assert broken.status_code == 303
+        assert (await held.case(generation)).broke_glass
+
+
 async def test_a_rejection_has_a_code_and_words(database: Database, tmp_path: Path) -> None:
     """A rejection without a code is refused; with one it ends the approval, and the words are kept for the client."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
