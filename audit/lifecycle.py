@@ -9,12 +9,14 @@ placed between the question and the erasure. Content of the subject that is stil
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from audit.acts import (
@@ -29,7 +31,7 @@ from audit.acts import (
     commit_to,
     require_two,
 )
-from audit.durable import locked, make_folder
+from audit.durable import make_folder
 from audit.errors import AuditError, MalformedData
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
@@ -37,6 +39,8 @@ from audit.sealer import open_body
 from audit.standing import DAY, KINDS, Hold, Rule, Standing
 from audit.store import AppendConnection, read_tenant
 from audit.writer import Entry, Writer
+
+_LOOK_SECONDS: Final = 0.05
 
 
 class ActRefused(AuditError):
@@ -80,7 +84,8 @@ class Lifecycle:
         self._writer = writer
         self._app_url, self._reader_url = app_url, reader_url
         self._store = KeyStore(keys)
-        self._turn = keys / "acts"
+        self._folder = keys / "acts"
+        self._turn = asyncio.Lock()
 
     async def erase(self, tenant: str, subject: str, warrant: Warrant) -> Erased:
         """Make what is sealed for the subject unreadable for ever. Raises ActRefused, after a record of it if holds forbid."""
@@ -147,9 +152,7 @@ class Lifecycle:
     @asynccontextmanager
     async def acting(self, tenant: str) -> AsyncIterator[Standing]:
         """One act at a time on this keys folder, on a log whose earlier acts are done; what they add up to."""
-        with ExitStack() as stack:
-            make_folder(self._turn)
-            await asyncio.to_thread(stack.enter_context, locked(self._turn))
+        async with self._turn, _sole(self._folder):
             standing = await self.standing(tenant)
             await asyncio.to_thread(self._store.destroy, standing.erased)
             if standing.retired and not standing.holds:
@@ -183,6 +186,27 @@ class Lifecycle:
     def _carried_out(self, tenant: str) -> frozenset[int]:
         with read_tenant(self._reader_url, tenant) as reader:
             return reader.retired()
+
+
+@asynccontextmanager
+async def _sole(folder: Path) -> AsyncIterator[None]:
+    """Hold the folder's lock, that of `audit.durable.locked`. Whoever waits occupies no thread: the holder needs them."""
+    make_folder(folder)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while not _taken(handle):  # noqa: ASYNC110 - no event comes from another process
+            await asyncio.sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_standing(reader_url: str, tenant: str, keys: KeyStore) -> Standing:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 
 from audit.acts import KEEPER, Erasure, commit_to
+from audit.durable import locked
 from audit.errors import InvalidRecord, KeyUnavailable
 from audit.header import decode_header
 from audit.keys import KeyStore
@@ -213,6 +216,26 @@ async def test_a_restored_backup_reveals_nothing_that_was_erased(place: Place) -
             assert all(row.body for row in reader.records())
         report = judged(again, "restored")
         assert (report.decrypted, report.verdict) == (1, Verdict.INCOMPLETE)
+
+
+async def test_acts_that_wait_need_no_thread(place: Place) -> None:
+    """However many acts are asked for at once, of one gateway or behind another process, they take turns and all are done."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    async with place.writing() as writer, asyncio.timeout(30):
+        lifecycle, beside = place.lifecycle(writer), place.lifecycle(writer)
+        await lifecycle.finish(TENANT)
+        with locked(place.keys / "acts"):
+            acts = [
+                asyncio.create_task(each.place_hold(TENANT, f"key-{number}", "case 7", "ada"))
+                for number in range(4)
+                for each in (lifecycle, beside)
+            ]
+            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(lambda: True)
+            assert not any(act.done() for act in acts)
+        holds = await asyncio.gather(*acts)
+        assert set((await lifecycle.standing(TENANT)).holds) == {hold.hold for hold in holds}
+        assert len(holds) == 8
 
 
 def dumped(database: Database) -> bytes:
