@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Sequence
 
 from policies.approval import DEFAULT_APPROVAL
@@ -47,7 +48,10 @@ def of_threshold(
     if silent:
         listed = ", ".join(sorted(mode.value for mode in measure.modes))
         yield "metric", f"{metric.value} is never emitted in {', '.join(silent)}, only in {listed}: name the modes"
-    if below is None and above is None:
+    unbounded = [key for key, value in (("below", below), ("above", above)) if value is not None and not math.isfinite(value)]
+    if unbounded:
+        yield from ((key, "must be a finite number: no record can hold another") for key in unbounded)
+    elif below is None and above is None:
         yield "metric", "a metric needs `below`, `above` or both"
     elif not scale.can_be(below, above):
         key = "below" if below is not None else "above"

@@ -34,11 +34,15 @@ class Enactment:
         self._lifecycle, self._shelf, self._shipped = lifecycle, shelf, shipped
 
     async def apply(self, tenant: str, policy: policies.Policy, warrant: Warrant, share: float | None = None) -> InEffect:
-        """Put a policy in force, or on trial for a share of requests. Raises ActRefused, or PolicyError for one too long."""
+        """Put a policy in force, or on trial for a share of requests.
+
+        Raises ActRefused, or PolicyError for one that is too long or that its own text would not give back.
+        """
         named = policy.document.tenant
         if named not in (ANY_TENANT, tenant):
             raise ActRefused(f"this policy is for tenant {named!r}, not for {tenant!r}")
         text = policies.written(policy)
+        policies.restored(tenant, text)  # what is recorded cannot be taken back, and every gateway must be able to read it
         async with self._lifecycle.acting(tenant) as standing:
             _require_change(standing.laws.in_force, bytes(policy.digest), share)
             return await self._record(tenant, standing.laws, text, warrant, share)

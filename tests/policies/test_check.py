@@ -19,6 +19,7 @@ WORLD = World(
 )
 MODES = '[modes]\nallowed = ["ar", "diffusion", "linear_spec"]\ndefault = "linear_spec"\n'
 GATE = '[[gates]]\nid = "g"\nmodes = ["diffusion"]\nmetric = "agreement"\nbelow = 0.5\naction = "hold"\n'
+LOGPROB = '[[gates]]\nid = "g"\nmodes = ["ar"]\nmetric = "logprob_min"\naction = "hold"\n'
 RULE = '[[rules]]\nid = "r"\nphase = "release"\naction = "hold"\n'
 ADMIT, BLOCK = RULE.replace("release", "admit"), RULE.replace("release", "block")
 ROUTE = '[[routes]]\nid = "t"\nwhen = { workflow = ["a"] }\nmodes = ["ar"]\n'
@@ -40,6 +41,15 @@ BAD = {
     "threshold never crossed": (GATE.replace("0.5", "0.0"), "gates.g.below", "never cross"),
     "threshold above the range": (GATE.replace("below = 0.5", "above = 1.0"), "gates.g.above", "never cross"),
     "threshold always crossed": (GATE.replace("0.5", "1.5"), "gates.g.below", "always crosses"),
+    "threshold without end": (LOGPROB + "above = -inf\n", "gates.g.above", "finite number"),
+    "threshold without end, and one with": (LOGPROB + "above = -inf\nbelow = -1.0\n", "gates.g.above", "finite number"),
+    "threshold that is always under": (LOGPROB + "below = inf\n", "gates.g.below", "finite number"),
+    "threshold that is no number": (LOGPROB + "below = nan\n", "gates.g.below", "finite number"),
+    "threshold of a rule without end": (
+        RULE + 'when = { metric = "logprob_min", above = -inf }\n',
+        "rules.r.when.above",
+        "finite number",
+    ),
     "no threshold": (GATE.replace("below = 0.5\n", ""), "gates.g.metric", "needs `below`"),
     "empty between": (GATE + "above = 0.6\n", "gates.g.below", "above 0.6 and below 0.5"),
     "auto in a gate": (GATE.replace('["diffusion"]', '["diffusion", "auto"]'), "gates.g.modes", "auto makes no text"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import policies
 from audit.acts import PolicyChange
@@ -17,6 +19,9 @@ from audit.lifecycle import ActRefused, Warrant
 from audit.records import PolicyDecision
 from audit.verify import Verdict as Found
 from gateway.law.lawbook import Lawbook, Standing
+from policies.gates import Gate
+from policies.metrics import Metric
+from policies.policy import seal
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed
 from tests.policies.facts import HEAD, write
@@ -82,6 +87,20 @@ async def test_one_person_is_not_enough(database: Database, tmp_path: Path) -> N
         with pytest.raises(ActRefused, match="without a share first"):
             await inside.house.enactment.apply(TENANT, limited(tmp_path, 1), WARRANT, share=0.5)
         assert (await inside.house.enactment.laws(TENANT)).changes == []
+
+
+async def test_what_its_text_would_not_give_back_takes_no_force(database: Database, tmp_path: Path) -> None:
+    """A policy that no gateway could read again from its record is on no record, and the one in force goes on."""
+    sound = limited(tmp_path, 1)
+    gate = Gate(id="g", modes=(policies.Mode.AR,), metric=Metric.LOGPROB_MIN, above=-inf, action=policies.Action.HOLD)
+    unreadable = seal("unreadable", structs.replace(sound.document, gates=(gate,)))
+    async with housed(database, tmp_path) as inside:
+        await inside.house.enactment.apply(TENANT, sound, WARRANT)
+        with pytest.raises(policies.PolicyError, match=r"gates\.g"):
+            await inside.house.enactment.apply(TENANT, unreadable, WARRANT)
+        assert len((await inside.house.enactment.laws(TENANT)).changes) == 1
+        await until(partial(_in_force, inside.house.laws, sound), seconds=10)
+        assert await digest_of(inside) == bytes(sound.digest)
 
 
 async def test_a_share_is_tried(database: Database, tmp_path: Path) -> None:
