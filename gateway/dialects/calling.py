@@ -11,7 +11,10 @@ from gateway.errors import BadRequest
 
 
 def held_to_choice(model: LoadedModel, asked: ChatRequest) -> ChatRequest:
-    """The request with its grammar, if its tools need one. Raises BadRequest for an answer that must be two things."""
+    """The request with its grammar, if its tools need one.
+
+    Raises BadRequest for an answer that must be two things, and for schemas that nobody can follow to their ground.
+    """
     prompt, form = asked.prompt, None if model.template is None else model.template.call_form
     if not isinstance(prompt, Conversation):
         return asked
@@ -21,4 +24,7 @@ def held_to_choice(model: LoadedModel, asked: ChatRequest) -> ChatRequest:
         raise BadRequest(message, code="conflict", param="tool_choice")
     if form is None or not prompt.binding or asked.constraint is not None:
         return asked
-    return replace(asked, constraint=call_grammar(prompt, form))
+    try:
+        return replace(asked, constraint=call_grammar(prompt, form))
+    except RecursionError as error:
+        raise BadRequest("a tool's schema is nested too deeply", code="invalid_constraint", param="tools") from error

@@ -59,7 +59,8 @@ def sampling(fields: AnswerFields) -> AskedSampling:
         value: float | None = getattr(fields, name)
         if value is None:
             continue
-        if not (math.isfinite(value) and least <= value <= most) or (value == least and name in _ABOVE_LEAST):
+        finite = isinstance(value, int) or math.isfinite(value)  # a whole number may be too long for a float
+        if not (finite and least <= value <= most) or (value == least and name in _ABOVE_LEAST):
             start = "above" if name in _ABOVE_LEAST else "at least"
             raise _out_of_range(name, f"{name} must be {start} {least} and at most {most}")
         given[name] = value

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
+import structlog
 from litestar import Request
+from litestar.exceptions import HTTPException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from audit.errors import AuditError
@@ -27,6 +29,7 @@ from gateway.pieces import Ended, Made, Piece
 if TYPE_CHECKING:
     from gateway.http.sources import Source
 
+_log = structlog.get_logger(__name__)
 T = TypeVar("T")
 M = TypeVar("M", bound=Made)
 BODY_LIMIT: Final = 16 * 1024 * 1024
@@ -56,6 +59,25 @@ async def refusals_on_record(
     except GatewayError as error:
         await record_refusal(house.bench, house.writer, subject, own, error)
         raise
+    except HTTPException:
+        raise  # of the framework: a client that broke off before its body was there
+    except RecursionError as error:
+        refused = BadRequest("the body is nested too deeply", code="invalid_json")
+        await _defect_on_record(house, subject, own, refused)
+        raise refused from error
+    except Exception:
+        await _defect_on_record(house, subject, own, GatewayError("the gateway failed at this request", code="internal_error"))
+        raise
+
+
+async def _defect_on_record(house: House, subject: Subject, own: UUID, told: GatewayError) -> None:
+    """What failed before it was open is a refusal on record; what is open is left to the reconciler. Never raises."""
+    house.reconciler.orphan(subject.tenant, own)
+    try:
+        if await house.recall.find(subject.tenant, own) is None:
+            await record_refusal(house.bench, house.writer, subject, own, told)
+    except Exception:  # noqa: BLE001 - the client is told of the defect itself
+        _log.exception("refusal.unrecorded", request=str(own))
 
 
 async def decoded(request: Request[Any, Any, Any], decode: Callable[[bytes], T]) -> T:

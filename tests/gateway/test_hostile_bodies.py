@@ -10,10 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from audit.records import PolicyDecision
+from audit.records import PolicyDecision, RequestAbandoned
 from tests.gateway.housed import CHAT, Housed, housed
 from tests.gateway.tooled import WEATHER, tooled
 from tests.postgres_fixtures import Database
+from tests.waiting import until
 
 MODEL = "palimpsest-tiny"
 BIG = 10_000_000
@@ -38,10 +39,11 @@ def tool(number: int, **schema: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": f"t{number}", "parameters": parameters}}
 
 
-def deep(depth: int) -> bytes:
+def deep(depth: int, **more: Any) -> bytes:
     """A tool whose schema is nested."""
-    made = json.dumps({"type": "function", "function": {"name": "t", "parameters": 0}}).replace(": 0", f": {nested(depth)}")
-    return asked("x", tools=0).replace(b'"tools": 0', f'"tools": [{made}]'.encode())
+    function = {"name": "t", "strict": True, "parameters": 0}
+    made = json.dumps({"type": "function", "function": function}).replace(": 0", f": {nested(depth)}")
+    return asked("x", tools=0, **more).replace(b'"tools": 0', f'"tools": [{made}]'.encode())
 
 
 def past(**more: Any) -> bytes:
@@ -77,6 +79,8 @@ BODIES: dict[str, tuple[bytes, set[int]]] = {
     "a thought of ten megabytes": (past(reasoning_content="y" * BIG), {400}),
     "a result of ten megabytes": (asked("x", messages=[{"role": "tool", "content": "y" * BIG}, SAID]), {400}),
     "a schema of five hundred floors": (deep(500), {200, 400}),
+    "a schema of five hundred floors that must be kept": (deep(500, tool_choice="required"), {400}),
+    "a top_k of four hundred digits": (asked("x", top_k=int("9" * 400)), {400}),
     "a schema without a floor": (deep(100_000), {400}),
     "an unknown field without a floor": (asked("x").replace(b"{", f'{{"u": {nested(100_000)}, '.encode(), 1), {200, 400}),
     "a number without end": (asked("x", seed=0).replace(b'"seed": 0', b'"seed": ' + b"9" * 1_000_000), {400}),
@@ -122,3 +126,18 @@ async def test_what_cannot_fit_is_refused_unread(inside: Housed) -> None:
         answer = await inside.client.post(path, json={"model": MODEL} | body)
         error = answer.json()["error"]["message"]
         assert answer.status_code == 400 and "cannot fit" in error, (name, error)
+
+
+async def test_a_defect_is_on_record(inside: Housed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has thought of is a 500 in the dialect's shape, and one refusal; what was open already is abandoned."""
+    monkeypatch.setattr(inside.house.budgets, "allot", lambda *_: 1 // 0)
+    failed = await inside.ask()
+    assert failed.status_code == 500 and "internal error" in failed.json()["error"]["message"]
+    (record,) = inside.records(failed)
+    assert isinstance(record, PolicyDecision) and record.outcome == "refuse"
+    assert record.reason.startswith("internal_error: ") and record.status == 500
+    monkeypatch.undo()
+    monkeypatch.setattr(inside.house, "begin", lambda _: 1 // 0)
+    failed = await inside.ask()
+    assert failed.status_code == 500
+    await until(lambda: isinstance(inside.records(failed)[-1], RequestAbandoned))

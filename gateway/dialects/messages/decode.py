@@ -85,7 +85,8 @@ def _sampling(fields: Body) -> AskedSampling:
         value: float | None = getattr(fields, name)
         if value is None:
             continue
-        if not (math.isfinite(value) and least <= value <= most) or (name == "top_p" and value == 0):
+        finite = isinstance(value, int) or math.isfinite(value)  # a whole number may be too long for a float
+        if not (finite and least <= value <= most) or (name == "top_p" and value == 0):
             raise BadRequest(f"{name} must lie in {least}..{most}", code="out_of_range", param=name)
         given[name] = value
     return AskedSampling(

@@ -37,6 +37,9 @@ BYTES: list[tuple[str, bytes]] = [
     ("an unpaired surrogate", b'{"model": "\\ud800"}'),
 ]
 
+LONG = b"9" * 400
+"""A whole number that no float can be."""
+
 
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.path)
 @pytest.mark.parametrize("body", [case[1] for case in BYTES], ids=[case[0] for case in BYTES])
@@ -88,3 +91,17 @@ CONFLICTS: list[tuple[str, dict[str, Any]]] = [
 def test_what_contradicts_itself_is_refused(served: Served, wire: Wire, more: dict[str, Any]) -> None:
     """Knobs and choices that cannot be kept are 400 in both dialects."""
     refusal(served, wire.post(served, wire.body(served, "hi", 4) | more), 400)
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.path)
+@pytest.mark.parametrize("name", ["top_k", "temperature", "top_p", "max_tokens", "max_output_tokens", "seed", "top_logprobs"])
+def test_a_number_of_any_length_is_none_of_our_faults(served: Served, wire: Wire, name: str) -> None:
+    """A number of four hundred digits is out of range, or more than anybody gets, in every field of every dialect."""
+    body = (
+        json.dumps(wire.body(served, "hi", 4) | {name: 0})
+        .encode()
+        .replace(b'"%s": 0' % name.encode(), b'"%s": %s' % (name.encode(), LONG))
+    )
+    answer = wire.post(served, body)
+    assert answer.status_code in (200, 400), answer.text
+    assert served.log.bodies(UUID(answer.headers["x-request-id"]))
