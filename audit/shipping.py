@@ -124,14 +124,13 @@ class Shipper:
 def carry(files: Path, destination: Destination, folder: Path, stop: Event, report: Callable[[Progress], None]) -> None:
     """Ship every file of checkpoints in the folder `files`, also those that appear later, until `stop` is set.
 
-    Each step that did or met something is reported; in trouble the pauses double. For a thread of its own.
+    Each step that did or met something is reported; in trouble the pauses double. For a thread of its own, which nothing
+    that a destination or a disk does can end.
     """
     shippers: dict[Path, Shipper] = {}
     delay = 0.0
     while not stop.wait(delay):
-        for file in set(files.glob("*.jsonl")) - shippers.keys():
-            shippers[file] = Shipper(file, destination, folder)
-        done = [shipper.step() for shipper in shippers.values() if not stop.is_set()]
+        done = _round(files, destination, folder, shippers, stop)
         for progress in done:
             if progress.shipped or progress.damaged or progress.trouble:
                 report(progress)
@@ -139,6 +138,29 @@ def carry(files: Path, destination: Destination, folder: Path, stop: Event, repo
             delay = min(max(BACKOFF_FIRST, 2 * delay), BACKOFF_MOST)
         else:
             delay = 0.0 if any(progress.waiting for progress in done) else IDLE_SECONDS
+
+
+def _round(files: Path, destination: Destination, folder: Path, shippers: dict[Path, Shipper], stop: Event) -> list[Progress]:
+    """A step of every file that is or was there, each whatever became of the others."""
+    try:
+        found = {*files.glob("*.jsonl"), *shippers}
+    except OSError as error:
+        return [_failed(destination, error)]
+    done = []
+    for file in sorted(found):
+        if stop.is_set():
+            break
+        try:
+            if file not in shippers:
+                shippers[file] = Shipper(file, destination, folder)
+            done.append(shippers[file].step())
+        except Exception as error:  # noqa: BLE001 - a host's name alone can raise UnicodeError, and nobody would start again
+            done.append(_failed(destination, error))
+    return done
+
+
+def _failed(destination: Destination, error: Exception) -> Progress:
+    return Progress(destination.name, 0, 0, 0, f"{type(error).__name__}: {error}")
 
 
 def folder_name(destination: str) -> str:

@@ -132,6 +132,33 @@ def test_trouble_is_reported_and_backed_off_from(tmp_path: Path) -> None:
     assert [progress.trouble for progress in reports] == ["ShippingFailed: no"] * 12 + [""]
 
 
+def test_no_disk_and_no_name_end_the_carrying(tmp_path: Path) -> None:
+    """A cursor's folder that cannot be made, or a host that is no name, is reported and backed off from until it is mended."""
+
+    class Nameless(Place):
+        def ship(self, note: str) -> None:
+            """Fail as a name of a host does that IDNA cannot spell."""
+            if len(reports) < 3:
+                raise UnicodeError("label too long")
+            super().ship(note)
+
+    class Mended(Counted):
+        def wait(self, timeout: float | None = None) -> bool:
+            """Make room for the folder before the third round."""
+            if len(self.delays) == 2:
+                cursors.unlink()
+            return super().wait(timeout)
+
+    place, cursors, stop, reports = Nameless(), tmp_path / "cursors", Mended(5), list[Progress]()
+    (tmp_path / "log.jsonl").write_bytes(line_of(NOTES[0]))
+    cursors.write_text("in the way")
+    carry(tmp_path, place, cursors, stop, reports.append)
+    kinds = [progress.trouble.partition(":")[0] for progress in reports]
+    assert kinds == ["FileExistsError", "FileExistsError", "UnicodeError", ""]
+    assert stop.delays[:5] == [0.0, 1.0, 2.0, 4.0, 1.0]
+    assert place.got == NOTES[:1]
+
+
 def test_two_places_never_share_a_cursor(tmp_path: Path) -> None:
     """Destinations whose names agree for a long way still have cursors of their own."""
     first, second = Place(), Place()

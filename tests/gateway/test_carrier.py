@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from audit.ledger import log_origin
 from audit.note import Checkpoint, decode_vkey, open_checkpoint
 from audit.signer import Signer
+from gateway import errands
 from gateway.carrier import destinations
+from gateway.errands import Errands
 from gateway.settings import SettingsError
 from tests.audit.writer_samples import TENANT
 from tests.engine.small import TINY
@@ -86,3 +89,21 @@ def test_a_place_that_cannot_be_is_refused_at_the_start(tmp_path: Path, place: s
     """The error names the variable and shows what a place looks like."""
     with pytest.raises(SettingsError, match="PALIMPSEST_SHIP_TO: a destination is"):
         destinations([place], tmp_path, {})
+
+
+def test_an_errand_that_breaks_off_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that an error ends is told of and begun anew after a while, and ends when it is to stop."""
+    monkeypatch.setattr(errands, "AGAIN_SECONDS", 0.01)
+    begun = list[Event]()
+
+    def work(stopping: Event) -> None:
+        begun.append(stopping)
+        if len(begun) < 3:
+            raise RuntimeError("broken")
+        stopping.wait()
+
+    running = Errands([("test", work)])
+    running.start()
+    eventually(lambda: len(begun) == 3)
+    running.stop()
+    assert not running._threads[0].is_alive()
