@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, TypeVar
 from uuid import UUID
 
-from audit.approvals import ApprovalEnded, ApprovalOpened
+from audit.approvals import AfterRelease, ApprovalEnded, ApprovalOpened
 from audit.header import Header
 from audit.judgements import ReleaseDecision
 from audit.keys import KeyStore
@@ -113,12 +113,12 @@ class Recall:
         whole = self._decode(_ids(bodies)).decode("utf-8", "replace").encode()
         return _checked(whole[: delivery.bytes_released], delivery.sha256_released)
 
-    def _of_held(self, found: Recalled, bodies: Iterable[Body]) -> Recalled:
-        """The same, once people have decided."""
+    def _of_held(self, found: Recalled, bodies: Sequence[Body]) -> Recalled:
+        """The same, once people have decided; what they took back after its release is told nobody."""
         ended, held = _last(ApprovalEnded, bodies), found.held
         if ended is None or held is None:
             return found
-        if ended.outcome != "released":
+        if ended.outcome != "released" or any(isinstance(body, AfterRelease) and body.act == "recall" for body in bodies):
             return replace(found, ending=Ending.DECLINED)
         stop = StopText(found.opening.stop_strings)
         made = (stop.clear(self._decode(_ids(bodies))) + stop.rest()).decode("utf-8", "replace")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from audit.records import Kind
-from tests.gateway.approvals.holding import WORDS, Holding, digest, generations, holding, law, records_of
+from gateway.approvals.case import Case
+from tests.gateway.approvals.holding import WORDS, Holding, approver, digest, generations, holding, law, records_of
 from tests.gateway.approvals.test_delivery import RESPONSES, said
 from tests.gateway.dialects.responses_grammar import ResponseReader
 from tests.postgres_fixtures import Database
@@ -104,6 +105,25 @@ async def test_a_conversation_goes_on_from_what_was_let_go(database: Database, t
         following = await here.pending()
         found = await here.inside.house.recall.find("acme", following)
         assert found is not None and text in found.asked.encode().decode("unicode_escape")
+
+
+async def test_nothing_goes_on_from_what_was_recalled(database: Database, tmp_path: Path) -> None:
+    """An answer that was let go and then recalled is in no other prompt and told nobody: not again, and not by its question."""
+    async with holding(database, tmp_path, law(hold_seconds=0)) as here:
+        response = await begun(here, "hello")
+        generation = await here.pending()
+        await here.approve(generation)
+        text = RESPONSES.whole(await polled(here, response, "incomplete"))
+        approvals = here.inside.house.approvals
+        recalled = await approvals.after_release("acme", generation, "recall", "wrong", approver(database, "ada"))
+        assert isinstance(recalled, Case) and recalled.recalled
+        more = await here.send(RESPONSES, "and?", stream=False, previous_response_id=response)
+        assert more.status_code == 400 and "no whole answer" in more.json()["error"]["message"]
+        told = await polled(here, response, "failed")
+        again = await here.send(RESPONSES, "hello", stream=False, background=True)
+        for document in (told, again.json()):
+            assert document["palimpsest"]["withheld"] == "answer_recalled" and text not in str(document["output"])
+        assert generations(here.inside) == [generation]
 
 
 async def test_the_same_work_asked_again_is_one_response(database: Database, tmp_path: Path) -> None:
