@@ -27,9 +27,13 @@ class Delegations:
         else:
             self.known[body.delegation] = body
 
+    def holding(self, by: str, to: str, ts: int) -> tuple[Delegation, ...]:
+        """All delegations under which `to` may decide for `by` at a time in microseconds: what they lend adds up."""
+        return tuple(each for each in self.known.values() if _holds(each, by, to, ts))
+
     def find(self, by: str, to: str, ts: int) -> Delegation | None:
-        """The delegation under which `to` may decide for `by` at a time in microseconds."""
-        return next((each for each in self.known.values() if _holds(each, by, to, ts)), None)
+        """One of them, if there is any."""
+        return next(iter(self.holding(by, to, ts)), None)
 
 
 def _holds(each: Delegation, by: str, to: str, ts: int) -> bool:

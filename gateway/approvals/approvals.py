@@ -86,7 +86,7 @@ class Approvals:
             if isinstance(authority, NotDecided):
                 return authority
             decided = rules.signature(case, choice, by, authority)
-            if (refusal := rules.objection(case, choice, decided)) is not None:
+            if (refusal := rules.objection(case, choice, decided) or rules.beyond_loan(case, authority)) is not None:
                 return refusal
             signed = Taken(taken.turn, await self._desk.record(taken, person.on_record, decided))
             return (await self._desk.up_to_date(signed)).case

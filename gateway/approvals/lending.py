@@ -88,9 +88,9 @@ class Lending:
         Raises Unavailable.
         """
         known = Delegations({each.delegation: each for each in await self.all(tenant)})
-        found = known.find(lender, by.on_record, now())
-        user = None if found is None else await asyncio.to_thread(self._user, tenant, lender)
-        if found is None or user is None or APPROVER not in user.roles:
+        found = known.holding(lender, by.on_record, now())
+        user = await asyncio.to_thread(self._user, tenant, lender) if found else None
+        if user is None or APPROVER not in user.roles:
             return NotDecided("not_permitted", f"{lender!r} has lent you no right to decide that holds now")
         return lent_authority(found, user.roles, user.groups)
 

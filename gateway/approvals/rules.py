@@ -5,7 +5,7 @@ The same rules of whose signature counts (`audit/assent.py`) are asked by the ve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,8 @@ class Authority:
     roles: tuple[str, ...]
     groups: tuple[str, ...]
     on_behalf_of: str | None = None
+    limited: bool = False
+    """Whether the right was lent for some groups and no more."""
 
 
 def sayable(text: str, least: int = 0, most: int = MOST_REASON) -> bool:
@@ -66,10 +68,24 @@ def own_authority(by: Person) -> Authority:
     return Authority(tuple(sorted(role.value for role in by.roles)), by.groups)
 
 
-def lent_authority(delegation: Delegation, roles: Iterable[str], groups: Iterable[str]) -> Authority:
-    """The right of a delegator, who has these roles and groups now, as far as it was lent."""
-    lent = tuple(group for group in groups if not delegation.groups or group in delegation.groups)
-    return Authority(tuple(sorted(roles)), lent, delegation.requested_by)
+def lent_authority(delegations: Sequence[Delegation], roles: Iterable[str], groups: Iterable[str]) -> Authority:
+    """The right of one delegator, who has these roles and groups now, as far as all that holds together lends it."""
+    limited = all(each.groups for each in delegations)
+    named = {group for each in delegations for group in each.groups}
+    lent = tuple(group for group in groups if not limited or group in named)
+    return Authority(tuple(sorted(roles)), lent, delegations[0].requested_by, limited)
+
+
+def beyond_loan(case: Case, authority: Authority) -> NotDecided | None:
+    """Why a right that was lent for some groups does not do here: where no group is asked for, the signature would count too.
+
+    The verifier does not ask this: a decision that was recorded before the gateway did stays lawful.
+    """
+    if not authority.limited or all(needed.groups for needed in case.opened.needed):
+        return None
+    return NotDecided(
+        "not_permitted", f"{authority.on_behalf_of!r} lent you the right for some groups only, and this names none"
+    )
 
 
 def unsaid(choice: Choice) -> NotDecided | None:

@@ -61,13 +61,14 @@ def powers(case: Case, by: Person, lent: tuple[str, ...]) -> May:
 
 
 def lent_to(delegations: tuple[Delegation, ...], by: Person) -> tuple[str, ...]:
-    """Who has lent this person the right to decide, now."""
+    """Who has lent this person the right to decide, now; each once, however often."""
     now = time.time_ns() // 1000
-    return tuple(
+    lenders = (
         each.requested_by
         for each in delegations
         if not each.revoked and each.starts_at <= now < each.ends_at and identity(each.to) == identity(by.on_record)
     )
+    return tuple(dict.fromkeys(lenders))
 
 
 def _no_edit(case: Case, by: Person) -> str:

@@ -41,6 +41,7 @@ TEXT = "def held(): ...\n"
 KEY = "key-1"
 WEIGHTS = hashlib.sha256(b"weights").digest()
 TWO_LEADS = policy('[approvals.default]\nquorum = 2\ngroups = ["leads"]\nedit_allowed = true\n')
+FINANCE = policy('[approvals.default]\nquorum = 1\ngroups = ["finance"]\n')
 ONE = policy("[approvals.default]\nquorum = 1\n")
 BRIEF = policy("[approvals.default]\nexpires_seconds = 1\nhold_seconds = 1\n")
 LENIENT = policy('[approvals.default]\nexpires_seconds = 1\nhold_seconds = 1\non_expire = "release"\n')
@@ -48,6 +49,7 @@ TESTED = policy("[approvals.default]\ntest_result_required = true\n")
 _STAFF: dict[str, tuple[tuple[Role, ...], tuple[str, ...]]] = {
     "ada": ((Role.APPROVER,), ("leads",)), "grace": ((Role.APPROVER,), ("leads",)), "kay": ((Role.APPROVER,), ("leads",)),
     "alan": ((Role.APPROVER,), ()), "linus": ((Role.APPROVER, Role.CALLER), ("leads",)), "olga": ((Role.OPERATOR,), ()),
+    "ruth": ((Role.APPROVER,), ("finance", "legal")),
 }  # fmt: skip
 
 

@@ -88,10 +88,10 @@ def test_the_right_to_decide_is_lent_and_ended(database: Database, tmp_path: Pat
     lend = ("delegate", "--by", "ada", "--to", "alan", "--until", "2099-01-01", "--reason", "on leave", "--password-stdin")
     assert "not proved" in command(*lend, password="wrong horse battery").err
     assert "it takes the role approver" in command(*lend[:2], "olga", *lend[3:]).err
-    lent = command(*lend, "--group", "leads")
+    lent = command(*lend)
     assert lent.status == 0 and lent.out.endswith("alan decides for ada\n")
     number = lent.out.partition(":")[0]
-    later = command(*lend, "--from", "2098-12-31T18:00")
+    later = command(*lend, "--group", "leads", "--from", "2098-12-31T18:00")
     assert later.status == 0
     signed = ("approve", "--by", "alan", "--for", "ada", "--content", SHA, "--password-stdin", str(generation))
     assert command(*signed).status == 0
@@ -100,6 +100,6 @@ def test_the_right_to_decide_is_lent_and_ended(database: Database, tmp_path: Pat
     assert command(*end, "--by", "ada").out == f"{number}: alan decides for ada no more\n"
     listed = command("delegations").out
     rows = [line for line in listed.splitlines() if "alan" in line]
-    assert len(rows) == 2 and number in rows[0] and "ended" in rows[0] and "leads" in rows[0]
+    assert len(rows) == 2 and number in rows[0] and "ended" in rows[0] and "leads" in rows[1]
     assert "coming" in rows[1] and "2098-12-31 18:00" in rows[1] and "on leave" in rows[1]
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED

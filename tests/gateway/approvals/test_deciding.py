@@ -16,7 +16,7 @@ from gateway.approvals.case import State
 from gateway.approvals.choices import Approve, BreakGlass, Cleared, Delegate, NotDecided, NotReleased, Reject, TestResult
 from gateway.authenticate import Subject
 from tests.audit.writer_samples import TENANT
-from tests.gateway.approvals.bureau import BRIEF, KEY, LENIENT, ONE, TESTED, TEXT, TWO_LEADS, beside, bureau, staff
+from tests.gateway.approvals.bureau import BRIEF, FINANCE, KEY, LENIENT, ONE, TESTED, TEXT, TWO_LEADS, beside, bureau, staff
 from tests.gateway.tenant_log import TenantLog
 from tests.postgres_fixtures import Database
 from tests.waiting import until
@@ -28,6 +28,12 @@ YES = Approve(SHA)
 def code(answer: object) -> str:
     assert isinstance(answer, NotDecided), answer
     return answer.code
+
+
+def loan(*groups: str) -> Delegate:
+    """The right to decide, lent to alan for an hour."""
+    now = datetime.now(UTC)
+    return Delegate("alan", now - timedelta(minutes=1), now + timedelta(hours=1), "on leave", groups)
 
 
 async def test_a_quorum_lets_an_answer_go(database: Database, tmp_path: Path) -> None:
@@ -142,13 +148,11 @@ async def test_a_decision_is_taken_back_until_the_end(database: Database, tmp_pa
 
 async def test_a_right_is_lent_for_a_time(database: Database, tmp_path: Path) -> None:
     """A delegate decides in the delegator's right and under both exclusions; the two count once, and a loan can be ended."""
-    now = datetime.now(UTC)
-    loan = Delegate("alan", now - timedelta(minutes=1), now + timedelta(hours=1), "on leave", ("leads",))
     async with bureau(database, tmp_path) as inside:
         approvals, people, generation = inside.approvals, inside.people, await inside.held()
         hers, his, nobodys = (Approve(SHA, on_behalf_of=name) for name in ("ada", "linus", "kay"))
         for name in ("ada", "linus"):
-            assert not isinstance(await approvals.delegate(TENANT, loan, people[name]), NotDecided)
+            assert not isinstance(await approvals.delegate(TENANT, loan("leads"), people[name]), NotDecided)
         lent = (await approvals.delegations(TENANT))[0]
         assert code(await approvals.decide(TENANT, generation, nobodys, people["alan"])) == "not_permitted"
         assert code(await approvals.decide(TENANT, generation, his, people["alan"])) == "excluded"
@@ -158,6 +162,37 @@ async def test_a_right_is_lent_for_a_time(database: Database, tmp_path: Path) ->
         assert code(await approvals.end_delegation(TENANT, lent.delegation, people["kay"])) == "unknown"
         assert not isinstance(await approvals.end_delegation(TENANT, lent.delegation, people["ada"]), NotDecided)
         await approvals.revoke(TENANT, generation, "let her", people["alan"])
+        assert code(await approvals.decide(TENANT, generation, hers, people["alan"])) == "not_permitted"
+    assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+async def test_a_right_lent_for_groups_reaches_no_further(database: Database, tmp_path: Path) -> None:
+    """Where an approval names no group, a loan for some groups is no right to decide; one without limits is."""
+    async with bureau(database, tmp_path, ONE) as inside:
+        approvals, people, generation = inside.approvals, inside.people, await inside.held()
+        hers = Approve(SHA, on_behalf_of="ada")
+        assert not isinstance(await approvals.delegate(TENANT, loan("leads"), people["ada"]), NotDecided)
+        for choice in (hers, Reject(SHA, "unsafe", on_behalf_of="ada")):
+            assert code(await approvals.decide(TENANT, generation, choice, people["alan"])) == "not_permitted"
+        assert not isinstance(await approvals.delegate(TENANT, loan(), people["ada"]), NotDecided)
+        case = await approvals.decide(TENANT, generation, hers, people["alan"])
+        assert not isinstance(case, NotDecided) and case.state is State.APPROVED
+    assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+async def test_what_one_person_lends_another_adds_up(database: Database, tmp_path: Path) -> None:
+    """Two loans for a group each are a right in both groups, and the one that is ended counts no more."""
+    async with bureau(database, tmp_path, FINANCE) as inside:
+        approvals, people, generation = inside.approvals, inside.people, await inside.held()
+        for group in ("legal", "finance"):
+            assert not isinstance(await approvals.delegate(TENANT, loan(group), people["ruth"]), NotDecided)
+        hers = Approve(SHA, on_behalf_of="ruth")
+        case = await approvals.decide(TENANT, generation, hers, people["alan"])
+        assert not isinstance(case, NotDecided) and case.state is State.APPROVED
+        assert case.signatures[0].decided.groups == ("finance", "legal")
+        await approvals.revoke(TENANT, generation, "let her", people["alan"])
+        lent = (await approvals.delegations(TENANT))[1]
+        assert not isinstance(await approvals.end_delegation(TENANT, lent.delegation, people["ruth"]), NotDecided)
         assert code(await approvals.decide(TENANT, generation, hers, people["alan"])) == "not_permitted"
     assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.people.names import Role
 from tests.gateway.planted import PASSWORD, plant_user
-from tests.gateway.ui.held import held_site
+from tests.gateway.ui.held import LAW, held_site
 from tests.gateway.ui.test_reviewing import approve
 from tests.postgres_fixtures import Database
 
@@ -24,7 +24,11 @@ def loan(**change: str) -> dict[str, str]:
 
 async def test_a_right_is_lent_used_and_ended(database: Database, tmp_path: Path) -> None:
     """Both see it at their account; a decision made so names both on the review page; ended, it is offered no more."""
-    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER, groups=("leads",)) as grace:
+    law = LAW.replace("[approvals.one]", '[approvals.one]\ngroups = ["leads"]')
+    async with (
+        held_site(database, tmp_path, law) as held,
+        held.site.signed_in("grace", Role.APPROVER, groups=("leads",)) as grace,
+    ):
         generation = await held.hold()
         async with held.site.signed_in("linus", Role.APPROVER) as linus:
             await grace.get("/account")
