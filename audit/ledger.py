@@ -155,11 +155,14 @@ def body_digest(sealed: bytes) -> bytes:
 
 
 def _append_line(path: Path, line: str) -> None:
+    """Durably; a line that a crash or a full disk tore is ended first, lest it swallow this one."""
     make_folder(path.parent)
     is_new = not path.exists()
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(handle, "ab") as file:
-        file.write(line.encode() + b"\n")
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "a+b") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+        torn = file.read() not in {b"", b"\n"}
+        file.write((b"\n" if torn else b"") + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
     if is_new:

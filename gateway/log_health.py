@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from audit.errors import NoteInvalid
 from audit.ledger import checkpoint_file, log_origin
 from audit.note import parse_checkpoint, split_note
 from audit.signer import Signer
@@ -81,7 +82,7 @@ def verify_now(settings: Settings, reader_url: DatabaseUrl, tenant: str, watch: 
     with read_tenant(reader_url, tenant) as reader:
         size = reader.size()
     await_checkpoint(reader_url, tenant, size)
-    held = _newest_kept(checkpoint_file(settings.keys, origin))
+    held = newest_kept(checkpoint_file(settings.keys, origin))
     with tempfile.TemporaryDirectory(prefix="verify-", dir=settings.home) as folder:
         made = export_log(settings, reader_url, tenant, Path(folder) / "log", Disclose.NOTHING, watch=watch, tail=Tail.SIGNED)
         return verify(made.folder, (*made.vkeys, *made.former), origin, held)
@@ -98,6 +99,16 @@ def await_checkpoint(reader_url: DatabaseUrl, tenant: str, size: int) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
+def newest_kept(file: Path) -> tuple[str, ...]:
+    """The last whole note of a file of checkpoints, whatever a crash has torn around it; none if there is none."""
+    if not file.exists():
+        return ()
+    with file.open("rb") as lines:
+        lines.seek(max(0, file.stat().st_size - _TAIL), os.SEEK_SET)
+        ended = lines.read().split(b"\n")[:-1]
+    return next(((note,) for line in reversed(ended) if (note := _note(line)) is not None), ())
+
+
 def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:
     note = split_note(raw)
     checkpoint = parse_checkpoint(note.text)
@@ -105,11 +116,12 @@ def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:
     return Signed(checkpoint.size, checkpoint.root, taken_at, stamps)
 
 
-def _newest_kept(file: Path) -> tuple[str, ...]:
-    """The last whole note of a file of checkpoints; none if there is none."""
-    if not file.exists():
-        return ()
-    with file.open("rb") as lines:
-        lines.seek(max(0, file.stat().st_size - _TAIL), os.SEEK_SET)
-        whole = [line for line in lines.read().split(b"\n")[:-1] if line]
-    return (json.loads(whole[-1]),) if whole else ()
+def _note(line: bytes) -> str | None:
+    try:
+        note = json.loads(line)
+        if isinstance(note, str):
+            parse_checkpoint(split_note(note).text)
+            return note
+    except (ValueError, RecursionError, NoteInvalid):
+        pass
+    return None

@@ -184,6 +184,21 @@ def test_what_the_signer_files_is_shipped(tmp_path: Path) -> None:
     assert place.got == notes
 
 
+def test_a_torn_line_of_the_signer_swallows_no_note(tmp_path: Path) -> None:
+    """What a crash left of a note is ended before the next one, so that this one is shipped."""
+    ledger = Ledger("acme", tmp_path / "keys", "palimpsest.test")
+    ledger.committed(run_of(0, 3))
+    ledger.sign()
+    (source,) = (tmp_path / "keys" / "checkpoints").iterdir()
+    torn = source.read_bytes()[:-9]
+    source.write_bytes(torn)
+    ledger.committed(run_of(3, 3))
+    note, place = ledger.sign().note, Place()
+    assert source.read_bytes() == torn + b"\n" + line_of(note)
+    progress = Shipper(source, place, tmp_path / "cursors").step()
+    assert (place.got, progress.damaged) == ([note], 1)
+
+
 def test_a_file_only_grows(tmp_path: Path) -> None:
     """A repeated note is not written twice running, and a line that a crash tore is closed, not mended."""
     path = tmp_path / "new" / "log.jsonl"
