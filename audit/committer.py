@@ -63,9 +63,10 @@ class Committer:
         doubt = Doubt.NONE
         while True:
             try:
-                return await self._store_once(tenant, batch_id, records, doubt)
-            except HeadMoved as moved:
-                await self._follow(tenant, moved)
+                try:
+                    return await self._store_once(tenant, batch_id, records, doubt)
+                except HeadMoved as moved:
+                    await self._follow(tenant, moved)
             except LogInterrupted as error:
                 doubt = Doubt.MAY_BE_STORED
                 await self._back_off(error, backoff)

@@ -139,6 +139,26 @@ async def test_a_lost_answer_is_asked_for_again(place: Place, monkeypatch: pytes
     assert place.verdict() == 0
 
 
+async def test_a_reading_that_fails_is_begun_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another writer was first and its records cannot be read at once, the append waits for them and is stored."""
+    real, failures = Reader.leaves, iter([True, True])
+
+    def failing(self: Reader, first_seq: int = 0, stop_seq: int = 2**62) -> Iterator[Leaf]:
+        if next(failures, False):
+            raise LogInterrupted("the connection was lost")
+        return real(self, first_seq, stop_seq)
+
+    async with place.writing() as writer:
+        await writer.append([entry("first")])
+        async with place.writing() as other:
+            await other.append([entry("second")])
+        monkeypatch.setattr(Reader, "leaves", failing)
+        assert await writer.append([entry("third")]) == Range(2, 2)
+        assert next(failures, None) is None
+    assert place.said() == ["first", "second", "third"]
+    assert place.verdict() == 0
+
+
 async def test_a_commit_without_an_answer_is_signed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was stored although its append failed comes under a checkpoint too, without a further record."""
     real = AppendConnection.append
