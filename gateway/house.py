@@ -121,7 +121,10 @@ class House:
         base_url = settings.base_url or f"http://{settings.host}:{settings.port}"
         leaving = lambda: self.leaving()  # noqa: E731, PLW0108 - whoever serves the house says later what that means
         self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url, leaving)
-        self.reconciler = Reconciler(self.writer, urls.reader, keys, self._presence, self.instance)
+        doubt = 2 * settings.audit_stall_seconds
+        self.reconciler = Reconciler(
+            self.writer, urls.reader, keys, self._presence, self.instance, lambda: self.writer.healthy, doubt
+        )
         self._generations: dict[asyncio.Task[None], Generation] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False

@@ -3,13 +3,17 @@
 Two sources: at start, requests opened by an instance that no longer lives; and during life, this process's own requests that
 could not be closed because the log was down. Each gets one request.abandoned record, its last. A request of a living
 instance is never touched.
+
+The commit that would open an orphan may be on its way still, so one that is not open is looked for until the log has been
+well for long enough.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,17 +40,29 @@ _log = structlog.get_logger(__name__)
 class Reconciler:
     """Runs beside the gateway: keeps its presence, sweeps once after the start, and ends orphans as they come."""
 
-    def __init__(self, log: Log, reader_url: DatabaseUrl, keys: KeyStore, presence: Presence, instance: UUID) -> None:
+    def __init__(
+        self,
+        log: Log,
+        reader_url: DatabaseUrl,
+        keys: KeyStore,
+        presence: Presence,
+        instance: UUID,
+        healthy: Callable[[], bool],
+        doubt_seconds: float,
+    ) -> None:
+        """`healthy`: whether the log commits; a commit that it gave up on may land within `doubt_seconds` of that."""
         self._log = log
+        self._healthy, self._doubt_seconds = healthy, doubt_seconds
         self._reader_url = reader_url
         self._keys = keys
         self._presence = presence
         self._instance = instance
-        self._orphans: dict[str, set[UUID]] = defaultdict(set)
+        self._orphans: dict[str, dict[UUID, float]] = defaultdict(dict)
+        """By tenant: since when each may be in the log or not, while that is well."""
 
     def orphan(self, tenant: str, request: UUID) -> None:
         """A request of this process may be open in the log and can no longer be closed by its own task."""
-        self._orphans[tenant].add(request)
+        self._orphans[tenant][request] = time.monotonic()
 
     async def run(self, tenants: Iterable[str]) -> None:
         """Sweep the given tenants, then serve orphans until cancelled. Failures are retried, never raised."""
@@ -90,11 +106,18 @@ class Reconciler:
                     await self._abandon(tenant, found)
 
     async def _end_orphans(self, tenant: str) -> None:
-        """Abandon this process's own requests that were left open; those that were never opened are forgotten."""
-        taken = set(self._orphans[tenant])
-        open_now = await asyncio.to_thread(self._unfinished, tenant)
-        await self._abandon(tenant, [item for item in open_now if item.request in taken])
-        self._orphans[tenant] -= taken
+        """Abandon this process's own requests that were left open; those that were surely never opened are forgotten."""
+        orphans, began, well = self._orphans[tenant], time.monotonic(), self._healthy()
+        taken = dict(orphans)
+        open_now = {item.request: item for item in await asyncio.to_thread(self._unfinished, tenant)}
+        await self._abandon(tenant, [item for request, item in open_now.items() if request in taken])
+        for request, since in taken.items():
+            if orphans[request] != since:
+                continue  # it was told again meanwhile
+            if request in open_now or (well and began - since >= self._doubt_seconds):
+                del orphans[request]
+            elif not well:
+                orphans[request] = began
 
     async def _abandon(self, tenant: str, requests: Iterable[Unfinished]) -> None:
         for item in requests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -49,12 +49,14 @@ def living(log: TenantLog, instance: UUID) -> Iterator[Presence]:
 
 
 @asynccontextmanager
-async def reconciler(log: TenantLog, writer: Log) -> AsyncIterator[tuple[UUID, Reconciler]]:
+async def reconciler(
+    log: TenantLog, writer: Log, healthy: Callable[[], bool] = lambda: True, doubt_seconds: float = 0.0
+) -> AsyncIterator[tuple[UUID, Reconciler]]:
     """A living instance with its reconciler, which does not run yet."""
     instance = uuid7()
     with living(log, instance) as presence:
         reader_url = DatabaseUrl(log.database.reader_url)
-        yield instance, Reconciler(writer, reader_url, KeyStore(log.keys), presence, instance)
+        yield instance, Reconciler(writer, reader_url, KeyStore(log.keys), presence, instance, healthy, doubt_seconds)
 
 
 @asynccontextmanager
@@ -150,6 +152,25 @@ async def test_an_orphan_without_an_opening_leaves_no_record(log: TenantLog) -> 
         await swept(log, writer, (instance, made))
         assert (len(log.bodies(unheard)), len(log.bodies(closed))) == (0, 4)
         assert log.size() == 8
+
+
+async def test_a_commit_that_was_given_up_on_may_still_land(log: TenantLog) -> None:
+    """An orphan that is not open is looked for while its commit may be on its way: while the log is down, and a time after."""
+    up = False
+    async with log.writing() as writer, reconciler(log, writer, lambda: up, 1.0) as (instance, made), running(made):
+        while_down, after, never = asked(Mode.AR), asked(Mode.AR), uuid4()
+        for request in (while_down.id, after.id, never):
+            made.orphan(TENANT, request)
+        await swept(log, writer, (instance, made))
+        await asyncio.sleep(1.2)
+        await opened(writer, while_down, instance)
+        await until(lambda: ended(log, while_down.id))
+        up = True
+        await asyncio.sleep(0.2)
+        await opened(writer, after, instance)
+        await until(lambda: ended(log, after.id))
+        assert [len(abandoned(log, request)) for request in (while_down.id, after.id, never)] == [1, 1, 0]
+        await until(lambda: not made._orphans[TENANT])
 
 
 async def test_two_starts_abandon_each_request_once(log: TenantLog, tmp_path: Path) -> None:
