@@ -40,6 +40,8 @@ from audit.standing import DAY, KINDS, Hold, Rule, Standing
 from audit.store import AppendConnection, read_tenant
 from audit.writer import Entry, Writer
 
+AT_ONCE: Final = 10_000
+"""Records whose bodies one retirement removes: while it does, the tenant's appends wait."""
 _LOOK_SECONDS: Final = 0.05
 
 
@@ -69,7 +71,7 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class RetiredBodies:
-    """A retirement: its record, the range it names, and how many bodies were still there."""
+    """What was retired: the newest record of it, the range removed, and how many bodies were still there."""
 
     seq: int
     first: int
@@ -126,7 +128,10 @@ class Lifecycle:
             return Rule(await self.record(tenant, act), days)
 
     async def retire(self, tenant: str, requested_by: str) -> RetiredBodies | None:
-        """Remove the bodies that the tenant's rule no longer keeps; None when there are none. Raises ActRefused."""
+        """Remove the bodies that the tenant's rule no longer keeps; None when there are none. Raises ActRefused.
+
+        Many of them go part by part, each under a record of its own, so that appends come between.
+        """
         async with self.acting(tenant) as standing:
             rule = standing.rule
             if rule is None or rule.days is None:
@@ -137,8 +142,13 @@ class Lifecycle:
             last = await asyncio.to_thread(self._last_before, tenant, before)
             if last is None or last < first:
                 return None
-            seq = await self.record(tenant, Retirement(rule.seq, before, first, last, requested_by))
-            return RetiredBodies(seq, first, last, await self._remove(tenant, seq, first, last))
+            bodies = 0
+            for part in range(first, last + 1, AT_ONCE):
+                act = Retirement(rule.seq, before, part, min(part + AT_ONCE - 1, last), requested_by)
+                seq = await self.record(tenant, act)
+                bodies += await self._remove(tenant, seq, act.first, act.last)
+            await self._tend()
+            return RetiredBodies(seq, first, last, bodies)
 
     async def finish(self, tenant: str) -> None:
         """Do what recorded acts say and a process that died left undone; harmless when nothing is left."""
@@ -164,15 +174,21 @@ class Lifecycle:
         for each in standing.retired:
             if each.seq not in done:
                 await self._remove(tenant, each.seq, each.first, each.last)
+                await self._tend()
 
     async def _remove(self, tenant: str, seq: int, first: int, last: int) -> int:
         connection = await AppendConnection.open(self._app_url)
         try:
-            bodies = await connection.retire(tenant, seq, first, last)
+            return await connection.retire(tenant, seq, first, last)
+        finally:
+            await connection.close()
+
+    async def _tend(self) -> None:
+        connection = await AppendConnection.open(self._app_url)
+        try:
             await connection.tend_partitions()
         finally:
             await connection.close()
-        return bodies
 
     async def record(self, tenant: str, act: Act) -> int:
         """Commit one act in the name of whoever requested it; its seq."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from audit import lifecycle as acts
 from audit.acts import KEEPER, Erasure, commit_to
 from audit.durable import locked
 from audit.errors import InvalidRecord, KeyUnavailable
@@ -21,6 +22,7 @@ from audit.keys import KeyStore
 from audit.lifecycle import ActRefused, Warrant
 from audit.store import LogRefused, read_tenant
 from audit.verify import Report, Verdict, verify
+from audit.writer import Writer
 from migrations.catalog import Guard, require_intact
 from tests.audit.writer_samples import TENANT, Place, entry
 from tests.postgres_fixtures import Database
@@ -156,6 +158,31 @@ async def test_retired_bodies_are_gone_and_proofs_stay(place: Place) -> None:
     assert (report.verdict, report.covered) == (Verdict.INCOMPLETE, 8)
     (finding,) = report.findings
     assert f"retired by record {done.seq}" in finding.message
+
+
+async def test_many_bodies_are_retired_part_by_part(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No removal takes more bodies than a part, each has its record, appends come between, and the verifier accepts it."""
+    monkeypatch.setattr(acts, "AT_ONCE", 3)
+    await place.aged(7, days=200)
+    async with place.writing() as writer:
+        lifecycle = place.lifecycle(writer)
+        await lifecycle.set_rule(TENANT, 184, WARRANT)
+        beside = asyncio.create_task(_keep_appending(writer))
+        done = await lifecycle.retire(TENANT, "cron")
+        beside.cancel()
+        parts = (await lifecycle.standing(TENANT)).retired
+        assert await lifecycle.retire(TENANT, "cron") is None
+    assert [(part.first, part.last) for part in parts] == [(0, 2), (3, 5), (6, 6)]
+    assert done is not None
+    assert (done.seq, done.first, done.last, done.bodies) == (parts[-1].seq, 0, 6, 7)
+    assert done.seq - parts[0].seq > 2
+    (finding,) = judged(place).findings
+    assert f"retired by record {parts[0].seq}, {parts[1].seq}, {done.seq}" in finding.message
+
+
+async def _keep_appending(writer: Writer) -> None:
+    while True:
+        await writer.append([entry("young")])
 
 
 async def test_a_hold_forbids_retirement(place: Place) -> None:
