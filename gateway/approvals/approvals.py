@@ -61,11 +61,14 @@ class Approvals:
         return await self._desk.find(tenant, generation)
 
     async def current(self, tenant: str, generation: UUID) -> Case | None:
-        """The same, once what is void or over is on record as such: for whoever is about to look at it."""
+        """The same, once what is void or over is on record as such: for whoever is about to look at it.
+
+        Another model voids nothing before somebody acts: to look with another one loaded changes nothing of what is served.
+        """
         case = await self._desk.find(tenant, generation)
-        if case is None or self._desk.settled(case):
+        if case is None or self._desk.settled(case, acting=False):
             return case
-        async with self._desk.taken(tenant, generation) as taken:
+        async with self._desk.taken(tenant, generation, acting=False) as taken:
             return None if taken is None else taken.case
 
     async def text(self, case: Case) -> str:

@@ -66,14 +66,17 @@ class Desk:
         return await asyncio.to_thread(self.files.case, tenant, generation)
 
     @asynccontextmanager
-    async def taken(self, tenant: str, generation: UUID) -> AsyncIterator[Taken | None]:
-        """A held answer that nobody else acts on meanwhile, with what is void or over already recorded as such."""
+    async def taken(self, tenant: str, generation: UUID, *, acting: bool = True) -> AsyncIterator[Taken | None]:
+        """A held answer that nobody else acts on meanwhile, with what is void or over already recorded as such.
+
+        Whoever only looks is not `acting`: that another model is loaded where they look says nothing about what is served.
+        """
         async with self.turns.of(f"{tenant}/{generation}") as turn:
             case = await self.find(tenant, generation)
             if case is None:
                 yield None
                 return
-            yield await self.up_to_date(Taken(turn, case))
+            yield await self.up_to_date(Taken(turn, case), acting=acting)
 
     async def record(self, taken: Taken, actor: str, *bodies: Body) -> Case:
         """Append records of one case, together; how it stands then. Raises LogDown, or Unavailable if the turn was lost."""
@@ -123,38 +126,39 @@ class Desk:
             records=case.records + more + 1,
         )
 
-    def next_cycle(self, case: Case, rewritten: terms.Rewritten | None = None) -> ApprovalOpened:
+    def next_cycle(self, case: Case, rewritten: terms.Rewritten | None = None, *, acting: bool = True) -> ApprovalOpened:
         """The cycle that follows, under what is in force now. Raises Unavailable where the policy cannot be read."""
-        last, under = case.opened, self._under(case)
+        last, under = case.opened, self._under(case, acting=acting)
         asked = terms.terms(self._policy(case).document, terms.due_again(last, terms.changed(last, under)))
         return terms.next_cycle(case.tenant, case.generation, last, asked, under, now(), rewritten)
 
-    def settled(self, case: Case) -> bool:
+    def settled(self, case: Case, *, acting: bool = True) -> bool:
         """Whether nothing of it is void or over that is not on record as such: then looking at it takes no turn."""
         if case.ended is not None:
             return True
-        holds = terms.changed(case.opened, self._under(case)) is None
+        holds = terms.changed(case.opened, self._under(case, acting=acting)) is None
         return holds and not _rejections(case) and now() < case.opened.expires_at
 
-    async def up_to_date(self, taken: Taken) -> Taken:
+    async def up_to_date(self, taken: Taken, *, acting: bool = True) -> Taken:
         """End what was rejected, void a cycle that is bound to what no longer holds, and end one whose time is over."""
         case = taken.case
-        if self.settled(case):
+        if self.settled(case, acting=acting):
             return taken
         if rejected := _rejections(case):
             return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, "withheld", "rejected", rejected)))
-        change = terms.changed(case.opened, self._under(case))
+        change = terms.changed(case.opened, self._under(case, acting=acting))
         if change is not None:
             void = ApprovalVoided(case.opened.cycle, change, None, "")
-            return Taken(taken.turn, await self.record(taken, ACTOR, void, self.next_cycle(case)), change)
+            return Taken(taken.turn, await self.record(taken, ACTOR, void, self.next_cycle(case, acting=acting)), change)
         outcome = "released" if case.opened.on_expire == "release" else "withheld"
         return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, outcome, "expired")))
 
     def _policy(self, case: Case) -> policies.Policy:
         return self._laws.policy_for(case.tenant, case.generation)
 
-    def _under(self, case: Case) -> tuple[bytes, bytes]:
-        return bytes(self._policy(case).digest), self._served.weights_digest
+    def _under(self, case: Case, *, acting: bool) -> tuple[bytes, bytes]:
+        """The policy in force, and the model that is served or, for whoever only looks, the one that it is bound to."""
+        return bytes(self._policy(case).digest), self._served.weights_digest if acting else case.opened.weights_digest
 
 
 def _heard(look: asyncio.Future[None]) -> None:

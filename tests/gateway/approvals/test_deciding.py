@@ -127,6 +127,26 @@ async def test_another_policy_or_model_voids_what_was_decided(database: Database
     assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
 
+async def test_to_look_with_another_model_voids_nothing(database: Database, tmp_path: Path) -> None:
+    """Who only looks where another model is loaded voids nothing, and binds no cycle to that model if the policy changed."""
+    async with bureau(database, tmp_path) as inside:
+        approvals, people, generation = inside.approvals, inside.people, await inside.held()
+        await approvals.decide(TENANT, generation, YES, people["ada"])
+        async with beside(inside.log, TWO_LEADS, people, weights=bytes(32)) as other:
+            seen = await other.approvals.current(TENANT, generation)
+            assert seen is not None and (seen.opened.cycle, len(seen.signatures)) == (1, 1)
+            other.enact(ONE)
+            renewed = await other.approvals.current(TENANT, generation)
+            assert renewed is not None and (renewed.opened.cycle, renewed.opened.weights_digest) == (2, inside.weights)
+        inside.enact(ONE)
+        case = await approvals.decide(TENANT, generation, YES, people["grace"])
+        assert not isinstance(case, NotDecided) and case.state is State.APPROVED
+        assert isinstance(await approvals.release(TENANT, generation, generation), Cleared)
+    voided = [body.why for body in inside.log.bodies(generation) if isinstance(body, ApprovalVoided)]
+    assert voided == ["policy"]
+    assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
 async def test_a_decision_is_taken_back_until_the_end(database: Database, tmp_path: Path) -> None:
     """Whoever decided may take it back, whereupon the quorum is gone; nobody takes back another's, or a release."""
     async with bureau(database, tmp_path) as inside:
