@@ -37,12 +37,13 @@ from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
 from audit.sealer import open_body
 from audit.standing import DAY, KINDS, Hold, Rule, Standing
-from audit.store import AppendConnection, read_tenant
+from audit.store import AppendConnection, LogInterrupted, read_tenant
 from audit.writer import Entry, Writer
 
 AT_ONCE: Final = 10_000
 """Records whose bodies one retirement removes: while it does, the tenant's appends wait."""
 _LOOK_SECONDS: Final = 0.05
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 class ActRefused(AuditError):
@@ -184,9 +185,13 @@ class Lifecycle:
             await connection.close()
 
     async def _tend(self) -> None:
+        """Drop what was emptied; what somebody is reading, an export perhaps, goes at the next start or day."""
         connection = await AppendConnection.open(self._app_url)
         try:
             await connection.tend_partitions()
+        except LogInterrupted as error:
+            if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
         finally:
             await connection.close()
 

@@ -22,6 +22,7 @@ from migrations.guard import ensure_guard
 VERSION_SCHEMA = "app"
 _LOCK = 0x70616C696D  # any fixed number; it names the advisory lock of our migrations
 _OLDEST_SERVER = 150000
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,23 @@ def upgrade(owner_url: str, revision: str = "head") -> Migrated | None:
             done = None if before is None else _migrated(connection, before)
             if current_revision(connection) == newest:
                 judge(connection)
-                connection.execute(text("SELECT audit.tend_partitions()"))
-                connection.commit()
+                _tend_partitions(connection)
             return done
     except OperationalError as error:
         raise MigrationError(f"the database cannot be reached or refused the login: {error.orig}") from error
     finally:
         engine.dispose()
+
+
+def _tend_partitions(connection: Connection) -> None:
+    """While somebody reads the log, an export perhaps, the partitions wait for the next start or day."""
+    try:
+        connection.execute(text("SELECT audit.tend_partitions()"))
+        connection.commit()
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        connection.rollback()
 
 
 def _described(connection: Connection) -> tuple[str, str] | None:

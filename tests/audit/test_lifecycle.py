@@ -25,6 +25,7 @@ from audit.verify import Report, Verdict, verify
 from audit.writer import Writer
 from migrations.catalog import Guard, require_intact
 from tests.audit.writer_samples import TENANT, Place, entry
+from tests.migrations.test_partitions import january, months
 from tests.postgres_fixtures import Database
 
 WARRANT = Warrant("request 17", "ada", "grace")
@@ -178,6 +179,20 @@ async def test_many_bodies_are_retired_part_by_part(place: Place, monkeypatch: p
     assert done.seq - parts[0].seq > 2
     (finding,) = judged(place).findings
     assert f"retired by record {parts[0].seq}, {parts[1].seq}, {done.seq}" in finding.message
+
+
+async def test_a_retirement_beside_a_reader_is_done(place: Place) -> None:
+    """While a snapshot of the log is read bodies are retired all the same; only an emptied month goes later."""
+    january(place.database)
+    await place.aged(2, days=200)
+    async with place.writing() as writer:
+        lifecycle = place.lifecycle(writer)
+        await lifecycle.set_rule(TENANT, 184, WARRANT)
+        with read_tenant(place.database.reader_url, TENANT) as reader:
+            assert len(list(reader.records())) == 3
+            done = await lifecycle.retire(TENANT, "cron")
+            assert done is not None and done.bodies == 2
+            assert len(months(place.database)) == 5
 
 
 async def _keep_appending(writer: Writer) -> None:

@@ -12,8 +12,9 @@ import pytest
 from psycopg import errors
 
 from audit.rows import Numbered
-from audit.store import AppendConnection, LogRefused
+from audit.store import AppendConnection, LogRefused, read_tenant
 from migrations.catalog import require_intact
+from migrations.run import upgrade
 from tests.audit.log_samples import TENANT, numbered
 from tests.postgres_fixtures import Database
 
@@ -107,6 +108,17 @@ async def test_a_month_is_dropped_when_it_is_past_and_empty(database: Database) 
     assert await tend(database) == 1
     assert len(months(database)) == 4
     assert bodies(database) == [3, 4]
+
+
+async def test_a_start_beside_a_reader_leaves_the_month(database: Database) -> None:
+    """While a snapshot of the log is read a start does not wait for its partitions, and the next one drops what is empty."""
+    january(database)
+    with read_tenant(database.reader_url, TENANT) as reader:
+        assert list(reader.records()) == []
+        upgrade(database.owner_url)
+        assert len(months(database)) == 5
+    upgrade(database.owner_url)
+    assert len(months(database)) == 4
 
 
 async def test_a_month_that_began_in_the_default_partition_stays_there(database: Database) -> None:
