@@ -12,15 +12,17 @@ from typing import Any
 from uuid import UUID
 
 from litestar import Request
+from sqlalchemy.exc import SQLAlchemyError
 
 from audit.approvals import Attached
+from audit.errors import AuditError
 from audit.writer import Entry
 from gateway.appending import append_when_room
 from gateway.authenticate import Subject
 from gateway.budgets.visit import Repeated, Visit
 from gateway.dialects.request import ChatRequest, Dialect
 from gateway.dialects.responses.decode import recorded
-from gateway.errors import APPROVAL_HEADER, EngineDown
+from gateway.errors import APPROVAL_HEADER, EngineDown, GatewayError, LogDown
 from gateway.generation import Generation
 from gateway.house import House
 from gateway.http import line
@@ -117,18 +119,28 @@ class Earlier(Source):
         return (await line.read_aside(len(self.found.asked), lambda: recorded(self.found.asked))).stored
 
     async def made(self) -> AsyncIterator[Made]:
-        generation = self.about.generation
-        found = self.found
-        if found.ending is Ending.NONE:
-            found = await self._house.attaching.ended(self._tenant, generation) or found
-            await self._visit.end()
-        if found.held is not None:
-            yield Held(self._tenant, generation, found.held)
+        found = self.found if self.found.ending is not Ending.NONE else await self._ended()
+        if isinstance(found, Failed):
+            yield found
+        elif found.held is not None:
+            yield Held(self._tenant, self.about.generation, found.held)
         elif found.ending is Ending.ANSWERED:
             for piece in told_again(found):
                 yield piece
         else:
             yield Failed(EngineDown("the generation that was asked this first ended early; try again"))
+
+    async def _ended(self) -> Recalled | Failed:
+        """The generation once it has come to its end, or why that cannot be told."""
+        found: Recalled | Failed
+        try:
+            found = await self._house.attaching.ended(self._tenant, self.about.generation) or self.found
+        except GatewayError as error:
+            found = Failed(error)
+        except (AuditError, SQLAlchemyError):
+            found = Failed(LogDown("what becomes of this answer cannot be read now; try again later"))
+        await self._visit.end()
+        return found
 
 
 async def source_of(

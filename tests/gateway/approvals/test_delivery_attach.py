@@ -12,18 +12,30 @@ import psycopg
 import pytest
 
 from audit.approvals import Attached
+from audit.header import uuid7
+from audit.keys import KeyStore
 from audit.records import Kind
+from engine.request import Mode
 from gateway.app import create_app
 from gateway.approvals.attachments import Attachments
+from gateway.budgets.visit import Visit
+from gateway.errors import LogDown
+from gateway.http.sources import Earlier
+from gateway.pieces import Failed
+from gateway.presence import Presence
+from gateway.recall import Ending, Recall
 from gateway.settings import DatabaseUrl
 from tests.audit.writer_samples import TENANT
+from tests.engine.harness import asked
 from tests.gateway.approvals.holding import digest, generations, holding, law, records_of
 from tests.gateway.approvals.test_delivery import CHAT, MESSAGES, said
 from tests.gateway.asgi import Reader
 from tests.gateway.housed import housed
 from tests.gateway.law.test_matrix import DIALECTS
 from tests.gateway.planted import plant_key
+from tests.gateway.tenant_log import opened
 from tests.policies.documents import policy
+from tests.policies.facts import PLAIN
 from tests.postgres_fixtures import Database
 from tests.waiting import until
 
@@ -186,3 +198,24 @@ def test_one_of_two_keys_is_enough(database: Database) -> None:
         assert sql(database, "SELECT tenant FROM app.attachment GROUP BY tenant") == [("other",)]
     finally:
         table.close()
+
+
+NOWHERE = DatabaseUrl("postgresql://nobody@127.0.0.1:9/none")
+
+
+async def test_who_waits_for_anothers_answer_is_told_when_it_cannot_be_read(database: Database, tmp_path: Path) -> None:
+    """A log or a database that is away ends the stream of an attached request with an error, not in the air."""
+    async with housed(database, tmp_path) as inside:
+        house, attaching = inside.house, inside.house.attaching
+        working = asked(Mode.AR)
+        await opened(house.writer, working, uuid7())
+        found = await house.recall.find(TENANT, working.id)
+        assert found is not None and found.ending is Ending.NONE
+        away = Recall(NOWHERE, KeyStore(tmp_path / "keys"), lambda _: b"")
+        for name, broken in (("_recall", away), ("_presence", Presence(NOWHERE, uuid4()))):
+            visit = Visit(house.budgets, house.laws.active(TENANT), PLAIN, uuid4())
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(attaching, name, broken)
+                told = [piece async for piece in Earlier(house, TENANT, uuid4(), found, visit).made()]
+            (failed,) = told
+            assert isinstance(failed, Failed) and isinstance(failed.error, LogDown), name
