@@ -8,6 +8,7 @@ in doubt is kept: it follows what was stored meanwhile before it serves again, a
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from threading import Lock
 from uuid import UUID
 
 from audit.errors import LogUnavailable, SigningRefused
-from audit.ledger import Ledger, LogRolledBack, SealedRecord
+from audit.ledger import Ledger, LogRolledBack, SealedRecord, SignedCheckpoint
 from audit.store import AppendConnection, HeadMoved, LogInterrupted, read_tenant
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.05, 1.0
@@ -43,6 +44,7 @@ class Committer:
         self._app_url, self._reader_url = app_url, reader_url
         self._keys, self._origin = keys, origin
         self._connection: AppendConnection | None = None
+        self._hand = ThreadPoolExecutor(1, thread_name_prefix="audit signer")
         self._portions = 0
         self._ledgers: dict[str, Ledger] = {}
         self._behind: set[str] = set()
@@ -121,6 +123,11 @@ class Committer:
         if connection is not None:
             await connection.close()
 
+    async def close(self) -> None:
+        """Disconnect for good, and let the thread that signs go."""
+        self._hand.shutdown(wait=False, cancel_futures=True)
+        await self.disconnect()
+
     async def _store_once(self, tenant: str, batch_id: UUID, records: Sequence[SealedRecord], doubt: Doubt) -> int:
         connection = await self._connected()
         if not records:
@@ -192,13 +199,17 @@ class Committer:
         if ledger.next_seq == 0:
             return
         try:
-            signed = await asyncio.to_thread(ledger.sign)
+            signed = await self._sign(ledger)
         except SigningRefused:
             # Another process may have signed further than this ledger knows; the log itself decides.
             await self._load(ledger)
-            signed = await asyncio.to_thread(ledger.sign)
+            signed = await self._sign(ledger)
         connection = await self._connected()
         await connection.record_checkpoint(tenant, signed.size, signed.root, signed.note)
+
+    async def _sign(self, ledger: Ledger) -> SignedCheckpoint:
+        """In a thread of its own: whatever floods the loop's threads delays no checkpoint, and signatures take turns."""
+        return await asyncio.get_running_loop().run_in_executor(self._hand, ledger.sign)
 
 
 class _Reading:

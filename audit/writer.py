@@ -157,7 +157,7 @@ class Writer:
             if task is not None:
                 await task
         finally:
-            await self._committer.disconnect()
+            await self._committer.close()
             if self._abandoned:
                 await asyncio.wait(self._abandoned, timeout=self._config.stall_seconds)
 

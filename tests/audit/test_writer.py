@@ -1,7 +1,9 @@
 """The writer promises that what it acknowledged is committed, in order, and soon under a signed checkpoint."""
 
 import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,22 @@ async def test_a_large_queue_is_committed_in_several_batches(place: Place) -> No
     assert place.ask("SELECT bool_and(first_seq %% 3 = 0 AND n %% 3 = 0 AND n < 1100) FROM audit.batch WHERE n > %s", 0)
     assert place.ask("SELECT count(*) FROM audit.batch") == 3
     assert place.verdict() == 0
+
+
+async def test_busy_threads_delay_no_checkpoint(place: Place) -> None:
+    """While the threads of the loop are all taken for long, records are stored and signed, and nothing stalls."""
+    pool, end = ThreadPoolExecutor(1), threading.Event()
+    async with place.writing(TENANT, stall_seconds=2.0) as writer:
+        asyncio.get_running_loop().set_default_executor(pool)
+        busy = [pool.submit(end.wait, 30) for _ in range(2)]
+        try:
+            await writer.append([entry("one")])
+            await until(lambda: not writer._committer.unsigned)
+            assert writer.healthy
+        finally:
+            end.set()
+        assert place.covered() == 1
+    assert all(work.result() for work in busy)
 
 
 async def test_a_closed_writer_takes_nothing(place: Place) -> None:
