@@ -163,6 +163,9 @@ def _ending(bodies: Iterable[Body], delivery: Delivery | None) -> Ending:
         return Ending.CUT
     if close.reason == "fault":
         return Ending.BROKEN
+    verdict = _last(ReleaseDecision, kept)
+    if delivery.outcome == "aborted" and (verdict is None or verdict.verdict != "block"):
+        return Ending.CUT  # its client left when the engine had already come to the end
     return Ending.ANSWERED if close.reason in _ANSWERED and delivery.outcome == "complete" else Ending.WITHHELD
 
 

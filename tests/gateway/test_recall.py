@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from audit.keys import KeyStore
+from audit.records import Delivery, RequestClose
+from engine.events import Event, Finished
 from gateway.recall import Ending, Recall, Recalled, Unreadable
 from gateway.settings import DatabaseUrl
 from tests.audit.writer_samples import TENANT
-from tests.gateway.housed import Housed, housed
+from tests.gateway.housed import Housed, housed, tiny
+from tests.gateway.watched import Watched
 from tests.postgres_fixtures import Database
 
 
@@ -58,3 +63,39 @@ async def test_what_was_erased_or_does_not_fit_is_not_told(database: Database, t
         keys.destroy(keys.keys_of(TENANT, (await recalled(here, request)).opening.caller))
         fresh = Recall(DatabaseUrl(database.reader_url), KeyStore(tmp_path / "keys"), lambda ids: b"")
         assert await fresh.find(TENANT, request) is None
+
+
+class LastMoment(Watched):
+    """An engine whose clients leave when it has come to the end of an answer, and before they hear of it."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        super().__init__(tiny())
+        self._loop, self._leave = asyncio.get_running_loop(), leave
+
+    def step(self) -> list[Event]:
+        """As the engine."""
+        events = super().step()
+        if any(isinstance(event, Finished) for event in events):
+            self._loop.call_soon_threadsafe(self._leave)
+        return events
+
+
+async def test_who_leaves_at_the_last_moment_was_not_refused(database: Database, tmp_path: Path) -> None:
+    """An answer that was whole when its client left is one that was cut, and is not told as withheld by the policy."""
+    running: list[Housed] = []
+
+    def leave() -> None:
+        for generation in running[0].house._generations.values():
+            generation.leave()
+
+    async with housed(database, tmp_path, engine=LastMoment(leave)) as here:
+        running.append(here)
+        body = {"model": here.house.bench.model.name, "input": "hello", "max_output_tokens": 4}
+        answer = await here.client.post("/v1/responses", json=body)
+        request = UUID(answer.headers["x-request-id"])
+        *_, delivery, close = here.log.bodies(request)
+        assert isinstance(delivery, Delivery) and isinstance(close, RequestClose)
+        assert (delivery.outcome, close.reason) == ("aborted", "length")
+        assert (await recalled(here, request)).ending is Ending.CUT
+        told = (await here.client.get(f"/v1/responses/resp_{request.hex}")).json()
+        assert (told["status"], told["error"]) == ("cancelled", None)
