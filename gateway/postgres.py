@@ -204,9 +204,16 @@ def _unburied(pid: int) -> bool:
 
 
 def _works_in(pid: int, data: Path) -> bool:
-    """Whether the process works in the data directory, as a postmaster does; believed where /proc cannot say."""
+    """Whether the process works in the data directory, as a postmaster does; believed where /proc cannot say.
+
+    Root without CAP_SYS_PTRACE, as in most containers, may not ask where another account's process works; its command line
+    anyone may read, and a postmaster's names the directory.
+    """
+    entry = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/cwd").readlink() == data
+        return entry.joinpath("cwd").readlink() in (data, data.resolve())
+    except PermissionError:
+        return os.fsencode(data) in entry.joinpath("cmdline").read_bytes().split(b"\0")
     except OSError:
         return not Path("/proc/self/cwd").exists()
 

@@ -95,6 +95,28 @@ def test_a_pid_file_of_somebody_else_is_not_believed(home: Path) -> None:
         stranger.send_signal(signal.SIGTERM)
 
 
+def test_a_server_that_root_may_not_look_into_is_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another account's working folder cannot be read, as in a container, its command line tells server and stranger."""
+    read, own = Path.readlink, os.getpid()
+
+    def refused(path: Path) -> Path:
+        if path.match("/proc/*/cwd") and path.parent.name not in ("self", str(own)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "readlink", refused)
+    with running(home, Durability.VOLATILE) as server:
+        assert postmaster_pid(server.place) is not None and (server.place.data / "postmaster.pid").exists()
+        with running(home, Durability.VOLATILE) as again, psycopg.connect(again.owner_url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        place = server.place
+    assert postmaster_pid(place) is None
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stranger:
+        (place.data / "postmaster.pid").write_text(f"{stranger.pid}\n{place.data}\n{int(time.time())}\n")
+        assert postmaster_pid(place) is None
+        stranger.send_signal(signal.SIGTERM)
+
+
 def test_secrets_and_folders_are_private(home: Path) -> None:
     """Passwords are 0600, data and socket folders 0700, and nothing listens on the network."""
     with running(home, Durability.VOLATILE) as server:
