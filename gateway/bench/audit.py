@@ -25,7 +25,7 @@ from audit.writer import SYSTEM
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
-from gateway.bench.lanes import Course, Lane, Run, block_of
+from gateway.bench.lanes import BenchError, Course, Lane, Run, block_of
 from gateway.bench.logged import Asked, Cpu, Recorded, ask_all
 from gateway.bench.modes import as_chat, cpu_name, questions
 from gateway.bench.place import place
@@ -91,6 +91,8 @@ def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]
 
     Raises what database, engine and log raise when they cannot run, and BenchError when an answer fails.
     """
+    if wish.concurrency > settings.max_generations:
+        raise BenchError(f"{wish.concurrency} answers at once are over PALIMPSEST_MAX_GENERATIONS={settings.max_generations}")
     model = load(settings.checkpoint, device=settings.device)
     if wish.ignore_eos:  # no mask is ever committed, so none can end an answer
         model = replace(model, config=replace(model.config, eos_token_id=model.config.mask_token_id))
@@ -158,9 +160,10 @@ class _Bench:
     def _document(self, pairs: Sequence[Pair], flows: Sequence[Flow], record_bytes: float) -> dict[str, Any]:
         wish = self._wish
         costs = [pair.cpu_us_per_block(self._asked.block) for pair in pairs]
+        seen = self._cpu.postmaster is not None  # another machine's database shows nobody its processor
         waits = [wait for found in flows for wait in found.waits]
         return {
-            "device": "cpu",
+            "device": str(self._house.bench.model.device),
             "cpu": cpu_name(),
             "processors": os.cpu_count(),
             "numeric": self._engine.numeric.value,
@@ -179,9 +182,9 @@ class _Bench:
             "logged_tokens_per_second": spread(pair.logged.tokens / pair.logged.seconds for pair in pairs),
             "throughput_ratio_on_off": round(median(pair.ratio for pair in pairs), 3),
             "throughput_ratio_spread": [round(bound(pair.ratio for pair in pairs), 3) for bound in (min, max)],
-            "cpu_us_per_block": round(median(map(sum, costs)), 1),
+            "cpu_us_per_block": round(median(map(sum, costs)), 1) if seen else None,
             "cpu_us_per_block_gateway": round(median(gateway for gateway, _ in costs), 1),
-            "cpu_us_per_block_database": round(median(database for _, database in costs), 1),
+            "cpu_us_per_block_database": round(median(database for _, database in costs), 1) if seen else None,
             "records_per_second": round(median(found.rate for found in flows), 1),
             "records_per_second_spread": [round(bound(found.rate for found in flows), 1) for bound in (min, max)],
             "commit_ms_p50": round(1e3 * percentile(waits, 50), 2),
@@ -215,6 +218,7 @@ def _table(result: dict[str, Any]) -> Table:
         "commit ms, p50 / p99": "{0[commit_ms_p50]} / {0[commit_ms_p99]}",
         "MB per million tokens": f"{result['bytes_per_million_tokens'] / 1e6:.1f}",
     }
+    told = {name: "not measured" if value is None else value for name, value in result.items()}
     for name, form in lines.items():
-        table.add_row(name, form.format(result))
+        table.add_row(name, form.format(told))
     return table

@@ -105,7 +105,7 @@ def run(wish: GatewayWish, settings: Settings, console: Console) -> dict[str, An
 class _Bench:
     def __init__(self, wish: GatewayWish, settings: Settings, model: LoadedModel, door: Door, fsync: Fsync) -> None:
         self._wish, self._model, self._door, self._fsync = wish, model, door, fsync
-        self._engine = Engine(model, settings.numeric)
+        self._engine, self._database = Engine(model, settings.numeric), settings.database
         block = block_of(wish.mode, wish.block)
         self._lane = Lane(wish.mode.value, (wish.mode,), 1, block)
         self._name = f"palimpsest-{settings.checkpoint.name}:{wish.mode.value}"
@@ -151,8 +151,9 @@ class _Bench:
 
     def _document(self, pairs: Sequence[Pair], flushes: Sequence[float], loads: dict[int, Load]) -> dict[str, Any]:
         wish, added, fsync = self._wish, [pair.added for pair in pairs], median(flushes)
+        ours = self._database is None  # the disk of another machine's database is not the one that was flushed here
         return {
-            "device": "cpu",
+            "device": str(self._model.device),
             "cpu": cpu_name(),
             "processors": os.cpu_count(),
             "numeric": self._engine.numeric.value,
@@ -169,9 +170,9 @@ class _Bench:
             "busy": wish.busy,
             "added_ms_p50": _ms(median(added)),
             "added_ms_p99": _ms(percentile(added, 99)),
-            "added_ms_limit": round(ALLOWED_MS + 2e3 * fsync, 3),
-            "fsync_ms_p50": _ms(fsync),
-            "fsync_ms_p99": _ms(percentile(flushes, 99)),
+            "added_ms_limit": round(ALLOWED_MS + 2e3 * fsync, 3) if ours else None,
+            "fsync_ms_p50": _ms(fsync) if ours else None,
+            "fsync_ms_p99": _ms(percentile(flushes, 99)) if ours else None,
             "gateway_ms_p50": _ms(median(pair.gateway for pair in pairs)),
             "engine_ms_p50": _ms(median(pair.engine for pair in pairs)),
             "requests_per_second": {str(concurrency): round(load.rate, 1) for concurrency, load in loads.items()},
@@ -194,8 +195,9 @@ def _table(result: dict[str, Any]) -> Table:
         "fsync ms, p50 / p99": "{0[fsync_ms_p50]} / {0[fsync_ms_p99]}",
         "gateway, engine alone, ms p50": "{0[gateway_ms_p50]}, {0[engine_ms_p50]}",
     }
+    told = {name: "not measured" if value is None else value for name, value in result.items()}
     for name, form in lines.items():
-        table.add_row(name, form.format(result))
+        table.add_row(name, form.format(told))
     for concurrency, rate in result["requests_per_second"].items():
         latencies = (result[f"latency_ms_{which}"][concurrency] for which in ("p50", "p99"))
         table.add_row(f"requests/s, {concurrency} at a time", f"{rate}  (ms {' / '.join(map(str, latencies))})")

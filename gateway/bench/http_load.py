@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.bench.lanes import BenchError
+from gateway.bench.lanes import BenchError, together
 
 _END: Final = b"\r\n\r\n"
 _SAID_MOST: Final = 300
@@ -115,11 +115,11 @@ async def ask_all(door: Door, bodies: Iterable[bytes], concurrency: int) -> Load
     lines = [await Line.open(door) for _ in range(concurrency)]
     try:
         started = perf_counter()
-        async with asyncio.TaskGroup() as group:
+        async with together() as group:
             tasks = [group.create_task(_ask(line, waiting)) for line in lines]
         return Load(perf_counter() - started, tuple(latency for task in tasks for latency in task.result()))
-    except* (BenchError, OSError) as several:
-        raise _first(several) from several
+    except (BenchError, OSError) as error:
+        raise _told(error) from error
     finally:
         for line in lines:
             line.close()
@@ -134,8 +134,5 @@ async def _ask(line: Line, waiting: Iterator[bytes]) -> list[float]:
     return latencies
 
 
-def _first(several: BaseExceptionGroup[BaseException]) -> BenchError:
-    first = several.exceptions[0]
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first if isinstance(first, BenchError) else BenchError(f"{type(first).__name__}: {first}")
+def _told(error: Exception) -> BenchError:
+    return error if isinstance(error, BenchError) else BenchError(f"{type(error).__name__}: {error}")

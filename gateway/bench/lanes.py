@@ -7,7 +7,9 @@ hits all of them. Every run has cache salts of its own, so that none finds the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
@@ -28,6 +30,19 @@ Prompt = tuple[int, ...]
 
 class BenchError(Exception):
     """The benchmark cannot be run as it was asked for; the message says what to change."""
+
+
+@asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Tasks that run together; if some fail, the first of their errors is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as several:
+        first: BaseException = several
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from several
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from audit.header import uuid7
 from engine.request import Mode
 from gateway.admission import admit
 from gateway.authenticate import Subject
-from gateway.bench.lanes import BenchError
+from gateway.bench.lanes import BenchError, together
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect, UserTurn
 from gateway.house import House
 from gateway.pieces import Account, Ended, Failed
@@ -69,7 +69,7 @@ async def ask_all(house: House, tenant: str, prompts: Sequence[str], asked: Aske
         raise BenchError("an answer ended without an end")
 
     before, started = cpu.seconds(), perf_counter()
-    async with asyncio.TaskGroup() as group:
+    async with together() as group:
         tasks = [group.create_task(ask(prompt)) for prompt in prompts]
     seconds, after = perf_counter() - started, cpu.seconds()
     return Recorded(seconds, after[0] - before[0], after[1] - before[1], tuple(task.result() for task in tasks))

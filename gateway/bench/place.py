@@ -1,4 +1,7 @@
-"""Where a benchmark has its database: a throwaway embedded PostgreSQL with every durability on, or the configured one."""
+"""Where a benchmark has its database: a throwaway embedded PostgreSQL with every durability on, or the configured one.
+
+A throwaway log ships nothing: its trees have nothing to do with those that are kept under the same name outside.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def place(settings: Settings, here: bool) -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="palimpsest-bench-") as folder:
         home = Path(folder)
         try:
-            yield replace(settings, home=home, keys=home / "keys", database=None)
+            yield replace(settings, home=home, keys=home / "keys", database=None, ship_to=(), webhooks=())
         finally:
             found = find_place(home)
             if not found.folder.is_relative_to(home):  # as root the data lie where another account can reach them
@@ -32,6 +35,12 @@ def place(settings: Settings, here: bool) -> Iterator[Settings]:
 
 def environ_of(settings: Settings) -> dict[str, str]:
     """This process's environment for another that is to use the place of these settings."""
-    names = ("PALIMPSEST_DATABASE_URL", "PALIMPSEST_READER_URL", "PALIMPSEST_OWNER_URL")
-    kept = {name: text for name, text in os.environ.items() if settings.database is not None or name not in names}
+    names = {
+        "PALIMPSEST_DATABASE_URL": settings.database,
+        "PALIMPSEST_READER_URL": settings.database,
+        "PALIMPSEST_OWNER_URL": settings.database,
+        "PALIMPSEST_SHIP_TO": settings.ship_to,
+        "PALIMPSEST_WEBHOOKS": settings.webhooks,
+    }
+    kept = {name: text for name, text in os.environ.items() if name not in names or names[name]}
     return kept | {"PALIMPSEST_HOME": str(settings.home), "PALIMPSEST_KEYS": str(settings.keys)}

@@ -7,7 +7,6 @@ proposals that are still open change, many times what the tiny checkpoint's do.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -19,6 +18,7 @@ from uuid import UUID, uuid4
 from audit.records import BlockTrace
 from audit.trace import Step, encode_steps
 from audit.writer import Entry, Writer
+from gateway.bench.lanes import together
 
 WIDTH: Final = 32
 STEPS: Final = 8
@@ -62,7 +62,7 @@ async def flow(writer: Writer, tenant: str, streams: int, seconds: float) -> Flo
             await writer.append([Entry(tenant, request, "bench", None, block)])
             waits.append(perf_counter() - before)
 
-    async with asyncio.TaskGroup() as group:
+    async with together() as group:
         for number in range(streams):
             group.create_task(stream(number))
     return Flow(perf_counter() - started, waits)

@@ -52,8 +52,9 @@ def test_a_page_is_flushed_again_and_again(tmp_path: Path) -> None:
 
 
 def test_the_gateway_gets_the_place_of_its_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A throwaway place hides the configured database from the gateway; with `here` it is the one that is used."""
+    """A throwaway place hides database and outside places from the gateway; with `here` they are those that are used."""
     given = {"PALIMPSEST_DATABASE_URL": "postgresql://gov_app@db/palimpsest", "PALIMPSEST_READER_URL": "postgresql://r@db/p"}
+    given |= {"PALIMPSEST_SHIP_TO": "file:/mnt/kept.jsonl", "PALIMPSEST_WEBHOOKS": "https://example.org/hook"}
     for name, text in (given | {"PALIMPSEST_HOME": str(tmp_path)}).items():
         monkeypatch.setenv(name, text)
     settings = Settings.read(given | {"PALIMPSEST_HOME": str(tmp_path)})
@@ -62,6 +63,7 @@ def test_the_gateway_gets_the_place_of_its_benchmark(monkeypatch: pytest.MonkeyP
     with place(settings, here=False) as other:
         told = environ_of(other)
         assert Settings.read(told).database is None and Settings.read(told).home == other.home != tmp_path
+        assert not (Settings.read(told).ship_to or Settings.read(told).webhooks or other.ship_to or other.webhooks)
     assert not other.home.exists()
 
 
