@@ -64,7 +64,10 @@ def replay(model: LoadedModel, request: UUID, bodies: Sequence[Body], gate: Gate
     engine = Engine(model, Numeric(opening.numeric))
     claim, reason = _claim(opening, engine)
     wanted = replace(recorded_request(request, bodies), gate=gate if opening.gated else None)
-    recorded, again = recorded_course(bodies), told_course(_run(engine, wanted))
+    recorded = recorded_course(bodies)
+    if not recorded.items and not recorded.whole:
+        raise ReplayRefused("its records end before its first step: there is nothing to compare")
+    again = told_course(_run(engine, wanted))
     return Replay(claim, reason, len(recorded.items), first_difference(recorded, again))
 
 

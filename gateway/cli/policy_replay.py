@@ -79,7 +79,7 @@ def explain(tenant: str, json_file: Path | None, generation: UUID) -> None:
 def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | None) -> None:
     """Judge recorded requests again under FILE, beside the policy in force, which must reproduce each decision.
 
-    Without FILE only that is checked. Exit status: 0 reproduced   1 a recorded decision is not reproduced
+    Without FILE only that is checked. Exit status: 0 reproduced   1 a recorded decision is not reproduced   3 nothing to judge
     """
     import policies
     from gateway.law.telling import compared, missing
@@ -99,6 +99,9 @@ def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | 
         for each in report.unreproduced[:20]:
             click.echo(f"not reproduced: {each.row}: {', '.join(each.differences)}", err=True)
         sys.exit(1)
+    if not report.rows:
+        click.echo("no recorded request was judged by the policy in force, so nothing was reproduced", err=True)
+        sys.exit(3)
 
 
 @click.command(
@@ -160,7 +163,7 @@ def _case(here: Office, tenant: str, generation: UUID) -> tuple[Row, Policy]:
 def _replayed(report: Report, docket: Docket, active: Policy, candidate: Policy) -> dict[str, Any]:
     told: dict[str, Any] = _plain(report)
     return told | {
-        "reproduced": report.reproduced,
+        "reproduced": report.reproduced and report.rows > 0,
         "active": bytes(active.digest).hex(),
         "candidate": bytes(candidate.digest).hex(),
         "others": docket.others,

@@ -115,6 +115,9 @@ def test_what_cannot_be_run_again_is_refused(served: Served) -> None:
         replay(tiny(), request, [body for body in bodies if not isinstance(body, PromptBody)])
     with pytest.raises(ReplayRefused, match="0 readable records of RequestOpen"):
         replay(tiny(), uuid4(), [])
+    opened = [body for body in bodies if isinstance(body, RequestOpen | PromptBody)]
+    with pytest.raises(ReplayRefused, match="there is nothing to compare"):
+        replay(tiny(), request, opened)
 
 
 @pytest.mark.long

@@ -98,9 +98,12 @@ def test_names_are_checked_before_anybody_agrees(run: Run, tmp_path: Path, when:
 
 
 def test_recorded_traffic_is_explained_replayed_and_swept(run: Run, database: Database, tmp_path: Path) -> None:
-    """The policy in force reproduces its record, a candidate stands beside it, a threshold draws its curve; tables and JSON."""
+    """The policy in force reproduces its record if there is one, a candidate stands beside it, a threshold draws its curve."""
     policy = coding(tmp_path)
     assert run("apply", str(tmp_path / "coding.toml"), *TWO)[0] == 0
+    status, _, err = run("replay", "--json", str(tmp_path / "none.json"))
+    assert status == 3 and "nothing was reproduced" in err
+    assert json.loads((tmp_path / "none.json").read_text())["reproduced"] is False
     log = TenantLog(database, Settings.read(os.environ).keys)
     asyncio.run(_traffic(log, tmp_path))
     report, curve, why = tmp_path / "replay.json", tmp_path / "sweep.json", tmp_path / "why.json"
