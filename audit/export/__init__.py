@@ -1,6 +1,6 @@
 """The bundle that leaves the house: evidence as JSON lines with proofs, and derived files that say it again in other forms."""
 
-from audit.export.bundling import Exported, Progress, export
+from audit.export.bundling import Exported, Progress, claim, export
 from audit.export.concern import Reach, acts_concerning
 from audit.export.derivation import Extras, Format, Spell, Speller
 from audit.export.disclosure import Disclosure, Undisclosed, disclose_all, disclose_nothing, disclose_requests
@@ -18,6 +18,7 @@ __all__ = [
     "Speller",
     "Undisclosed",
     "acts_concerning",
+    "claim",
     "disclose_all",
     "disclose_nothing",
     "disclose_requests",

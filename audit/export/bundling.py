@@ -63,8 +63,8 @@ def export(
     Nothing is judged here: a log that was tampered with is exported as it is, so that the verifier can show
     it. Raises ExportRefused when the folder is in use or what is wanted beside the evidence cannot be made.
     """
-    _check(out, origin, tenant, extras)
-    make_folder(out)
+    _check(origin, tenant, extras)
+    claim(out)
     files = {bundle.CHECKPOINTS: _write_checkpoints(out, checkpoints)}
     with Folder(out) as folder:
         pass_ = _Pass(out, disclose, progress)
@@ -83,12 +83,21 @@ def export(
     )
 
 
-def _check(out: Path, origin: str, tenant: str, extras: Extras) -> None:
+def claim(out: Path) -> None:
+    """Have the new or empty folder, for this account alone: keys of content will lie in it. Raises ExportRefused."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExportRefused(f"{out} is not empty; name a new folder")
+    try:
+        make_folder(out)
+        out.chmod(0o700)
+    except OSError as error:
+        raise ExportRefused(f"{out} cannot be made, or kept from others: {error.strerror}; name a new folder") from error
+
+
+def _check(origin: str, tenant: str, extras: Extras) -> None:
     check_tenant(tenant)
     note.check_name(origin)
     require(extras)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportRefused(f"{out} is not empty; name a new folder")
 
 
 def _write_readme(out: Path, extras: Extras, derived: bool) -> Measured:

@@ -65,7 +65,7 @@ def export(
     That it was exported is on record in that log before the first byte is written.
     """
     from audit.acts import Export
-    from audit.export import Format
+    from audit.export import Format, claim
     from audit.note import Scheme
     from gateway.bundles import Disclose, export_log, require_log
     from gateway.database import open_database
@@ -78,6 +78,7 @@ def export(
     disclose = frozenset(requests) or (Disclose.NOTHING if sealed else Disclose.ALL)
     with open_database(settings, lambda line: click.echo(line, err=True)) as urls, _progress() as watch:
         size = require_log(urls.reader, tenant, frozenset(requests))
+        claim(out)
         shown = "requests" if requests else "nothing" if sealed else "all"
         act = Export(",".join(sorted({"jsonl", *formats})), size, shown, len(set(requests)), reason, by)
         place = put_on_record(settings, urls, tenant, act)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tracemalloc
@@ -58,6 +59,13 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     log.export(tmp_path / "out")
     with pytest.raises(ExportRefused, match="not empty"):
         log.export(tmp_path / "out")
+
+
+def test_a_folder_that_was_there_is_kept_from_others(tmp_path: Path) -> None:
+    """Keys of content lie in a bundle, so its folder is its owner's alone, also one that was made before and open to all."""
+    (tmp_path / "out").mkdir(mode=0o755)
+    small_log(tmp_path / "keys").export(tmp_path / "out")
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
 
 
 def test_names_are_checked_before_anything_is_written(tmp_path: Path) -> None:
