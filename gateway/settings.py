@@ -133,9 +133,17 @@ def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
 def _base_url(given: Mapping[str, str]) -> str:
     """Empty unless it is said: then people come by plain http, straight to this process."""
     text = (given.get("BASE_URL") or "").rstrip("/")
-    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).netloc):
+    if text and (_scheme(text) not in ("http", "https") or not urlsplit(text).netloc):
         raise SettingsError(f"{_PREFIX}BASE_URL={text!r}: give the address that people use, such as https://palimpsest.example")
     return text
+
+
+def _scheme(text: str) -> str:
+    """The scheme of a URL; empty for what is none, such as one with an unescaped bracket in its password."""
+    try:
+        return urlsplit(text).scheme
+    except ValueError:
+        return ""
 
 
 def _numeric(given: Mapping[str, str]) -> Numeric:
@@ -173,7 +181,9 @@ def _url(given: Mapping[str, str], name: str) -> DatabaseUrl | None:
     text = given.get(name)
     if not text:
         return None
-    if urlsplit(text).scheme not in _SCHEMES:
+    if _scheme(text) not in _SCHEMES:
         # The value may hold a password, so only its name is repeated.
-        raise SettingsError(f"{_PREFIX}{name}: give a URL such as postgresql://user:password@host/database")
+        raise SettingsError(
+            f"{_PREFIX}{name}: give a URL such as postgresql://user:password@host/database, a password's own signs as %XX"
+        )
     return DatabaseUrl("postgresql://" + text.partition("://")[2])

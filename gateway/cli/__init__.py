@@ -84,6 +84,8 @@ def main() -> None:
         _fail(str(error))
     except DBAPIError as error:
         _fail(f"the database cannot be used: {' '.join(str(error.orig).split())}")
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import rich_click as click
 
+from gateway.cli.json_file import require_folder
+
 
 @click.command(
     epilog="Examples:\n\n  palimpsest demo\n\n  palimpsest demo --json demo.json\n\n"
@@ -21,6 +23,7 @@ def demo(json_file: Path | None, questions: int) -> None:
     """Ask the same coding questions in every mode over HTTP, then prove the log offline."""
     from gateway.settings import Settings
 
+    require_folder(json_file)
     try:
         from gateway.demo import run
     except ModuleNotFoundError as error:

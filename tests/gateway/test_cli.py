@@ -152,10 +152,19 @@ def test_a_mistake_is_one_line_that_says_what_to_do(administrator: CommandLine, 
     assert administrator("tenants", "list").out == "acme\n"
 
 
+def test_a_demo_that_could_not_be_written_down_is_not_begun(command: CommandLine) -> None:
+    """A file in a folder that is not there is refused before the questions are asked, not after."""
+    done = command("demo", "--json", "no/such/folder.json")
+    assert (done.status, done.out) == (2, "") and "no/such" in done.err
+    assert not Path(os.environ["PALIMPSEST_HOME"]).exists()
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("DATABASE_URL", "acme", "PALIMPSEST_DATABASE_URL: give a URL such as postgresql://user:password@host/database"),
+        ("DATABASE_URL", "postgresql://u:p[w@h/db", "PALIMPSEST_DATABASE_URL: give a URL such as"),
+        ("BASE_URL", "https://[", "PALIMPSEST_BASE_URL='https://[': give the address that people use"),
         ("READER_URL", "postgresql://gov_reader@h/d", "PALIMPSEST_DATABASE_URL is not set"),
         ("ORIGIN", "my log", "PALIMPSEST_ORIGIN='my log': a log's name has no spaces"),
         ("AUDIT_STALL_SECONDS", "never", "PALIMPSEST_AUDIT_STALL_SECONDS='never': give a number of seconds"),
