@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from audit.records import PolicyDecision
+from audit.records import PolicyDecision, PromptBody
 from engine.chat_template import ChatTemplate
 from engine.model.checkpoint import LoadedModel
-from tests.gateway.housed import housed, tiny
+from gateway.replay import the
+from tests.gateway.housed import Housed, housed, tiny
 from tests.gateway.test_admission import stricter
 from tests.gateway.tooled import WEATHER
 from tests.postgres_fixtures import Database
@@ -47,6 +49,38 @@ async def test_thinking_is_told_apart(database: Database, tmp_path: Path) -> Non
         held = await inside.ask(reasoning_effort="high", palimpsest={"regex": "yes|no"})
     assert thought.get("reasoning_content") and "reasoning_content" not in plain and plain["content"]
     assert held.json()["choices"][0]["message"]["content"] in ("yes", "no")
+
+
+YES = {"palimpsest": {"regex": "yes|no"}}
+SCHEMA = {"type": "json_schema", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}
+THINKS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "/v1/messages": ({"max_tokens": 8}, {"thinking": {"type": "enabled"}}, {"output_config": {"format": SCHEMA}}),
+    "/v1/responses": ({}, {"reasoning": {"effort": "high"}}, {"text": {"format": {"name": "n"} | SCHEMA}}),
+}
+"""By path: what a request needs, how it asks for thoughts, and how for a form."""
+
+
+async def prompt(inside: Housed, path: str, body: dict[str, Any]) -> tuple[int, ...]:
+    """The ids that the model was given for this request."""
+    answer = await inside.client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return the(PromptBody, inside.records(answer)).ids
+
+
+async def test_a_bound_answer_is_not_asked_to_think(database: Database, tmp_path: Path) -> None:
+    """In every dialect the prompt of an answer that must have a form leaves no room for thoughts, whatever the client asks."""
+    async with housed(database, tmp_path, model=templated(THINKING)) as inside:
+        said: dict[str, Any] = {"model": "palimpsest-tiny", "temperature": 0}
+        for path, (needed, thinking, form) in THINKS.items():
+            name = "input" if path == "/v1/responses" else "messages"
+            body = said | needed | {name: [{"role": "user", "content": "hello"}]}
+
+            plain = await prompt(inside, path, body)
+            assert await prompt(inside, path, body | thinking) != plain
+            assert [await prompt(inside, path, body | thinking | bound) for bound in (YES, form)] == [plain] * 2, path
+            if path == "/v1/messages":
+                counted = await inside.client.post(f"{path}/count_tokens", json=body | thinking | form)
+                assert counted.json() == {"input_tokens": len(plain)}
 
 
 async def test_what_asking_again_cannot_mend_is_a_400(database: Database, tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     model, suffix = served_model(fields.model)
     if fields.max_tokens < 1:
         raise BadRequest("max_tokens must be at least 1", code="out_of_range", param="max_tokens")
+    constraint = held(own, _format(fields.output_config), "output_config.format")
     return ChatRequest(
         dialect=Dialect.MESSAGES,
         model=model,
-        prompt=_prompt(fields),
+        prompt=_prompt(fields, constrained=constraint is not None),
         prompt_json=msgspec.json.encode(_verbatim.decode(body)).decode(),
         sampling=_sampling(fields),
         seed=seed_of(fields.seed),
@@ -45,7 +46,7 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
         delivery=Delivery.STREAM if fields.stream else Delivery.WHOLE,
         knob=knob(own, suffix, beside.mode or None),
         stop=_stops(fields.stop_sequences or []),
-        constraint=held(own, _format(fields.output_config), "output_config.format"),
+        constraint=constraint,
         proof=bool(own.proof),
     )
 
@@ -57,7 +58,7 @@ def counted(body: bytes) -> ChatRequest:
     return ChatRequest(
         dialect=Dialect.MESSAGES,
         model=model,
-        prompt=_prompt(fields),
+        prompt=_prompt(fields, constrained=_format(fields.output_config) is not None),
         prompt_json="",
         sampling=AskedSampling(),
         seed=None,
@@ -67,14 +68,15 @@ def counted(body: bytes) -> ChatRequest:
     )
 
 
-def _prompt(fields: CountBody) -> Conversation:
+def _prompt(fields: CountBody, *, constrained: bool) -> Conversation:
+    """What the model would be given; a constrained answer has no room to think."""
     choice, thinking, offered = fields.tool_choice, fields.thinking, turns.tools(fields.tools)
     return Conversation(
         turns.turns(fields.system, fields.messages),
         offered,
         turns.tool_choice(choice, offered),
         parallel=not (choice and choice.disable_parallel_tool_use),
-        thinking=thinking is not None and thinking.type == "enabled",
+        thinking=thinking is not None and thinking.type == "enabled" and not constrained,
     )
 
 

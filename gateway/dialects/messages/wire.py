@@ -80,6 +80,7 @@ class CountBody(msgspec.Struct, kw_only=True):
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
 
 
 class Body(CountBody, kw_only=True):
@@ -92,5 +93,4 @@ class Body(CountBody, kw_only=True):
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
-    output_config: OutputConfig | None = None
     palimpsest: Palimpsest | None = None

@@ -38,10 +38,11 @@ def chat_of(body: Body, earlier: list[Item], beside: Beside = NOTHING_BESIDE) ->
     whole = msgspec.structs.replace(body, input=[*earlier, *turns.items_of(body.input)])
     own = beside.own(body.palimpsest)
     model, suffix = served_model(body.model)
+    constraint = held(own, _format(None if body.text is None else body.text.format), "text.format")
     return ChatRequest(
         dialect=Dialect.RESPONSES,
         model=model,
-        prompt=prompt_of(whole),
+        prompt=prompt_of(whole, constrained=constraint is not None),
         prompt_json=msgspec.json.encode(whole).decode(),
         sampling=_sampling(body),
         seed=seed_of(body.seed),
@@ -49,20 +50,21 @@ def chat_of(body: Body, earlier: list[Item], beside: Beside = NOTHING_BESIDE) ->
         delivery=Delivery.STREAM if body.stream else Delivery.WHOLE,
         knob=knob(own, suffix, beside.mode or None),
         top_logprobs=top_logprobs(body.scored, body.top_logprobs),
-        constraint=held(own, _format(None if body.text is None else body.text.format), "text.format"),
+        constraint=constraint,
         proof=bool(own.proof),
     )
 
 
-def prompt_of(body: Body) -> Conversation:
-    """The conversation of a body whose input is whole. Raises BadRequest."""
+def prompt_of(body: Body, *, constrained: bool) -> Conversation:
+    """The conversation of a body whose input is whole; a constrained answer has no room to think. Raises BadRequest."""
     offered = turns.tools(body.tools)
+    thinking = body.reasoning is not None and body.reasoning.effort not in (None, "none", "minimal")
     return Conversation(
         turns.turns(body.instructions, turns.items_of(body.input)),
         offered,
         turns.tool_choice(body.tool_choice, offered),
         parallel=body.parallel_tool_calls is not False,
-        thinking=body.reasoning is not None and body.reasoning.effort not in (None, "none", "minimal"),
+        thinking=thinking and not constrained,
     )
 
 

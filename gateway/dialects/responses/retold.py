@@ -20,7 +20,8 @@ def head_of(recalled: Recalled) -> Head:
     """What the response repeats."""
     account, body = recalled.account, recorded(recalled.asked)
     constrained = bool(recalled.opening.constraint_kind)
-    return Head(account.generation, account.mode, account.policy_digest, body, constrained, prompt_of(body))
+    prompt = prompt_of(body, constrained=constrained)
+    return Head(account.generation, account.mode, account.policy_digest, body, constrained, prompt)
 
 
 def reader_for(model: LoadedModel, head: Head) -> AnswerReader:
