@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -85,7 +86,10 @@ def list_approvals(tenant: str, states: tuple[str, ...]) -> None:
 @_by
 @stdin_option
 def show(generation: UUID, tenant: str, by: str, password_stdin: bool) -> None:
-    """The held text and how its approval stands. That it was read is on record first."""
+    """The held text and how its approval stands. That it was read is on record first.
+
+    A terminal is shown every character that has no shape of its own as U+XXXX; a pipe or a file gets the very bytes.
+    """
     from gateway.on_record import record_access
 
     with office() as here:
@@ -100,8 +104,19 @@ def show(generation: UUID, tenant: str, by: str, password_stdin: bool) -> None:
             return case, await service.text(case)
 
         case, text = with_service(here, tenant, read)
-    click.echo(text)
+    tell(text)
     click.echo(f"---\n{_standing(case)}", err=True)
+
+
+def tell(text: str) -> None:
+    """Hostile text on standard output: a terminal must not obey it, and what is kept must be what is approved."""
+    from gateway.review.marks import visible
+
+    if sys.stdout.isatty():
+        click.echo(visible(text))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
 
 
 @approvals.command(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +17,7 @@ from audit.acts import Access
 from audit.approvals import content_digest
 from audit.verify import Verdict
 from engine.model.checkpoint import digest
+from gateway.cli.approvals import tell
 from gateway.settings import Settings
 from tests.engine.small import TINY
 from tests.gateway.approvals.bureau import TEXT, beside, staff
@@ -59,7 +62,7 @@ def test_an_answer_is_read_and_approved(database: Database, tmp_path: Path, comm
     listed = command("list")
     assert (listed.status, str(generation) in re.sub(r"\s", "", listed.out)) == (0, True)
     shown = command("show", "--by", "ada", "--password-stdin", str(generation))
-    assert (shown.status, shown.out) == (0, f"{TEXT}\n") and f"content {SHA}" in shown.err
+    assert (shown.status, shown.out) == (0, TEXT) and f"content {SHA}" in shown.err
     (access,) = acts_of(database, Settings.read({"PALIMPSEST_HOME": str(tmp_path / "home")}), "acme")
     assert isinstance(access, Access) and (access.request, access.requested_by) == (generation, "ada")
     signing = ("approve", "--by", "ada", "--password-stdin", str(generation))
@@ -72,6 +75,15 @@ def test_an_answer_is_read_and_approved(database: Database, tmp_path: Path, comm
     no = ("reject", "--by", "kay", "--content", SHA, "--code", "unsafe", "--password-stdin", str(generation))
     assert command(*no).out.startswith("rejected")
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+def test_a_terminal_obeys_no_held_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Controls and marks that turn the direction are spelled out, so that the approver sees what is signed."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", terminal)
+    tell("rm -rf /\r\x1b[8mls\u202e")
+    assert terminal.getvalue() == "rm -rf /\u27e8U+000D\u27e9\u27e8U+001B\u27e9[8mls\u27e8U+202E\u27e9\n"
 
 
 def test_who_may_not_decide_is_told_why(database: Database, tmp_path: Path, command: Callable[..., Done]) -> None:
