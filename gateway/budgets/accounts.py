@@ -126,13 +126,15 @@ class Accounts:
         self._do(lambda connection: connection.execute(changed))
 
     def expired(self) -> list[Expired]:
-        """Leases that nobody renewed in time, of any gateway, the oldest first."""
-        query = (
-            select(BudgetLease)
+        """Leases that nobody renewed in time, of any gateway, the oldest of each tenant."""
+        age = func.row_number().over(partition_by=BudgetLease.tenant, order_by=BudgetLease.expires_at).label("age")
+        over = (
+            select(BudgetLease.request, BudgetLease.tenant, BudgetLease.mode, BudgetLease.prices, age)
             .where(BudgetLease.settled_at.is_(None), BudgetLease.expires_at < func.clock_timestamp())
-            .order_by(BudgetLease.expires_at)
-            .limit(EXPIRED_MOST)
+            .subquery()
         )
+        # Of each tenant so many, so that leases of one that cannot be settled keep no other's from their turn.
+        query = select(over).where(over.c.age <= EXPIRED_MOST).order_by(over.c.age)
         rows = self._do(lambda connection: connection.execute(query).all())
         return [Expired(row.request, row.tenant, Tariff.read(row.mode, row.prices)) for row in rows]
 

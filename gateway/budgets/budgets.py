@@ -158,7 +158,7 @@ class Budgets:
                 renewed = tuple(self._open)
                 await self._ask(lambda: self._accounts.renew(renewed, LEASE))
             await self._ask(self._settle_expired)
-        except (AccountsDown, AuditError) as error:
+        except AccountsDown as error:
             _log.warning("budgets.postponed", error=type(error).__name__)
         except Exception:  # noqa: BLE001 - one bad turn must not end all later ones
             _log.exception("budgets.failed")
@@ -171,10 +171,19 @@ class Budgets:
     def _settle_expired(self) -> None:
         by_tenant = groupby(sorted(self._accounts.expired(), key=lambda lease: lease.tenant), key=lambda lease: lease.tenant)
         for tenant, leases in by_tenant:
-            with read_tenant(self._reader_url, tenant) as reader:
-                found = [(lease, Recorded.read(reader, self._keys, lease.request)) for lease in leases]
-            for lease, recorded in found:
+            for lease, recorded in self._recorded(tenant, leases):
                 self._settle_by(lease, recorded)
+
+    def _recorded(self, tenant: str, leases: Iterable[Expired]) -> list[tuple[Expired, Recorded]]:
+        """What the records of a tenant tell of its leases; nothing if they cannot be read, which holds up no other tenant."""
+        try:
+            with read_tenant(self._reader_url, tenant) as reader:
+                return [(lease, Recorded.read(reader, self._keys, lease.request)) for lease in leases]
+        except AuditError as error:
+            _log.warning("budgets.postponed", tenant=tenant, error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - one bad log must not end the settling of all others
+            _log.exception("budgets.failed", tenant=tenant)
+        return []
 
     def _settle_by(self, lease: Expired, recorded: Recorded) -> None:
         usage = recorded.usage()

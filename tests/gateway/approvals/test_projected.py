@@ -11,10 +11,12 @@ import psycopg
 import policies
 from audit.approvals import content_digest
 from audit.errors import LogUnavailable
+from audit.header import uuid7
 from audit.keys import KeyStore
 from audit.verify import Verdict
 from gateway.approvals.case import State
 from gateway.approvals.choices import Approve, NotDecided
+from gateway.approvals.expiry import AT_ONCE
 from gateway.projections.projector import Projector
 from gateway.projections.queue import Wanted
 from gateway.projections.views import Views
@@ -27,6 +29,12 @@ from tests.postgres_fixtures import Database
 from tests.waiting import until
 
 ALL = Wanted(states=tuple(State))
+STUCK = (
+    "INSERT INTO app.approval (generation, tenant, cycle, state, opened_at, expires_at, requester, contributors, workflow,"
+    " mode, content_sha256_hmac, policy_digest, needed, last_seq)"
+    " VALUES (%s, 'other', 1, 'pending', '2020-01-01', '2020-01-02', 'eve', '{}', '', 'ar', '', '', '[]', 1)"
+)
+"""An answer of which the log knows nothing."""
 
 
 async def test_a_decision_stands_though_its_projection_fails(database: Database, tmp_path: Path) -> None:
@@ -89,3 +97,22 @@ async def test_the_clock_ends_what_is_over_once(database: Database, tmp_path: Pa
             await asyncio.wait(watching)
             assert [(await here.case(generation)).records for generation in generations] == [2, 2, 2]
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+async def test_what_cannot_be_ended_holds_up_nobody_else(database: Database, tmp_path: Path) -> None:
+    """However many answers of one tenant are over and cannot be ended, those of another end in time."""
+    log, people = TenantLog(database, tmp_path / "keys"), staff(database)
+    with psycopg.connect(database.superuser_url) as connection:
+        connection.cursor().executemany(STUCK, [[uuid7()] for _ in range(AT_ONCE)])
+    with closing(Projector(urls_of(database), KeyStore(log.keys), policies.load(policies.BASELINE))) as projector:
+        async with beside(log, BRIEF, people, look=projector.look) as inside:
+            generation = await inside.held()
+            await projector.look(TENANT)
+            watching = asyncio.create_task(inside.approvals.run())
+
+            async def over() -> bool:
+                return (await inside.case(generation)).state is State.EXPIRED
+
+            await until(over)
+            watching.cancel()
+            await asyncio.wait((watching,))

@@ -6,12 +6,13 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from audit.keys import KeyStore
-from audit.records import RequestClose
+from audit.records import PromptBody, RequestClose
 from engine.request import Mode
-from gateway.budgets.accounts import Accounts, AccountsDown
+from gateway.budgets.accounts import EXPIRED_MOST, Accounts, AccountsDown
 from gateway.budgets.budgets import Budgets
 from gateway.budgets.from_log import Recorded
 from gateway.settings import DatabaseUrl
@@ -24,7 +25,7 @@ from tests.gateway.budgets.laws import budget, law, tokens_of
 from tests.gateway.budgets.test_budgets import refused, standing
 from tests.gateway.generating import generating
 from tests.gateway.housed import housed
-from tests.gateway.tenant_log import TenantLog
+from tests.gateway.tenant_log import TenantLog, entry
 from tests.postgres_fixtures import Database
 
 TOKENS, REQUESTS = (counted(unit, "1000", window=Window.DAY) for unit in (Unit.TOKENS, Unit.REQUESTS))
@@ -72,6 +73,27 @@ async def test_a_lease_without_a_holder_is_settled_by_the_log(log: TenantLog, da
             await budgets.beat()
             assert bank.account("tokens") == (100, tokens_of(log.bodies(request.id)))
             assert bank.account("requests") == (0, 2)
+        budgets.close()
+
+
+async def test_a_log_that_cannot_be_read_holds_up_no_other(log: TenantLog, database: Database) -> None:
+    """However many leases of a tenant whose records cannot be read have expired, those of every other tenant are settled."""
+    with teller(database) as stuck, teller(database, "globex") as bank:
+        request = asked(Mode.AR).id
+        async with log.writing() as writer:
+            await writer.append([entry(request, PromptBody("[]", (1,)))])
+        with psycopg.connect(database.superuser_url) as intruder:
+            intruder.execute("SET session_replication_role = replica")
+            intruder.execute("UPDATE audit.header SET raw = '\\x00' WHERE request = %s", (request,))
+        for each in (request, *(asked(Mode.AR).id for _ in range(EXPIRED_MOST))):
+            assert stuck.reserve(ask(TOKENS), request=each) == []
+        bank.later(1)
+        assert bank.reserve(ask(TOKENS, 100, tenant="globex")) == []
+        bank.later(40)
+        budgets = another(bank, log)
+        await budgets.beat()
+        assert bank.account("tokens") == (0, 0), "its request was never opened"
+        assert stuck.account("tokens") == (EXPIRED_MOST + 1, 0)
         budgets.close()
 
 
