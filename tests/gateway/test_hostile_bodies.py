@@ -40,8 +40,8 @@ def tool(number: int, **schema: Any) -> dict[str, Any]:
 
 
 def deep(depth: int, **more: Any) -> bytes:
-    """A tool whose schema is nested."""
-    function = {"name": "t", "strict": True, "parameters": 0}
+    """A tool whose schema is nested; with more to ask it must be kept."""
+    function = {"name": "t", "strict": bool(more), "parameters": 0}
     made = json.dumps({"type": "function", "function": function}).replace(": 0", f": {nested(depth)}")
     return asked("x", tools=0, **more).replace(b'"tools": 0', f'"tools": [{made}]'.encode())
 
