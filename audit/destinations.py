@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from audit.durable import make_folder, sync_folder
+from audit.durable import appending, ending
 from audit.note import encode_base64, parse_checkpoint, split_note
 from audit.objectstore import Credentials, ObjectStore
 from audit.outbound import BadAddress, http_url
@@ -71,21 +71,12 @@ class AppendFile:
     def ship(self, note: str) -> None:
         """Append the note, durably, unless it is the newest line already."""
         line = json.dumps(note).encode() + b"\n"
-        make_folder(self._path.parent)
-        is_new = not self._path.exists()
-        handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "a+b") as file:
+        with appending(self._path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - len(line) - 1, 0))
-            tail = file.read()
-            # A line that a crash tore is closed and left: a file that only grows is never mended.
-            torn = b"" if not tail or tail.endswith(b"\n") else b"\n"
-            if tail not in {line, b"\n" + line}:
-                file.write(torn + line)
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            sync_folder(self._path.parent)
+            if file.read() not in {line, b"\n" + line}:
+                # A line that a crash tore is closed and left: a file that only grows is never mended.
+                file.write(ending(file) + line)
 
 
 class Syslog:

@@ -5,14 +5,18 @@ Every write is temp file, fsync, rename, fsync of the folder, so that a crash le
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from audit.errors import KeyUnavailable
+
+_LOOK_SECONDS: Final = 0.05
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -49,14 +53,57 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
+def appending(path: Path) -> Iterator[BinaryIO]:
+    """A private file that only grows, with its folder, to be read and added to; durable at the end."""
+    make_folder(path.parent)
+    is_new = not path.exists()
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "a+b") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)
+
+
+def ending(file: BinaryIO) -> bytes:
+    """What ends a last line that a crash or a full disk tore, lest it swallow the next; nothing after a whole one."""
+    file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+    return b"" if file.read() in {b"", b"\n"} else b"\n"
+
+
+@contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's exclusive lock; other processes and threads wait."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with _lock(folder) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@asynccontextmanager
+async def sole(folder: Path) -> AsyncIterator[None]:
+    """Hold the same lock in a coroutine. Whoever waits occupies no thread: the holder may need them."""
+    with _lock(folder) as handle:
+        while not _taken(handle):  # noqa: ASYNC110 - no event comes from another process
+            await asyncio.sleep(_LOOK_SECONDS)
+        yield
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[int]:
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield handle
     finally:
         os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_secret(path: Path) -> bytes:

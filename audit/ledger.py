@@ -6,7 +6,6 @@ never from a saved copy, and refuses a log that is shorter than, or different fr
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from threading import Lock
 from urllib.parse import quote
 from uuid import UUID
 
-from audit.durable import make_folder, sync_folder
-from audit.errors import LogUnavailable
+from audit.durable import appending, ending
+from audit.errors import LogUnavailable, NoteInvalid
 from audit.header import Blank, leaf_hash
 from audit.merkle import CompactRange
+from audit.note import parse_checkpoint, split_note
 from audit.rows import Leaf, Numbered
 from audit.signer import Signer
 
@@ -55,6 +55,18 @@ def checkpoint_file(keys: Path, origin: str) -> Path:
     return keys / "checkpoints" / f"{quote(origin, safe='')}.jsonl"
 
 
+def kept_note(line: bytes) -> str | None:
+    """The note on a line of such a file; None for a line that is torn or damaged."""
+    try:
+        note = json.loads(line)
+        if isinstance(note, str):
+            parse_checkpoint(split_note(note).text)
+            return note
+    except (ValueError, RecursionError, NoteInvalid):
+        pass
+    return None
+
+
 class Ledger:
     """The state of one tenant's log; owned by one writer. A signature may be under way, in a thread, while the log grows."""
 
@@ -78,13 +90,8 @@ class Ledger:
         """The key that verifies this log's checkpoints."""
         return self._signer.vkey
 
-    def load(self, leaves: Iterable[Leaf]) -> None:
-        """Follow all that is stored from `next_seq` on; raises LogRolledBack when it contradicts what was signed."""
-        self.follow(leaves)
-        self.require_signed()
-
     def follow(self, leaves: Iterable[Leaf]) -> None:
-        """Follow some stored leaves from `next_seq` on; raises LogRolledBack as `load` does."""
+        """Follow stored leaves from `next_seq` on; raises LogRolledBack when they contradict what was signed."""
         with self._growing:
             for item in leaves:
                 if item.seq != self.next_seq:
@@ -121,7 +128,8 @@ class Ledger:
         with self._growing:  # what has come since stays due
             del self._unsigned[: max(0, len(self._unsigned) - (self._tree.size - size))]
         if size != self._filed:
-            _append_line(self._file, json.dumps(note))
+            with appending(self._file) as file:
+                file.write(ending(file) + json.dumps(note).encode() + b"\n")
             self._filed = size
         return SignedCheckpoint(size, root, note)
 
@@ -152,18 +160,3 @@ def _numbered(record: SealedRecord, seq: int, ts: int) -> Numbered:
 def body_digest(sealed: bytes) -> bytes:
     """What a header commits to: SHA-256 of the sealed body."""
     return hashlib.sha256(sealed).digest()
-
-
-def _append_line(path: Path, line: str) -> None:
-    """Durably; a line that a crash or a full disk tore is ended first, lest it swallow this one."""
-    make_folder(path.parent)
-    is_new = not path.exists()
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(handle, "a+b") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-        torn = file.read() not in {b"", b"\n"}
-        file.write((b"\n" if torn else b"") + line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if is_new:
-        sync_folder(path.parent)

@@ -17,8 +17,9 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
 from audit.durable import locked, make_folder, write_durably
-from audit.errors import AuditError, NoteInvalid
-from audit.note import MAX_NOTE_BYTES, parse_checkpoint, split_note
+from audit.errors import AuditError
+from audit.ledger import kept_note
+from audit.note import MAX_NOTE_BYTES
 
 BATCH = 256
 IDLE_SECONDS = 1.0
@@ -106,7 +107,7 @@ class Shipper:
             if not line or (len(line) < _MAX_LINE_BYTES and not line.endswith(b"\n")):
                 return
             cursor = Cursor(at, at + len(line), hashlib.sha256(line).hexdigest())
-            yield cursor, _note(line)
+            yield cursor, kept_note(line)
             at = cursor.stop
 
     def _load(self, file: BinaryIO) -> Cursor:
@@ -166,17 +167,6 @@ def _failed(destination: Destination, error: Exception) -> Progress:
 def folder_name(destination: str) -> str:
     """A short file name for a destination, readable and never that of another one."""
     return f"{quote(destination, safe='')[:100]}-{hashlib.sha256(destination.encode()).hexdigest()[:16]}"
-
-
-def _note(line: bytes) -> str | None:
-    try:
-        note = json.loads(line)
-        if isinstance(note, str):
-            parse_checkpoint(split_note(note).text)
-            return note
-    except (ValueError, RecursionError, NoteInvalid):
-        pass
-    return None
 
 
 def _count_lines(file: BinaryIO, start: int) -> int:

@@ -6,7 +6,6 @@ lies outside of the database. Everything here blocks.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -15,8 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from audit.errors import NoteInvalid
-from audit.ledger import checkpoint_file, log_origin
+from audit.ledger import checkpoint_file, kept_note, log_origin
 from audit.note import parse_checkpoint, split_note
 from audit.signer import Signer
 from audit.store import read_tenant
@@ -106,7 +104,7 @@ def newest_kept(file: Path) -> tuple[str, ...]:
     with file.open("rb") as lines:
         lines.seek(max(0, file.stat().st_size - _TAIL), os.SEEK_SET)
         ended = lines.read().split(b"\n")[:-1]
-    return next(((note,) for line in reversed(ended) if (note := _note(line)) is not None), ())
+    return next(((note,) for line in reversed(ended) if (note := kept_note(line)) is not None), ())
 
 
 def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:
@@ -114,14 +112,3 @@ def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:
     checkpoint = parse_checkpoint(note.text)
     stamps = tuple(Stamp(name, stamp[:4], name != origin) for name, stamp in note.stamps)
     return Signed(checkpoint.size, checkpoint.root, taken_at, stamps)
-
-
-def _note(line: bytes) -> str | None:
-    try:
-        note = json.loads(line)
-        if isinstance(note, str):
-            parse_checkpoint(split_note(note).text)
-            return note
-    except (ValueError, RecursionError, NoteInvalid):
-        pass
-    return None
