@@ -9,7 +9,6 @@ placed between the question and the erasure. Content of the subject that is stil
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import UUID
+
+from psycopg.errors import LockNotAvailable
 
 from audit.acts import (
     KEEPER,
@@ -31,7 +32,7 @@ from audit.acts import (
     commit_to,
     require_two,
 )
-from audit.durable import make_folder
+from audit.durable import make_folder, sole
 from audit.errors import AuditError, MalformedData
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
@@ -42,8 +43,6 @@ from audit.writer import Entry, Writer
 
 AT_ONCE: Final = 10_000
 """Records whose bodies one retirement removes: while it does, the tenant's appends wait."""
-_LOOK_SECONDS: Final = 0.05
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 class ActRefused(AuditError):
@@ -144,11 +143,12 @@ class Lifecycle:
             if last is None or last < first:
                 return None
             bodies = 0
-            for part in range(first, last + 1, AT_ONCE):
-                act = Retirement(rule.seq, before, part, min(part + AT_ONCE - 1, last), requested_by)
-                seq = await self.record(tenant, act)
-                bodies += await self._remove(tenant, seq, act.first, act.last)
-            await self._tend()
+            async with self._connected() as connection:
+                for part in range(first, last + 1, AT_ONCE):
+                    act = Retirement(rule.seq, before, part, min(part + AT_ONCE - 1, last), requested_by)
+                    seq = await self.record(tenant, act)
+                    bodies += await connection.retire(tenant, seq, act.first, act.last)
+                await _tend(connection)
             return RetiredBodies(seq, first, last, bodies)
 
     async def finish(self, tenant: str) -> None:
@@ -163,7 +163,8 @@ class Lifecycle:
     @asynccontextmanager
     async def acting(self, tenant: str) -> AsyncIterator[Standing]:
         """One act at a time on this keys folder, on a log whose earlier acts are done; what they add up to."""
-        async with self._turn, _sole(self._folder):
+        make_folder(self._folder)
+        async with self._turn, sole(self._folder):
             standing = await self.standing(tenant)
             await asyncio.to_thread(self._store.destroy, standing.erased)
             if standing.retired and not standing.holds:
@@ -174,24 +175,15 @@ class Lifecycle:
         done = await asyncio.to_thread(self._carried_out, tenant)
         for each in standing.retired:
             if each.seq not in done:
-                await self._remove(tenant, each.seq, each.first, each.last)
-                await self._tend()
+                async with self._connected() as connection:
+                    await connection.retire(tenant, each.seq, each.first, each.last)
+                    await _tend(connection)
 
-    async def _remove(self, tenant: str, seq: int, first: int, last: int) -> int:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AppendConnection]:
         connection = await AppendConnection.open(self._app_url)
         try:
-            return await connection.retire(tenant, seq, first, last)
-        finally:
-            await connection.close()
-
-    async def _tend(self) -> None:
-        """Drop what was emptied; what somebody is reading, an export perhaps, goes at the next start or day."""
-        connection = await AppendConnection.open(self._app_url)
-        try:
-            await connection.tend_partitions()
-        except LogInterrupted as error:
-            if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-                raise
+            yield connection
         finally:
             await connection.close()
 
@@ -209,25 +201,13 @@ class Lifecycle:
             return reader.retired()
 
 
-@asynccontextmanager
-async def _sole(folder: Path) -> AsyncIterator[None]:
-    """Hold the folder's lock, that of `audit.durable.locked`. Whoever waits occupies no thread: the holder needs them."""
-    make_folder(folder)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+async def _tend(connection: AppendConnection) -> None:
+    """Drop what was emptied; what somebody is reading, an export perhaps, goes at the next start or day."""
     try:
-        while not _taken(handle):  # noqa: ASYNC110 - no event comes from another process
-            await asyncio.sleep(_LOOK_SECONDS)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        await connection.tend_partitions()
+    except LogInterrupted as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
 
 
 def read_standing(reader_url: str, tenant: str, keys: KeyStore) -> Standing:

@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
@@ -22,7 +23,6 @@ from migrations.guard import ensure_guard
 VERSION_SCHEMA = "app"
 _LOCK = 0x70616C696D  # any fixed number; it names the advisory lock of our migrations
 _OLDEST_SERVER = 150000
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _tend_partitions(connection: Connection) -> None:
         connection.execute(text("SELECT audit.tend_partitions()"))
         connection.commit()
     except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        if not isinstance(error.orig, LockNotAvailable):
             raise
         connection.rollback()
 
