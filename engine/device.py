@@ -28,7 +28,7 @@ from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
 from engine.sampling import Ask, Picks
-from engine.told import DeviceRows, Layout, ready
+from engine.told import DeviceRows, Layout, ready, tiles_of
 from kernels.jit import HAS_TRITON
 from kernels.linear import tiled_linear
 from kernels.lora import gated_lora
@@ -89,11 +89,12 @@ class DevicePass:
 
     def _states(self, plan: Plan, pool: PagePool) -> Tensor:
         """The hidden states of the wanted rows, by a recorded pass if passes are recorded and one can hold the plan."""
-        exact = Layout.of(plan)
+        tiles = tiles_of(plan)
+        exact = Layout.of(plan, tiles)
         roomy = None if self._recorder is None else exact.roomy()
         if self._recorder is not None and roomy is not None:
-            return self._passes(self._recorder, pool)(roomy, plan)
-        told = ready(exact.told(plan), self._device).to(self._device, non_blocking=True)
+            return self._passes(self._recorder, pool)(roomy, plan, tiles)
+        told = ready(exact.told(plan, tiles), self._device).to(self._device, non_blocking=True)
         return self._hidden(DeviceRows.of(exact, told), pool)
 
     def _passes(self, recorder: Callable[[torch.device], Recorder], pool: PagePool) -> Recorded:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
-from engine.plan import Plan
+from engine.plan import Ints, Plan
 from engine.told import DeviceRows, Layout, ready
 
 KEPT: Final = 64
@@ -79,9 +79,9 @@ class Recorded:
         """How many there are."""
         return len(self._passes)
 
-    def __call__(self, layout: Layout, plan: Plan) -> Tensor:
+    def __call__(self, layout: Layout, plan: Plan, tiles: Ints) -> Tensor:
         """Hidden states [W, H] of the plan's wanted rows. They are copied: the next replay writes over where they lay."""
-        told = ready(layout.told(plan), self._device)
+        told = ready(layout.told(plan, tiles), self._device)
         known = self._passes.pop(layout, None)
         if known is None:
             known = self._passes[layout] = self._record(layout, told)

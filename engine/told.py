@@ -46,9 +46,9 @@ class Layout:
     cuts: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def of(cls, plan: Plan) -> Self:
-        """The exact one."""
-        tiles, (sequences, pages) = sight(plan)[2], plan.tables.shape
+    def of(cls, plan: Plan, tiles: Ints) -> Self:
+        """The exact one for a plan with these tiles."""
+        (sequences, pages) = plan.tables.shape
         rows, reach = len(plan.token), int(plan.limit.max())
         cuts = _cuts(tiles[:, 1], PARTIALS_MOST // (-(-reach // SPLIT) + 1))
         return cls(rows, len(plan.wanted), len(tiles), sequences, pages, reach, plan.lora, cuts)
@@ -77,19 +77,18 @@ class Layout:
     def _shapes(self) -> list[tuple[int, ...]]:
         return [*((self.rows,),) * 6, (self.wanted,), (self.tiles, 3), (self.sequences, self.pages)]
 
-    def told(self, plan: Plan) -> Told:
-        """The array of a plan that this layout holds. Page tables are cut at the reach: nobody looks further."""
+    def told(self, plan: Plan, laid: Ints) -> Told:
+        """The array of a plan, with its tiles, that fits here. Page tables are cut at the reach: nobody looks further."""
         flat = np.zeros(self.size, dtype=np.int32)
         token, position, slot, limit, group, gate, wanted, tiles, tables = self.parts(flat)
         slot.fill(NO_SLOT)
         group.fill(CLEAN)
-        limits, groups, laid, paged = sight(plan)
         gated = (plan.field(2) & Flag.LORA) != 0
-        fields = (plan.token, plan.position, plan.slot, limits, groups, gated, plan.wanted, laid)
+        fields = (plan.token, plan.position, plan.slot, plan.limit, groups_of(plan), gated, plan.wanted, laid)
         for part, given in zip((token, position, slot, limit, group, gate, wanted, tiles), fields, strict=True):
             part[: len(given)] = given
         tiles[: len(laid), 0] -= self._begun()
-        tables[: len(paged), : paged.shape[1]] = paged[:, : self.pages]
+        tables[: len(plan.tables), : plan.tables.shape[1]] = plan.tables[:, : self.pages]
         return flat
 
     def _begun(self) -> Told | int:
@@ -100,11 +99,15 @@ class Layout:
         return np.repeat(rows.cumsum(dtype=np.int32) - rows, tiles)
 
 
-def sight(plan: Plan) -> tuple[Ints, Ints, Ints, Ints]:
-    """Who sees whom: limit and group of each row, tiles, page tables, as `kernels.paged.Rows` explains them."""
+def tiles_of(plan: Plan) -> Ints:
+    """First row, number of rows and sequence of each tile, in the order of rows, as `kernels.paged.Rows` explains them."""
     laid, sequence, _ = (np.concatenate(part) for part in zip(*map(group_tiles, plan.groups), strict=True))
-    group = np.where(plan.field(2) & Flag.NOISY, plan.field(1), CLEAN)
-    return plan.limit, group, np.stack((laid[:, 0], laid[:, -1] - laid[:, 0] + 1, sequence), axis=1), plan.tables
+    return np.stack((laid[:, 0], laid[:, -1] - laid[:, 0] + 1, sequence), axis=1)
+
+
+def groups_of(plan: Plan) -> Ints:
+    """The group of each noisy row, CLEAN for the others."""
+    return np.where(plan.field(2) & Flag.NOISY, plan.field(1), CLEAN)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from engine.numeric import Strict
 from engine.plan import Lora, Plan, Step, clean, noisy, quadratic
 from engine.request import Mode, Numeric
 from engine.sampling import Ask
-from engine.told import PARTIALS_MOST, ROWS, DeviceRows, Layout
+from engine.told import PARTIALS_MOST, ROWS, DeviceRows, Layout, tiles_of
 from kernels.paged import CLEAN, SPLIT
 from tests.bench.engine_laws import EngineLaws
 from tests.engine.harness import asked, events_of, finished, loaded, model, output
@@ -103,12 +103,12 @@ def test_a_recorded_pass_is_the_exact_one() -> None:
 def test_a_plan_comes_back_from_what_is_told() -> None:
     """The fields of a plan are where both layouts say, and what is left of the room is inert."""
     plan = packed(MIXED)[0]
-    exact = Layout.of(plan)
+    exact = Layout.of(plan, tiles_of(plan))
     roomy = exact.roomy()
     assert roomy is not None
     rows, tiles = len(plan.token), exact.tiles
     for layout in (exact, roomy):
-        told = DeviceRows.of(layout, torch.from_numpy(layout.told(plan)))
+        told = DeviceRows.of(layout, torch.from_numpy(layout.told(plan, tiles_of(plan))))
         assert told.gate is not None and told.gate.sum() == 4 + 4
         for found, given in (
             (told.token, plan.token), (told.position, plan.position), (told.slot, plan.slot),
@@ -124,8 +124,8 @@ def test_a_plan_comes_back_from_what_is_told() -> None:
 def test_every_field_begins_where_a_kernel_reads_at_once() -> None:
     """Fields begin at multiples of 16 bytes, so that no plan asks for a kernel of its own."""
     plan = packed(MIXED)[0]
-    layout = Layout.of(plan)
-    flat = torch.from_numpy(layout.told(plan))
+    layout = Layout.of(plan, tiles_of(plan))
+    flat = torch.from_numpy(layout.told(plan, tiles_of(plan)))
     assert all((part.data_ptr() - flat.data_ptr()) % 16 == 0 for part in layout.parts(flat))
     assert len(flat) == layout.size
 
@@ -145,7 +145,8 @@ def test_plans_of_about_a_size_share_a_recording() -> None:
 
 def test_what_is_too_large_runs_as_it_is() -> None:
     """A prefill of more rows than any layout has, and rows that look far back, are not recorded."""
-    exact = Layout.of(of_rows(1, 1))
+    plan = of_rows(1, 1)
+    exact = Layout.of(plan, tiles_of(plan))
     assert exact.roomy() == Layout(2, 2, 2, 2, SPLIT // 32, SPLIT, False)
     rows = ROWS[-1]
     assert Layout(rows + 1, 1, 40, 1, 40, 1100, False).roomy() is None
@@ -164,7 +165,7 @@ def test_attention_in_pieces_is_attention(monkeypatch: pytest.MonkeyPatch, most:
     policy = OnDevice(Numeric.STRICT, CPU, torch.float32)
     (wanted,) = DevicePass(small_network(), policy)(plan, pool, asks)
     monkeypatch.setattr("engine.told.PARTIALS_MOST", 2 * most)
-    cuts = Layout.of(plan).cuts
+    cuts = Layout.of(plan, tiles_of(plan)).cuts
     assert sum(rows for _, rows in cuts) == len(plan.token) and len(cuts) > 1
     assert all(rows <= most or tiles == 1 for tiles, rows in cuts)
     (found,) = DevicePass(small_network(), policy)(plan, other, asks)
