@@ -30,7 +30,7 @@ from gateway.bench.logged import Asked, Cpu, Recorded, ask_all
 from gateway.bench.modes import as_chat, cpu_name, questions
 from gateway.bench.place import place
 from gateway.bench.streams import WIDTH, Flow, flow
-from gateway.bench.table import percentile
+from gateway.bench.table import filled, percentile
 from gateway.database import Urls, open_database
 from gateway.house import House
 from gateway.postgres import postmaster_pid
@@ -218,7 +218,4 @@ def _table(result: dict[str, Any]) -> Table:
         "commit ms, p50 / p99": "{0[commit_ms_p50]} / {0[commit_ms_p99]}",
         "MB per million tokens": f"{result['bytes_per_million_tokens'] / 1e6:.1f}",
     }
-    told = {name: "not measured" if value is None else value for name, value in result.items()}
-    for name, form in lines.items():
-        table.add_row(name, form.format(told))
-    return table
+    return filled(table, lines, result)

@@ -29,7 +29,7 @@ from gateway.bench.http_load import Door, Load, ask_all
 from gateway.bench.lanes import Course, Lane, block_of
 from gateway.bench.modes import as_chat, cpu_name, questions
 from gateway.bench.place import environ_of, place
-from gateway.bench.table import percentile
+from gateway.bench.table import filled, percentile
 from gateway.database import open_database
 from gateway.gateway_process import gateway_process
 from gateway.guest import guest
@@ -195,9 +195,7 @@ def _table(result: dict[str, Any]) -> Table:
         "fsync ms, p50 / p99": "{0[fsync_ms_p50]} / {0[fsync_ms_p99]}",
         "gateway, engine alone, ms p50": "{0[gateway_ms_p50]}, {0[engine_ms_p50]}",
     }
-    told = {name: "not measured" if value is None else value for name, value in result.items()}
-    for name, form in lines.items():
-        table.add_row(name, form.format(told))
+    filled(table, lines, result)
     for concurrency, rate in result["requests_per_second"].items():
         latencies = (result[f"latency_ms_{which}"][concurrency] for which in ("p50", "p99"))
         table.add_row(f"requests/s, {concurrency} at a time", f"{rate}  (ms {' / '.join(map(str, latencies))})")

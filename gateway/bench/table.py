@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
@@ -78,6 +78,14 @@ def percentile(values: Iterable[float], percent: float) -> float:
     """The least value that so many percent of all do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(1, math.ceil(len(ordered) * percent / 100)) - 1]
+
+
+def filled(table: Table, lines: Mapping[str, str], result: Mapping[str, Any]) -> Table:
+    """The table with a row for each name and the form of its figures; what is None was not measured."""
+    told = {name: "not measured" if value is None else value for name, value in result.items()}
+    for name, form in lines.items():
+        table.add_row(name, form.format(told))
+    return table
 
 
 def weighted_mean(tokens: dict[Mode, int], rates: dict[Mode, float]) -> float | None:

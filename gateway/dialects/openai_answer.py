@@ -6,7 +6,6 @@ regex or a Lark grammar comes in our own `palimpsest` object.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import msgspec
@@ -59,8 +58,7 @@ def sampling(fields: AnswerFields) -> AskedSampling:
         value: float | None = getattr(fields, name)
         if value is None:
             continue
-        finite = isinstance(value, int) or math.isfinite(value)  # a whole number may be too long for a float
-        if not (finite and least <= value <= most) or (value == least and name in _ABOVE_LEAST):
+        if not least <= value <= most or (value == least and name in _ABOVE_LEAST):
             start = "above" if name in _ABOVE_LEAST else "at least"
             raise _out_of_range(name, f"{name} must be {start} {least} and at most {most}")
         given[name] = value

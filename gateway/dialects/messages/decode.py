@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, Constraint, ConstraintKind
@@ -87,8 +85,7 @@ def _sampling(fields: Body) -> AskedSampling:
         value: float | None = getattr(fields, name)
         if value is None:
             continue
-        finite = isinstance(value, int) or math.isfinite(value)  # a whole number may be too long for a float
-        if not (finite and least <= value <= most) or (name == "top_p" and value == 0):
+        if not least <= value <= most or (name == "top_p" and value == 0):
             raise BadRequest(f"{name} must lie in {least}..{most}", code="out_of_range", param=name)
         given[name] = value
     return AskedSampling(
