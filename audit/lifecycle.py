@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from psycopg.errors import LockNotAvailable
-
 from audit.acts import (
     KEEPER,
     Act,
@@ -41,6 +39,7 @@ from audit.standing import DAY, KINDS, Hold, Rule, Standing
 from audit.store import AppendConnection, LogInterrupted, read_tenant
 from audit.writer import Entry, Writer
 
+_LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL, appendix A: lock_timeout ran out
 AT_ONCE: Final = 10_000
 """Records whose bodies one retirement removes: while it does, the tenant's appends wait."""
 
@@ -206,7 +205,7 @@ async def _tend(connection: AppendConnection) -> None:
     try:
         await connection.tend_partitions()
     except LogInterrupted as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
+        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
 
 

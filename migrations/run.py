@@ -11,7 +11,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
@@ -23,6 +22,7 @@ from migrations.guard import ensure_guard
 VERSION_SCHEMA = "app"
 _LOCK = 0x70616C696D  # any fixed number; it names the advisory lock of our migrations
 _OLDEST_SERVER = 150000
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL, appendix A: lock_timeout ran out
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _tend_partitions(connection: Connection) -> None:
         connection.execute(text("SELECT audit.tend_partitions()"))
         connection.commit()
     except OperationalError as error:
-        if not isinstance(error.orig, LockNotAvailable):
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
         connection.rollback()
 
