@@ -11,7 +11,7 @@ Reading a log that was not opened at the start, which is one made since, holds u
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -46,6 +46,19 @@ class Range:
 
     first_seq: int
     last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What has not come to its end: records in the queue, `size` bytes in all, and for how long growth has gone unsigned.
+
+    `broken` logs take no more records until somebody has looked.
+    """
+
+    records: int
+    size: int
+    unsigned_seconds: float
+    broken: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +104,9 @@ class _Pending:
 class Writer:
     """The only way into the log. Every method belongs to one event loop."""
 
-    def __init__(self, config: WriterConfig) -> None:
-        self._config = config
+    def __init__(self, config: WriterConfig, on_commit: Callable[[int, float], None] = lambda _records, _seconds: None) -> None:
+        """`on_commit` hears of every commit of records: how many, and the seconds that it took."""
+        self._config, self._on_commit = config, on_commit
         self._sealer = Sealer(config.keys)
         self._committer = Committer(config.app_url, config.reader_url, config.keys, config.origin)
         self._state = State.NEW
@@ -147,6 +161,13 @@ class Writer:
     def healthy(self) -> bool:
         """Whether records are accepted, and signed checkpoints follow, for every tenant."""
         return self._state is State.UP and not self._committer.broken and not self._unsignable
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits now; of the logs that grew unsigned the one that has waited longest counts."""
+        oldest = min(self._committer.unsigned.values(), default=None)
+        seconds = 0.0 if oldest is None else time.monotonic() - oldest
+        return Waiting(self._waiting_records, self._waiting_bytes, seconds, len(self._committer.broken))
 
     async def close(self) -> None:
         """Take no new records, store the waiting ones, sign what grew, and disconnect."""
@@ -225,7 +246,7 @@ class Writer:
         return batches
 
     async def _commit(self, tenant: str, batch: list[_Pending]) -> None:
-        records = [record for pending in batch for record in pending.records]
+        records, begun = [record for pending in batch for record in pending.records], time.perf_counter()
         try:
             if self._state is State.DOWN:
                 self._refuse_unless_up()
@@ -238,6 +259,8 @@ class Writer:
         except AuditError as error:
             _fail(batch, error)
         else:
+            if records:
+                self._on_commit(len(records), time.perf_counter() - begun)
             # Not at once: who waited seals its next records then, and the next batch is to be on its way before that.
             asyncio.get_running_loop().call_soon(_resolve, batch, first)
 

@@ -23,6 +23,7 @@ from engine.cache import KVCache
 from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
+from engine.figures import Figures, Totals
 from engine.memory import fitted
 from engine.model.checkpoint import LoadedModel
 from engine.modes import decode
@@ -75,6 +76,7 @@ class Engine:
         self._known: set[UUID] = set()
         self._paused = False
         self._ended: list[Live] = []
+        self._totals = Totals()
 
     # -- any thread -----------------------------------------------------------------------------------------------------
 
@@ -112,6 +114,23 @@ class Engine:
     def load(self) -> int:
         """How many generations wait or run."""
         return len(self._known)
+
+    def figures(self) -> Figures:
+        """What it has done and what it holds now."""
+        totals, pool, (running, preempted) = self._totals, self._pool, self._scheduler.standing
+        return Figures(
+            passes=totals.passes,
+            rows=totals.rows,
+            prompt_tokens=totals.prompt_tokens,
+            cached_tokens=totals.cached_tokens,
+            preemptions=self._scheduler.preemptions,
+            running=running,
+            preempted=preempted,
+            waiting=len(self._waiting),
+            pages_owned=pool.size - pool.available,
+            pages_remembered=pool.remembered,
+            pages=pool.size,
+        )
 
     def idle(self) -> bool:
         """Whether nothing is queued or running."""
@@ -167,6 +186,8 @@ class Engine:
             lambda: self.load,
             arrival.matcher,
         )
+        self._totals.prompt_tokens += len(request.prompt)
+        self._totals.cached_tokens += session.cached
         live = Live(session, decode(session), next(self._arrivals))
         events.append(self._admitted(request))
         self._scheduler.begin(live)
@@ -192,6 +213,8 @@ class Engine:
 
     def _pass(self, turns: Sequence[Turn]) -> list[tuple[Turn, Picks | None]]:
         """Run the network for `turns` and pick for those that want logits."""
+        self._totals.passes += 1
+        self._totals.rows += sum(turn.step.frame.size for turn in turns)
         ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
         plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._forward.padded)
         asking = [turn for turn in ordered if len(turn.step.frame.wanted)]

@@ -51,6 +51,11 @@ class PagePool:
         """Pages that can be had at once."""
         return len(self._free) + len(self._unused)
 
+    @property
+    def remembered(self) -> int:
+        """Pages that nobody owns and whose content may be taken up again."""
+        return len(self._unused)
+
     def take(self, count: int, after: int = SCRATCH) -> list[int] | None:
         """`count` pages of unknown content, if possible the neighbours of page `after`; None when there are too few."""
         if count > self.available:

@@ -70,10 +70,17 @@ class Scheduler:
         self._pool, self._capacity = pool, capacity
         self._running: dict[int, Live] = {}  # by order of arrival; whoever waited longest for a pass comes first
         self._preempted: deque[Live] = deque()
+        self.preemptions = 0
+        """How often somebody gave its pages back, so far."""
 
     def __iter__(self) -> Iterator[Live]:
         """All generations that have begun."""
         yield from (*self._running.values(), *self._preempted)
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """How many run, and how many were preempted and wait; from any thread."""
+        return len(self._running), len(self._preempted)
 
     def has_room(self, prompt_tokens: int) -> bool:
         """Whether a newcomer may begin now, behind those that were preempted."""
@@ -138,6 +145,7 @@ class Scheduler:
 
     def _preempt(self, live: Live) -> None:
         del self._running[live.order]
+        self.preemptions += 1
         live.session.note(NoteKind.PREEMPTED, f"pages ran out: {live.session.cache.filled} positions are given up")
         live.session.cache.drop()
         place = next((place for place, other in enumerate(self._preempted) if other.order > live.order), len(self._preempted))

@@ -56,6 +56,28 @@ async def test_appends_share_a_commit(place: Place, waiting: int, stored: list[i
     assert place.said() == ["first", *map(str, range(waiting))]
 
 
+async def test_commits_are_heard_of_and_what_waits_is_known(place: Place) -> None:
+    """Every commit of records is told with its number and time, probes are not; what waits, unsigned too, is counted."""
+    heard: list[tuple[int, float]] = []
+    writer = Writer(place.writer()._config, lambda records, seconds: heard.append((records, seconds)))
+    await writer.start()
+    try:
+        assert (writer.waiting.records, writer.waiting.unsigned_seconds, writer.waiting.broken) == (0, 0.0, 0)
+        with place.held():
+            appends = [asyncio.create_task(writer.append([entry("a"), entry("b")]))]
+            await until(place.waiting)
+            appends.append(asyncio.create_task(writer.append([entry("c")])))
+            await asyncio.sleep(0)
+            assert writer.waiting.records == 1 and writer.waiting.size > 0
+        await asyncio.gather(*appends)
+        await writer.probe()
+        assert writer.waiting.unsigned_seconds > 0
+        await until(lambda: writer.waiting.unsigned_seconds == 0)
+    finally:
+        await writer.close()
+    assert [records for records, _ in heard] == [2, 1] and all(0 < seconds < 20 for _, seconds in heard)
+
+
 async def test_a_large_queue_is_committed_in_several_batches(place: Place) -> None:
     """Batches are bounded, and an append is never split over two of them."""
     async with place.writing() as writer:

@@ -155,3 +155,31 @@ def test_abort_while_waiting_and_while_preempted() -> None:
         own = [event for event in seen if event.generation == request.id]
         if request.id != lost:
             assert output(own) == output(decoded(model(), request)) and finished(own).reason is FinishReason.LENGTH
+
+
+def test_an_engine_knows_what_it_did_and_holds() -> None:
+    """Passes, rows, preemptions and shared prefixes add up to what the events say; at the end nobody owns a page."""
+    requests = [asked(Mode.AR, tuple(range(n, n + 20)), tokens=100) for n in range(6)]
+    engine = Engine(model(), capacity=Capacity(pages=9))
+    for request in requests:
+        engine.submit(request)
+    assert (engine.figures().waiting, engine.figures().passes, engine.figures().pages) == (6, 0, 9)
+    steps = [engine.step()]
+    begun_with = engine.figures()
+    assert begun_with.running + begun_with.preempted + begun_with.waiting == 6 and begun_with.pages_owned > 0
+    while not engine.idle():
+        steps.append(engine.step())
+    given = [event for events in steps for event in events if _is(event, NoteKind.PREEMPTED)]
+    figures = engine.figures()
+    assert figures.preemptions == len(given) > 0
+    assert figures.passes == len(steps) and figures.rows >= 6 * (19 + 100)
+    assert (figures.prompt_tokens, figures.running, figures.preempted, figures.waiting) == (120, 0, 0, 0)
+    assert figures.pages_owned == 0 and figures.pages_remembered > 0
+
+
+def test_a_prefix_that_is_found_again_is_counted() -> None:
+    """`cached_tokens` are those of `Prefilled.cached`, summed over all generations."""
+    engine = Engine(model(), capacity=Capacity(pages=50))
+    twice = [run_all(engine, [asked(Mode.AR, (1,) * 100, tokens=2)]) for _ in range(2)]
+    cached = [event.cached for steps in twice for events in steps for event in events if isinstance(event, Prefilled)]
+    assert engine.figures().cached_tokens == sum(cached) == 96
