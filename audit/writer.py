@@ -164,8 +164,8 @@ class Writer:
 
     @property
     def waiting(self) -> Waiting:
-        """What waits now; of the logs that grew unsigned the one that has waited longest counts."""
-        oldest = min(self._committer.unsigned.values(), default=None)
+        """What waits now, from any thread; of the logs that grew unsigned the one that has waited longest counts."""
+        oldest = min(list(self._committer.unsigned.values()), default=None)  # a copy, for the loop may add to it
         seconds = 0.0 if oldest is None else time.monotonic() - oldest
         return Waiting(self._waiting_records, self._waiting_bytes, seconds, len(self._committer.broken))
 

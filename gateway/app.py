@@ -33,8 +33,10 @@ from gateway.http.failures import HANDLERS, of_framework
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
 from gateway.http.messages import count_tokens, messages
+from gateway.http.metrics import metrics
 from gateway.http.models import list_models, show_model
 from gateway.http.responses import cancel_response, create_response, show_response
+from gateway.metrics.traffic import note_refusal
 from gateway.settings import Settings
 from gateway.ui.failures import or_page
 from gateway.ui.headers import Guarded
@@ -44,6 +46,7 @@ from gateway.ui.static_files import static_file
 ROUTES: Final = (
     live,
     ready,
+    metrics,
     hello,
     list_models,
     show_model,
@@ -78,10 +81,11 @@ def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
         lifespan=[lifespan],
         dependencies={"house": Provide(lambda: house, sync_to_thread=False)},
         exception_handlers=HANDLERS | {HTTPException: or_page(of_framework)},
+        after_exception=[note_refusal],
         openapi_config=None,
         logging_config=None,
     )
-    return Identity(Guarded(app))
+    return Identity(Guarded(app), house.numbers.traffic)
 
 
 def run(settings: Settings, house: type[House] = House) -> None:

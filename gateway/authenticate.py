@@ -8,39 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from opentelemetry import metrics
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.keyring import Keyring
 from gateway.registry import Subject
 
-__all__ = ["Subject", "authenticate", "key_of"]
-
-_refused = metrics.get_meter("palimpsest.gateway").create_counter(
-    "palimpsest.unauthenticated", description="requests without a valid API key"
-)
+__all__ = ["Subject", "authenticate", "bearer_of", "key_of"]
 
 
 async def authenticate(keyring: Keyring, headers: Mapping[str, str]) -> Subject:
     """The subject of a request by its headers (names in lower case). Raises Unauthenticated or Unavailable."""
     key = key_of(headers)
     if key is None:
-        _refused.add(1, {"cause": "absent"})
+        keyring.refused.add("absent")
         raise Unauthenticated("no API key: send it as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'")
     try:
         subject = await keyring.find(key)
     except SQLAlchemyError as error:
         raise Unavailable("the key table cannot be read; try again later", code="database_unavailable") from error
     if subject is None:
-        _refused.add(1, {"cause": "unknown"})
+        keyring.refused.add("unknown")
         raise Unauthenticated("incorrect API key: ask your administrator for a valid one")
     return subject
 
 
 def key_of(headers: Mapping[str, str]) -> str | None:
     """The key that came with a request, None if there is none."""
-    scheme, _, key = headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() == "bearer" and key.strip():
-        return key.strip()
-    return headers.get("x-api-key", "").strip() or None
+    return bearer_of(headers) or headers.get("x-api-key", "").strip() or None
+
+
+def bearer_of(headers: Mapping[str, str]) -> str | None:
+    """What came as `Authorization: Bearer`, None if nothing did."""
+    scheme, _, token = headers.get("authorization", "").strip().partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None

@@ -17,6 +17,7 @@ from audit.destinations import open_destination
 from audit.outbound import BadAddress
 from audit.shipping import Destination, Progress, carry
 from gateway.errands import Errands
+from gateway.metrics.counted import Counted
 from gateway.settings import SettingsError
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +42,8 @@ class Carrier(Errands):
         self._troubles: dict[str, str] = {}
         self._places = tuple(place.name for place in places)
         self._last: dict[str, Progress] = {}
+        known = [(name,) for name in self._places]
+        self.shipped, self.failures = Counted("place", known=known), Counted("place", known=known)
         super().__init__([(f"carrier {place.name}", partial(self._carry, place)) for place in places])
 
     def standing(self) -> dict[str, Progress | None]:
@@ -53,6 +56,8 @@ class Carrier(Errands):
     def _tell(self, progress: Progress) -> None:
         place, trouble = progress.destination, progress.trouble
         self._last[place] = progress
+        self.shipped.add(place, by=progress.shipped)
+        self.failures.add(place, by=bool(trouble))
         if progress.damaged:
             _log.error("checkpoints.damaged", place=place, lines=progress.damaged)
         if trouble and self._troubles.get(place) != trouble:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -50,6 +51,18 @@ MAY_WITHHOLD: Final = WITHHOLDING | {Verdict.REFINE}
 """Verdicts that do, or may turn into one that does: a block refined too often is held."""
 _log = structlog.get_logger(__name__)
 _tracer = trace.get_tracer("palimpsest.gateway")
+
+
+class End(StrEnum):
+    """What became of an admitted request, for whoever counts; a held answer may still be let go."""
+
+    DELIVERED = "delivered"
+    HELD = "held"
+    BLOCKED = "blocked"
+    REFUSED = "refused"
+    """The engine did not begin it."""
+    ABORTED = "aborted"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,8 @@ class Generation:
         self.admitted = admitted
         self.id = admitted.request.id
         self.outlet = Outlet()
+        self.end = End.FAILED  # unless it is closed
+        self.finished: Finished | None = None
         self._engine = engine
         self._append_to_log = log
         self._orphan = orphan
@@ -236,6 +251,7 @@ class Generation:
         opened = await self._opened(heard)
         held = [] if opened is None else [Statement(self.id, opened)]
         await self._append([*statements, close(finished, self._records + len(statements) + 1), *held])
+        self.end, self.finished = self._end(finished, heard, told), finished
         await self.admitted.lease.settle(finished)
         await self.admitted.claim.end(None if opened is None else opened.expires_at)
         if opened is not None:
@@ -263,6 +279,15 @@ class Generation:
             self._last_seq,
         )  # fmt: skip
         return await self._approvals.first(answer)
+
+    def _end(self, finished: Finished, heard: Heard | None, told: GatewayError | None) -> End:
+        if heard is not None and heard.verdict is Action.HOLD:
+            return End.HELD
+        if self._left or finished.reason is FinishReason.ABORTED:
+            return End.ABORTED
+        if heard is not None:
+            return End.BLOCKED if heard.verdict.stops else End.DELIVERED
+        return End.REFUSED if told is not None else End.FAILED
 
     def _outcome(self, heard: Heard | None) -> Outcome:
         if self._left and (heard is None or heard.verdict is not Action.HOLD):

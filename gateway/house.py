@@ -56,6 +56,9 @@ from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
 from gateway.law.shelf import Shelf
+from gateway.metrics.held import HeldAnswers
+from gateway.metrics.instruments import declare
+from gateway.metrics.numbers import Numbers
 from gateway.on_record import writer_config
 from gateway.people.directory import Directory
 from gateway.people.passkeys import Passkeys
@@ -81,6 +84,7 @@ class House:
         self.instance: UUID = uuid7()
         self.started = int(time.time())
         self.settings, self.urls = settings, urls
+        self.numbers = Numbers()
         self.keys = keys = KeyStore(settings.keys)
         self.readers = Readers(urls.reader)
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
@@ -88,12 +92,10 @@ class House:
         self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
         self.bench = Bench(model, self.laws, engine, self.instance, self.budgets)
         self.seats = Seats(settings.max_generations)
-        self.registry = Registry(urls.app)
-        self.directory = Directory(urls.app)
-        self.passkeys = Passkeys(urls.app)
+        self.registry, self.directory, self.passkeys = Registry(urls.app), Directory(urls.app), Passkeys(urls.app)
         self.jobs = Jobs()
         self.keyring = Keyring(self.registry.find)
-        self.writer = Writer(writer_config(settings, urls))
+        self.writer = Writer(writer_config(settings, urls), self.numbers.commits.heard)
         self.engine = EngineThread(engine)
         self.evidence = Evidence(self.readers)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
@@ -101,12 +103,12 @@ class House:
         self.cancelling = Cancelling(urls.app, self.background)
         self.projector = Projector(urls, keys, policy)
         self.views = Views(urls.app, keys)
-        self.bell = Bell(self.views.queue)
+        self.bell, self.held = Bell(self.views.queue), HeldAnswers(self.views.held.count)
         weights = bytes.fromhex(model.weights_digest)
         served = Served(weights, model.tokenizer.decode_bytes)
         self.approvals = Approvals(self.writer, urls, keys, self.laws, served, self.projector.look)
         self._openings = Openings(urls.reader, weights)
-        self._webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
+        self.webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self._origin = settings.origin
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
@@ -130,6 +132,7 @@ class House:
         self._draining = False
         self.leaving: Callable[[], bool] = lambda: self._draining
         """Whether what lasts for ever should end now."""
+        declare(self)
 
     async def start(self) -> None:
         """Bring everything up; raises what the database or the log raise when they cannot serve."""
@@ -142,7 +145,7 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
-        self._webhooks.start()
+        self.webhooks.start()
         works = (
             self.reconciler.run(tenants),
             self.upkeep.run(),
@@ -170,7 +173,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
-        await asyncio.to_thread(self._webhooks.stop)
+        await asyncio.to_thread(self.webhooks.stop)
         await asyncio.to_thread(self.approvals.close)
         await asyncio.to_thread(self.projector.close)
         await asyncio.to_thread(self.views.close)
@@ -182,6 +185,7 @@ class House:
         await asyncio.to_thread(self.registry.close)
         await asyncio.to_thread(self.directory.close)
         await asyncio.to_thread(self.passkeys.close)
+        self.numbers.meters.close()
         _log.info("gateway.stopped", instance=str(self.instance))
 
     def require_open(self) -> None:
@@ -217,7 +221,9 @@ class House:
         return [*names, *(CLAUDE_ALIAS + each for each in names)]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        admitted = self._generations.pop(task).admitted
+        generation = self._generations.pop(task)
+        self.numbers.work.ended(generation)
+        admitted = generation.admitted
         admitted.lease.drop()
         admitted.claim.drop()
         self.seats.leave()

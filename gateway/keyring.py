@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
+from gateway.metrics.counted import Counted
 from gateway.registry import Subject, digest
 
 LASTS: Final = 1.0
 """Seconds; policies are looked at as often."""
 MOST: Final = 4096
+CAUSES: Final = ("absent", "unknown", "session", "metrics_token")
+"""Why an answer is 401: no key, an unknown or revoked one, no session, a wrong token for the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Keyring:
         """`find` is `Registry.find`, which blocks."""
         self._find, self._lasts = find, lasts
         self._seen = OrderedDict[bytes, _Seen]()
+        self.refused = Counted("cause", known=((cause,) for cause in CAUSES))
+        """The only trace of a 401: nobody is known in whose log it could stand."""
 
     async def find(self, key: str) -> Subject | None:
         """The holder of a valid key, as the tables had it not long ago or have it now. Raises what `Registry.find` raises."""

@@ -24,6 +24,11 @@ class Seats:
         self._taken = 0
         self._ends: deque[float] = deque(maxlen=REMEMBERED)
 
+    @property
+    def taken(self) -> int:
+        """How many have one."""
+        return self._taken
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Takes a seat and keeps it unless the body fails. Raises Overloaded when none is free."""

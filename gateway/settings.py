@@ -64,6 +64,8 @@ class Settings:
     """URLs that are told of approvals."""
     base_url: str
     """How people reach this gateway; with https, cookies are for it alone."""
+    metrics_token: str = field(repr=False)
+    """What `GET /metrics` takes; empty where it is not served."""
 
     @property
     def model(self) -> str:
@@ -92,6 +94,7 @@ class Settings:
             ship_to=tuple(given.get("SHIP_TO", "").split()),
             webhooks=tuple(given.get("WEBHOOKS", "").split()),
             base_url=_base_url(given),
+            metrics_token=_metrics_token(given.get("METRICS_TOKEN", "")),
         )
 
 
@@ -135,6 +138,13 @@ def _base_url(given: Mapping[str, str]) -> str:
     text = (given.get("BASE_URL") or "").rstrip("/")
     if text and (_scheme(text) not in ("http", "https") or not urlsplit(text).netloc):
         raise SettingsError(f"{_PREFIX}BASE_URL={text!r}: give the address that people use, such as https://palimpsest.example")
+    return text
+
+
+def _metrics_token(text: str) -> str:
+    """Whoever can ask has unlimited tries, so a short one is no secret; the value is never repeated."""
+    if text and not re.fullmatch(r"[!-~]{16,}", text):
+        raise SettingsError(f"{_PREFIX}METRICS_TOKEN: give 16 or more characters of ASCII and no space: `openssl rand -hex 24`")
     return text
 
 

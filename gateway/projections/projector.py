@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ class Projector:
         self._prices = PriceBook(self._engine, shipped)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._at_work, self._closing = threading.Lock(), False
+        self._left: dict[str, int] = {}
+        self.caught_up_at = time.monotonic()
+        """When a turn of the clock last had everything there was."""
 
     async def look(self, tenant: str) -> None:
         """Return when everything that was appended before this call is in the tables. Raises SQLAlchemyError or AuditError."""
@@ -95,6 +99,11 @@ class Projector:
         followed = self._followed()
         return [Standing(tenant, followed.get(tenant, 0), self._sizes.of(tenant)) for tenant in self.tenants()]
 
+    @property
+    def behind(self) -> int:
+        """Records of all logs that the tables lacked when the clock last looked; from any thread."""
+        return sum(list(self._left.values()))
+
     def tenants(self) -> list[str]:
         """All tenants by name."""
         with self._engine.connect() as connection:
@@ -112,19 +121,27 @@ class Projector:
         with self._at_work:
             try:
                 followed = {} if self._closing else self._followed()
-                for tenant in () if self._closing else self.tenants():
-                    self._catch_up(tenant, followed.get(tenant, 0))
+                done = [self._catch_up(tenant, followed.get(tenant, 0)) for tenant in (() if self._closing else self.tenants())]
+                if all(done):
+                    self.caught_up_at = time.monotonic()
             except SQLAlchemyError as error:
                 _log.warning("projections.postponed", error=type(error).__name__)
 
-    def _catch_up(self, tenant: str, followed: int) -> None:
+    def _catch_up(self, tenant: str, followed: int) -> bool:
+        """Whether the tables have all of a log now."""
         try:
-            if self._sizes.of(tenant) > followed:
-                self.follow(tenant)
+            self._left[tenant] = max(0, self._sizes.of(tenant) - followed)
+            if self._left[tenant]:
+                self.follow(tenant, self._tell)
+            return True
         except (AuditError, SQLAlchemyError) as error:
             _log.warning("projections.postponed", tenant=tenant, error=type(error).__name__)
         except Exception:  # noqa: BLE001 - one bad log must not end the following of all others
             _log.exception("projections.failed", tenant=tenant)
+        return False
+
+    def _tell(self, standing: Standing) -> None:
+        self._left[standing.tenant] = standing.size - standing.followed
 
     def _followed(self) -> dict[str, int]:
         with self._engine.connect() as connection:

@@ -8,6 +8,7 @@ from audit.keys import KeyStore
 from gateway.pools import close_pool
 from gateway.projections.desk import Desks
 from gateway.projections.economics import Ledger
+from gateway.projections.held import HeldCount
 from gateway.projections.looks import Looks
 from gateway.projections.queue import Queue
 from gateway.projections.search import Search
@@ -27,6 +28,7 @@ class Views:
         self.looks = Looks(self._engine)
         self.search = Search(self._engine, keys)
         self.ledger = Ledger(self._engine)
+        self.held = HeldCount(self._engine)
 
     def close(self) -> None:
         """Close all connections."""

@@ -90,7 +90,7 @@ def _served(house: House) -> Any:
     everything = cache(lambda: create_app(house))
 
     async def served(scope: Any, receive: Any, send: Any) -> None:
-        app = dialects if scope["path"].startswith(("/v1/", "/health/")) else everything()
+        app = dialects if scope["path"].startswith(("/v1/", "/health/", "/metrics")) else everything()
         await app(scope, receive, send)
 
     return served

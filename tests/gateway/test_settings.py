@@ -45,6 +45,8 @@ def test_keys_follow_home(tmp_path: Path) -> None:
         ("PALIMPSEST_DATABASE_URL", "mysql://x"),
         ("PALIMPSEST_DEVICE", "gpu"),
         ("PALIMPSEST_DEVICE", "cuda:-1"),
+        ("PALIMPSEST_METRICS_TOKEN", "fifteen-letters"),
+        ("PALIMPSEST_METRICS_TOKEN", "sixteen characters and spaces"),
         ("PALIMPSEST_BASE_URL", "palimpsest.example"),
         ("PALIMPSEST_BASE_URL", "javascript:alert(1)"),
     ],
@@ -82,6 +84,14 @@ def test_a_bad_url_never_repeats_its_password() -> None:
     """The refusal of a URL does not print the URL."""
     with pytest.raises(SettingsError) as refusal:
         Settings.read({"PALIMPSEST_DATABASE_URL": "oracle://u:secret@h/d"})
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_metrics_token_is_never_shown() -> None:
+    """Neither repr() nor the refusal of one that will not do repeats it."""
+    assert "long-enough-a-secret" not in repr(Settings.read({"PALIMPSEST_METRICS_TOKEN": "long-enough-a-secret"}))
+    with pytest.raises(SettingsError) as refusal:
+        Settings.read({"PALIMPSEST_METRICS_TOKEN": "secret"})
     assert "secret" not in str(refusal.value)
 
 

@@ -154,11 +154,13 @@ def test_looking_finds_what_was_appended_before(logs: Following) -> None:
 
 
 def test_the_clock_finds_what_others_appended(logs: Following) -> None:
-    """Without being asked a projector brings in every log, within its own round."""
+    """Without being asked a projector brings in every log, within its own round, and knows that nothing is left."""
     tenant = logs.tenant()
     logs.had(tenant, "held")
     with closing(logs.another()) as other:
+        begun = other.caught_up_at
         other.round()
+        assert other.behind == 0 and other.caught_up_at > begun
     assert set(logs.states(tenant).values()) == {Stage.PENDING}
 
 

@@ -199,8 +199,8 @@ def test_the_queue_is_narrowed_by_each_condition(logs: Following, tenant: str, w
 
 
 def test_counts_are_those_of_the_queue(logs: Following) -> None:
-    """Pending, approved, mine, nobody's and soon to expire are counted as they would be listed."""
-    name = logs.tenant()
+    """Pending, approved, mine, nobody's and soon to expire are counted as they would be listed, and for all tenants too."""
+    name, before = logs.tenant(), logs.views.held.count()
     held = [logs.had(name, "held").id for _ in range(3)]
     approved = Request("released", "ar", "key-1")
     logs.append([entry for _ in range(4) for entry in approved.next(name)])
@@ -209,6 +209,9 @@ def test_counts_are_those_of_the_queue(logs: Following) -> None:
     counts = logs.views.queue.counts(name, "grace", datetime.now(UTC) + timedelta(days=2))
     assert (counts.pending, counts.approved, counts.mine, counts.unassigned, counts.soon) == (3, 1, 1, 3, 3)
     assert logs.views.queue.counts(name, "lin", datetime.now(UTC)).soon == 0
+    everywhere = logs.views.held.count()
+    assert (everywhere.pending - before.pending, everywhere.approved - before.approved) == (3, 1)
+    assert everywhere.oldest_seconds > 0
 
 
 def test_a_lock_is_one_persons_until_it_runs_out(logs: Following) -> None:
