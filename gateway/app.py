@@ -6,6 +6,7 @@ One process, one worker, one engine. Scale by processes over one PostgreSQL.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,11 +19,10 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 
 import policies
 from engine.model import checkpoint
-from gateway import logs
+from gateway import logs, tracing
 from gateway.api.routes import API
 from gateway.database import open_database
 from gateway.house import House
@@ -97,7 +97,8 @@ def run(settings: Settings, house: type[House] = House) -> None:
     # uvicorn raises a signal anew once it has drained; by default that would kill us before the database is closed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    trace.set_tracer_provider(TracerProvider())
+    spans = tracing.provider(os.environ)
+    trace.set_tracer_provider(spans)
     model = checkpoint.load(settings.checkpoint, device=settings.device)
     policy = policies.load(policies.BASELINE)
     with open_database(settings, logs.notice) as urls:
@@ -114,7 +115,10 @@ def run(settings: Settings, house: type[House] = House) -> None:
         made.leaving = lambda: server.should_exit
         # Code and weights stay to the end: a collection that looked at them held every answer up for a quarter of a second.
         gc.freeze()
-        server.run()
+        try:
+            server.run()
+        finally:
+            spans.shutdown()
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -156,7 +156,8 @@ class Generation:
 
     async def run(self) -> None:
         """Steps 4 to 7; returns when the request is closed in the log, or left to the reconciler."""
-        with _tracer.start_as_current_span("generation") as span:
+        # Never the exception itself: what it says is for our own log, and a span may leave the house.
+        with _tracer.start_as_current_span("generation", record_exception=False, set_status_on_exception=False) as span:
             span.set_attribute("palimpsest.generation", str(self.id))
             span.set_attribute("palimpsest.mode", self.admitted.request.mode.value)
             try:
@@ -171,6 +172,7 @@ class Generation:
                 self._engine.unfollow(self.id)
                 if not self._begun.done():
                     self._begun.set_result(False)
+                span.set_attribute("palimpsest.outcome", self.end.value)
 
     async def _serve(self) -> None:
         """The request is open in the log, so it is closed there whatever the engine says to it."""
