@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from importlib.metadata import version
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.metrics import Observation
 
 from engine.figures import Figures
+from gateway.release_name import release_name
 
 if TYPE_CHECKING:
     from gateway.house import House
@@ -41,7 +41,7 @@ def declare(house: House) -> None:
 def _build(house: House) -> dict[str, str]:
     settings = house.settings
     about = {"model": settings.model, "numeric": settings.numeric.value, "device": settings.device}
-    return {"version": version("palimpsest")} | about
+    return {"version": release_name()} | about
 
 
 def _traffic(house: House) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import msgspec
 
 from gateway.api.openapi import dialects, outsiders, people
 from gateway.api.openapi.operation import components
+from gateway.release_name import release_name
 
 OPERATIONS: Final = (*dialects.OPERATIONS, *people.OPERATIONS, *outsiders.OPERATIONS)
 _TAGS: Final = {
@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method] = operation.told()
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Palimpsest", "version": _version(), "description": _SAYS, "license": {"name": "Apache-2.0"}},
+        "info": {"title": "Palimpsest", "version": release_name(), "description": _SAYS, "license": {"name": "Apache-2.0"}},
         "tags": [{"name": name, "description": says} for name, says in _TAGS.items()],
         "paths": paths,
         "components": {"schemas": components(people.FORMS) | dialects.COMPONENTS, "securitySchemes": _SECURITY},
@@ -54,10 +54,3 @@ def document() -> dict[str, Any]:
 def encoded() -> bytes:
     """The same as bytes."""
     return msgspec.json.encode(document())
-
-
-def _version() -> str:
-    try:
-        return version("palimpsest")
-    except PackageNotFoundError:  # run from a source tree that was not installed
-        return "0"
