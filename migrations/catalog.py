@@ -2,7 +2,8 @@
 
 The fingerprint is SHA-256 over one line per object of a schema: owners, grants, columns, constraints, indexes, triggers and
 whether they fire, rules, row policies, and the whole source of functions. The query is sent from here, so no function in the
-database can answer for it. Partitions by month count as one object, if they are all alike. It does not depend on the version
+database can answer for it. It takes in what inherits from a table of the schema, wherever that is, and partitions by month
+count as one object, if they are all alike. It does not depend on the version
 of PostgreSQL: NOT NULL constraints and the owner's own privileges, which do, are left out.
 """
 
@@ -15,11 +16,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from migrations.cluster import MigrationError, engine_url
-from migrations.fingerprint import fingerprint_query
+from migrations.fingerprint import fingerprint
+from migrations.guard import OLD_GUARDS
 
-AUDIT = "09a3ca8152756c14add8193649e756884db97faa6f8179c636358d5bd3e743f7"
+AUDIT = "6be5ee060af30290097841c47ff54d1a05497044427aff85146ceaa894977a18"
 """The fingerprint of schema audit at the newest revision."""
-GUARD = "1dfb5286b566be2b4521b63b02115809823aae89febc09fbc79d4607d293b67d"
+GUARD = "6699c12bbd3147f2cbf45f88f52873e336bc8086ec13b32066fe16c37d005d0e"
 """The fingerprint of schema guard, event triggers included."""
 
 
@@ -27,17 +29,13 @@ class Guard(Enum):
     """Whether event triggers watch over the schema: only a superuser can have installed them."""
 
     PRESENT = "present"
+    OLD = "made by an older release"
+    """It sees less than this release's does; a start with a superuser's URL renews it."""
     ABSENT = "absent"
 
 
 class CatalogAltered(MigrationError):
     """The schema is not the one that this release made."""
-
-
-def fingerprint(connection: Connection, schema: str) -> str:
-    """The fingerprint of a schema as it stands, 64 hexadecimal digits; any role may ask."""
-    connection.execute(text("SET LOCAL search_path = pg_catalog"))
-    return str(connection.exec_driver_sql(fingerprint_query(f"'{schema}'").replace("%", "%%")).scalar_one())
 
 
 def require_intact(url: str) -> Guard:
@@ -57,7 +55,10 @@ def judge(connection: Connection) -> Guard:
     _compare("audit", fingerprint(connection, "audit"), AUDIT)
     if connection.execute(text("SELECT to_regnamespace('guard') IS NULL")).scalar_one():
         return Guard.ABSENT
-    _compare("guard", fingerprint(connection, "guard"), GUARD)
+    found = fingerprint(connection, "guard")
+    if found in OLD_GUARDS:
+        return Guard.OLD
+    _compare("guard", found, GUARD)
     return Guard.PRESENT
 
 

@@ -1,10 +1,25 @@
-"""The one query behind the catalog fingerprint; `catalog.py` sends it, and the guard keeps a copy in the database.
+"""The one query behind the catalog fingerprint; `catalog.py` compares it, and the guard keeps a copy in the database.
 
-Every line is the whole description of one object, so a change anywhere in it changes the line. A month's partition is
-described without its name and bounds: as long as all are alike they are one line, and one that differs adds another.
+Every line is the whole description of one object, so a change anywhere in it changes the line. To a schema belong its relations
+and, wherever they are, all that inherit from one of them: a partition that was moved away still holds rows of its table.
+
+Months come and go, so a release cannot know which there are. It takes them as ALIKE: a month's partition is described without
+its name, provided that it has the bounds of its name, and all that are alike are one line. The guard takes EACH by itself.
 """
 
 from __future__ import annotations
+
+from enum import Enum
+
+from sqlalchemy import Connection, text
+
+
+class Months(Enum):
+    """How partitions by month are described."""
+
+    ALIKE = "alike"
+    EACH = "each"
+
 
 _OWNER = """(SELECT CASE WHEN o.rolsuper THEN '(superuser)' ELSE o.rolname END FROM pg_roles o WHERE o.oid = {oid})"""
 _GRANTS = """(SELECT coalesce(string_agg(CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE {grantee} END || ' ' || g.privilege_type
@@ -34,19 +49,24 @@ _POLICIES = """(SELECT string_agg(p.polname || ' ' || p.polcmd::text || ' ' || p
 _PARENTS = """(SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhparent::regclass::text COLLATE "C")
     FROM pg_inherits i WHERE i.inhrelid = c.oid)"""
 _PARTS = (_COLUMNS, _CONSTRAINTS, _INDEXES, _TRIGGERS, _RULES, _POLICIES, _PARENTS)
+_MONTH = """to_date(substring(c.relname FROM '^body_(2[0-9]{3}_(0[1-9]|1[0-2]))$'), 'YYYY_MM')::timestamp"""
+_BOUNDS = """(SELECT CASE WHEN b.bounds = 'FOR VALUES FROM (false, ''' || {start} || ''') TO (false, ''' || {stop} || ''')'
+        THEN 'the month of its name' ELSE b.bounds END FROM (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b (bounds))"""
+_MICROSECONDS = "(extract(epoch FROM {moment}) * 1000000)::bigint"
 
 _QUERY = """
+WITH RECURSIVE family (oid) AS (
+    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = {schema} AND c.relkind NOT IN ('i', 'I')
+    UNION
+    SELECT i.inhrelid FROM pg_inherits i JOIN family f ON f.oid = i.inhparent
+)
 SELECT encode(sha256(convert_to(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE "C"), ''), 'UTF8')), 'hex') FROM (
     SELECT 'schema ' || n.nspname || ' ' || {owner of n.nspowner} || ' ' || {grants on schema} AS line
     FROM pg_namespace n WHERE n.nspname = {schema}
     UNION
-    SELECT regexp_replace('relation ' || c.relname || ' ' || c.relkind::text || ' ' || c.relpersistence::text || ' '
-        || c.relispartition || ' ' || c.relrowsecurity || ' ' || c.relforcerowsecurity || ' ' || {owner of c.relowner}
-        || ' ' || {grants on relation}
-        || {parts of relation},
-        'body_[0-9]{4}_[0-9]{2}', 'body_month', 'g')
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = {schema} AND c.relkind NOT IN ('i', 'I')
+    SELECT {relation}
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN family ON family.oid = c.oid
     UNION
     SELECT 'function ' || f.oid::regprocedure || ' ' || f.prorettype::regtype || ' ' || f.proretset || ' ' || l.lanname || ' '
         || f.prosecdef || ' ' || f.provolatile::text || ' ' || f.proisstrict || ' '
@@ -64,6 +84,10 @@ SELECT encode(sha256(convert_to(coalesce(string_agg(line, E'\\n' ORDER BY line C
     WHERE n.nspname = {schema}
 ) AS described
 """
+_RELATION = """'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || ' ' || c.relpersistence::text || ' '
+        || c.relispartition || ' ' || coalesce({bounds}, '') || ' ' || c.relrowsecurity || ' ' || c.relforcerowsecurity
+        || ' ' || {owner of c.relowner} || ' ' || {grants on relation}
+        || {parts of relation}"""
 
 
 def _owner(oid: str) -> str:
@@ -76,9 +100,21 @@ def _grants(acl: str, type_: str, owner: str) -> str:
     return filled.replace("{type}", type_).replace("{owner}", owner)
 
 
+def _bounds() -> str:
+    start, stop = (_MICROSECONDS.replace("{moment}", moment) for moment in (_MONTH, f"{_MONTH} + interval '1 month'"))
+    return _BOUNDS.replace("{start}", start).replace("{stop}", stop)
+
+
+def _relation(months: Months) -> str:
+    if months is Months.EACH:
+        return _RELATION
+    return "regexp_replace({relation}, 'body_[0-9]{4}_[0-9]{2}', 'body_month', 'g')".replace("{relation}", _RELATION)
+
+
 def _blanks() -> dict[str, str]:
     """What stands for each name in braces."""
     return {
+        "bounds": _bounds(),
         "owner of n.nspowner": _owner("n.nspowner"),
         "owner of c.relowner": _owner("c.relowner"),
         "owner of f.proowner": _owner("f.proowner"),
@@ -89,9 +125,15 @@ def _blanks() -> dict[str, str]:
     }
 
 
-def fingerprint_query(schema: str) -> str:
+def fingerprint_query(schema: str, months: Months) -> str:
     """SQL that answers the fingerprint; `schema` is an SQL expression for the name of the schema, never a caller's text."""
-    query = _QUERY
+    query = _QUERY.replace("{relation}", _relation(months))
     for name, filling in {**_blanks(), "schema": schema}.items():
         query = query.replace("{" + name + "}", filling)
     return query
+
+
+def fingerprint(connection: Connection, schema: str) -> str:
+    """The fingerprint of a schema as it stands, 64 hexadecimal digits; any role may ask."""
+    connection.execute(text("SET LOCAL search_path = pg_catalog"))
+    return str(connection.exec_driver_sql(fingerprint_query(f"'{schema}'", Months.ALIKE).replace("%", "%%")).scalar_one())

@@ -2,9 +2,9 @@
 
 The tag and the schema that PostgreSQL reports for a command do not suffice: the schema is NULL for CREATE RULE, CREATE
 TRIGGER, GRANT and REVOKE, and after SET SCHEMA or RENAME it is another. So a command is judged by its effect: once it has
-run, the fingerprint of schema audit must be the one that the last announced change left. Drops are judged by what they drop,
-for all partitions are alike to the fingerprint. `guard.permit(note)` announces: it leaves a row that gov_owner cannot remove,
-and opens the schema until the end of that transaction.
+run, the fingerprint of schema audit, each partition by itself, must be the one that the last announced change left. Drops are
+judged by what they drop as well. `guard.permit(note)` announces: it leaves a row that gov_owner cannot remove, and opens the
+schema until the end of that transaction.
 
 A superuser is let through, for he could switch the triggers off as well; what he leaves behind is found by the fingerprint.
 """
@@ -13,8 +13,15 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from migrations.fingerprint import fingerprint_query
+from migrations.fingerprint import Months, fingerprint, fingerprint_query
 
+OLD_GUARDS = frozenset(("c460491228d06baf6a04765e0d77c26cae9db7659cbe7bfbf2b112bd1889ce82",))
+"""Fingerprints of schema guard as older releases made it: all but `guard.fingerprint()` is like today's."""
+
+_FINGERPRINT = """
+CREATE OR REPLACE FUNCTION guard.fingerprint() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $fingerprint${query}$fingerprint$;
+"""
 _SCRIPT = """
 CREATE SCHEMA guard;
 REVOKE ALL ON SCHEMA guard FROM PUBLIC;
@@ -30,9 +37,7 @@ CREATE TABLE guard.permit (
     PRIMARY KEY (xact, at)
 );
 
-CREATE FUNCTION guard.fingerprint() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $fingerprint${fingerprint}$fingerprint$;
-
+{fingerprint}
 CREATE FUNCTION guard.settle() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE guard.permit p SET settled = guard.fingerprint() WHERE (p.xact, p.at) = (NEW.xact, NEW.at);
@@ -82,10 +87,19 @@ SELECT guard.permit('guard installed');
 
 
 def ensure_guard(connection: Connection) -> None:
-    """Install the guard in the connection's database, as a superuser; one that is there is left as it is."""
+    """Install the guard in the connection's database, as a superuser, or renew one that an older release installed.
+
+    One that is neither this release's nor an older one's is left as it is, for `catalog.judge` to refuse. What the old one let
+    pass, because it saw less, `catalog.judge` sees at the end of the upgrade.
+    """
+    function = _FINGERPRINT.replace("{query}", fingerprint_query("'audit'", Months.EACH))
     if connection.execute(text("SELECT to_regnamespace('guard') IS NULL")).scalar_one():
-        script = _SCRIPT.replace("{fingerprint}", fingerprint_query("'audit'"))
-        connection.exec_driver_sql(script.replace("%", "%%"))
+        script = _SCRIPT.replace("{fingerprint}", function)
+    elif fingerprint(connection, "guard") in OLD_GUARDS:
+        script = function + "SELECT guard.permit('guard renewed');"
+    else:
+        return
+    connection.exec_driver_sql(script.replace("%", "%%"))
 
 
 def announce(connection: Connection, note: str) -> None:

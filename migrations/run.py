@@ -15,8 +15,9 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from migrations.catalog import fingerprint, judge
+from migrations.catalog import judge
 from migrations.cluster import MigrationError, engine_url, ensure_roles
+from migrations.fingerprint import fingerprint
 from migrations.guard import ensure_guard
 
 VERSION_SCHEMA = "app"

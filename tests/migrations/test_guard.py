@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,6 +14,13 @@ from migrations.run import upgrade
 from tests.postgres_fixtures import Database
 
 PARTITION = "(SELECT min(c.relname) FROM pg_class c WHERE c.relname ~ '^body_2')"
+OLD_FINGERPRINT = Path(__file__).parent / "fingerprint_before_0014.sql"
+
+
+def of_a_month(statement: str) -> str:
+    """A statement about the partition of a month, one of several that are alike, in place of its %I."""
+    return f"DO $$ BEGIN EXECUTE format('{statement}', {PARTITION}); END $$"
+
 
 CHANGES = {
     "a rule that swallows rows": "CREATE RULE swallow AS ON INSERT TO audit.body DO INSTEAD NOTHING",
@@ -21,6 +29,13 @@ CHANGES = {
     "a trigger disabled": "ALTER TABLE audit.header DISABLE TRIGGER only_grows",
     "a trigger disabled in one partition": "ALTER TABLE audit.body_rest DISABLE TRIGGER ALL",
     "a partition taken out": "ALTER TABLE audit.body DETACH PARTITION audit.body_rest",
+    "a partition moved away": of_a_month("ALTER TABLE audit.%I SET SCHEMA app"),
+    "a partition elsewhere":
+        "CREATE TABLE app.mine PARTITION OF audit.body FOR VALUES FROM (false, 4000000000000000) TO (false, 4100000000000000)",
+    "a partition under another month's name": of_a_month("ALTER TABLE audit.%I RENAME TO body_2020_01"),
+    "a partition of more than a month":
+        "CREATE TABLE audit.body_2080_01 PARTITION OF audit.body FOR VALUES FROM (false, 4000000000000000) TO (true, MINVALUE)",
+    "a child elsewhere": "CREATE TABLE app.kid () INHERITS (audit.checkpoint)",
     "a table moved away": "ALTER TABLE audit.checkpoint SET SCHEMA app",
     "a table renamed": "ALTER TABLE audit.batch RENAME TO patch",
     "a table added": "CREATE TABLE audit.more (tenant text)",
@@ -134,6 +149,21 @@ def test_the_owner_is_free_in_its_other_schema(database: Database) -> None:
         owner.execute("GRANT SELECT ON app.thing TO gov_reader")
         owner.execute("DROP TABLE app.thing")
     assert require_intact(database.app_url) is Guard.PRESENT
+
+
+def test_a_guard_of_an_older_release_is_told_and_renewed(database: Database) -> None:
+    """The guard as releases before 0014 made it is known as such, and a start with a superuser's URL makes it today's."""
+    old = (
+        "CREATE OR REPLACE FUNCTION guard.fingerprint() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp"
+    )
+    with psycopg.connect(database.superuser_url) as superuser:
+        superuser.execute(f"{old} AS $old${OLD_FINGERPRINT.read_text()}$old$")
+        superuser.execute("SELECT guard.permit('the guard of an older release')")
+    upgrade(database.owner_url)
+    assert require_intact(database.app_url) is Guard.OLD
+    upgrade(database.superuser_url)
+    assert require_intact(database.app_url) is Guard.PRESENT
+    test_the_owner_changes_nothing_unannounced(database, CHANGES["a partition moved away"])
 
 
 @pytest.mark.parametrize("role", ["gov_app", "gov_reader"])
