@@ -146,28 +146,23 @@ class Reader:
 
     def records(self, first_seq: int = 0, last_seq: int = 2**62) -> Iterator[StoredRecord]:
         """Stored headers and sealed bodies in order; a body that is no longer there is None."""
-        for raw, data in self._stream(_RECORDS, (self._tenant, first_seq, last_seq)):
-            yield StoredRecord(raw, data)
+        return self._stored(_RECORDS, (self._tenant, first_seq, last_seq))
 
     def request(self, request: UUID, first_seq: int = 0) -> Iterator[StoredRecord]:
         """The records of one request from `first_seq` on, in order."""
-        for raw, data in self._stream(_REQUEST, (self._tenant, request, first_seq)):
-            yield StoredRecord(raw, data)
+        return self._stored(_REQUEST, (self._tenant, request, first_seq))
 
     def of_kinds(self, kinds: Collection[int], first_seq: int, stop_seq: int) -> Iterator[StoredRecord]:
         """The records of these kinds from `first_seq` up to, and not with, `stop_seq`, in order."""
-        for raw, data in self._stream(_OF_KINDS, (self._tenant, first_seq, stop_seq, list(kinds))):
-            yield StoredRecord(raw, data)
+        return self._stored(_OF_KINDS, (self._tenant, first_seq, stop_seq, list(kinds)))
 
     def case(self, request: UUID) -> Iterator[StoredRecord]:
         """The records of one request's approval (kinds 20 to 29) in order."""
-        for raw, data in self._stream(_CASE, (self._tenant, request)):
-            yield StoredRecord(raw, data)
+        return self._stored(_CASE, (self._tenant, request))
 
     def approvals(self, kinds: Sequence[int], first_seq: int = 0) -> Iterator[StoredRecord]:
         """Records of these kinds, all from 20 to 29, of whatever request, from `first_seq` on in order."""
-        for raw, data in self._stream(_APPROVALS, (self._tenant, list(kinds), first_seq)):
-            yield StoredRecord(raw, data)
+        return self._stored(_APPROVALS, (self._tenant, list(kinds), first_seq))
 
     def newest_of(self, requests: Sequence[UUID]) -> dict[UUID, int]:
         """The seq of the newest record of an approval of each of these requests that has any."""
@@ -205,8 +200,7 @@ class Reader:
     def acts(self, first_seq: int = 0, kinds: Collection[int] | None = None) -> Iterator[StoredRecord]:
         """The administrative acts (kinds from 40 on) from `first_seq` on, in order; of these kinds alone if any are named."""
         chosen = None if kinds is None else sorted(kinds)
-        for raw, data in self._stream(_ACTS, (self._tenant, first_seq, chosen, chosen)):
-            yield StoredRecord(raw, data)
+        return self._stored(_ACTS, (self._tenant, first_seq, chosen, chosen))
 
     def last_before(self, ts: int) -> int | None:
         """The seq of the newest record before a time in microseconds, None if there is none."""
@@ -220,6 +214,10 @@ class Reader:
     def unfinished(self) -> list[Unfinished]:
         """Requests with an open record (kind 1) and no close or abandonment (kinds 10 and 11)."""
         return [Unfinished(*row) for row in self._connection.execute(_UNFINISHED, (self._tenant,))]
+
+    def _stored(self, statement: str, values: tuple[object, ...]) -> Iterator[StoredRecord]:
+        for raw, data in self._stream(statement, values):
+            yield StoredRecord(raw, data)
 
     def _stream(self, statement: str, values: tuple[object, ...]) -> Iterator[Row]:
         self._streams += 1
@@ -338,26 +336,12 @@ _SET_TENANT = "SELECT set_config('gov.tenant', %s, true)"
 _RANGE = "FROM audit.header WHERE tenant = %s AND seq >= %s AND seq < %s ORDER BY seq"
 _LEAVES = rf"SELECT seq, ts, sha256('\x00'::bytea || raw) {_RANGE}"
 _HEADERS = f"SELECT raw {_RANGE}"
-_RECORDS = """
-SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.seq BETWEEN %s AND %s ORDER BY h.seq
-"""
-_REQUEST = """
-SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.request = %s AND h.seq >= %s ORDER BY h.seq
-"""
-_OF_KINDS = """
-SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.seq >= %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq
-"""
-_CASE = """
-SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.request = %s AND h.kind BETWEEN 20 AND 29 ORDER BY h.seq
-"""
-_APPROVALS = """
-SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.kind BETWEEN 20 AND 29 AND h.kind = ANY(%s) AND h.seq >= %s ORDER BY h.seq
-"""
+_BODIES = "SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq) WHERE h.tenant = %s AND"
+_RECORDS = f"{_BODIES} h.seq BETWEEN %s AND %s ORDER BY h.seq"
+_REQUEST = f"{_BODIES} h.request = %s AND h.seq >= %s ORDER BY h.seq"
+_OF_KINDS = f"{_BODIES} h.seq >= %s AND h.seq < %s AND h.kind = ANY(%s) ORDER BY h.seq"
+_CASE = f"{_BODIES} h.request = %s AND h.kind BETWEEN 20 AND 29 ORDER BY h.seq"
+_APPROVALS = f"{_BODIES} h.kind BETWEEN 20 AND 29 AND h.kind = ANY(%s) AND h.seq >= %s ORDER BY h.seq"
 _NEWEST_OF = """
 SELECT request, max(seq) FROM audit.header
 WHERE tenant = %s AND request = ANY(%s) AND kind BETWEEN 20 AND 29 GROUP BY request
@@ -371,11 +355,7 @@ WHERE n.nspname = 'audit' AND c.relkind = 'r'
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
 _RECENT_CHECKPOINTS = "SELECT note, created FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT %s"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
-_ACTS = """
-SELECT h.raw, b.data FROM audit.header h LEFT JOIN audit.body b USING (tenant, seq)
-WHERE h.tenant = %s AND h.kind >= 40 AND h.seq >= %s AND (%s::int[] IS NULL OR h.kind = ANY(%s::int[]))
-ORDER BY h.seq
-"""
+_ACTS = f"{_BODIES} h.kind >= 40 AND h.seq >= %s AND (%s::int[] IS NULL OR h.kind = ANY(%s::int[])) ORDER BY h.seq"
 _LAST_BEFORE = "SELECT max(seq) FROM audit.header WHERE tenant = %s AND ts < %s"
 _RETIRED = "SELECT record_seq FROM audit.retired WHERE tenant = %s"
 _UNFINISHED = """
@@ -385,14 +365,17 @@ WHERE o.tenant = %s AND o.kind = 1 AND NOT EXISTS (
     SELECT FROM audit.header e WHERE e.tenant = o.tenant AND e.request = o.request AND e.kind IN (10, 11))
 ORDER BY o.seq
 """
+# Rows of the log also lie in what inherits from its tables, whatever the schema.
 _RIGHTS = """
+WITH RECURSIVE part AS (
+    SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'audit'
+    UNION SELECT i.inhrelid FROM pg_inherits i JOIN part p ON p.oid = i.inhparent)
 SELECT current_user, r.rolsuper OR r.rolbypassrls,
        EXISTS (SELECT FROM pg_roles o WHERE o.rolname = 'gov_owner' AND pg_has_role(r.oid, o.oid, 'MEMBER'))
-           OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                      WHERE n.nspname = 'audit' AND pg_has_role(r.oid, c.relowner, 'MEMBER')),
-       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'audit' AND c.relkind IN ('r', 'p')
-                 AND has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')),
+           OR EXISTS (SELECT FROM pg_class c JOIN part USING (oid) WHERE pg_has_role(r.oid, c.relowner, 'MEMBER')),
+       EXISTS (SELECT FROM pg_class c JOIN part USING (oid) WHERE c.relkind IN ('r', 'p', 'f')
+                 AND (has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+                      OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE'))),
        EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                WHERE n.nspname = 'audit' AND p.proname = 'append' AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
                  AND has_schema_privilege(r.oid, n.oid, 'USAGE'))

@@ -155,6 +155,22 @@ async def test_checkpoints_are_kept_and_never_contradicted(log: AppendConnection
         assert list(reader.checkpoints()) == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "CREATE TABLE app.kid () INHERITS (audit.checkpoint); GRANT DELETE ON app.kid TO gov_app",
+        "CREATE TABLE app.kid () INHERITS (audit.checkpoint); ALTER TABLE app.kid OWNER TO gov_app",
+        "GRANT UPDATE (note) ON audit.checkpoint TO gov_app",
+    ],
+)
+async def test_rights_on_any_part_of_the_log_are_seen(database: Database, grant: str) -> None:
+    """A login that may touch a column, or what inherits from a table in whatever schema, does not serve."""
+    with psycopg.connect(database.superuser_url) as superuser:
+        superuser.execute(grant)
+    with pytest.raises(LogRefused, match=r"gov_owner|rights"):
+        await AppendConnection.open(database.app_url)
+
+
 @pytest.mark.parametrize(("role", "why"), [("postgres", "superuser"), ("gov_owner", "gov_owner"), ("gov_reader", "rights")])
 async def test_a_role_with_other_rights_does_not_serve(database: Database, role: str, why: str) -> None:
     """Serving as superuser, owner or reader is refused in words."""
