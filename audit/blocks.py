@@ -14,6 +14,9 @@ from audit.cbor import Value
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import BITS, BOOL, BYTES, FLOATS, IDS, SHORT_IDS, UINT, VARINTS, at
 
+MAX_WIDTH = 4096
+"""Positions of a block. What is done with its rows takes time by the square of their width, so nobody may write wider ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepPlanes:
@@ -33,6 +36,8 @@ class StepPlanes:
     confidence: bytes = field(metadata=at(7, BYTES))
 
     def __post_init__(self) -> None:
+        if self.width > MAX_WIDTH:
+            raise InvalidRecord(f"a block of {self.width} positions is wider than {MAX_WIDTH}")
         stride = (self.width + 7) // 8
         padding = (1 << (-self.width % 8)) - 1
         for plane in (self.masked, self.committed, self.changed):
@@ -172,6 +177,8 @@ def _block(found: _Block2) -> BlockTrace:
 
 
 def _expanded(found: _Steps2) -> StepPlanes:
+    if found.width > MAX_WIDTH:
+        raise MalformedData(f"a block of {found.width} positions is wider than {MAX_WIDTH}")
     stride = (found.width + 7) // 8
     if len(found.committed) != found.steps * stride:  # so nothing below is larger than what is here
         raise MalformedData("a block has one row of commits per step")

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import forms
-from audit.blocks import StepPlanes
+from audit.blocks import MAX_WIDTH, StepPlanes
 from audit.errors import InvalidRecord
 
 QUANTA = 255
-MAX_WIDTH = 4096
 
 _Bits = NDArray[np.bool_]
 _Ids = NDArray[np.int64]

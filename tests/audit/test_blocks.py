@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,21 @@ def test_what_does_not_follow_is_written(steps: list[Step], data: st.DataObject)
 def test_schema_2_is_read_as_it_was_published() -> None:
     """The published bytes of schema 2 are what the tests take it for."""
     assert in_second_schema(BLOCK) == cbor.encode(_entries(2))
+
+
+def test_a_block_wider_than_any_is_refused_at_once() -> None:
+    """A width of millions, for which a record has room, costs a reader nothing in whichever schema it is written."""
+    width = 1 << 20
+    stride = width // 8
+    short = cbor.Typed.of(cbor.Element.UINT16, [1] * width)
+    for schema, ids in ((SCHEMA, short), (2, short), (BLOCK_SCHEMA, bytes(width))):
+        steps = {1: 1, 2: width, 3: bytes(stride), 4: bytes(stride), 5: b"\xff" * stride, 6: ids, 7: b""}
+        started = time.process_time()
+        with pytest.raises(MalformedData, match="wider than 4096"):
+            decode_body(Kind.BLOCK, schema, cbor.encode(_entries(2) | {4: steps}))
+        assert time.process_time() - started < 2
+    with pytest.raises(InvalidRecord, match="wider than 4096"):
+        dataclasses.replace(BLOCK.steps, width=4097)
 
 
 @given(st.integers(0, 2**32 - 1))
