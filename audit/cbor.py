@@ -23,6 +23,8 @@ from audit.errors import InvalidRecord, MalformedData
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 8
+MAX_ITEMS = 1_000_000
+"""Items of all arrays and maps of one value: each takes a byte as it is written, and up to eighty in memory."""
 _INTEGER_LIMIT = 1 << 64
 
 
@@ -183,11 +185,11 @@ def decode(data: bytes, limit: int = MAX_BYTES) -> Value:
 class _Reader:
     """A cursor over the bytes of one value."""
 
-    __slots__ = ("at", "data", "end")
+    __slots__ = ("at", "data", "end", "items")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.at, self.end = 0, len(data)
+        self.at, self.end, self.items = 0, len(data), 0
 
     def take(self, count: int) -> bytes:
         end = self.at + count
@@ -235,6 +237,9 @@ class _Reader:
     def count(self, number: int) -> int:
         if number > self.end - self.at:
             raise MalformedData("more items are announced than bytes remain")
+        self.items += number
+        if self.items > MAX_ITEMS:
+            raise MalformedData(f"a value has at most {MAX_ITEMS} items")
         return number
 
     def text(self, length: int) -> str:

@@ -87,6 +87,15 @@ def test_size_is_bounded() -> None:
         cbor.decode(b"\x44abcd", 4)
 
 
+def test_the_number_of_items_is_bounded() -> None:
+    """A value whose items would take a hundred times its bytes in memory is refused before they are made."""
+    whole = cbor.head(4, cbor.MAX_ITEMS - 1) + b"\xa0" * (cbor.MAX_ITEMS - 1)
+    assert cbor.decode(cbor.head(4, 1) + whole) == [[{}] * (cbor.MAX_ITEMS - 1)]
+    for more in (cbor.head(4, 2) + whole + b"\xa0", cbor.head(4, 2**21) + b"\xa0" * 2**21):
+        with pytest.raises(MalformedData, match="at most 1000000 items"):
+            cbor.decode(more)
+
+
 @pytest.mark.parametrize("value", [math.nan, 2**64, -(2**64) - 1, "\ud800", {True: 1}, {"a": 1}, object()])
 def test_values_outside_the_vocabulary_are_not_written(value: object) -> None:
     """NaN, too large integers, lone surrogates, foreign keys and foreign types are refused."""
