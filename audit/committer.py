@@ -13,6 +13,7 @@ from enum import Enum
 from itertools import islice
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 from uuid import UUID
 
 from audit.errors import LogUnavailable, SigningRefused
@@ -22,6 +23,11 @@ from audit.store import AppendConnection, HeadMoved, LogInterrupted, read_tenant
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.05, 1.0
 _PORTION = 500
 """Leaves that a ledger follows at once: so few that nobody notices the wait for them."""
+_READERS = 4
+"""Threads that read: one is enough, and those that were given up may hang on a server that has frozen."""
+_DATABASE, _KEYS = "the database does not answer", "the keys folder does not answer"
+
+T = TypeVar("T")
 
 
 class Doubt(Enum):
@@ -39,12 +45,14 @@ class Committer:
         """Tenants whose newest records no recorded checkpoint covers, with the monotonic time of their growth."""
         self.broken: dict[str, LogRolledBack] = {}
         """Tenants that take no more records: anything signed for them now would fork their history."""
-        self.trouble = ""
-        """What the database last said when it could not be reached."""
+        self._trouble = ""
+        """What the database said when it could not be reached; empty once it has stored something since."""
+        self._waits_for = _DATABASE
         self._app_url, self._reader_url = app_url, reader_url
         self._keys, self._origin = keys, origin
         self._connection: AppendConnection | None = None
         self._hand = ThreadPoolExecutor(1, thread_name_prefix="audit signer")
+        self._eyes = ThreadPoolExecutor(_READERS, thread_name_prefix="audit reader")
         self._portions = 0
         self._ledgers: dict[str, Ledger] = {}
         self._behind: set[str] = set()
@@ -56,6 +64,11 @@ class Committer:
         """Portions of leaves that ledgers have followed so far: while this grows, somebody gets on."""
         return self._portions
 
+    @property
+    def stands_still(self) -> str:
+        """Why the work that is under way does not get on, as far as anybody here knows."""
+        return self._trouble or self._waits_for
+
     async def store(self, tenant: str, batch_id: UUID, records: Sequence[SealedRecord]) -> int:
         """Append until it is certain and return the first seq; no records make it a probe.
 
@@ -65,14 +78,15 @@ class Committer:
         doubt = Doubt.NONE
         while True:
             try:
-                try:
-                    return await self._store_once(tenant, batch_id, records, doubt)
-                except HeadMoved as moved:
-                    await self._follow(tenant, moved)
+                first = await self._store_or_follow(tenant, batch_id, records, doubt)
             except LogInterrupted as error:
                 doubt = Doubt.MAY_BE_STORED
                 await self._back_off(error, backoff)
                 backoff = min(2 * backoff, _BACKOFF_MOST)
+                continue
+            if first is not None:
+                self._trouble = ""
+                return first
 
     async def open_log(self, tenant: str) -> None:
         """Rebuild a tenant's ledger now rather than at its first record; raises LogRolledBack."""
@@ -124,16 +138,27 @@ class Committer:
             await connection.close()
 
     async def close(self) -> None:
-        """Disconnect for good, and let the thread that signs go."""
-        self._hand.shutdown(wait=False, cancel_futures=True)
+        """Disconnect for good, and let the threads go."""
+        for threads in (self._hand, self._eyes):
+            threads.shutdown(wait=False, cancel_futures=True)
         await self.disconnect()
+
+    async def _store_or_follow(self, tenant: str, batch_id: UUID, records: Sequence[SealedRecord], doubt: Doubt) -> int | None:
+        """The first seq, or None where another writer was first and its records are known now."""
+        try:
+            return await self._store_once(tenant, batch_id, records, doubt)
+        except HeadMoved as moved:
+            await self._follow(tenant, moved)
+            return None
 
     async def _store_once(self, tenant: str, batch_id: UUID, records: Sequence[SealedRecord], doubt: Doubt) -> int:
         connection = await self._connected()
+        self._waits_for = _DATABASE
         if not records:
             return (await connection.append(tenant, batch_id, ())).first_seq
         ledger = await self._ledger(tenant)
         numbered = ledger.number(records, time.time_ns() // 1000)
+        self._waits_for = _DATABASE
         stored = await connection.append(tenant, batch_id, numbered)
         if doubt is Doubt.MAY_BE_STORED or stored.first_seq != ledger.next_seq:
             # What an earlier attempt stored bears that attempt's time; only the log knows those leaves.
@@ -154,12 +179,13 @@ class Committer:
     async def _connected(self) -> AppendConnection:
         if self._connection is not None and self._connection.usable:
             return self._connection
+        self._waits_for = _DATABASE
         await self.disconnect()
         self._connection = await AppendConnection.open(self._app_url)
         return self._connection
 
     async def _back_off(self, error: LogInterrupted, seconds: float) -> None:
-        self.trouble = str(error)
+        self._trouble = str(error)
         await self.disconnect()
         await asyncio.sleep(seconds)
 
@@ -169,7 +195,8 @@ class Committer:
             raise self.broken[tenant].with_traceback(None)  # else it would keep the frames of every append it refused
         if tenant not in self._ledgers:
             try:
-                ledger = await asyncio.to_thread(Ledger, tenant, self._keys, self._origin)
+                self._waits_for = _KEYS
+                ledger = await self._apart(self._eyes, lambda: Ledger(tenant, self._keys, self._origin))
             except OSError as error:
                 raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
             self._ledgers[tenant] = ledger
@@ -186,8 +213,9 @@ class Committer:
     async def _load(self, ledger: Ledger) -> None:
         """Follow what was stored since; whatever ends it, the leaves that were followed need not be read again."""
         self._reading = _Reading(self._reader_url, ledger, self._got_on)
+        self._waits_for = f"reading the log of {ledger.tenant!r} does not get on"
         try:
-            await asyncio.to_thread(self._reading.run)
+            await self._apart(self._eyes, self._reading.run)
         except LogRolledBack as error:
             raise self.shut(ledger.tenant, error) from error
 
@@ -205,11 +233,18 @@ class Committer:
             await self._load(ledger)
             signed = await self._sign(ledger)
         connection = await self._connected()
+        self._waits_for = _DATABASE
         await connection.record_checkpoint(tenant, signed.size, signed.root, signed.note)
 
     async def _sign(self, ledger: Ledger) -> SignedCheckpoint:
-        """In a thread of its own: whatever floods the loop's threads delays no checkpoint, and signatures take turns."""
-        return await asyncio.get_running_loop().run_in_executor(self._hand, ledger.sign)
+        """In one thread, so that signatures take turns."""
+        self._waits_for = _KEYS
+        return await self._apart(self._hand, ledger.sign)
+
+    @staticmethod
+    async def _apart(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        """In threads of its own: whatever floods the loop's delays no record and no checkpoint."""
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 class _Reading:

@@ -299,8 +299,8 @@ class Writer:
             raise
         if task.done():
             return task.result()
+        reason = self._committer.stands_still
         self._abandon(task)
-        reason = self._committer.trouble or "the database does not answer"
         raise _Stalled(f"no commit for {self._config.stall_seconds:g} s: {reason}")
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
@@ -332,7 +332,6 @@ class Writer:
             return
         if self._state is State.DOWN:
             self._state = State.UP
-            self._committer.trouble = ""
 
 
 class _Stalled(LogUnavailable):

@@ -244,6 +244,18 @@ async def test_a_refusing_database_is_asked_at_a_walking_pace(place: Place, monk
     assert place.said() == ["after"]
 
 
+async def test_a_stall_is_told_by_what_was_waited_for(place: Place) -> None:
+    """Whoever waits for a log that cannot be read hears of that, and not that the database does not answer."""
+    async with place.writing(stall_seconds=STALL) as writer:
+        with psycopg.connect(place.database.superuser_url) as superuser:
+            superuser.execute("LOCK TABLE audit.header IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(LogUnavailable, match="reading the log of 'acme' does not get on"):
+                await writer.append([entry("lost")])
+        await until(lambda: writer.healthy)
+        await writer.append([entry("after")])
+    assert place.said()[-1] == "after"
+
+
 _MANY = 120_000
 
 

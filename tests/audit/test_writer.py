@@ -89,13 +89,14 @@ async def test_a_large_queue_is_committed_in_several_batches(place: Place) -> No
 
 
 async def test_busy_threads_delay_no_checkpoint(place: Place) -> None:
-    """While the threads of the loop are all taken for long, records are stored and signed, and nothing stalls."""
+    """While the threads of the loop are all taken for long, a log is opened, records are stored and signed; nothing stalls."""
     pool, end = ThreadPoolExecutor(1), threading.Event()
     async with place.writing(TENANT, stall_seconds=2.0) as writer:
         asyncio.get_running_loop().set_default_executor(pool)
         busy = [pool.submit(end.wait, 30) for _ in range(2)]
         try:
             await writer.append([entry("one")])
+            await writer.append([entry("one", tenant="fresh")])
             await until(lambda: not writer._committer.unsigned)
             assert writer.healthy
         finally:
