@@ -57,7 +57,7 @@ class KeyStore:
         self._names: dict[tuple[str, str, str], MonthKey] = {}
         self._files: dict[str, str] = {}  # by key id, ready for a look at every record
         self.changes = 0
-        """Grows whenever the keys in memory are read again: one came, or one was destroyed."""
+        """Grows whenever the keys in memory change: one came, or one was destroyed."""
 
     def month_key(self, tenant: str, subject: str, ts: int) -> MonthKey:
         """The key for bodies of `tenant` about `subject` in the UTC month of `ts` (microseconds).
@@ -70,8 +70,10 @@ class KeyStore:
             check_tenant(tenant)
             with locked(self._folder):
                 self._scan()
-                key = self._names.get(name) or self._create(name)
-                self._names[name] = key
+                key = self._names.get(name)
+                if key is None:
+                    key = self._names[name] = self._create(name)
+                    self.changes += 1
         return key
 
     def find(self, key_id: str) -> MonthKey:
@@ -124,8 +126,18 @@ class KeyStore:
         return not os.path.exists(file) and self._folder.is_dir()  # noqa: PTH110
 
     def _scan(self) -> None:
+        """Read what came and forget what went: there may be tens of thousands of files. Of two of a name the last holds."""
+        here = {file.removesuffix(".json") for file in os.listdir(self._folder) if file.endswith(".json")}  # noqa: PTH208
+        names = {name: key for name, key in self._names.items() if key.key_id in here}
+        known = {key.key_id for key in names.values()}
+        if here == known == {key.key_id for key in self._names.values()}:
+            return
+        for stem in sorted(here - known):
+            name, key = self._read(self._folder / f"{stem}.json")
+            if name not in names or names[name].key_id < stem:
+                names[name] = key
+        self._names = names
         self.changes += 1
-        self._names = dict(self._read(path) for path in sorted(self._folder.glob("*.json")))
 
     def _read(self, path: Path) -> tuple[tuple[str, str, str], MonthKey]:
         try:

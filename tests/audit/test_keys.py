@@ -45,6 +45,22 @@ def test_key_files_are_private(tmp_path: Path) -> None:
     assert not any(path.suffix == ".tmp" for path in files)
 
 
+def test_a_new_key_costs_no_look_at_the_others(tmp_path: Path) -> None:
+    """For a new subject or month a store reads the files that it does not know, no other; of two of a name the last holds."""
+    store = KeyStore(tmp_path)
+    first = store.month_key("acme", "key-1", NOVEMBER)
+    second = KeyStore(tmp_path).month_key("acme", "key-2", NOVEMBER)
+    write_durably(tmp_path / "months" / f"{first.key_id}.json", b"damaged since")
+    third = store.month_key("acme", "key-3", NOVEMBER)
+    assert store.month_key("acme", "key-2", NOVEMBER) == second
+    later, whole = f"{third.key_id}-later", (tmp_path / "months" / f"{third.key_id}.json").read_bytes()
+    write_durably(tmp_path / "months" / f"{later}.json", whole)
+    for subject in ("key-4", "key-5"):
+        store.month_key("acme", subject, NOVEMBER)
+        assert store.keys_of("acme", "key-3") == (later,)
+    assert store.keys_of("acme", "key-1") == (first.key_id,)
+
+
 def test_a_destroyed_key_stays_destroyed(tmp_path: Path) -> None:
     """A destroyed key is not found by any store, and one that had used it makes another for the next record."""
     store = KeyStore(tmp_path)
