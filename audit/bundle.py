@@ -44,11 +44,6 @@ def json_line(value: Mapping[str, object]) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
-def canonical(value: Mapping[str, Json]) -> bytes:
-    """The one line of an object of a bundle's evidence."""
-    return json_line(value)
-
-
 def parse_line(line: bytes, keys: frozenset[str]) -> dict[str, Json]:
     """The object of a canonical line with exactly `keys`; raises MalformedData for anything else."""
     try:
@@ -59,12 +54,12 @@ def parse_line(line: bytes, keys: frozenset[str]) -> dict[str, Json]:
             parse_float=_refuse,
             parse_int=_bounded_int,
         )
+        if not isinstance(value, dict) or set(value) != keys:
+            raise MalformedData(f"expected an object with exactly {', '.join(sorted(keys))}")
+        if json_line(value) != line:
+            raise MalformedData("the line is not in its one canonical spelling")
     except (ValueError, RecursionError) as error:
         raise MalformedData(f"not strict JSON: {error}") from error
-    if not isinstance(value, dict) or set(value) != keys:
-        raise MalformedData(f"expected an object with exactly {', '.join(sorted(keys))}")
-    if canonical(value) != line:
-        raise MalformedData("the line is not in its one canonical spelling")
     return value
 
 
@@ -143,7 +138,7 @@ class Manifest:
     def encode(self) -> bytes:
         """The bytes of manifest.json."""
         files: dict[str, Json] = dict(self.files)
-        return canonical(
+        return json_line(
             {
                 "files": files,
                 "format": FORMAT,
@@ -152,6 +147,14 @@ class Manifest:
                 "tenant": self.tenant,
             }
         )
+
+
+def open_file(folder: Path, name: str) -> IO[bytes]:
+    """A file of the bundle, for reading; raises MalformedData for what is none, such as a pipe that nobody writes to."""
+    path = folder / name
+    if not path.is_file():
+        raise MalformedData(f"{name} is missing, or no file")
+    return path.open("rb")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,35 +1,56 @@
 """The derived files of a bundle as the verifier meets them: each must be the file that its list says, no more is asked.
 
-They are no evidence; but a bundle in which a person could read something else than was exported is not whole.
+They are no evidence, and nobody has signed the list: it shows what was damaged, and what was added without being listed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from audit.errors import MalformedData
 
 MAX_LINE_BYTES: Final = 1024
-_LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\x7f\\]+)\n")
+_LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\x7f-\x9f\\]+)\n")
 
 
-def altered_files(folder: Path, lines: Iterable[bytes]) -> Iterator[str]:
-    """What is wrong with the files that the lines of `derived.sha256` list, one sentence each.
+def altered_files(folder: Path, lines: Iterable[bytes], listed: set[str]) -> Iterator[str]:
+    """What is wrong with the files that the lines of `derived.sha256` list, one sentence each; their names go into `listed`.
 
     Raises MalformedData for a line of another form, or one that names a file outside the folder.
     """
     inside = folder.resolve()
     for line in lines:
         digest, name = _parse(line)
-        path = (inside / name).resolve()
-        if not path.is_relative_to(inside) or not path.is_file():
-            yield f"the derived file {name} is missing"
+        listed.add(name)
+        path = _inside(inside, name)
+        if path is None:
+            yield f"the derived file {name!r} is missing"
         elif _sha256(path) != digest:
-            yield f"the derived file {name} is not the one that was exported"
+            yield f"the derived file {name!r} is not the one that is listed"
+
+
+def unlisted_files(folder: Path, listed: Collection[str]) -> Iterator[str]:
+    """The names of all other files in the folder, links included."""
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        for path in (*map(here.joinpath, files), *(each for each in map(here.joinpath, folders) if each.is_symlink())):
+            name = path.relative_to(folder).as_posix()
+            if name not in listed:
+                yield name
+
+
+def _inside(inside: Path, name: str) -> Path | None:
+    """The file of that name, if it is one and lies in the folder; None also for links that lead nowhere."""
+    try:
+        path = (inside / name).resolve()
+        return path if path.is_relative_to(inside) and path.is_file() else None
+    except (OSError, RuntimeError):
+        return None
 
 
 def _parse(line: bytes) -> tuple[str, str]:

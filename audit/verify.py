@@ -12,13 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
 from audit import bundle, note
 from audit.absences import Absences
 from audit.bundle import Json, Manifest, Measured
-from audit.derived import MAX_LINE_BYTES, altered_files
+from audit.derived import MAX_LINE_BYTES, altered_files, unlisted_files
 from audit.errors import MalformedData, NoteInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, LeafHash, decode_header, leaf_hash
 from audit.merkle import CompactRange
@@ -29,6 +30,7 @@ from audit.standing import Standing
 from audit.stories import Ending, Stories
 
 MAX_FINDINGS = 50
+MAX_STRANGE = 1000
 
 
 class Verdict(IntEnum):
@@ -125,6 +127,7 @@ class _Verification:
     def __init__(self, folder: Path, keys: list[VerifierKey], report: Report, required: Collection[Scheme]) -> None:
         self._folder, self._vkeys, self._report, self._required = folder, keys, report, required
         self._newest_note = ""
+        self._listed = {bundle.MANIFEST, bundle.DERIVED, *bundle.DATA_FILES}
         self._manifest = Manifest("", "", 0, {})
         self._stories, self._standing, self._absences = Stories(), Standing(), Absences()
         self._disclosed: dict[tuple[str, str], RequestKey | None] = {}
@@ -142,7 +145,7 @@ class _Verification:
         for _ in self._lines(bundle.README, bundle.MAX_MANIFEST_BYTES):
             pass
         if bundle.DERIVED in self._manifest.files:
-            for wrong in altered_files(self._folder, self._lines(bundle.DERIVED, MAX_LINE_BYTES)):
+            for wrong in altered_files(self._folder, self._lines(bundle.DERIVED, MAX_LINE_BYTES), self._listed):
                 report.add(Finding(Verdict.MALFORMED, wrong))
         checkpoints = list(self._checkpoints())
         self._require_schemes()
@@ -158,7 +161,7 @@ class _Verification:
 
     def _lines(self, name: str, limit: int) -> Iterator[bytes]:
         measured = Measured()
-        with (self._folder / name).open("rb") as file:
+        with bundle.open_file(self._folder, name) as file:
             yield from bundle.read_lines(file, limit, measured)
         if measured.entry() != self._manifest.files[name]:
             self._report.add(Finding(Verdict.MALFORMED, f"{name} is not the file the manifest describes"))
@@ -315,6 +318,11 @@ class _Verification:
             said.append("whether newer records were cut off, or another history was signed "
                         "(give --checkpoint with one that you kept)")  # fmt: skip
         if bundle.DERIVED in self._manifest.files:
-            said.append("what the derived files say against the records (they are as they were exported)")
+            said.append("what the derived files say against the records; they, README.txt included, "
+                        "are those that the manifest lists, and nobody has signed the manifest")  # fmt: skip
+        strange = list(islice(unlisted_files(self._folder, self._listed), MAX_STRANGE + 1))
+        if strange:
+            many = f"more than {MAX_STRANGE}" if len(strange) > MAX_STRANGE else len(strange)
+            said.append(f"{many} files in the folder that nobody listed, such as {strange[0]!r}")
         said.append("witness cosignatures, and times against any clock outside the log")
         said.append("released text against token ids (needs the tokenizer), and the generation (needs the model)")

@@ -112,7 +112,7 @@ def _write_checkpoints(out: Path, checkpoints: Iterable[str]) -> Measured:
     measured = Measured()
     with (out / bundle.CHECKPOINTS).open("wb") as file:
         for text in checkpoints:
-            _put(file, bundle.canonical({"note": text}), measured)
+            _put(file, bundle.json_line({"note": text}), measured)
     return measured
 
 
@@ -153,7 +153,7 @@ class _Pass:
 
     def _add(self, stored: StoredRecord, lines: IO[bytes], keys: IO[bytes], told: Telling | None) -> None:
         body = None if stored.body is None else bundle.encode_bytes(stored.body)
-        line = bundle.canonical({"body": body, "header": bundle.encode_bytes(stored.header)})
+        line = bundle.json_line({"body": body, "header": bundle.encode_bytes(stored.header)})
         _put(lines, line, self.records)
         leaf, header = leaf_hash(stored.header), _header(stored)
         if header is not None:
@@ -171,7 +171,7 @@ class _Pass:
         self._seen.add(name)
         self.unavailable += isinstance(key, Undisclosed)
         shown = None if isinstance(key, Undisclosed) else bundle.encode_bytes(key)
-        line = bundle.canonical({"key": shown, "key_id": header.key_id, "scope": str(header.scope)})
+        line = bundle.json_line({"key": shown, "key_id": header.key_id, "scope": str(header.scope)})
         _put(keys, line, self.disclosure)
 
 
