@@ -65,6 +65,8 @@ class Casebook:
         unread = sum(case.unread > 0 for case in self.cases.values())
         if unread:
             yield f"the approvals of {unread} held answers with unread bodies"
+        if lent := sum(case.lent for case in self.cases.values()):
+            yield f"on whose behalf {lent} decisions were made (not every delegation can be read here)"
         if unproven := sum(case.unproven for case in self.cases.values()):
             yield f"the enrolment of the passkeys of {unproven} signatures (each verifies under the key that it names)"
         broken = [generation for generation, case in self.cases.items() if _is_unreviewed(case)]

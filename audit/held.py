@@ -59,6 +59,8 @@ class Held:
     """What passkeys have signed in this case, as `Assertion.statement` has it, also where the decision was taken back."""
     unproven: int = 0
     """Signatures of passkeys of which nobody here can say that they were enrolled."""
+    lent: int = 0
+    """Decisions for others, made when some delegation could not be read: whether they had the right nobody here can say."""
 
     def add(self, header: Header, body: Body | None, powers: Powers) -> Iterator[str]:
         """Take in the next record of the case; yields what contradicts the ones before."""
@@ -109,6 +111,7 @@ class Held:
 
     def _decide(self, opened: ApprovalOpened, header: Header, body: ApprovalDecided, powers: Powers) -> Iterator[str]:
         yield from decision_faults(opened, self.standing(), header, body, powers)
+        self.lent += body.on_behalf_of is not None and powers.delegations.unread > 0
         if body.method == "webauthn":
             yield from self._assert(header, body, powers)
         elif body.evidence:

@@ -400,6 +400,21 @@ def test_a_required_test_result_has_passed(tmp_path: Path) -> None:
     assert "without the test result" in finding.message
 
 
+def test_a_delegation_that_cannot_be_read_leaves_its_decisions_unchecked(tmp_path: Path) -> None:
+    """Where the body of a delegation is gone nobody says that a decision for another was right: it is counted as unchecked."""
+    log, generation, cycle = HeldLog.begun(tmp_path / "keys")
+    lent = Delegation(uuid7(START), "ada", "kay", (), START, START + HOUR, "x", revoked=False)
+    log.add(None, [lent], actor="ada")
+    place = len(log.rows) - 1
+    log.step(generation, decided(cycle, "kay", on_behalf_of="ada"))
+    said = "on whose behalf 1 decisions were made (not every delegation can be read here)"
+    assert said not in judge(log, tmp_path / "whole").unchecked
+    log.rows[place] = replace(log.rows[place], body=None)
+    report = judge(log, tmp_path / "without")
+    assert said in report.unchecked
+    assert [(finding.seq, finding.verdict) for finding in report.findings] == [(place, Verdict.TAMPERED)]
+
+
 def test_an_undisclosed_approval_is_not_judged(tmp_path: Path) -> None:
     """Where bodies stay sealed nothing of an approval is claimed, and the report says so."""
     log, generation, cycle = HeldLog.begun(tmp_path / "keys")

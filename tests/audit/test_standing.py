@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from audit.acts import Erasure, HoldPlaced, HoldReleased, PolicyChange, Retentio
 from audit.header import Header, StoredRecord, decode_header, uuid7
 from audit.laws import InForce
 from audit.records import Body, Kind, PolicyDecision, kind_of
-from audit.standing import DAY, KINDS, Standing
+from audit.standing import DAY, KINDS, Retired, Standing
 from audit.verify import Report, Verdict, verify
 from tests.audit.samples import HOLD, ORIGIN, SALT, SAMPLES, START, TWO, Log
 
@@ -111,6 +112,41 @@ def test_what_was_too_young_to_retire_is_tampering() -> None:
     assert explained([0], RETIRED, ts=RETIRED.before) == [
         (0, "its body was retired by record 100 although it was not old enough", False)
     ]
+
+
+def test_a_gap_names_three_retirements_and_counts_the_rest() -> None:
+    """However many records say that the same bodies were retired, the line that tells of it stays short."""
+    assert explained([0], *[RETIRED] * 7)[0][1] == "its body was retired by record 100, 101, 102 and 4 more"
+
+
+def test_many_gaps_under_many_retirements_are_explained_in_time() -> None:
+    """Gaps times retirements is what nobody waits for; each gap is judged all the same, also where no record is named."""
+    count = 20_000
+    standing, absences = Standing(), Absences()
+    for seq in range(0, 2 * count, 2):
+        absences.no_body(header(seq, ts=1000 + seq))
+    standing.retired = [Retired(2 * count + n, n, 2 * count - 3, 3 * count + n) for n in range(count)]
+    standing.retired.append(Retired(3 * count, 30_000, 30_000, 31_000))
+    started = time.process_time()
+    told = {each.header.seq: each for each in absences.explain(standing)}
+    assert time.process_time() - started < 10
+    assert [seq for seq, each in told.items() if not each.lawful] == [30_000]
+    assert [seq for seq, each in told.items() if "missing" in each.message] == [2 * count - 2]
+    assert len(told) == count
+
+
+def test_a_delegation_lasts() -> None:
+    """The body of a delegation is gone by a retirement of an earlier release, or by nothing that is permitted."""
+
+    def told(*acts: Retirement) -> list[tuple[str, bool]]:
+        standing, absences = Standing(), Absences()
+        for seq, act in enumerate(acts, 100):
+            list(standing.add(header(seq, kind_of(act)), act))
+        absences.no_body(header(1, Kind.DELEGATION, ts=RETIRED.before - 1))
+        return [(each.message, each.lawful) for each in absences.explain(standing)]
+
+    assert told() == [("its body is gone: that of a delegation is never retired", False)]
+    assert told(dataclasses.replace(RETIRED, first=0, last=4)) == [("its body was retired by record 100", True)]
 
 
 DAYS_OLD = [(100 + seq, START - 2 * DAY + seq) for seq in range(5)]
