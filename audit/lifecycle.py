@@ -12,7 +12,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,10 +36,9 @@ from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
 from audit.sealer import open_body
 from audit.standing import DAY, KINDS, Hold, Rule, Standing
-from audit.store import AppendConnection, LogInterrupted, read_tenant
+from audit.store import AppendConnection, LogBusy, read_tenant
 from audit.writer import Entry, Writer
 
-_LOCK_NOT_AVAILABLE: Final = "55P03"  # PostgreSQL, appendix A: lock_timeout ran out
 AT_ONCE: Final = 10_000
 """Records whose bodies one retirement removes: while it does, the tenant's appends wait."""
 
@@ -129,6 +128,7 @@ class Lifecycle:
     async def retire(self, tenant: str, requested_by: str) -> RetiredBodies | None:
         """Remove the bodies that the tenant's rule no longer keeps; None when there are none. Raises ActRefused.
 
+        It stops before the oldest held answer that waits for a decision: whoever decides must be able to read it.
         Many of them go part by part, each under a record of its own, so that appends come between.
         """
         async with self.acting(tenant) as standing:
@@ -138,7 +138,7 @@ class Lifecycle:
             if standing.holds:
                 raise ActRefused(f"{_named(list(standing.holds.values()))} a retirement")
             before, first = time.time_ns() // 1000 - rule.days * DAY, standing.next_retired()
-            last = await asyncio.to_thread(self._last_before, tenant, before)
+            last = await asyncio.to_thread(self._last_to_retire, tenant, before)
             if last is None or last < first:
                 return None
             bodies = 0
@@ -191,9 +191,10 @@ class Lifecycle:
         entry = Entry(tenant=tenant, request=None, actor=act.requested_by, policy=None, body=act)
         return (await self._writer.append([entry])).first_seq
 
-    def _last_before(self, tenant: str, ts: int) -> int | None:
+    def _last_to_retire(self, tenant: str, before: int) -> int | None:
         with read_tenant(self._reader_url, tenant) as reader:
-            return reader.last_before(ts)
+            last, undecided = reader.last_before(before), reader.first_undecided()
+        return last if last is None or undecided is None else min(last, undecided - 1)
 
     def _carried_out(self, tenant: str) -> frozenset[int]:
         with read_tenant(self._reader_url, tenant) as reader:
@@ -202,11 +203,8 @@ class Lifecycle:
 
 async def _tend(connection: AppendConnection) -> None:
     """Drop what was emptied; what somebody is reading, an export perhaps, goes at the next start or day."""
-    try:
+    with suppress(LogBusy):
         await connection.tend_partitions()
-    except LogInterrupted as error:
-        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-            raise
 
 
 def read_standing(reader_url: str, tenant: str, keys: KeyStore) -> Standing:

@@ -24,6 +24,7 @@ from audit.rows import Leaf, Numbered, Stored, Unfinished
 
 _FETCH_ROWS = 500
 _HEAD_MOVED = "PA001"
+_LOCK_NOT_AVAILABLE = "55P03"
 # Beyond OperationalError: a standby that was promoted, or a primary that was demoted under us.
 _PASSING_STATES = {"25006"}
 
@@ -32,6 +33,10 @@ Row: TypeAlias = tuple[Any, ...]
 
 class LogInterrupted(AuditError):
     """The connection or the server failed: whether the last batch was committed is unknown. Retry it."""
+
+
+class LogBusy(LogInterrupted):
+    """Somebody has what a statement needs, a reader perhaps, and it was not waited for. Nothing was done."""
 
 
 class LogRefused(AuditError):
@@ -102,7 +107,7 @@ class AppendConnection:
         return await self._ask(_RETIRE, (tenant, record_seq, first_seq, last_seq))
 
     async def tend_partitions(self) -> int:
-        """Make the partitions of the months ahead and drop empty ones of the past; for a start and for every day."""
+        """Make the partitions of the months ahead and drop empty past ones, daily; raises LogBusy beside a reader."""
         return await self._ask(_TEND, ())
 
     async def _ask(self, statement: str, values: tuple[object, ...]) -> int:
@@ -200,11 +205,16 @@ class Reader:
     def acts(self, first_seq: int = 0, kinds: Collection[int] | None = None) -> Iterator[StoredRecord]:
         """The administrative acts (kinds from 40 on) from `first_seq` on, in order; of these kinds alone if any are named."""
         chosen = None if kinds is None else sorted(kinds)
-        return self._stored(_ACTS, (self._tenant, first_seq, chosen, chosen))
+        return self._stored(_ACTS, (self._tenant, first_seq, chosen))
 
     def last_before(self, ts: int) -> int | None:
         """The seq of the newest record before a time in microseconds, None if there is none."""
         row = self._connection.execute(_LAST_BEFORE, (self._tenant, ts)).fetchone()
+        return None if row is None else row[0]
+
+    def first_undecided(self) -> int | None:
+        """The first seq of the requests whose held answer waits for a decision, None if there are none."""
+        row = self._connection.execute(_FIRST_UNDECIDED, (self._tenant,)).fetchone()
         return None if row is None else row[0]
 
     def retired(self) -> frozenset[int]:
@@ -305,6 +315,8 @@ def _raise(error: psycopg.Error) -> NoReturn:
     if state == _HEAD_MOVED:
         next_seq, last_ts = (error.diag.message_detail or "0 0").split()
         raise HeadMoved(int(next_seq), int(last_ts)) from error
+    if state == _LOCK_NOT_AVAILABLE:
+        raise LogBusy(f"the log is in use: {error}") from error
     # Without a state the error is the driver's own: a lost link, but for a value that it refuses to send, now and again.
     lost_link = isinstance(error, psycopg.InterfaceError) or (
         state is None and isinstance(error, psycopg.DatabaseError) and not isinstance(error, psycopg.DataError)
@@ -355,8 +367,13 @@ WHERE n.nspname = 'audit' AND c.relkind = 'r'
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
 _RECENT_CHECKPOINTS = "SELECT note, created FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT %s"
 _CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size"
-_ACTS = f"{_BODIES} h.kind >= 40 AND h.seq >= %s AND (%s::int[] IS NULL OR h.kind = ANY(%s::int[])) ORDER BY h.seq"
+_ACTS = f"{_BODIES} h.kind >= 40 AND h.seq >= %s AND coalesce(h.kind = ANY(%s::int[]), true) ORDER BY h.seq"
 _LAST_BEFORE = "SELECT max(seq) FROM audit.header WHERE tenant = %s AND ts < %s"
+_FIRST_UNDECIDED = """
+SELECT min(h.seq) FROM audit.header o JOIN audit.header h USING (tenant, request)
+WHERE o.tenant = %s AND o.kind = 20 AND NOT EXISTS (
+    SELECT FROM audit.header e WHERE e.tenant = o.tenant AND e.request = o.request AND e.kind = 24)
+"""
 _RETIRED = "SELECT record_seq FROM audit.retired WHERE tenant = %s"
 _UNFINISHED = """
 SELECT o.request, (SELECT max(l.seq) FROM audit.header l WHERE l.tenant = o.tenant AND l.request = o.request)

@@ -161,6 +161,27 @@ async def test_retired_bodies_are_gone_and_proofs_stay(place: Place) -> None:
     assert f"retired by record {done.seq}" in finding.message
 
 
+async def test_what_waits_for_a_decision_is_not_retired(place: Place) -> None:
+    """A rule shorter than an approval takes lets the oldest held answer, and what follows it, stay until it is decided."""
+    await place.aged(4, days=200)
+    with psycopg.connect(place.database.superuser_url) as superuser:
+        superuser.execute("SET session_replication_role = replica")
+        request = uuid.uuid4()
+        superuser.execute("UPDATE audit.header SET request = %s WHERE seq IN (1, 2)", (request,))
+        superuser.execute("UPDATE audit.header SET kind = 20 WHERE seq = 2")
+    async with place.writing() as writer:
+        lifecycle = place.lifecycle(writer)
+        await lifecycle.set_rule(TENANT, 30, WARRANT)
+        done = await lifecycle.retire(TENANT, "cron")
+        assert done is not None and (done.first, done.last) == (0, 0)
+        assert await lifecycle.retire(TENANT, "cron") is None
+        with psycopg.connect(place.database.superuser_url) as superuser:
+            superuser.execute("SET session_replication_role = replica")
+            superuser.execute("UPDATE audit.header SET kind = 24, request = %s WHERE seq = 3", (request,))
+        done = await lifecycle.retire(TENANT, "cron")
+        assert done is not None and (done.first, done.last) == (1, 3)
+
+
 async def test_many_bodies_are_retired_part_by_part(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """No removal takes more bodies than a part, each has its record, appends come between, and the verifier accepts it."""
     monkeypatch.setattr(acts, "AT_ONCE", 3)
