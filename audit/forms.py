@@ -112,14 +112,12 @@ def _writer(kind: type[Shaped]) -> _Writer:
 def write(shaped: Shaped) -> bytes:
     """The CBOR map of a record or of a part of one."""
     writer = _writer(type(shaped))
-    parts = [writer.start]
+    told = [entry for entry in writer.later if not entry.left_out(getattr(shaped, entry.name))] if writer.later else ()
+    parts = [cbor.head(5, len(writer.keys) + len(told)) if told else writer.start]
     for key, form, value in zip(writer.keys, writer.writes, writer.take(shaped), strict=True):
         parts += (key, form(value))
-    if writer.later:
-        told = [entry for entry in writer.later if not entry.left_out(getattr(shaped, entry.name))]
-        for entry in told:
-            parts += (cbor.head(0, entry.key), entry.form.write(getattr(shaped, entry.name)))
-        parts[0] = cbor.head(5, len(writer.keys) + len(told))
+    for entry in told:
+        parts += (cbor.head(0, entry.key), entry.form.write(getattr(shaped, entry.name)))
     return b"".join(parts)
 
 

@@ -6,6 +6,7 @@ What is chosen always makes sense by itself: with a release comes its hold, with
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
@@ -57,7 +58,8 @@ class Reach:
 
     def has_between(self, first: int, last: int) -> bool:
         """Whether one of the records lies from `first` to `last`."""
-        return any(first <= seq <= last for seq in self.seqs)
+        place = bisect_left(self.seqs, first)
+        return place < len(self.seqs) and self.seqs[place] <= last
 
     def is_named_by(self, act: Body) -> bool:
         """Whether the act alone shows that it concerns one of the requests."""
