@@ -15,7 +15,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from migrations.cluster import MigrationError, engine_url
+from migrations.cluster import MigrationError, engine_url, failure
 from migrations.fingerprint import fingerprint
 from migrations.guard import OLD_GUARDS
 
@@ -45,7 +45,7 @@ def require_intact(url: str) -> Guard:
         with engine.begin() as connection:
             return judge(connection)
     except OperationalError as error:
-        raise MigrationError(f"the database cannot be reached or refused the login: {error.orig}") from error
+        raise failure(error) from error
     finally:
         engine.dispose()
 

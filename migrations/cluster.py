@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from sqlalchemy import Connection, create_engine, make_url, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from migrations.guard import ensure_guard
@@ -25,6 +25,25 @@ class Role(StrEnum):
 
 class MigrationError(RuntimeError):
     """The database cannot be brought to the schema; the message says what its administrator should do."""
+
+
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL, appendix A, as are the classes below
+_NOT_LET_IN = ("08", "28", "3D", "57P")
+
+
+def found_busy(error: OperationalError) -> bool:
+    """Whether a lock was not to be had in the time that a statement may wait for one."""
+    return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+
+
+def failure(error: OperationalError) -> MigrationError:
+    """The driver's error in words: a lock that somebody has, a server that lets nobody in, or something else."""
+    state = getattr(error.orig, "sqlstate", None)
+    if found_busy(error):
+        return MigrationError("somebody reads the log (an export?): let it end and start again; nothing was changed")
+    if state is None or state.startswith(_NOT_LET_IN):
+        return MigrationError(f"the database cannot be reached or refused the login: {error.orig}")
+    return MigrationError(f"the database failed, and nothing was changed: {error.orig}")
 
 
 CREATE_ROLES = "\n".join(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;" for role in Role)

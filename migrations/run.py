@@ -16,14 +16,13 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from migrations.catalog import judge
-from migrations.cluster import MigrationError, engine_url, ensure_roles
+from migrations.cluster import MigrationError, engine_url, ensure_roles, failure, found_busy
 from migrations.fingerprint import fingerprint
 from migrations.guard import ensure_guard
 
 VERSION_SCHEMA = "app"
 _LOCK = 0x70616C696D  # any fixed number; it names the advisory lock of our migrations
 _OLDEST_SERVER = 150000
-_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL, appendix A: lock_timeout ran out
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class Migrated:
 
 def upgrade(owner_url: str, revision: str = "head") -> Migrated | None:
     """Apply every migration up to `revision`; raises MigrationError with what to do when it cannot.
+
+    It waits two seconds at the most for those who read the log.
 
     Returns what is to be put on record: None when nothing changed, or when there was no record yet.
 
@@ -61,7 +62,7 @@ def upgrade(owner_url: str, revision: str = "head") -> Migrated | None:
                 _tend_partitions(connection)
             return done
     except OperationalError as error:
-        raise MigrationError(f"the database cannot be reached or refused the login: {error.orig}") from error
+        raise failure(error) from error
     finally:
         engine.dispose()
 
@@ -72,7 +73,7 @@ def _tend_partitions(connection: Connection) -> None:
         connection.execute(text("SELECT audit.tend_partitions()"))
         connection.commit()
     except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        if not found_busy(error):
             raise
         connection.rollback()
 

@@ -1,15 +1,22 @@
 """The schema: who may do what, and that it is reached from an empty database again and again."""
 
+import time
 import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from psycopg import errors
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import OperationalError
 
+import migrations
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import Table
-from migrations.cluster import MigrationError
+from migrations.cluster import MigrationError, failure
 from migrations.run import current_revision, newest_revision, upgrade
 from tests.postgres_fixtures import Database
 
@@ -23,6 +30,60 @@ def test_upgrade_again_changes_nothing(database: Database) -> None:
     with engine.connect() as connection:
         assert current_revision(connection) == newest_revision()
     engine.dispose()
+
+
+@pytest.fixture
+def earlier(database: Database) -> Iterator[Database]:
+    """A database of an earlier release."""
+    made = Database(database.server, f"t{uuid.uuid4().hex}")
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {made.name} OWNER gov_owner")
+        upgrade(made.owner_url, "0012")
+        yield made
+        connection.execute(f"DROP DATABASE {made.name} WITH (FORCE)")
+
+
+def revision(database: Database) -> str:
+    """The revision of the schema that is there."""
+    with psycopg.connect(database.owner_url) as connection:
+        (found,) = connection.execute("SELECT version_num FROM app.alembic_version").fetchone() or ("",)
+    return str(found)
+
+
+def test_an_upgrade_does_not_wait_for_a_reader(earlier: Database) -> None:
+    """Beside a snapshot of the log an upgrade ends soon, in words, with nothing changed; once it is over the same succeeds."""
+    with psycopg.connect(earlier.reader_url) as reader:
+        reader.execute("SELECT count(*) FROM audit.header")
+        started = time.monotonic()
+        with pytest.raises(MigrationError, match="reads the log"):
+            upgrade(earlier.owner_url)
+        assert time.monotonic() - started < 30
+        assert revision(earlier) == "0012"
+    upgrade(earlier.owner_url)
+    assert revision(earlier) == newest_revision()
+
+
+def test_alembic_by_itself_is_refused(earlier: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command of Alembic's own names the one way to migrate and changes nothing, whatever the environment says."""
+    monkeypatch.setenv("PALIMPSEST_OWNER_URL", earlier.owner_url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    orders: list[Callable[[], object]] = [lambda: command.upgrade(config, "head"), lambda: command.current(config)]
+    for order in orders:
+        with pytest.raises(SystemExit, match=r"migrations\.run import upgrade"):
+            order()
+    assert revision(earlier) == "0012"
+
+
+def test_what_failed_is_told_apart() -> None:
+    """A statement that fails is not told as a server that cannot be reached."""
+
+    def told(cause: psycopg.Error) -> str:
+        return str(failure(OperationalError("", {}, cause)))
+
+    assert "cannot be reached" in told(psycopg.OperationalError("no route"))
+    assert "let it end" in told(errors.LockNotAvailable("lock timeout"))
+    assert "the database failed" in told(errors.DiskFull("no space left"))
 
 
 def test_a_superuser_may_migrate_and_owns_nothing(database: Database) -> None:
