@@ -153,11 +153,9 @@ def test_the_owner_is_free_in_its_other_schema(database: Database) -> None:
 
 def test_a_guard_of_an_older_release_is_told_and_renewed(database: Database) -> None:
     """The guard as releases before 0014 made it is known as such, and a start with a superuser's URL makes it today's."""
-    old = (
-        "CREATE OR REPLACE FUNCTION guard.fingerprint() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp"
-    )
+    old = "CREATE OR REPLACE FUNCTION guard.fingerprint() RETURNS text LANGUAGE sql STABLE"
     with psycopg.connect(database.superuser_url) as superuser:
-        superuser.execute(f"{old} AS $old${OLD_FINGERPRINT.read_text()}$old$")
+        superuser.execute(f"{old} SET search_path = pg_catalog, pg_temp AS $old${OLD_FINGERPRINT.read_text()}$old$")
         superuser.execute("SELECT guard.permit('the guard of an older release')")
     upgrade(database.owner_url)
     assert require_intact(database.app_url) is Guard.OLD

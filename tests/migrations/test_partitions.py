@@ -20,7 +20,8 @@ from tests.postgres_fixtures import Database
 
 NOW = time.time_ns() // 1000
 JANUARY = int(datetime(2020, 1, 15, tzinfo=UTC).timestamp()) * 1_000_000
-RULE, RETIREMENT, PLACED, RELEASED = 45, 46, 43, 44
+RULE, RETIREMENT, PLACED, RELEASED, DELEGATION = 45, 46, 43, 44, 27
+HOUR = 3600 * 1_000_000
 
 
 def months(database: Database) -> list[str]:
@@ -52,8 +53,10 @@ def january(database: Database) -> str:
 async def append(database: Database, records: Sequence[Numbered]) -> None:
     """Append one batch as gov_app."""
     connection = await AppendConnection.open(database.app_url)
-    await connection.append(TENANT, uuid4(), records)
-    await connection.close()
+    try:
+        await connection.append(TENANT, uuid4(), records)
+    finally:
+        await connection.close()
 
 
 async def retire(database: Database, record_seq: int, first: int, last: int) -> int:
@@ -167,6 +170,43 @@ async def test_no_body_leaves_without_its_record(
     with pytest.raises(LogRefused, match=why):
         await retire(database, *call)
     assert bodies(database) == before
+
+
+async def test_a_retirement_is_no_older_than_the_clock_says(database: Database) -> None:
+    """A retirement that states a time to come removes nothing that is younger than a day by the server's clock."""
+    fresh, later = time.time_ns() // 1000, time.time_ns() // 1000 + 23 * HOUR
+    times = [(8, fresh - 2 * HOUR), (RULE, later), (RETIREMENT, later)]
+    await append(database, [numbered(seq, ts=ts, kind=kind) for seq, (kind, ts) in enumerate(times)])
+    with pytest.raises(LogRefused, match="for a day"):
+        await retire(database, 2, 0, 0)
+    assert bodies(database) == [0, 1, 2]
+
+
+async def test_a_time_far_ahead_is_refused(database: Database) -> None:
+    """No record is of more than a day from now, except in a log that is there already, which goes on."""
+    far = time.time_ns() // 1000 + 25 * HOUR
+    with pytest.raises(LogRefused, match="more than a day"):
+        await append(database, [numbered(0, ts=NOW), numbered(1, ts=far)])
+    await append(database, [numbered(0, ts=NOW)])
+    with psycopg.connect(database.superuser_url) as superuser:
+        superuser.execute("UPDATE audit.head SET last_ts = %s", (far,))
+    await append(database, [numbered(1, ts=far)])
+    with pytest.raises(LogRefused, match="more than a day"):
+        await append(database, [numbered(2, ts=far + 1)])
+    assert bodies(database) == [0, 1]
+
+
+async def test_delegations_last(database: Database) -> None:
+    """A retirement of a range leaves the bodies of delegations, also those from before they were marked as lasting."""
+    january(database)
+    notes = [numbered(seq, ts=JANUARY + seq, kind=kind) for seq, kind in enumerate((8, DELEGATION, 8, DELEGATION))]
+    await append(database, [*notes, *(numbered(4 + seq, kind=kind, ts=NOW) for seq, kind in enumerate((RULE, RETIREMENT)))])
+    assert 1 in bodies(database, "body_rest")
+    with psycopg.connect(database.superuser_url) as superuser:
+        superuser.execute("SET session_replication_role = replica")
+        superuser.execute("UPDATE audit.body SET lasting = false WHERE seq = 3")
+    assert await retire(database, 5, 0, 3) == 2
+    assert bodies(database) == [1, 3, 4, 5]
 
 
 @pytest.mark.parametrize("role", ["gov_owner", "postgres"])
