@@ -118,7 +118,12 @@ def render(report: Report) -> str:
         "not checked:",
         *(f"  {item}" for item in report.unchecked or ["everything after the first failure"]),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(_visible, lines))
+
+
+def _visible(line: str) -> str:
+    """A line that moves no cursor and turns no text, whatever a bundle puts into it."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in line)
 
 
 def render_proof(proven: Proven) -> str:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit import bundle
-from audit.__main__ import USAGE, main
+from audit.__main__ import USAGE, main, render
 from audit.approvals import Attached
 from audit.errors import NoteInvalid
 from audit.export import disclose_nothing, disclose_requests
@@ -219,6 +219,15 @@ def test_missing_bodies_and_destroyed_keys_are_incomplete(tmp_path: Path) -> Non
     report = _judge(log, tmp_path / "erased")
     assert (report.verdict, report.covered, report.decrypted) == (Verdict.INCOMPLETE, 21, 20)
     assert "no longer exists" in _only(report, Verdict.INCOMPLETE).message
+
+
+def test_a_report_moves_no_cursor() -> None:
+    """Whatever a bundle puts into a finding, what is printed has neither control characters nor a line of its own."""
+    report = Report("log", unchecked=["\x1b[2J\x9b2J\u202e"])
+    report.add(Finding(Verdict.TAMPERED, "one\nVERIFIED"))
+    lines = render(report).splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("VERIFIED") for line in lines)
 
 
 def test_an_undisclosed_bundle_is_verified_and_says_so(tmp_path: Path) -> None:
