@@ -18,16 +18,31 @@ from audit.witness_server import WitnessServer
 
 USAGE, INTERNAL = 64, 70
 MAX_CHECKPOINT_FILE = 65_536
+MAX_KEYS_FILE = 1_048_576
 EPILOG = """\
 exit status:
   0 verified   1 tampered   2 malformed   3 valid but incomplete   64 usage   70 internal fault
 
 examples:
   python -m audit verify bundle --origin palimpsest.local/demo --vkey 'palimpsest.local/demo+1a2b3c4d+AQ...'
-  python -m audit verify bundle --origin palimpsest.local/demo --vkey "$(cat demo.vkey)" --checkpoint kept.txt
+  python -m audit verify bundle --origin palimpsest.local/demo --vkey @demo.vkeys --checkpoint kept.txt
 
 Take the key and the origin from the log's operator by another way than the bundle. A checkpoint that you kept
 is the only thing that shows a log whose newest records were cut off.
+"""
+CHECK_EPILOG = """\
+exit status:
+  0 verified   1 tampered   2 malformed   64 usage   70 internal fault
+
+example:
+  curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8017/api/generations/ID/proof > proof.json
+  jq -j '.records[0].header' proof.json | base64 -d > header
+  jq -j '.records[0].proof' proof.json > record.tlog-proof
+  python -m audit check record.tlog-proof --header header --origin palimpsest.local/acme --vkey @acme.vkeys
+
+The bytes for --header are `header` beside each proof, out of base64: there, in the answer to a request with
+`"palimpsest": {"proof": true}`, and on each line of `records.jsonl` in an export. Take key and origin from the log's
+operator (`palimpsest audit keys`) by another way than the proof.
 """
 WITNESS_EPILOG = """\
 example:
@@ -53,8 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands.add_parser(
         "verify", help="verify an export bundle", description=about, epilog=EPILOG, formatter_class=form,
     ))  # fmt: skip
-    about = "Check a .tlog-proof against its record's header; exit status as for verify."
-    _add_check(commands.add_parser("check", help="check the proof of one record", description=about))
+    about = "Check a .tlog-proof against its record's header."
+    _add_check(commands.add_parser(
+        "check", help="check the proof of one record", description=about, epilog=CHECK_EPILOG, formatter_class=form,
+    ))  # fmt: skip
     about = "Serve C2SP tlog-witness until interrupted."
     _add_witness(commands.add_parser(
         "witness", help="cosign the checkpoints of logs", description=about, epilog=WITNESS_EPILOG, formatter_class=form,
@@ -74,7 +91,7 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
 
 def _add_check(command: argparse.ArgumentParser) -> None:
     command.add_argument("proof", metavar="PROOF", type=Path, help="the proof, a file .tlog-proof")
-    command.add_argument("--header", required=True, type=Path, metavar="FILE", help="the record's header bytes")
+    command.add_argument("--header", required=True, type=Path, metavar="FILE", help="the record's header, as raw bytes")
     _add_log(command)
     command.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness's key; repeatable")
     command.add_argument("--quorum", type=int, metavar="K", help="witnesses that must have signed; default all given")
@@ -94,7 +111,10 @@ _LOG_SCHEMES = {scheme.label: scheme for scheme in (Scheme.ED25519, Scheme.ML_DS
 
 
 def _add_log(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--vkey", action="append", required=True, help="verifier key name+hash+key; repeatable")
+    command.add_argument(
+        "--vkey", action="append", required=True, metavar="KEY",
+        help="verifier key name+hash+key, or @FILE with one a line; repeatable",
+    )  # fmt: skip
     command.add_argument("--origin", required=True, metavar="NAME", help="the log's name, such as example.org/tenant")
     command.add_argument(
         "--require", action="append", default=[], choices=_LOG_SCHEMES,
@@ -146,6 +166,19 @@ def _read(path: Path, limit: int) -> bytes:
         return file.read(limit + 1)
 
 
+def _vkeys(given: Sequence[str]) -> list[str]:
+    """The keys as they are given, those of an @FILE in its place. Raises NoteInvalid for a file without any."""
+    found: list[str] = []
+    for text in given:
+        lines = [text]
+        if text.startswith("@"):
+            lines = _read(Path(text[1:]), MAX_KEYS_FILE).decode("utf-8").split()
+            if not lines:
+                raise NoteInvalid(f"{text[1:]} holds no verifier key: it should have one a line")
+        found += lines
+    return found
+
+
 def _required(parsed: argparse.Namespace) -> tuple[Scheme, ...]:
     return tuple(_LOG_SCHEMES[label] for label in parsed.require)
 
@@ -155,13 +188,13 @@ def _verify(parsed: argparse.Namespace) -> int:
         print(f"{parsed.folder} is not a folder; name the folder that the export wrote", file=sys.stderr)
         return USAGE
     held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
-    report = verify(parsed.folder, parsed.vkey, parsed.origin, held, _required(parsed))
+    report = verify(parsed.folder, _vkeys(parsed.vkey), parsed.origin, held, _required(parsed))
     print(render(report))
     return int(report.verdict)
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    keys = [decode_vkey(text) for text in parsed.vkey]
+    keys = [decode_vkey(text) for text in _vkeys(parsed.vkey)]
     named = tuple(decode_vkey(text) for text in parsed.witness)
     required = len({key.name for key in named}) if parsed.quorum is None else parsed.quorum
     witnesses = Quorum(required, named) if named or parsed.quorum is not None else None

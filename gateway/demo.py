@@ -30,7 +30,6 @@ from audit.keys import KeyStore
 from audit.store import read_tenant
 from engine.tokenizer import Tokenizer
 from engine.train.grammar import Split, Task, task
-from gateway.account import account
 from gateway.bundles import Disclose, Made, export_log, require_log
 from gateway.database import Urls, open_database
 from gateway.demo_approver import ApiRefused, Approver
@@ -40,6 +39,7 @@ from gateway.demo_table import MODES, Row, document, lossless, table
 from gateway.gateway_process import GatewayDown, gateway_process
 from gateway.guest import guest
 from gateway.on_record import put_on_record, record_access
+from gateway.people.person import Account
 from gateway.recorded import bodies_of
 from gateway.settings import Settings
 
@@ -183,7 +183,7 @@ def _show_drafts(console: Console, settings: Settings, urls: Urls, rows: list[Ro
     for mode in ("linear_spec", "diffusion"):
         slowest = min((row for row in rows if row.mode == mode), key=lambda row: row.tokens_per_forward)
         console.print(f"\nanswer {slowest.prompt_index} in {mode} at {slowest.temperature:g}, from its records alone:")
-        record_access(settings, urls, TENANT, UUID(slowest.generation_id), "demo", account())
+        record_access(settings, urls, TENANT, UUID(slowest.generation_id), "demo", Account.mine())
         with read_tenant(urls.reader, TENANT) as reader:
             for line in story(bodies_of(reader, keys, UUID(slowest.generation_id)), tokenizer):
                 console.print(line, highlight=False)
@@ -193,7 +193,7 @@ def _show_drafts(console: Console, settings: Settings, urls: Urls, rows: list[Ro
 def _prove(settings: Settings, urls: Urls) -> Proof:
     """Export the log and let the offline verifier, knowing nothing but its arguments, judge it."""
     size = require_log(urls.reader, TENANT)
-    put_on_record(settings, urls, TENANT, Export(Format.JSONL.value, size, "all", 0, "demo", account()))
+    put_on_record(settings, urls, TENANT, Export(Format.JSONL.value, size, "all", 0, "demo", Account.mine().on_record))
     with tempfile.TemporaryDirectory(prefix="palimpsest-demo-") as folder:
         made = export_log(settings, urls.reader, TENANT, Path(folder) / "bundle", Disclose.ALL)
         command = [sys.executable, "-m", "audit", "verify", str(made.folder), "--vkey", made.vkey, "--origin", made.origin]

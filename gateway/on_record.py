@@ -23,6 +23,7 @@ from migrations.run import Migrated
 
 if TYPE_CHECKING:
     from gateway.database import Urls
+    from gateway.people.person import Actor
 
 
 def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
@@ -35,12 +36,12 @@ def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
     return tenant
 
 
-def record_access(settings: Settings, urls: Urls, tenant: str, request: UUID, reason: str, by: str) -> None:
-    """Commit that a person is about to read the content of one request; nothing for a request that is not there. Blocking."""
+def record_access(settings: Settings, urls: Urls, tenant: str, request: UUID, reason: str, by: Actor) -> None:
+    """Commit that somebody is about to read the content of one request; nothing for a request that is not there. Blocking."""
     with read_tenant(urls.reader, tenant) as reader:
         seqs = [decode_header(raw).seq for raw in reader.request_headers(request)]
     if seqs:
-        put_on_record(settings, urls, tenant, Access(request, seqs[0], seqs[-1], reason, by))
+        put_on_record(settings, urls, tenant, Access(request, seqs[0], seqs[-1], reason, by.on_record))
 
 
 def record_migration(settings: Settings, urls: Urls, done: Migrated) -> None:

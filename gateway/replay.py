@@ -74,8 +74,10 @@ def replay(model: LoadedModel, request: UUID, bodies: Sequence[Body], gate: Gate
 def the(kind: type[B], bodies: Iterable[Body]) -> B:
     """The one record of a kind; raises ReplayRefused when it is not there or cannot be read."""
     found = [body for body in bodies if isinstance(body, kind)]
-    if len(found) != 1:
-        raise ReplayRefused(f"it has {len(found)} readable records of {kind.__name__}: erased, or no generation of this tenant")
+    if not found:
+        raise ReplayRefused("no such generation in this tenant, or what was asked of it is erased or retired")
+    if len(found) > 1:
+        raise ReplayRefused(f"it has {len(found)} records of {kind.__name__}, where one is right: verify this log")
     return found[0]
 
 

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gateway.cli.administration import minute, print_table
-from gateway.cli.identity import Office, Typed, office, stdin_option
+from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
 from gateway.people.duties import READS_CONTENT
 from gateway.people.names import Role
 from gateway.registry import RegistryError
@@ -95,7 +95,7 @@ def show(generation: UUID, tenant: str, by: str, password_stdin: bool) -> None:
     with office() as here:
         here.require_tenant(tenant)
         person = here.person(tenant, by, _READERS, Typed(password_stdin))
-        record_access(here.settings, here.urls, tenant, generation, "to decide about it", person.on_record)
+        record_access(here.settings, here.urls, tenant, generation, "to decide about it", person)
 
         async def read(service: Approvals) -> tuple[Case, str]:
             case = await service.current(tenant, generation)
@@ -149,7 +149,7 @@ def approve(
 @_content
 @_for
 @click.option("--code", required=True, help="Why, in a word that statistics count.")
-@_reason
+@reason_option("Why, in words that the client is told; recorded.")
 @stdin_option
 def reject(
     generation: UUID, tenant: str, by: str, content: str, lender: str | None, code: str, reason: str, password_stdin: bool
@@ -168,7 +168,7 @@ def reject(
 @_tenant
 @_by
 @_content
-@click.option("--reason", required=True, help="Why it cannot wait; recorded, and to be reviewed by another person.")
+@reason_option("Why it cannot wait; recorded, and to be reviewed by another person.")
 @stdin_option
 def break_glass(generation: UUID, tenant: str, by: str, content: str, reason: str, password_stdin: bool) -> None:
     """Let it go on one person's word. It is flagged for ever."""
@@ -181,7 +181,7 @@ def break_glass(generation: UUID, tenant: str, by: str, content: str, reason: st
 @_generation
 @_tenant
 @_by
-@click.option("--reason", required=True, help="Why; recorded.")
+@reason_option()
 @stdin_option
 def revoke(generation: UUID, tenant: str, by: str, reason: str, password_stdin: bool) -> None:
     """Take an own decision back, until the answer has left."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gateway.account import account
+from gateway.cli.identity import Typed, office, proved_option, reason_option, stdin_option
+from gateway.people.names import Role
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from audit.note import Scheme
     from gateway.bundles import Made
 
 FORMATS = ("jsonl", "parquet", "csv", "prov", "in-toto", "ocsf", "cef", "html")
@@ -31,11 +31,12 @@ def audit() -> None:
 
 @audit.command(
     "export",
-    epilog="Examples:\n\n  palimpsest audit export --tenant acme --out acme-log\n\n"
-    "  palimpsest audit export --tenant acme --out acme-log --format html --format in-toto\n\n"
-    "  palimpsest audit export --tenant acme --out acme-siem --sealed --format ocsf\n\n"
+    epilog="Examples:\n\n  palimpsest audit export --tenant acme --out acme-log --reason 'review of November' --by grace\n\n"
+    "  palimpsest audit export --tenant acme --out acme-log --reason 'case 7' --format html --format in-toto\n\n"
+    "  palimpsest audit export --tenant acme --out acme-siem --reason 'daily feed' --sealed --format ocsf\n\n"
     "An export always holds the whole log from its first record: the proof of a part could not be checked. "
-    "Hand the printed key to the auditor by another way than the folder.",
+    "It discloses what was asked and answered unless --sealed or --request says otherwise. The keys that verify it are in "
+    "OUT.vkeys, beside the folder: hand them to the auditor by another way.",
 )
 @click.option("--tenant", required=True, help="Whose log.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
@@ -55,10 +56,18 @@ def audit() -> None:
     help="A further form, may be repeated. The evidence is always there, as jsonl. html, in-toto and prov: a file for each "
     "disclosed generation. parquet needs the extra `export`. ocsf and cef: no content, for security monitors.",
 )
-@click.option("--reason", default="not given", show_default=True, help="Why; it is recorded.")
-@click.option("--by", default=account, metavar="PERSON", help="Who exports; recorded. Default: the account that runs this.")
+@reason_option()
+@proved_option(Role.AUDITOR)
+@stdin_option
 def export(
-    tenant: str, out: Path, sealed: bool, requests: tuple[UUID, ...], formats: tuple[str, ...], reason: str, by: str
+    tenant: str,
+    out: Path,
+    sealed: bool,
+    requests: tuple[UUID, ...],
+    formats: tuple[str, ...],
+    reason: str,
+    by: str | None,
+    password_stdin: bool,
 ) -> None:
     """Write a tenant's whole log, its signed checkpoints and the keys of its bodies: all, those of --request, or none.
 
@@ -66,39 +75,46 @@ def export(
     """
     from audit.acts import Export
     from audit.export import Format, claim
-    from audit.note import Scheme
     from gateway.bundles import Disclose, export_log, require_log
-    from gateway.database import open_database
     from gateway.on_record import put_on_record
-    from gateway.settings import Settings
 
-    settings, wanted = Settings.read(os.environ), frozenset(map(Format, formats))
+    wanted = frozenset(map(Format, formats))
     if sealed and requests:
         raise click.UsageError("--sealed discloses nothing and --request something: choose")
     disclose = frozenset(requests) or (Disclose.NOTHING if sealed else Disclose.ALL)
-    with open_database(settings, lambda line: click.echo(line, err=True)) as urls, _progress() as watch:
-        size = require_log(urls.reader, tenant, frozenset(requests))
+    with office() as here:
+        size = require_log(here.urls.reader, tenant, frozenset(requests))
+        actor = here.actor(tenant, by, Typed(password_stdin), Role.AUDITOR)
         claim(out)
         shown = "requests" if requests else "nothing" if sealed else "all"
-        act = Export(",".join(sorted({"jsonl", *formats})), size, shown, len(set(requests)), reason, by)
-        place = put_on_record(settings, urls, tenant, act)
-        made = export_log(settings, urls.reader, tenant, out, disclose, wanted, watch)
-    click.echo(f"{made.records} records in {out}" + (f", and {made.derived} derived files" if made.derived else ""))
+        act = Export(",".join(sorted({"jsonl", *formats})), size, shown, len(set(requests)), reason, actor.on_record)
+        place = put_on_record(here.settings, here.urls, tenant, act)
+        with _progress() as watch:
+            made = export_log(here.settings, here.urls.reader, tenant, out, disclose, wanted, watch)
+    _tell(made, tenant, place)
+
+
+def _tell(made: Made, tenant: str, place: str) -> None:
+    """What was written, what is wrong with it, and how its reader checks it."""
+    derived = {0: "", 1: ", and 1 derived file"}.get(made.derived, f", and {made.derived} derived files")
+    click.echo(f"{made.records} records in {made.folder}{derived}")
     if place != tenant:
         click.echo(f"warning: the log of {tenant!r} takes no records, so this export is on record in {place!r}", err=True)
     if made.contradicted is not None:
         click.echo(
             f"warning: the records contradict the checkpoint of {made.contradicted} records; verify this export", err=True
         )
-    click.echo(f"verify with: python -m audit verify {out} --origin {made.origin} {_given(made, Scheme.ED25519)}")
-    click.echo(f"and, for what no quantum computer forges: --require ml-dsa-44 {_given(made, Scheme.ML_DSA_44)}")
+    words = ("verify", str(made.folder), "--origin", made.origin, "--vkey", f"@{_keys_beside(made)}")
+    click.echo(f"verify with: python -m audit {shlex.join(words)}")
+    click.echo("and, for a verdict that a forger of Ed25519 cannot obtain: --require ml-dsa-44")
 
 
-def _given(made: Made, scheme: Scheme) -> str:
-    """The options that name every key of one scheme that has signed this log."""
-    from audit.note import decode_vkey
-
-    return " ".join(f"--vkey '{vkey}'" for vkey in (*made.vkeys, *made.former) if decode_vkey(vkey).scheme is scheme)
+def _keys_beside(made: Made) -> Path:
+    """The file that now holds every key that has signed this log, one a line; never in the folder that it verifies."""
+    folder = made.folder if made.folder.name not in ("", "..") else made.folder.resolve()
+    file = folder.with_name(f"{folder.name}.vkeys")
+    file.write_text("".join(f"{vkey}\n" for vkey in (*made.vkeys, *made.former)), encoding="ascii")
+    return file
 
 
 @contextmanager
@@ -116,10 +132,19 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 @audit.command(
     "verify",
-    epilog="Example:\n\n  palimpsest audit verify acme-log --origin palimpsest.local/acme --vkey 'palimpsest.local/acme+...'",
+    epilog="Examples:\n\n  palimpsest audit verify acme-log --origin palimpsest.local/acme --vkey @acme-log.vkeys\n\n"
+    "  palimpsest audit verify acme-log --origin palimpsest.local/acme --vkey 'palimpsest.local/acme+1a2b3c4d+AQ...' "
+    "--checkpoint kept.txt\n\n"
+    "Exit status: 0 verified   1 tampered   2 malformed   3 valid but incomplete   64 usage   70 internal fault",
 )
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--vkey", required=True, multiple=True, help="The log's verifier key; may be repeated.")
+@click.option(
+    "--vkey",
+    required=True,
+    multiple=True,
+    metavar="KEY|@FILE",
+    help="The log's verifier key, or a file with one a line, as `palimpsest audit keys` prints them; may be repeated.",
+)
 @click.option("--origin", required=True, help="The log's name.")
 @click.option("--checkpoint", multiple=True, metavar="FILE", help="A checkpoint of this log that you kept; may be repeated.")
 @click.option("--require", multiple=True, help="ed25519 or ml-dsa-44: a signature that the newest checkpoint must bear.")

@@ -4,28 +4,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from uuid import UUID
 
 import rich_click as click
 
-from gateway.account import account
+from gateway.cli.identity import Typed, office, proved_option, reason_option, stdin_option
 from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.people.names import Role
 
 
 @click.command(
     epilog="Exit status: 0 the same in every step   1 an exact replay was due and failed   3 it differs or cannot be run here, "
-    "and nothing was promised\n\nExamples:\n\n  palimpsest audit replay --tenant acme 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f\n\n"
-    "  palimpsest audit replay --tenant acme --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
+    "and nothing was promised\n\nExamples:\n\n  palimpsest audit replay --tenant acme --reason 'complaint 12' --by grace "
+    "019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f\n\n"
+    "  palimpsest audit replay --tenant acme --reason 'complaint 12' --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
 )
 @click.option("--tenant", required=True, help="Whose log.")
 @json_option
-@click.option("--reason", default="replay", show_default=True, help="Why its content is read; it is recorded.")
-@click.option("--by", default=account, metavar="PERSON", help="Who reads it; recorded. Default: the account that runs this.")
+@reason_option("Why its content is read; it is recorded.")
+@proved_option(Role.AUDITOR)
+@stdin_option
 @click.argument("generation", type=click.UUID)
-def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation: UUID) -> None:
+def replay(tenant: str, json_file: Path | None, reason: str, by: str | None, password_stdin: bool, generation: UUID) -> None:
     """Ask the model again what the records say was asked, and compare every step with what they say came of it."""
     require_folder(json_file)
 
@@ -34,20 +36,21 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str, generation
     from audit.lifecycle import read_standing
     from audit.store import read_tenant
     from engine.model.checkpoint import load
-    from gateway.database import open_database
+    from gateway.bundles import require_log
     from gateway.law.known import known_policies, law_of
     from gateway.on_record import record_access
     from gateway.recorded import bodies_of
     from gateway.replay import Claim, ReplayRefused
     from gateway.replay import replay as run
-    from gateway.settings import Settings
 
-    settings = Settings.read(os.environ)
-    with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
-        record_access(settings, urls, tenant, generation, reason, by)
-        with read_tenant(urls.reader, tenant) as reader:
+    with office() as here:
+        settings, reader_url = here.settings, here.urls.reader
+        require_log(reader_url, tenant)
+        actor = here.actor(tenant, by, Typed(password_stdin), Role.AUDITOR)
+        record_access(settings, here.urls, tenant, generation, reason, actor)
+        with read_tenant(reader_url, tenant) as reader:
             bodies = list(bodies_of(reader, KeyStore(settings.keys), generation))
-        laws = read_standing(urls.reader, tenant, KeyStore(settings.keys)).laws
+        laws = read_standing(reader_url, tenant, KeyStore(settings.keys)).laws
     law = law_of(tenant, bodies, known_policies(laws, policies.load(policies.BASELINE)))
     try:
         found = run(load(settings.checkpoint, device=settings.device), generation, bodies, None if law is None else law.gate())

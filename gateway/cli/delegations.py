@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gateway.cli.administration import minute, print_table
 from gateway.cli.approvals import done_as, with_service
-from gateway.cli.identity import office, stdin_option
+from gateway.cli.identity import office, reason_option, stdin_option
 from gateway.people.names import Role
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _by = click.option("--by", required=True, metavar="USER", help="Who lends; [bold
 @click.option("--group", "groups", multiple=True, help="Only in this group; may be given several times. All if none is.")
 @click.option("--from", "starts", type=_MOMENT, help="When it begins, in UTC; now if it is left out.")
 @click.option("--until", "ends", type=_MOMENT, required=True, help="When it ends by itself, in UTC.")
-@click.option("--reason", required=True, help="Why; recorded.")
+@reason_option()
 @stdin_option
 def delegate(
     tenant: str, by: str, to: str, groups: tuple[str, ...], starts: datetime | None, ends: datetime, reason: str,

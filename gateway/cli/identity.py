@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import rich_click as click
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.people.two import Asked
     from gateway.settings import Settings
 
+F = TypeVar("F", bound=Callable[..., Any])
 _MOST_LINE: Final = 4096
 
 by_option = click.option(
@@ -36,6 +37,28 @@ by_option = click.option(
 stdin_option = click.option(
     "--password-stdin", is_flag=True, help="Read passwords from standard input, one a line, in the order of the questions."
 )
+
+
+def proved_option(role: Role) -> Callable[[F], F]:
+    """`--by` of an act that an account may do as well: only a proof puts the name of a person on record."""
+    article = "an" if role.value[0] in "aeo" else "a"
+    return click.option(
+        "--by",
+        metavar="USER",
+        help=f"Who does it: {article} {role.value}, who gives a password; [bold]system/NAME[/] for one of tenant system. "
+        "Without it, the account that runs this is on record.",
+    )
+
+
+def reason_option(about: str = "Why; it is recorded.") -> Callable[[F], F]:
+    """`--reason`, which nobody may leave out or leave empty."""
+    return click.option("--reason", required=True, callback=_said, help=about)
+
+
+def _said(_context: click.Context, parameter: click.Parameter, text: str) -> str:
+    if not text.strip():
+        raise click.BadParameter("say why: it is recorded", param=parameter)
+    return text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +117,11 @@ class Office:
         if tenant != SYSTEM and tenant not in self.registry.tenants():
             raise RegistryError(f"there is no tenant {tenant!r}: make it with `palimpsest tenants create`")
 
-    def actor(self, tenant: str, by: str | None, typed: Typed) -> Actor:
-        """The operator named, proved by a password; else the account that runs this, for a tenant without operators."""
+    def actor(self, tenant: str, by: str | None, typed: Typed, role: Role = Role.OPERATOR) -> Actor:
+        """The user named, who has the role and proves it by a password; if nobody is, the account that runs this."""
         from gateway.people.person import Account
 
-        return Account.mine() if by is None else self.person(tenant, by, frozenset({Role.OPERATOR}), typed)
+        return Account.mine() if by is None else self.person(tenant, by, frozenset({role}), typed)
 
     def person(self, tenant: str, who: str, roles: frozenset[Role], typed: Typed) -> Person:
         """The user named, who has one of the roles and proves it by a password. Raises RegistryError."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from gateway.cli.identity import Office, Typed, office, stdin_option
+from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
 from gateway.cli.json_file import json_option, require_folder, write_json
 from gateway.people.duties import LAW
 
@@ -30,7 +30,7 @@ _requested = click.option(
 _approved = click.option(
     "--approved-by", required=True, metavar="USER", help="Who agrees: another policy admin, or an auditor, who proves it."
 )
-_reason = click.option("--reason", required=True, help="Why; it is recorded.")
+_reason = reason_option()
 
 
 @click.group()

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import rich_click as click
 
-from gateway.cli.identity import Office, Typed, office, stdin_option
+from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
 from gateway.people.duties import CONTENT
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ T = TypeVar("T")
 _tenant = click.option("--tenant", required=True, help="Whose log.")
 _by = click.option("--by", required=True, metavar="USER", help="Who asks for it: an operator, who proves it by a password.")
 _approved = click.option("--approved-by", required=True, metavar="USER", help="Who agrees: an auditor, another user.")
-_reason = click.option("--reason", required=True, help="Why; it is recorded.")
+_reason = reason_option()
 
 
 def _act(here: Office, tenant: str, act: Callable[[Lifecycle], Awaitable[T]]) -> T:

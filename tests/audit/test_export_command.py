@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import policies
+from audit.__main__ import USAGE, main
 from audit.acts import Export, KeyChange
 from audit.export import Format
 from audit.header import decode_header, uuid7
@@ -29,17 +30,22 @@ from audit.verify import Verdict, verify
 from audit.writer import Entry
 from engine.model.checkpoint import digest
 from engine.tokenizer import Tokenizer
+from gateway.account import account
 from gateway.bundles import Disclose, Made, export_log
 from gateway.cli import palimpsest
 from gateway.cli.audit import FORMATS
+from gateway.people import passwords
+from gateway.people.names import Role
 from gateway.settings import DatabaseUrl, Settings
 from policies.policy import seal
 from tests.audit.export_samples import altered
 from tests.audit.samples import POLICY, SAMPLES, WHOLE_REQUEST
 from tests.audit.writer_samples import TENANT, Place
 from tests.gateway.commanding import command_line
+from tests.gateway.planted import AFFORDABLE, PASSWORD, plant_tenant, plant_user
 from tests.postgres_fixtures import Database
 
+AS_ADA = ("--by", "ada", "--password-stdin")
 REQUEST = UUID("0198c0de-0005-7000-8000-000000000005")
 
 
@@ -49,6 +55,7 @@ def settings(
 ) -> Settings:
     """An installation with one tenant, whose log holds one whole request."""
     command_line(monkeypatch, capsys, tmp_path / "home", database)
+    monkeypatch.setattr(passwords.Passwords.__init__, "__defaults__", (AFFORDABLE,))
     found = Settings.read(os.environ)
     asyncio.run(_fill(Place(database, found.keys, found.origin), REQUEST, WHOLE_REQUEST))
     return found
@@ -72,18 +79,25 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(palimpsest, ("audit", *arguments))
 
 
+def export(out: Path, *more: str, typed: str | None = None) -> Result:
+    """`palimpsest audit export` into this folder, with a reason."""
+    words = ("audit", "export", "--tenant", TENANT, "--out", str(out), "--reason", "audit 7", *more)
+    return CliRunner().invoke(palimpsest, words, input=typed)
+
+
 def test_the_command_writes_what_it_is_asked_for(settings: Settings, tmp_path: Path) -> None:
     """Every format comes out of one command, the printed line verifies the bundle, and the policy in force lies in it."""
     out = tmp_path / "out"
-    done = run("export", "--tenant", TENANT, "--out", str(out), *(word for name in FORMATS for word in ("--format", name)))
+    done = export(out, *(word for name in FORMATS for word in ("--format", name)))
     assert done.exit_code == 0, done.output
     first, line, more = done.stdout.splitlines()
     assert first == f"11 records in {out}, and 9 derived files"
-    vkey = line.partition("--vkey '")[2].rstrip("'")
-    lattice = more.partition("--vkey '")[2].rstrip("'")
-    both = (Scheme.ED25519, Scheme.ML_DSA_44)
-    assert verify(out, [vkey], log_origin(settings.origin, TENANT)).verdict is Verdict.VERIFIED
-    assert verify(out, [vkey, lattice], log_origin(settings.origin, TENANT), required=both).verdict is Verdict.VERIFIED
+    printed = shlex.split(line.partition("python -m audit ")[2])
+    assert len(line) < 400 and printed[-1] == f"@{out}.vkeys" and more.endswith("--require ml-dsa-44")
+    assert main(printed) == main([*printed, "--require", "ml-dsa-44", "--require", "ed25519"]) == 0
+    assert run(*printed, "--require", "ml-dsa-44").exit_code == 0
+    vkey, lattice = Path(f"{out}.vkeys").read_text().splitlines()
+    assert main([*printed[:-1], lattice]) == 0 and main([*printed[:-1], f"@{tmp_path}/none.vkeys"]) == USAGE
     (policy,) = (out / "policies").iterdir()
     document = msgspec.json.decode(policy.read_bytes(), type=policies.Document)
     assert policy.stem == seal("again", document).digest.hex() == policies.load(policies.BASELINE).digest.hex()
@@ -93,14 +107,17 @@ def test_the_command_writes_what_it_is_asked_for(settings: Settings, tmp_path: P
 
 def test_rotated_keys_are_told_and_everything_still_verifies(settings: Settings, database: Database, tmp_path: Path) -> None:
     """`rotate` is on record and prints new keys; `keys` prints these and the old ones, under which the export verifies."""
+    plant_tenant(database.app_url, TENANT)
+    plant_user(database.app_url, TENANT, "ada", Role.OPERATOR)
     before = run("keys", "--tenant", TENANT).stdout.splitlines()
-    after = run("rotate", "--tenant", TENANT, "--by", "ada").stdout.splitlines()
+    done = CliRunner().invoke(palimpsest, ("audit", "rotate", "--tenant", TENANT, *AS_ADA), input=f"{PASSWORD}\n")
+    after = done.stdout.splitlines()
     assert run("keys", "--tenant", TENANT).stdout.splitlines() == [*after, *before] and len({*before, *after}) == 4
     (told,) = acts(settings, database, TENANT)
     assert told == KeyChange("rotated", "signer", before[0].split("+")[1], "Ed25519 and ML-DSA-44", "ada")
     out, origin = tmp_path / "out", log_origin(settings.origin, TENANT)
-    line = run("export", "--tenant", TENANT, "--out", str(out)).stdout.splitlines()[1]
-    assert re.findall(r"--vkey '(.+?)'", line) == [after[0], before[0]]
+    assert export(out).stdout.splitlines()[0] == f"12 records in {out}, and 1 derived file"
+    assert Path(f"{out}.vkeys").read_text().splitlines() == [*after, *before]
     assert verify(out, [*after, before[0]], origin, required=[Scheme.ML_DSA_44]).verdict is Verdict.VERIFIED
     assert verify(out, after, origin).verdict is Verdict.TAMPERED
     assert run("rotate", "--tenant", "nobody").exit_code != 0
@@ -109,8 +126,9 @@ def test_rotated_keys_are_told_and_everything_still_verifies(settings: Settings,
 def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) -> None:
     """With --sealed there is a row and an event for each record and no document about any generation."""
     out = tmp_path / "out"
-    done = run("export", "--tenant", TENANT, "--out", str(out), "--sealed", "--format", "csv", "--format", "html")
+    done = export(out, "--sealed", "--format", "csv", "--format", "html")
     assert done.exit_code == 0, done.output
+
     assert not (out / "reports").exists()
     assert (out / "records.not-evidence.csv").read_text().count('"undisclosed"') == 11
 
@@ -119,34 +137,73 @@ def test_one_request_can_be_shown_with_its_acts(settings: Settings, database: Da
     """--request opens that request and the export itself; a request that is not there, or --sealed beside it, is refused."""
     out, origin = tmp_path / "out", log_origin(settings.origin, TENANT)
     asyncio.run(_fill(Place(database, settings.keys, settings.origin), uuid7(), WHOLE_REQUEST))
-    wanted = ("export", "--tenant", TENANT, "--out", str(out), "--request")
-    done = run(*wanted, str(REQUEST), "--by", "ada")
+    done = export(out, "--request", str(REQUEST))
     assert done.exit_code == 0, done.output
     (told,) = acts(settings, database, TENANT)
-    assert told == Export("jsonl", 20, "requests", 1, "not given", "ada")
+    assert told == Export("jsonl", 20, "requests", 1, "audit 7", account())
     report = verify(out, [Signer(settings.keys, origin).vkey], origin)
     assert (report.verdict, report.records, report.decrypted) == (Verdict.VERIFIED, 21, 11)
-    assert run(*wanted, str(REQUEST), "--sealed").exit_code == 2
-    assert run(*wanted, str(uuid7())).exit_code != 0 and len(acts(settings, database, TENANT)) == 1
+    assert export(out, "--request", str(REQUEST), "--sealed").exit_code == 2
+    assert export(out, "--request", str(uuid7())).exit_code != 0 and len(acts(settings, database, TENANT)) == 1
 
 
 def test_an_export_is_on_record_before_it_is_made(settings: Settings, database: Database, tmp_path: Path) -> None:
     """Who took the log out, why and how much of it stands in that very log, and so in the bundle; what was refused does not."""
-    done = run("export", "--tenant", TENANT, "--out", str(tmp_path / "out"), "--by", "ada", "--reason", "audit 7")
+    done = export(tmp_path / "out")
     assert done.exit_code == 0, done.output
     (told,) = acts(settings, database, TENANT)
-    assert told == Export("jsonl", 10, "all", 0, "audit 7", "ada")
+    assert told == Export("jsonl", 10, "all", 0, "audit 7", account())
     blocked = tmp_path / "full"
     blocked.mkdir()
     (blocked / "something").touch()
-    assert run("export", "--tenant", TENANT, "--out", str(blocked)).exit_code != 0
+    assert export(blocked).exit_code != 0
     assert len(acts(settings, database, TENANT)) == 1
+
+
+def test_a_name_that_proved_nothing_reaches_no_log(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """`--by` takes the password of a user with the role, whichever act it is; a refused one leaves no record and no export."""
+    acted = {
+        "export": ("--out", str(tmp_path / "out"), "--reason", "audit 7"),
+        "rotate": (),
+        "replay": ("--reason", "audit 7", str(REQUEST)),
+    }
+    plant_tenant(database.app_url, TENANT)
+    plant_user(database.app_url, TENANT, "carl", Role.CALLER)
+    plant_user(database.app_url, TENANT, "grace", Role.AUDITOR)
+    plant_user(database.app_url, TENANT, "ada", Role.OPERATOR)
+    for name, rest in acted.items():
+        wrong = "grace" if name == "rotate" else "ada"  # a proved user, whose role is another
+        for by, password in (("grace", "wrong horse battery"), ("nobody", PASSWORD), (account(), PASSWORD), (wrong, PASSWORD)):
+            words = ("audit", name, "--tenant", TENANT, "--by", by, *rest)
+            assert CliRunner().invoke(palimpsest, (*words, "--password-stdin"), input=f"{password}\n").exit_code != 0
+            assert CliRunner().invoke(palimpsest, words).exit_code != 0  # there is nobody to ask
+    assert acts(settings, database, TENANT) == [] and not (tmp_path / "out").exists()
+
+
+def test_a_proved_auditor_is_on_record_by_name(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """Who gives the password of an auditor exports in that name; one of tenant `system` is named so."""
+    plant_tenant(database.app_url, TENANT)
+    plant_user(database.app_url, TENANT, "grace", Role.AUDITOR)
+    plant_user(database.app_url, "system", "sue", Role.AUDITOR)
+    for by, folder in (("grace", "one"), ("system/sue", "two")):
+        done = export(tmp_path / folder, "--by", by, "--password-stdin", typed=f"{PASSWORD}\n")
+        assert done.exit_code == 0, done.output
+    assert [act.requested_by for act in acts(settings, database, TENANT) if isinstance(act, Export)] == ["grace", "system/sue"]
+
+
+@pytest.mark.parametrize("reason", [(), ("--reason", "  ")], ids=["none", "blank"])
+def test_whoever_takes_a_log_out_says_why(settings: Settings, database: Database, tmp_path: Path, reason: tuple[str]) -> None:
+    """Without a reason, or with an empty one, nothing is exported and nothing read again."""
+    for words in (("export", "--out", str(tmp_path / "out")), ("replay", str(REQUEST))):
+        done = run(*words, "--tenant", TENANT, *reason)
+        assert done.exit_code == 2 and "--reason" in done.stderr
+    assert acts(settings, database, TENANT) == [] and not (tmp_path / "out").exists()
 
 
 def test_a_broken_log_can_still_be_taken_out(settings: Settings, database: Database, tmp_path: Path) -> None:
     """A log that went back in time takes no record: its export stands in the log of `system`, and the command says so."""
     Place(database, settings.keys, settings.origin).restore(4)
-    done = run("export", "--tenant", TENANT, "--out", str(tmp_path / "out"))
+    done = export(tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "on record in 'system'" in done.stderr and acts(settings, database, TENANT) == []
     assert [type(act) for act in acts(settings, database, "system")] == [Export]
@@ -182,7 +239,7 @@ def test_the_command_knows_every_format() -> None:
 def test_help_shows_examples_and_says_that_parts_cannot_be_had() -> None:
     """--help lists the formats, the extra that one needs, examples, and why there is no range."""
     told = " ".join(run("export", "--help").stdout.translate(str.maketrans("", "", "│╭╮╰╯─")).split())
-    assert "palimpsest audit export --tenant acme --out acme-log --format html --format in-toto" in told
+    assert "palimpsest audit export --tenant acme --out acme-log --reason 'case 7' --format html --format in-toto" in told
     assert "whole log" in told and "extra `export`" in told
     assert "--from" not in told
     assert run("export", "--tenant", TENANT, "--out", "x", "--from", "3").exit_code == 2

@@ -141,8 +141,8 @@ def test_a_key_is_made_listed_and_revoked(administrator: CommandLine, registry: 
         ("keys create --tenant acme --label \udcff", "printable text"),
         ("keys create --tenant \udcff", "use 1 to 63 of a-z 0-9"),
         ("keys list --tenant \udcff", "use 1 to 63 of a-z 0-9"),
-        ("audit export --tenant nobody --out unused", "has no records"),
-        ("audit export --tenant \udcff --out unused", "use 1 to 63 of a-z 0-9"),
+        ("audit export --tenant nobody --out unused --reason r", "has no records"),
+        ("audit export --tenant \udcff --out unused --reason r", "use 1 to 63 of a-z 0-9"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(administrator: CommandLine, arguments: str, word: str) -> None:

@@ -73,7 +73,8 @@ def test_an_answer_is_read_and_approved(database: Database, tmp_path: Path, comm
     back = command("revoke", "--by", "ada", "--reason", "hm", "--password-stdin", str(generation))
     assert back.status == 0 and back.out.startswith("pending")
     no = ("reject", "--by", "kay", "--content", SHA, "--code", "unsafe", "--password-stdin", str(generation))
-    assert command(*no).out.startswith("rejected")
+    assert [command(*no, *words).status for words in ((), ("--reason", " "))] == [2, 2]
+    assert command(*no, "--reason", "it drops a table").out.startswith("rejected")
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
 
