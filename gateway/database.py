@@ -29,16 +29,17 @@ class Urls:
 
 
 @contextmanager
-def open_database(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> Iterator[Urls]:
+def open_database(settings: Settings, tell: Callable[[str], None] = lambda _: None, *, remind: bool = False) -> Iterator[Urls]:
     """Start or reach the database and bring its schema up to date; `tell` gets lines a person should see.
 
+    As whom the embedded server runs, if not as whoever starts it, is one of them when it is made, and each time with `remind`.
     Raises PostgresError, MigrationError or SettingsError, each saying what to do.
     """
     if settings.database is not None:
         yield _external(settings, settings.database, tell)
         return
     with postgres.running(settings.home) as server:
-        if server.place.notice is not None:
+        if server.place.notice is not None and (remind or server.fresh):
             tell(server.place.notice)
         yield _migrated(settings, server.owner_url, Urls(server.app_url, server.reader_url), tell)
 

@@ -70,7 +70,7 @@ def run(settings: Settings, questions: int, json_file: Path | None) -> int:
     console = Console()
     tasks = [task(FIRST_TASK + index, Split.HELD_OUT) for index in range(questions)]
     console.print(f"starting the database in {settings.home} ...")
-    with open_database(settings, console.print) as urls:
+    with open_database(settings, console.print, remind=True) as urls:
         try:
             with guest(settings, urls, TENANT, "demo") as key:
                 people = People(settings, urls, TENANT)

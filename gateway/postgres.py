@@ -52,6 +52,8 @@ class Server:
     durability: Durability
     secrets: Credentials = field(repr=False)
     _claim: int = field(repr=False)
+    fresh: bool
+    """Whether this call made the cluster."""
 
     def url(self, role: str, database: str = DATABASE) -> DatabaseUrl:
         """The URL of `role` (postgres, gov_owner, gov_app or gov_reader) in `database`."""
@@ -101,9 +103,10 @@ def launch(home: Path, durability: Durability = Durability.DURABLE) -> Server:
         place = find_place(home)
         with _gate(place):
             passwords = credentials(place)
-            if not place.data.exists():
+            fresh = not place.data.exists()
+            if fresh:
                 _initialise(place, passwords, durability)
-            server = Server(place, durability, passwords, _share(place))
+            server = Server(place, durability, passwords, _share(place), fresh)
     except OSError as error:
         raise PostgresError(f"the embedded PostgreSQL cannot be set up: {error}") from error
     try:
