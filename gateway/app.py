@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -36,6 +37,7 @@ from gateway.http.messages import count_tokens, messages
 from gateway.http.metrics import metrics
 from gateway.http.models import list_models, show_model
 from gateway.http.responses import cancel_response, create_response, show_response
+from gateway.listening import hold
 from gateway.metrics.traffic import note_refusal
 from gateway.settings import Settings
 from gateway.ui.failures import or_page
@@ -89,8 +91,9 @@ def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
 
 
 def run(settings: Settings, house: type[House] = House) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and exit with status 0. Raises what opening database or checkpoint raises.
+    """Serve until SIGTERM or SIGINT, then drain and exit with status 0.
 
+    Raises SettingsError for an address that cannot be had, and what opening database or checkpoint raises.
     `house` is the kind of house that is served.
     """
     logs.configure()
@@ -99,26 +102,27 @@ def run(settings: Settings, house: type[House] = House) -> None:
         signal.signal(number, _leave)
     spans = tracing.provider(os.environ)
     trace.set_tracer_provider(spans)
+    try:
+        with hold(settings.host, settings.port) as sockets:
+            _serve(settings, house, sockets)
+    finally:
+        spans.shutdown()
+
+
+def _serve(settings: Settings, house: type[House], sockets: list[socket.socket]) -> None:
     model = checkpoint.load(settings.checkpoint, device=settings.device)
     policy = policies.load(policies.BASELINE)
-    with open_database(settings, logs.notice) as urls:
+    with open_database(settings, logs.notice, remind=True) as urls:
         made = house(settings, urls, model, policy)
-        config = uvicorn.Config(
-            create_app(made),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        config = uvicorn.Config(create_app(made), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
         server = uvicorn.Server(config)
         made.leaving = lambda: server.should_exit
         # Code and weights stay to the end: a collection that looked at them held every answer up for a quarter of a second.
         gc.freeze()
         try:
-            server.run()
+            server.run(sockets)
         finally:
-            spans.shutdown()
+            gc.unfreeze()  # what is never collected is told of at the end, as a leak, by libraries that count
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

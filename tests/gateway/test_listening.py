@@ -1,0 +1,52 @@
+"""The address of a gateway: held first, said in one line if it is taken, given back at the end."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.gateway_process import SERVE, gateway_process
+from gateway.listening import hold
+from gateway.settings import SettingsError
+from tests.engine.small import TINY
+from tests.gateway.served import environ
+from tests.gateway.test_cli import assert_one_line, outside
+from tests.postgres_fixtures import Database
+
+
+def test_a_taken_address_is_refused_and_left_alone() -> None:
+    """Where somebody listens nothing is bound, of a name with several addresses none; later it can be had."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"^127.0.0.1:{port} is in use: choose PALIMPSEST_PORT or --port$"):
+            hold("127.0.0.1", port).__enter__()
+    with hold("127.0.0.1", port) as (held,):
+        assert held.getsockname() == ("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+def test_an_address_of_nobody_here_is_refused(host: str) -> None:
+    """What is no address of this machine, or no name, is said with the settings that choose another."""
+    with pytest.raises(SettingsError, match=f"^cannot listen on {host}:0 .*: choose PALIMPSEST_HOST"):
+        hold(host, 0).__enter__()
+
+
+@pytest.mark.timeout(180)
+def test_a_second_gateway_says_that_the_port_is_taken(database: Database, tmp_path: Path) -> None:
+    """It opens nothing and ends with one line; the first says nothing but its log's lines, also when it is ended."""
+    home, log = tmp_path / "home", tmp_path / "gateway.log"
+    urls = {"database_url": database.app_url, "reader_url": database.reader_url}
+    with gateway_process(log, environ(home=str(home), checkpoint=str(TINY), **urls), SERVE) as first:
+        address = first.url.removeprefix("http://")
+        port, other = address.partition(":")[2], tmp_path / "other"
+        taken = outside("serve", "--port", port, home=str(other), **urls)
+        assert_one_line(taken, f"palimpsest: {address} is in use: choose PALIMPSEST_PORT or --port")
+        assert not other.exists()
+        assert httpx.get(f"{first.url}/health/live", trust_env=False).status_code == 200
+    assert first.process.poll() == 0
+    events = [json.loads(line)["event"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert (events[0], events[-1]) == ("gateway.started", "gateway.stopped")
