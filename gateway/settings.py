@@ -7,11 +7,12 @@ the gateway's own role may not read the log.
     PALIMPSEST_HOME=./var  PALIMPSEST_PORT=8017  palimpsest serve
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NewType
+from typing import Final, NewType
 from urllib.parse import urlsplit
 
 from engine.request import Numeric
@@ -22,6 +23,13 @@ DatabaseUrl = NewType("DatabaseUrl", str)
 _PREFIX = "PALIMPSEST_"
 _TINY = Path(__file__).resolve().parent.parent / "engine" / "tiny"
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+NAMES: Final = frozenset({
+    "HOME", "KEYS", "DATABASE_URL", "READER_URL", "OWNER_URL", "HOST", "PORT", "BASE_URL", "ORIGIN", "CHECKPOINT", "NUMERIC",
+    "DEVICE", "MAX_GENERATIONS", "AUDIT_STALL_SECONDS", "AUDIT_QUEUE_RECORDS", "AUDIT_QUEUE_BYTES", "SHIP_TO", "WEBHOOKS",
+})  # fmt: skip
+"""Every setting, without its prefix."""
+_OF_CLIENTS: Final = frozenset({"KEY", "API_KEY"})
+"""Variables in which coding tools keep a key of ours (CLIENTS.md), perhaps in the same shell."""
 
 
 class SettingsError(ValueError):
@@ -74,8 +82,9 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read and check every setting; raises SettingsError at the first that cannot be used."""
+        """Read and check every setting; raises SettingsError at the first that cannot be used, or that is none."""
         given = {name.removeprefix(_PREFIX): text.strip() for name, text in environ.items() if name.startswith(_PREFIX)}
+        _require_known(given)
         home = _path(given, "HOME", Path("var"))
         return cls(
             home=home,
@@ -96,6 +105,14 @@ class Settings:
             base_url=_base_url(given),
             metrics_token=_metrics_token(given.get("METRICS_TOKEN", "")),
         )
+
+
+def _require_known(given: Mapping[str, str]) -> None:
+    """A slip of the pen must not leave a default in force."""
+    for name in sorted(given.keys() - NAMES - _OF_CLIENTS):
+        near = difflib.get_close_matches(name, sorted(NAMES), n=1)
+        meant = f"did you mean {_PREFIX}{near[0]}?" if near else f"known: {', '.join(sorted(NAMES))}"
+        raise SettingsError(f"{_PREFIX}{name} is no setting; {meant}")
 
 
 def device_name(text: str) -> str:

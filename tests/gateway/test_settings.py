@@ -1,10 +1,15 @@
 """Settings are read whole, checked, and refuse with the name of the variable."""
 
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
-from gateway.settings import DatabaseUrl, Settings, SettingsError, sqlalchemy_url
+from gateway import settings as settings_file
+from gateway.settings import NAMES, DatabaseUrl, Settings, SettingsError, sqlalchemy_url
+
+README = Path(settings_file.__file__).with_name("README.md")
 
 
 def test_nothing_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -55,6 +60,35 @@ def test_a_bad_value_is_refused_by_name(name: str, text: str) -> None:
     """A value that cannot be used raises SettingsError naming its variable."""
     with pytest.raises(SettingsError, match=name):
         Settings.read({name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("PRT", "did you mean PALIMPSEST_PORT?"),
+        ("DATABASEURL", "did you mean PALIMPSEST_DATABASE_URL?"),
+        ("Q", "known: AUDIT_"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused(name: str, words: str) -> None:
+    """A misspelt name leaves no default in force: it is named, with the setting that was meant, whatever its value."""
+    for text in ("1", ""):
+        with pytest.raises(SettingsError) as refusal:
+            Settings.read({f"PALIMPSEST_{name}": text})
+        assert str(refusal.value).startswith(f"PALIMPSEST_{name} is no setting; ") and words in str(refusal.value)
+
+
+def test_every_name_is_read_and_told_of() -> None:
+    """The known names are exactly those that are read, and each stands in the table of the README."""
+    source = inspect.getsource(settings_file)
+    assert set(re.findall(r"given(?:\.get\(|, )\"([A-Z_]+)\"", source)) | {"DATABASE_URL", "READER_URL", "OWNER_URL"} == NAMES
+    rows = "".join(line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `PALIMPSEST_"))
+    assert {name for name in NAMES if f"`PALIMPSEST_{name}`" not in rows} == {"READER_URL", "OWNER_URL", "AUDIT_QUEUE_BYTES"}
+
+
+def test_the_keys_of_coding_tools_are_none_of_ours() -> None:
+    """The variables that CLIENTS.md has tools read their key from may stand in the same shell."""
+    assert Settings.read({"PALIMPSEST_KEY": "k", "PALIMPSEST_API_KEY": "k"}) == Settings.read({})
 
 
 def test_an_external_database_needs_its_reader() -> None:
