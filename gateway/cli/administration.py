@@ -106,6 +106,8 @@ def list_keys(tenant: str | None) -> None:
     """Keys with their ids, labels and states."""
     table = Table(Column("id", no_wrap=True, overflow="fold"), "tenant", "label", "user", "made", "expires", "revoked")
     with office() as here:
+        if tenant is not None:
+            here.require_tenant(tenant)
         for key in here.registry.keys(tenant):
             times = map(minute, (key.created_at, key.expires_at, key.revoked_at))
             table.add_row(str(key.id), key.tenant, Text(key.label), key.user or "", *times)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gateway.cli.administration import print_table
+from gateway.cli.identity import office
 from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.registry import RegistryError
 
 if TYPE_CHECKING:
     from gateway.budgets.accounts import Standing
@@ -44,15 +45,13 @@ def show(tenant: str, json_file: Path | None) -> None:
 def _standing(tenant: str) -> list[Standing]:
     from audit.header import uuid7
     from gateway.budgets.accounts import Accounts, AccountsDown
-    from gateway.database import open_database
-    from gateway.settings import Settings
 
-    database = open_database(Settings.read(os.environ), lambda line: click.echo(line, err=True))
-    with database as urls, closing(Accounts(urls.app, uuid7())) as accounts:
+    with office() as here, closing(Accounts(here.urls.app, uuid7())) as accounts:
+        here.require_tenant(tenant)
         try:
             return accounts.standing(tenant)
         except AccountsDown as error:
-            raise click.ClickException(str(error)) from error
+            raise RegistryError(str(error)) from error
 
 
 def _line(each: Standing) -> dict[str, Any]:

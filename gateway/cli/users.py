@@ -78,6 +78,8 @@ def list_users(tenant: str | None) -> None:
     """Users with their roles, groups and states."""
     table = Table(Column("name", no_wrap=True, overflow="fold"), "tenant", "display name", "roles", "groups", "disabled")
     with office() as here:
+        if tenant is not None:
+            here.require_tenant(tenant)
         for user in here.directory.users(tenant):
             lists = (Text(", ".join(user.roles)), Text(", ".join(user.groups)))
             table.add_row(user.name, user.tenant, Text(user.display_name), *lists, minute(user.disabled_at))
@@ -90,6 +92,7 @@ def list_users(tenant: str | None) -> None:
 def show(name: str, tenant: str) -> None:
     """What is known of the user NAME."""
     with office() as here:
+        here.require_tenant(tenant)
         user = here.directory.user(tenant, name)
         keys = [key for key in here.registry.keys(tenant) if key.user == name and key.revoked_at is None]
     state = "enabled" if user.disabled_at is None else f"disabled since {minute(user.disabled_at)}"

@@ -126,7 +126,7 @@ def test_a_key_is_made_listed_and_revoked(administrator: CommandLine, registry: 
     assert registry.find(key) is None
     revoked = registry.keys()[0].revoked_at
     assert revoked is not None and f"{revoked:%Y-%m-%d %H:%M}" in administrator("keys", "list", "--tenant", "acme").out
-    assert subject.caller not in administrator("keys", "list", "--tenant", "nobody").out
+    assert subject.caller not in administrator("keys", "list", "--tenant", "system").out
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,10 @@ def test_a_key_is_made_listed_and_revoked(administrator: CommandLine, registry: 
         ("tenants create acme", "exists already"),
         ("keys create --tenant acme --label \udcff", "printable text"),
         ("keys create --tenant \udcff", "use 1 to 63 of a-z 0-9"),
-        ("keys list --tenant \udcff", "use 1 to 63 of a-z 0-9"),
+        ("keys list --tenant \udcff", "there is no tenant"),
+        ("keys list --tenant nobody", "palimpsest tenants create"),
+        ("users list --tenant nobody", "palimpsest tenants create"),
+        ("budgets show --tenant nobody", "palimpsest tenants create"),
         ("audit export --tenant nobody --out unused --reason r", "has no records"),
         ("audit export --tenant \udcff --out unused --reason r", "use 1 to 63 of a-z 0-9"),
     ],
