@@ -97,6 +97,10 @@ class KeyStore:
                 self._scan()
         return tuple(key for name, key in self._names.items() if name[0] == tenant)
 
+    def at_hand(self) -> bool:
+        """Whether the folder is there now, to be read and written."""
+        return os.access(self._folder, os.R_OK | os.W_OK | os.X_OK)
+
     def destroy(self, key_ids: Iterable[str]) -> int:
         """Destroy month keys for good and return how many were here; repeats harmlessly, also after a crash half way.
 

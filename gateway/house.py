@@ -206,9 +206,12 @@ class House:
 
     async def check(self) -> dict[str, bool]:
         """Readiness of each part."""
-        keys_up = await self._keys_readable()
-        log_up = self.writer.healthy and self.upkeep.intact
-        return {"log": log_up, "keys": keys_up, "engine": self.engine.alive and not self._draining}
+        return {
+            "log": self.writer.healthy and self.upkeep.intact,
+            "database": await self._database_answers(),
+            "keys": await asyncio.to_thread(self.keys.at_hand),
+            "engine": self.engine.alive and not self._draining,
+        }
 
     def origin(self, tenant: str) -> str:
         """The name under which a tenant's log is signed."""
@@ -236,7 +239,7 @@ class House:
         if self._generations:
             await asyncio.wait(list(self._generations), timeout=DRAIN_SECONDS)
 
-    async def _keys_readable(self) -> bool:
+    async def _database_answers(self) -> bool:
         try:
             await asyncio.to_thread(self.registry.tenants)
         except SQLAlchemyError:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+from audit.errors import AuditError, LogUnavailable, QueueFull
+
 SECRET: Final = frozenset({"authorization", "x-api-key", "cookie", "key", "password", "url", "prompt", "text", "content"})
 
 
@@ -38,6 +40,12 @@ def redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typi
     for name in SECRET & event.keys():
         event[name] = "[redacted]"
     return event
+
+
+def unavailable(error: AuditError) -> None:
+    """That the audit log cannot serve; why, where that is about the log and not about what was to be recorded."""
+    reason = str(error) if isinstance(error, LogUnavailable | QueueFull) else None
+    structlog.get_logger(__name__).warning("log.unavailable", error=type(error).__name__, reason=reason)
 
 
 def notice(line: str) -> None:

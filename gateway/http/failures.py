@@ -10,6 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from audit.errors import AuditError
+from gateway import logs
 from gateway.errors import GatewayError, LogDown, error_body
 
 _log = structlog.get_logger(__name__)
@@ -23,7 +24,7 @@ def of_gateway(_: Request[Any, Any, Any], error: GatewayError) -> Response[bytes
 
 def of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[bytes]:
     """A log that cannot commit closes admission."""
-    _log.warning("log.unavailable", error=type(error).__name__)
+    logs.unavailable(error)
     return of_gateway(request, LogDown("the audit log cannot commit, so no request can be served; try again later"))
 
 

@@ -20,7 +20,7 @@ def live() -> Response[bytes]:
 
 @get("/health/ready")
 async def ready(house: NamedDependency[House]) -> Response[bytes]:
-    """200 if log, keys and engine can serve; 503 with the parts that cannot, and when to ask again."""
+    """200 if log, database, keys and engine can serve; 503 with the parts that cannot, and when to ask again."""
     parts = await house.check()
     good = all(parts.values())
     body: dict[str, Any] = {

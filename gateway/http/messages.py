@@ -13,6 +13,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from audit.errors import AuditError
+from gateway import logs
 from gateway.authenticate import authenticate
 from gateway.calls import Part
 from gateway.dialects.messages.decode import counted, decode
@@ -40,7 +41,7 @@ def _of_gateway(request: Request[Any, Any, Any], error: GatewayError) -> Respons
 
 
 def _of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[bytes]:
-    _log.warning("log.unavailable", error=type(error).__name__)
+    logs.unavailable(error)
     return _of_gateway(request, LogDown("the audit log cannot commit, so no request can be served; try again later"))
 
 

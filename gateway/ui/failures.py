@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.errors import AuditError
 from audit.lifecycle import ActRefused
+from gateway import logs
 from gateway.errors import GatewayError
 from gateway.registry import RegistryError
 from gateway.ui.door import SignInNeeded
@@ -65,7 +66,7 @@ def _of_registry(request: Request[Any, Any, Any], error: RegistryError) -> Respo
 def _of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[Any]:
     if isinstance(error, ActRefused):
         return failed(request, 409, sentence(error))
-    _log.warning("log.unavailable", error=type(error).__name__)
+    logs.unavailable(error)
     return failed(request, 503, "The audit log does not answer, so nothing can be shown or done. Try again in a moment.")
 
 

@@ -140,7 +140,7 @@ def test_health_needs_no_key(served: Served) -> None:
     live = httpx.get(f"{served.url}/health/live", trust_env=False)
     ready = httpx.get(f"{served.url}/health/ready", trust_env=False)
     assert (live.status_code, live.json()) == (200, {"status": "ok"})
-    assert ready.json() == {"status": "ok", "parts": {"log": "ok", "keys": "ok", "engine": "ok"}}
+    assert ready.json() == {"status": "ok", "parts": {"log": "ok", "database": "ok", "keys": "ok", "engine": "ok"}}
 
 
 def test_a_client_that_leaves_is_on_record(served: Served) -> None:
