@@ -27,7 +27,7 @@ def check(path: Path, world: World = ANYWHERE) -> Policy | list[Finding]:
     try:
         resolved = resolve(path)
     except PolicyError as error:
-        return [error.finding]
+        return [error.finding, *error.others]
     found = [*resolved.loosened, *findings(resolved, world)]
     return found or seal(path.stem, resolved.document)
 

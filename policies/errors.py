@@ -21,10 +21,14 @@ class Finding:
 
 
 class PolicyError(Exception):
-    """A policy that cannot be used: which file, which key (dotted; empty for the whole file), and why."""
+    """A policy that cannot be used: which file, which key (dotted; empty for the whole file), and why.
 
-    def __init__(self, file: Path, path: str, reason: str, line: int | None = None) -> None:
+    `others` are faults that were found beside the one that is told.
+    """
+
+    def __init__(self, file: Path, path: str, reason: str, line: int | None = None, others: tuple[Finding, ...] = ()) -> None:
         self.finding = Finding(file, line, path, reason)
+        self.others = others
         super().__init__(str(self.finding))
         self.file = file
         self.path = path

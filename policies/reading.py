@@ -10,16 +10,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from policies.approval import Approval
 from policies.document import SCHEMA, Document
 from policies.errors import Finding, PolicyError
-from policies.places import Lines, line_of, lines_of, named
+from policies.fitting import fitted
+from policies.places import Lines, line_of, lines_of
 from policies.tighten import loosenings
 
 ROOM: Final = Path(__file__).parent
@@ -29,8 +27,6 @@ PARENTS_MOST: Final = 8
 BY_ID: Final = ("gates", "rules", "routes", "budgets")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_PATH = re.compile(r" - at `(?:key` in `)?\$(?:\.(?P<path>.+))?`$")
-_UNKNOWN = re.compile(r"unknown field `(?P<key>.+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,26 +179,11 @@ def _merge_entries(parent: list[dict[str, Any]], child: list[dict[str, Any]]) ->
 
 
 def _convert(layers: tuple[Layer, ...], tables: dict[str, Any]) -> Document:
-    try:
-        return msgspec.convert(tables, Document)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        place, unknown = _PATH.search(text), _UNKNOWN.search(text)
-        path = (place["path"] or "") if place else ""
-        shown = named(path.replace("[...]", f".{_unfit(tables)}") if "[...]" in path else path, tables)
-        key = ".".join(filter(None, (shown, unknown["key"] if unknown else "")))
-        found = _placed(layers, key, _PATH.sub("", text))
-        raise PolicyError(found.file, shown, found.reason, found.line) from error
-
-
-def _unfit(tables: dict[str, Any]) -> str:
-    """The name of the approval that is at fault, for msgspec does not tell keys of a table of tables."""
-    for name, table in tables["approvals"].items():
-        try:
-            msgspec.convert(table, Approval)
-        except msgspec.ValidationError:
-            return str(name)
-    return ""
+    found = fitted(tables)
+    if isinstance(found, Document):
+        return found
+    first, *others = [replace(_placed(layers, each.written, each.reason), path=each.path) for each in found]
+    raise PolicyError(first.file, first.path, first.reason, first.line, tuple(others))
 
 
 def _placed(layers: tuple[Layer, ...], path: str, reason: str) -> Finding:

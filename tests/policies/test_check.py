@@ -166,6 +166,23 @@ def test_a_bad_document_is_refused_with_place_and_reason(tmp_path: Path, name: s
     assert unplaced == [] or key == "prices.ar"
 
 
+def test_what_does_not_fit_is_told_all_at_once_and_with_what_would(tmp_path: Path) -> None:
+    """Keys that nobody knows, words that are none and values of a wrong type are found in one run, each at its line."""
+    text = HEAD + MODES.replace('["ar"', '["arr"') + "[limits]\nmax_jokes = 3\nmax_tokens = 'x'\n"
+    text += GATE.replace("agreement", "mood").replace("hold", "frown") + "[approvals.x]\nquorum = 0\n"
+    path = write(tmp_path, "bad", text)
+    found = check(path, WORLD)
+    assert isinstance(found, list)
+    lines = text.splitlines()
+    told = {(finding.path, finding.reason): lines[(finding.line or 0) - 1] for finding in found}
+    modes = "no mode 'arr'; known: ar, diffusion, linear_spec, quadratic_spec, auto"
+    assert told.pop(("modes.allowed[0]", modes)).startswith("allowed = ")
+    assert told.pop(("limits", "Object contains unknown field `max_jokes`")) == "max_jokes = 3"
+    assert told.pop(("limits.max_tokens", "Expected `int`, got `str`")) == "max_tokens = 'x'"
+    assert told.pop(("approvals.x.quorum", "Expected `int` >= 1")) == "quorum = 0"
+    assert {path for path, _ in told} == {"gates.g.metric", "gates.g.action"} and len(told) == 2
+
+
 @pytest.mark.parametrize("name", [name for name in BAD if "known" not in BAD[name][2] and "z*" not in BAD[name][2]])
 def test_what_is_wrong_anywhere_does_not_load(tmp_path: Path, name: str) -> None:
     """A fault that needs no knowledge of the world keeps the document from being loaded at all."""
