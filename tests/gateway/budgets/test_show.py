@@ -11,6 +11,7 @@ import pytest
 from gateway.cli import main
 from policies import Per, Unit, Window
 from tests.gateway.budgets.drawing import Teller, ask, budget, used
+from tests.gateway.planted import plant_tenant
 
 
 def shown(bank: Teller, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -31,6 +32,8 @@ def test_the_accounts_of_a_tenant(
     bank.reserve(ask(money, "3.5", scope="[red]nightly"), ask(budget(Unit.CONCURRENCY, "2")), request=request)
     bank.accounts.settle(request, used(money="0.000000000000001"))
     bank.reserve(ask(money, "3.5", scope="[red]nightly"))
+    for tenant in ("acme", "other"):
+        plant_tenant(bank.database.app_url, tenant)
     file = tmp_path / "budgets.json"
     assert shown(bank, monkeypatch, "--tenant", "acme", "--json", str(file)) == 0
     out = capsys.readouterr().out
