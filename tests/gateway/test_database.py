@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,3 +100,14 @@ def test_a_log_that_takes_no_record_can_still_be_opened(earlier: Database, tmp_p
     with open_database(settings, heard.append) as urls:
         assert urls.reader == earlier.reader_url and place.said(TENANT) == ["before"]
     assert [LATER in line and "warning" in line for line in heard] == [True]
+
+
+def test_as_whom_the_database_runs_is_not_said_by_every_command(tmp_path: Path) -> None:
+    """Root hears of the server's account when the cluster is made, and later only where it is asked for, as `serve` does."""
+    settings, heard = Settings.read({"PALIMPSEST_HOME": str(tmp_path)}), list[str]()
+    for remind in (False, False, True):
+        with open_database(settings, heard.append, remind=remind):
+            heard.append("open")
+    told = [line if line == "open" else line.partition(":")[0] for line in heard]
+    notice = ["running as root"] if os.geteuid() == 0 else []
+    assert told == [*notice, "open", "open", *notice, "open"]
