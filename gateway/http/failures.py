@@ -31,7 +31,8 @@ def of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[bytes
 def of_framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Unknown paths, wrong methods, bodies over the limit."""
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-    body = error_body(error.detail, kind=kind, param=None, code=None)
+    detail = "no such address; the API is described at /api/openapi.json" if error.status_code == 404 else error.detail
+    body = error_body(detail, kind=kind, param=None, code=None)
     return Response(body, status_code=error.status_code, media_type=JSON, headers=error.headers or {})
 
 

@@ -148,6 +148,7 @@ def test_an_unknown_path_or_method_has_the_same_shape(served: Served, method: st
     answer = httpx.request(method, f"{served.url}{path}", trust_env=False)
     assert answer.status_code == status
     assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert ("/api/openapi.json" in answer.json()["error"]["message"]) is (status == 404)
 
 
 def test_a_body_beyond_the_limit_is_413(served: Served) -> None:
