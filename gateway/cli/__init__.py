@@ -20,6 +20,7 @@ from gateway.cli.budgets import budgets
 from gateway.cli.delegations import delegate, delegations, undelegate
 from gateway.cli.demo import demo
 from gateway.cli.eval import evaluate
+from gateway.cli.failure import CommandFailed
 from gateway.cli.policy import policy
 from gateway.cli.policy_replay import explain, sweep
 from gateway.cli.policy_replay import replay as replay_policy
@@ -37,7 +38,11 @@ click.rich_click.TEXT_MARKUP = "rich"
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="First steps: [bold]palimpsest demo[/], then [bold]palimpsest serve[/]. Settings are PALIMPSEST_* variables.",
+    epilog="Examples, in the order of a first hour:\n\n  palimpsest demo\n\n  palimpsest serve\n\n"
+    "  palimpsest tenants create acme\n\n  palimpsest keys create --tenant acme --label laptop\n\n"
+    "  palimpsest users create ada --tenant acme --role operator\n\n"
+    "  palimpsest audit export --tenant acme --out acme-log --reason trial\n\n"
+    "Settings are PALIMPSEST_* variables, and each command says more with --help.",
 )
 @click.version_option(package_name="palimpsest", prog_name="palimpsest")
 def palimpsest() -> None:
@@ -78,9 +83,19 @@ def main() -> None:
     from engine.errors import DoesNotFit
     from migrations.cluster import MigrationError
 
+    mended = (
+        CommandFailed,
+        SettingsError,
+        PostgresError,
+        RegistryError,
+        MigrationError,
+        AuditError,
+        CheckpointError,
+        DoesNotFit,
+    )
     try:
         palimpsest.main(prog_name="palimpsest")
-    except (SettingsError, PostgresError, RegistryError, MigrationError, AuditError, CheckpointError, DoesNotFit) as error:
+    except mended as error:
         _fail(str(error))
     except DBAPIError as error:
         _fail(f"the database cannot be used: {' '.join(str(error.orig).split())}")

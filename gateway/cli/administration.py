@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -13,12 +14,15 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from gateway.cli.identity import Typed, by_option, office, stdin_option
-
-_days = click.option("--expires", "days", type=click.IntRange(1, 3650), metavar="DAYS", help="When it ends by itself.")
+from gateway.cli.identity import F, Typed, by_option, office, stdin_option
 
 
-@click.group()
+def _days(without: str) -> Callable[[F], F]:
+    about = f"Days until it expires ({without} if left out)."
+    return click.option("--expires", "days", type=click.IntRange(1, 3650), metavar="DAYS", help=about)
+
+
+@click.group(epilog="Examples:\n\n  palimpsest tenants create acme\n\n  palimpsest tenants list")
 def tenants() -> None:
     """Tenants: each has a log, people and keys of its own."""
 
@@ -38,7 +42,7 @@ def create_tenant(name: str, by: str | None, password_stdin: bool) -> None:
     click.echo(name)
 
 
-@tenants.command("list")
+@tenants.command("list", epilog="Example:\n\n  palimpsest tenants list")
 def list_tenants() -> None:
     """All tenants, one a line."""
     with office() as here:
@@ -46,7 +50,10 @@ def list_tenants() -> None:
             click.echo(name)
 
 
-@click.group()
+@click.group(
+    epilog="Examples:\n\n  palimpsest keys create --tenant acme --label laptop\n\n  palimpsest keys list --tenant acme\n\n"
+    "  palimpsest keys revoke 01936f5e-0000-7000-8000-000000000001"
+)
 def keys() -> None:
     """API keys: shown once when made, kept as hashes."""
 
@@ -59,7 +66,7 @@ def keys() -> None:
 @click.option("--tenant", required=True, help="Whose key it is.")
 @click.option("--label", default="", help="A reminder of what the key is for.")
 @click.option("--user", help="The user who asks with it: requests have this user's groups, and end with this user.")
-@_days
+@_days("never")
 @by_option
 @stdin_option
 def create_key(tenant: str, label: str, user: str | None, days: int | None, by: str | None, password_stdin: bool) -> None:
@@ -79,16 +86,17 @@ def create_key(tenant: str, label: str, user: str | None, days: int | None, by: 
 
 @keys.command(
     "rotate",
-    epilog="Example:\n\n  export OPENAI_API_KEY=$(palimpsest keys rotate 01936f5e-0000-7000-8000-000000000001)",
+    epilog="Example, before a key expires and at once when it may be known to others:\n\n"
+    "  export OPENAI_API_KEY=$(palimpsest keys rotate 01936f5e-0000-7000-8000-000000000001)",
 )
 @click.argument("key_id", type=click.UUID)
-@_days
+@_days("as it is")
 @by_option
 @stdin_option
 def rotate_key(key_id: UUID, days: int | None, by: str | None, password_stdin: bool) -> None:
     """Give the key KEY_ID another secret and print it; the old one opens nothing from the next request on.
 
-    Label, user and, without --expires, the date of its end stay as they are.
+    Label, user and, without --expires, the date of its end stay as they are. `palimpsest keys list` shows the ids.
     """
     from gateway.tenancy import key_rotated, new_text
 
@@ -100,7 +108,7 @@ def rotate_key(key_id: UUID, days: int | None, by: str | None, password_stdin: b
     click.echo(text)
 
 
-@keys.command("list")
+@keys.command("list", epilog="Examples:\n\n  palimpsest keys list\n\n  palimpsest keys list --tenant acme")
 @click.option("--tenant", help="Only this tenant's keys.")
 def list_keys(tenant: str | None) -> None:
     """Keys with their ids, labels and states."""
@@ -119,7 +127,7 @@ def list_keys(tenant: str | None) -> None:
 @by_option
 @stdin_option
 def revoke_key(key_id: UUID, by: str | None, password_stdin: bool) -> None:
-    """Revoke the key KEY_ID, from the next request on."""
+    """Revoke the key KEY_ID, from the next request on. `palimpsest keys list` shows the ids."""
     from gateway.tenancy import key_revoked
 
     with office() as here:

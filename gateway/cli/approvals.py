@@ -41,7 +41,11 @@ _for = click.option("--for", "lender", metavar="USER", help="Decide in the right
 _reason = click.option("--reason", default="", help="Why; recorded.")
 
 
-@click.group()
+@click.group(
+    epilog="Examples:\n\n  palimpsest approvals list --tenant acme\n\n"
+    "  palimpsest approvals show --tenant acme --by grace GENERATION\n\n"
+    "  palimpsest approvals approve --tenant acme --by grace --content SHA256 GENERATION"
+)
 def approvals() -> None:
     """Held answers: what waits for a person, and what people decide. Every decision is on record with its content's hash."""
 
@@ -171,7 +175,7 @@ def reject(
 @reason_option("Why it cannot wait; recorded, and to be reviewed by another person.")
 @stdin_option
 def break_glass(generation: UUID, tenant: str, by: str, content: str, reason: str, password_stdin: bool) -> None:
-    """Let it go on one person's word. It is flagged for ever."""
+    """Let it go on one person's word. The log, its exports and the verifier say so until another person has reviewed it."""
     from gateway.approvals.choices import BreakGlass
 
     _decide(generation, tenant, by, BreakGlass(_digest(content), reason), password_stdin)
@@ -184,11 +188,11 @@ def break_glass(generation: UUID, tenant: str, by: str, content: str, reason: st
 @reason_option()
 @stdin_option
 def revoke(generation: UUID, tenant: str, by: str, reason: str, password_stdin: bool) -> None:
-    """Take an own decision back, until the answer has left."""
+    """Revoke your own decision, until the answer has left."""
     _act(tenant, by, password_stdin, lambda service, person: service.revoke(tenant, generation, reason, person))
 
 
-@approvals.command("webhook-secret")
+@approvals.command("webhook-secret", epilog="Example:\n\n  palimpsest approvals webhook-secret > webhook.secret")
 def webhook_secret() -> None:
     """Print the secret that events to PALIMPSEST_WEBHOOKS are signed with, as Standard Webhooks has it."""
     import base64

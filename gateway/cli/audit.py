@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "parquet", "csv", "prov", "in-toto", "ocsf", "cef", "html")
 
 
-@click.group()
+@click.group(
+    epilog="Examples:\n\n  palimpsest audit export --tenant acme --out acme-log --reason 'review of November' --by grace\n\n"
+    "  palimpsest audit verify acme-log --origin palimpsest.local/acme --vkey @acme-log.vkeys\n\n"
+    "  palimpsest audit keys --tenant acme > acme.vkeys"
+)
 def audit() -> None:
-    """The append-only log: export it, verify it offline."""
+    """The append-only log: export it, verify it offline, run an answer again, give out and change the keys that sign it."""
 
 
 @audit.command(

@@ -11,7 +11,7 @@ from uuid import UUID
 import rich_click as click
 
 from gateway.cli.identity import Typed, office, proved_option, reason_option, stdin_option
-from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.cli.json_file import json_to, require_folder, write_json
 from gateway.people.names import Role
 
 
@@ -22,7 +22,7 @@ from gateway.people.names import Role
     "  palimpsest audit replay --tenant acme --reason 'complaint 12' --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
 )
 @click.option("--tenant", required=True, help="Whose log.")
-@json_option
+@json_to("Write verdict, claim and first difference to this file.")
 @reason_option("Why its content is read; it is recorded.")
 @proved_option(Role.AUDITOR)
 @stdin_option

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import rich_click as click
 
+from gateway.cli.failure import CommandFailed
 from gateway.cli.json_file import json_option, require_folder, write_json
 
 ROWS = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto", "mixed")
@@ -29,11 +30,11 @@ def refusal(load_average: float, busy: bool) -> str | None:
 def starting(json_file: Path | None, threads: int, busy: bool) -> float:
     """The load average with which a benchmark starts; torch's threads are counted from here on.
 
-    Raises ClickException on a busy machine, or for a result file that could not be written.
+    Raises CommandFailed on a busy machine, or for a result file that could not be written.
     """
     load_average = os.getloadavg()[0]
     if why := refusal(load_average, busy):
-        raise click.ClickException(why)
+        raise CommandFailed(why)
     require_folder(json_file)
     count_threads(threads)
     return load_average
@@ -42,10 +43,10 @@ def starting(json_file: Path | None, threads: int, busy: bool) -> float:
 def count_threads(threads: int) -> None:
     """Have torch compute in exactly so many threads. It asks once, when it is first imported, so this must come before.
 
-    Raises ClickException when it is there already.
+    Raises CommandFailed when it is there already.
     """
     if "torch" in sys.modules:
-        raise click.ClickException("torch is loaded and has counted its threads: run the benchmark in a process of its own")
+        raise CommandFailed("torch is loaded and has counted its threads: run the benchmark in a process of its own")
     os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), MKL_DYNAMIC="FALSE")
 
 
@@ -68,6 +69,13 @@ def device(context: click.Context, parameter: click.Parameter, text: str) -> str
         raise click.BadParameter(str(error), ctx=context, param=parameter) from error
 
 
+def checkpoint_folder(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path | None:
+    """A folder that a checkpoint may be in. Raises BadParameter, which names the option, for any other."""
+    if folder is not None and not (folder / "config.json").is_file():
+        raise click.BadParameter(f"{folder} is no checkpoint: it has no config.json", ctx=context, param=parameter)
+    return folder
+
+
 threads_option: Final = click.option(
     "--threads", default=2, type=click.IntRange(1, 1024), show_default=True, help="Threads that torch computes in."
 )
@@ -77,13 +85,17 @@ numeric_option: Final = click.option(
 checkpoint_option: Final = click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
+    callback=checkpoint_folder,
     help="The model's folder. Default: PALIMPSEST_CHECKPOINT, else the tiny one.",
 )
 
 
-@click.group()
+@click.group(
+    epilog="Examples:\n\n  palimpsest bench modes --prompts questions.txt\n\n  palimpsest bench gateway --json gateway.json\n\n"
+    "The machine has to be idle; --busy measures all the same, and says so in the JSON."
+)
 def bench() -> None:
-    """Measure what a decision costs, on this machine and with your own prompts."""
+    """Measure on this machine: what each way to decode buys (modes), and what log, gateway and kernels cost or reach."""
 
 
 @bench.command(
@@ -155,7 +167,7 @@ def modes(
     try:
         result = run(asked, Console())
     except (BenchError, EngineError) as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandFailed(str(error)) from error
     write_json(json_file, result)
 
 
@@ -197,7 +209,7 @@ def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others:
     try:
         result = run(asked, Settings.read(os.environ), Console())
     except (AuditError, BenchError, EngineError) as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandFailed(str(error)) from error
     write_json(json_file, result)
 
 
@@ -242,7 +254,7 @@ def gateway(json_file: Path | None, mode: str, threads: int, busy: bool, **other
     try:
         result = run(asked, Settings.read(os.environ), Console())
     except (AuditError, BenchError, EngineError, GatewayDown) as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandFailed(str(error)) from error
     write_json(json_file, result)
 
 
@@ -267,5 +279,5 @@ def kernels(json_file: Path | None, compile_all: bool) -> None:
     try:
         result = run(compile_all, Console())
     except BenchError as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandFailed(str(error)) from error
     write_json(json_file, result)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.budgets.accounts import Standing
 
 
-@click.group()
+@click.group(epilog="Example:\n\n  palimpsest budgets show --tenant acme")
 def budgets() -> None:
     """Budgets: reserved before a request runs, settled by what it consumed."""
 

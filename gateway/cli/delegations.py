@@ -58,10 +58,10 @@ def delegate(
 @click.command("undelegate", epilog="Example:\n\n  palimpsest approvals undelegate --tenant acme --by ada DELEGATION")
 @click.argument("delegation", type=click.UUID)
 @_tenant
-@_by
+@click.option("--by", required=True, metavar="USER", help="Whoever lent; [bold]system/NAME[/] for one of tenant system.")
 @stdin_option
 def undelegate(delegation: UUID, tenant: str, by: str, password_stdin: bool) -> None:
-    """End an own delegation before its time."""
+    """End a delegation of your own before its time. `palimpsest approvals delegations` shows its id."""
     every = frozenset(Role)  # also of somebody who is no approver any more
     ended = done_as(
         tenant, by, every, password_stdin, lambda service, person: service.end_delegation(tenant, delegation, person)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from gateway.cli.failure import CommandFailed
 from gateway.cli.json_file import require_folder
 
 
@@ -27,6 +28,6 @@ def demo(json_file: Path | None, questions: int) -> None:
     try:
         from gateway.demo import run
     except ModuleNotFoundError as error:
-        raise click.ClickException(f"the demo needs {error.name}: pip install 'palimpsest[demo,embedded]'") from error
+        raise CommandFailed(f"the demo needs {error.name}: pip install 'palimpsest[demo,embedded]'") from error
 
     sys.exit(run(Settings.read(os.environ), questions, json_file))

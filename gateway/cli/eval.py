@@ -10,6 +10,7 @@ from pathlib import Path
 import rich_click as click
 
 from gateway.cli.bench import ROWS, checkpoint_option, count_threads, numeric_option, threads_option
+from gateway.cli.failure import CommandFailed
 from gateway.cli.json_file import json_option, require_folder, write_json
 
 MODES = ROWS[:4]
@@ -117,7 +118,7 @@ def evaluate(
     try:
         result = run(wish, Console())
     except EngineError as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandFailed(str(error)) from error
     write_json(json_file, result)
     if plot is not None:
         plot.write_text(picture(result["rows"]), encoding="utf-8")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import rich_click as click
 
-json_option: Final = click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures to this file."
-)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_to(about: str) -> Callable[[F], F]:
+    """`--json FILE` of a command that has something else than figures to write."""
+    return click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help=about)
+
+
+json_option: Final = json_to("Write all figures to this file.")
 
 
 def require_folder(file: Path | None, option: str = "--json") -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import rich_click as click
 
 from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
-from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.cli.json_file import json_to, require_folder, write_json
 from gateway.people.duties import LAW
 
 if TYPE_CHECKING:
@@ -33,9 +33,13 @@ _approved = click.option(
 _reason = reason_option()
 
 
-@click.group()
+@click.group(
+    epilog="Examples:\n\n  palimpsest policy check acme.toml --tenant acme\n\n"
+    "  palimpsest policy apply acme.toml --tenant acme --requested-by ada --approved-by grace --reason 'review of November'\n\n"
+    "  palimpsest policy explain --tenant acme 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f"
+)
 def policy() -> None:
-    """The law: closed TOML documents, put in force by two people."""
+    """The law: closed TOML documents, put in force by two people; why it decided so, and what another would have decided."""
 
 
 @policy.command("check", epilog="Examples:\n\n  palimpsest policy check acme.toml --tenant acme\n\n  palimpsest policy check")
@@ -101,7 +105,7 @@ def rollback(tenant: str, to: str, reason: str, by: str, approved_by: str, passw
 
 @policy.command("show", epilog="Example:\n\n  palimpsest policy show --tenant acme --json in-force.json")
 @tenant_option
-@json_option
+@json_to("Write the policy's whole text, its digest and its place in the log to this file.")
 def show(tenant: str, json_file: Path | None) -> None:
     """Which policy is in force, which one is tried beside it, and since which record; its text with --json."""
     import json

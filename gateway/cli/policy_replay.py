@@ -17,8 +17,9 @@ from uuid import UUID
 
 import rich_click as click
 
+from gateway.cli.failure import CommandFailed
 from gateway.cli.identity import Office, office
-from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.cli.json_file import json_option, json_to, require_folder, write_json
 from gateway.cli.policy import accepted, tenant_option
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _since = click.option("--since", type=Span(), help="Only requests of this last t
     epilog="Example:\n\n  palimpsest policy explain --tenant acme 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
 )
 @tenant_option
-@json_option
+@json_to("Write all that was asked and what it answered to this file.")
 @click.argument("generation", type=click.UUID)
 def explain(tenant: str, json_file: Path | None, generation: UUID) -> None:
     """Say of a recorded request which routes, budgets, gates and rules were asked, which applied, and why."""
@@ -121,6 +122,8 @@ def sweep(tenant: str, since: int | None, metric: str, low: float, high: float, 
     from gateway.law.telling import missing, swept
 
     require_folder(json_file)
+    if metric not in list(policies.Metric):
+        raise click.BadParameter(f"no metric {metric!r}; metrics: {', '.join(policies.Metric)}", param_hint="--metric")
     with office() as here:
         studies = _studies(here, tenant)
         active = studies.active()
@@ -154,10 +157,27 @@ def _case(here: Office, tenant: str, generation: UUID) -> tuple[Row, Policy]:
     """One recorded request and the policy that judged it, or exit 1."""
     found = _studies(here, tenant).case(generation)
     if found is None:
-        raise click.ClickException(
-            "the records of this request do not suffice: no law was asked, or they are erased or another's"
-        )
+        raise CommandFailed(_why_not(here, tenant, generation))
     return found
+
+
+def _why_not(here: Office, tenant: str, generation: UUID) -> str:
+    """Why a request cannot be explained, from its decision alone."""
+    from audit.header import decode_header
+    from audit.keys import KeyStore
+    from audit.records import Kind, PolicyDecision
+    from audit.store import read_tenant
+    from gateway.recorded import opened
+
+    with read_tenant(here.urls.reader, tenant) as reader:
+        told = [(decode_header(stored.header), stored.body) for stored in reader.request(generation)]
+    if not told:
+        return "no such request in this tenant"
+    keys = KeyStore(here.settings.keys)
+    decisions = [opened(keys, header, body) for header, body in told if header.kind == Kind.POLICY_DECISION]
+    if any(isinstance(each, PolicyDecision) and each.facts is None for each in decisions):
+        return "this request was refused before the policy was asked"
+    return "the records of this request do not suffice: erased, retired, or of another release"
 
 
 def _replayed(report: Report, docket: Docket, active: Policy, candidate: Policy) -> dict[str, Any]:

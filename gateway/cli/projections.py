@@ -17,13 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column, Table
 
 from gateway.cli.administration import print_table
+from gateway.cli.failure import CommandFailed
 from gateway.cli.json_file import json_option, require_folder, write_json
 
 if TYPE_CHECKING:
     from gateway.projections.projector import Projector, Standing
 
 
-@click.group()
+@click.group(epilog="Examples:\n\n  palimpsest projections status\n\n  palimpsest projections rebuild --tenant acme")
 def projections() -> None:
     """What the logs say, in tables that can be searched. Never evidence; lost or wrong, they are made again."""
 
@@ -68,7 +69,7 @@ def _named(projector: Projector, tenants: tuple[str, ...]) -> list[str]:
     known = projector.tenants()
     for tenant in tenants:
         if tenant not in known:
-            raise click.ClickException(f"there is no tenant {tenant!r}: see `palimpsest tenants list`")
+            raise CommandFailed(f"there is no tenant {tenant!r}: see `palimpsest tenants list`")
     return list(tenants) or known
 
 

@@ -41,7 +41,11 @@ def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, 
     return here.warrant(tenant, reason, (Asked(by, CONTENT.asks), Asked(approved_by, CONTENT.agrees)), typed)
 
 
-@click.group()
+@click.group(
+    epilog="Examples:\n\n  palimpsest retention show --tenant acme\n\n"
+    "  palimpsest retention rule --tenant acme --days 184 --reason 'six months' --by ada --approved-by grace\n\n"
+    "Once a day:\n\n  palimpsest retention retire --tenant acme"
+)
 def retention() -> None:
     """How long content lives: erasure, legal holds, retention. The proofs of the log outlive all of it."""
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from gateway.cli.bench import checkpoint_folder
+from gateway.cli.failure import CommandFailed
+
 if TYPE_CHECKING:
     from engine.train.recipe import Recipe
     from engine.train.trainer import Training
@@ -29,7 +32,13 @@ _OVER_THE_RECIPE = ("causal_steps", "joint_steps", "drafter_steps", "batch", "pl
 )
 @click.option("--out", default=Path("var/tiny"), type=_FOLDER, show_default=True, help="A new or empty folder for the result.")
 @click.option("--resume", type=_EXISTING, help="Go on with an interrupted training in this folder; its options stand.")
-@click.option("--from", "source", type=_EXISTING, help="A checkpoint to fine-tune; without it training starts from scratch.")
+@click.option(
+    "--from",
+    "source",
+    type=_EXISTING,
+    callback=checkpoint_folder,
+    help="A checkpoint to fine-tune; without it training starts from scratch.",
+)
 @click.option("--data", type=_FILE, help='With --from: chats, one {"messages": [...]} a line.')
 @click.option("--lora", is_flag=True, help="With --from: train low-rank adapters and merge them, instead of every weight.")
 @click.option("--rank", default=16, type=click.IntRange(1, 1024), show_default=True, help="With --lora: its rank.")
@@ -73,7 +82,7 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
         training = Training.resume(resume, chosen) if resume else _begun(out, chosen, given)
         run(training, Exam(questions), Console(), TensorBoard(tensorboard) if tensorboard else None)
     except (DataError, TrainingError) as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 def _begun(out: Path, device: Any, given: dict[str, Any]) -> Training:

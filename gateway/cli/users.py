@@ -24,7 +24,10 @@ _tenant = click.option("--tenant", required=True, help="Whose user; [bold]system
 _roles = [role.value for role in Role]
 
 
-@click.group()
+@click.group(
+    epilog="Examples:\n\n  palimpsest users create ada --tenant acme --role operator\n\n"
+    "  palimpsest users list --tenant acme\n\n  palimpsest users disable grace --tenant acme --by ada"
+)
 def users() -> None:
     """People of a tenant: their roles, groups and passwords.
 
@@ -72,7 +75,7 @@ def create(
     click.echo(name)
 
 
-@users.command("list")
+@users.command("list", epilog="Examples:\n\n  palimpsest users list\n\n  palimpsest users list --tenant acme")
 @click.option("--tenant", help="Only this tenant's users.")
 def list_users(tenant: str | None) -> None:
     """Users with their roles, groups and states."""

@@ -70,15 +70,14 @@ def test_every_command_explains_itself(command: CommandLine, words: tuple[str, .
     assert command(*words, "-h") == done
 
 
-@pytest.mark.parametrize("words", TREE, ids=" ".join)
-def test_every_command_with_an_argument_shows_an_example(command: CommandLine, words: tuple[str, ...]) -> None:
-    """A command that needs something to be said shows how; every option and every command says what it is for."""
-    found = TREE[words]
+@pytest.mark.parametrize("words", [(), *TREE], ids=" ".join)
+def test_every_command_shows_an_example(command: CommandLine, words: tuple[str, ...]) -> None:
+    """Every command and group shows how it is called, and every option says what it is for."""
+    found = TREE[words] if words else palimpsest
     options = [each for each in found.params if isinstance(each, click.Option)]
     assert found.help and all(option.help for option in options)
-    if any(each.required for each in found.params):
-        out = command(*words, "--help").out
-        assert "Example" in out.partition("─╯")[2] and f" palimpsest {' '.join(words)} " in out
+    told = command(*words, "--help").out.partition("─╯")[2]
+    assert "Example" in told and " ".join(("palimpsest", *words)) in told.partition("Example")[2]
 
 
 def outside(*arguments: str, **settings: str) -> Done:
@@ -153,6 +152,14 @@ def test_a_mistake_is_one_line_that_says_what_to_do(administrator: CommandLine, 
     administrator("tenants", "create", "acme")
     assert_one_line(administrator(*arguments.split()), "palimpsest: ", word)
     assert administrator("tenants", "list").out == "acme\n"
+
+
+@pytest.mark.parametrize("words", ["eval", "bench modes --busy", "train"])
+def test_a_folder_without_a_checkpoint_is_refused_by_its_option(command: CommandLine, tmp_path: Path, words: str) -> None:
+    """Where an option names a checkpoint the answer names the option, and not a setting that nobody gave."""
+    option = "--from" if words.startswith("train") else "--checkpoint"
+    done = command(*words.split(), option, str(tmp_path))
+    assert done.status == 2 and option in done.err and "PALIMPSEST_CHECKPOINT" not in done.err
 
 
 def test_a_demo_that_could_not_be_written_down_is_not_begun(command: CommandLine) -> None:

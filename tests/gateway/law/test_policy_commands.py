@@ -65,7 +65,7 @@ def test_a_policy_is_applied_shown_and_rolled_back(run: Run, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "two", "why"),
     [
-        (CHILD + "max_tokns = 3\n", TWO, "bad.toml:4: limits"),
+        (CHILD + "max_tokns = 3\n", TWO, "bad.toml:7: limits"),
         (CHILD.replace("= 64", "= 9999"), TWO, "a child may only tighten 'baseline'"),
         (CHILD + LAW % "strangers", TWO, "'strangers'"),
         (CHILD + NAMED % 'model = ["gpt"]', TWO, "known: palimpsest-tiny"),
@@ -121,7 +121,9 @@ def test_recorded_traffic_is_explained_replayed_and_swept(run: Run, database: Da
     row = next(row for row in docket(log, policy).rows if row.units)
     assert "gate:" in run("explain", row.id, "--json", str(why))[1]
     assert json.loads(why.read_text())["unit 0"]["ruling"]["verdict"] == row.units[0][1].verdict.value
-    assert run("explain", "01936f5e-0000-7000-8000-000000000001")[0] == 1
+    assert run("explain", "01936f5e-0000-7000-8000-000000000001")[::2] == (1, "palimpsest: no such request in this tenant\n")
+    status, _, err = run("sweep", "--metric", "nope", *asked[2:])
+    assert status == 2 and "no metric 'nope'" in err and "logprob_min" in err
 
 
 def coding_text(folder: Path) -> str:
