@@ -85,6 +85,6 @@ class Background(Generic[T]):
         return running
 
     def find(self, tenant: str, generation: UUID) -> Running[T] | None:
-        """What runs under this id, if it is this tenant's."""
+        """What runs under this id, if it is this tenant's; whose of the tenant it is, is for the caller to look at."""
         found = self._running.get(generation)
         return found if found is not None and found.tenant == tenant else None

@@ -133,7 +133,8 @@ async def cancel_response(
 
 def _running(house: House, subject: Subject, response: str) -> Running[Head] | None:
     generation = generation_of(response)
-    return None if generation is None else house.background.find(subject.tenant, generation)
+    found = None if generation is None else house.background.find(subject.tenant, generation)
+    return found if found is not None and found.generation.admitted.caller == subject.caller else None
 
 
 async def _cancelled_elsewhere(house: House, subject: Subject, response: str, head: Head) -> tuple[Head, Recalled]:
@@ -152,7 +153,7 @@ async def _recalled(house: House, subject: Subject, response: str) -> tuple[Head
     """A stored response of this tenant. Raises NotHere."""
     generation = generation_of(response)
     found = None if generation is None else await house.recall.find(subject.tenant, generation)
-    if found is not None and found.opening.dialect == Dialect.RESPONSES:
+    if found is not None and found.opening.dialect == Dialect.RESPONSES and found.opening.caller == subject.caller:
         head = await line.read_aside(len(found.asked), lambda: head_of(found))
         if head.body.stored:
             return head, found

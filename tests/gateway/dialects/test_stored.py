@@ -1,4 +1,4 @@
-"""Responses after a restart: what was stored is told from the log alone, to its tenant alone."""
+"""Responses after a restart: what was stored is told from the log alone, to the key that asked for it alone."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         whole = await respond(here, "hello", metadata={"a": "b"}, instructions="Be brief.")
         stream = await respond(here, "hello", stream=True)
     async with housed(database, tmp_path) as again:
+        again.client.headers["authorization"] = f"Bearer {here.key}"
         response = whole.json()["id"]
         assert (await again.client.get(f"{PATH}/{response}")).json() == whole.json()
         second = f"{PATH}/{id_of(stream)}"
@@ -57,6 +58,26 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         stranger = {"authorization": f"Bearer {key}"}
         assert (await again.client.get(f"{PATH}/{response}", headers=stranger)).status_code == 404
         assert (await again.client.post(f"{PATH}/{response}/cancel", headers=stranger)).status_code == 404
+
+
+async def test_a_response_is_for_the_key_that_asked(database: Database, tmp_path: Path) -> None:
+    """Another key of the same tenant can neither read, go on from, nor cancel a response, be it over or running."""
+    async with housed(database, tmp_path) as here:
+        key = plant_key(database.app_url, TENANT).text
+        other = {"authorization": f"Bearer {key}"}
+        done = (await respond(here, "hello")).json()["id"]
+        runs = {"background": True, "temperature": 1, "max_output_tokens": 512, "seed": 3, "palimpsest": {"mode": "ar"}}
+        running = (await respond(here, task(6_100_000, Split.HELD_OUT).prompt, **runs)).json()["id"]
+        for response in (done, running):
+            for stream in ("false", "true"):
+                told = await here.client.get(f"{PATH}/{response}", params={"stream": stream}, headers=other)
+                assert told.status_code == 404
+            assert (await here.client.post(f"{PATH}/{response}/cancel", headers=other)).status_code == 404
+            body = {"model": here.house.bench.model.name, "input": "and?", "previous_response_id": response}
+            gone = await here.client.post(PATH, json=body, headers=other)
+            assert (gone.status_code, gone.json()["error"]["code"]) == (400, "previous_response_not_found")
+        assert (await here.client.get(f"{PATH}/{running}")).json()["status"] == "in_progress"
+        assert (await here.client.post(f"{PATH}/{running}/cancel")).json()["status"] == "cancelled"
 
 
 def listeners(database: Database, act: str) -> int:
@@ -72,6 +93,7 @@ async def test_what_another_process_works_on_can_be_cancelled(database: Database
     question, wandering = task(6_100_000, Split.HELD_OUT).prompt, {"mode": "ar"}
     asked = {"background": True, "temperature": 1, "max_output_tokens": 512, "seed": 3, "palimpsest": wandering}
     async with housed(database, tmp_path) as here, housed(database, tmp_path) as beside:
+        beside.client.headers["authorization"] = f"Bearer {here.key}"
         for _ in range(2):
             await asyncio.to_thread(eventually, lambda: listeners(database, "pid") == 2)
             begun = (await respond(here, question, **asked)).json()
