@@ -27,6 +27,7 @@ from gateway import logs, tracing
 from gateway.api.routes import API
 from gateway.database import open_database
 from gateway.house import House
+from gateway.http.bounds import Bounded
 from gateway.http.chat import chat_completions, completions
 from gateway.http.elsewhere import embeddings, hello
 from gateway.http.evidence import generation_proof, log_resource
@@ -87,7 +88,7 @@ def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
         openapi_config=None,
         logging_config=None,
     )
-    return Identity(Guarded(app), house.numbers.traffic)
+    return Identity(Guarded(Bounded(app)), house.numbers.traffic)
 
 
 def run(settings: Settings, house: type[House] = House) -> None:

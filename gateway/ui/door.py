@@ -18,6 +18,7 @@ from gateway.house import House
 from gateway.people.person import Person
 from gateway.ui import forgery
 from gateway.ui.cookies import Jar, Name
+from gateway.ui.forms import fields_of, refuse_nul
 from gateway.ui.rendering import page
 from gateway.ui.visitor import KEY, ROLES, NotAllowed, Visitor
 
@@ -57,6 +58,7 @@ class Door:
 
     async def open(self, request: Request[Any, Any, Any]) -> Response[Any] | None:
         """Let the request in with its visitor, or raise why not."""
+        refuse_nul(request.query_params.multi_items())
         roles = _roles(request)
         if roles == ():
             await self._open_to_all(request)
@@ -119,6 +121,6 @@ async def _require_same_tenant(request: Request[Any, Any, Any], visitor: Visitor
     """Two windows, two tenants: what was asked for in one is not done in the other."""
     if request.headers.get(forgery.HEADER) is not None:
         return
-    shown = (await request.form()).get(IN_VIEW, visitor.tenant)
+    shown = (await fields_of(request)).one.get(IN_VIEW, visitor.tenant)
     if shown != visitor.tenant:
         raise OtherTenant(f"This form was shown for another tenant; {visitor.tenant} is in view now. Nothing was done.")

@@ -8,10 +8,12 @@ says about where a request began is checked as well.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 from litestar import Request
+
+from gateway.ui.forms import fields_of
 
 FIELD: Final = "csrf"
 HEADER: Final = "x-csrf-token"
@@ -24,13 +26,15 @@ def token(secret: str) -> str:
     return hmac.digest(secret.encode("utf-8", "surrogatepass"), _LABEL, "sha256").hex()
 
 
-async def genuine(request: Request[Any, Any, Any], held: Iterable[str]) -> bool:
-    """Whether an unsafe request comes from a form that was shown to the holder of one of these secrets."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+async def genuine(request: Request[Any, Any, Any], held: Collection[str]) -> bool:
+    """Whether an unsafe request comes from a form that was shown to the holder of one of these secrets.
+
+    The form of whoever holds none is not read.
+    """
+    if not held or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     given = request.headers.get(HEADER)
     if given is None:
-        found = (await request.form()).get(FIELD)
-        given = found if isinstance(found, str) else ""
+        given = (await fields_of(request)).one.get(FIELD, "")
     said = given.encode("utf-8", "surrogatepass")
     return any(hmac.compare_digest(said, token(secret).encode()) for secret in held)

@@ -121,24 +121,23 @@ def _sought(given: Any) -> Sought:
     state, hashed = given("state"), given("text_sha256")
     if state and state not in list(Stage):
         raise BadRequest("no generation is ever in that state", param="state")
-    until = _day(given("until"))
     return Sought(
         **words,
         state=Stage(state) if state else None,
-        since=_day(given("since")),
-        until=None if until is None else until + timedelta(days=1),
+        since=_day(given("since"), "since"),
+        until=_day(given("until"), "until", days=1),
         text_sha256=_digest(hashed) if hashed else None,
     )
 
 
-def _day(text: str) -> datetime | None:
-    """The beginning of a day of UTC."""
+def _day(text: str, param: str, days: int = 0) -> datetime | None:
+    """The beginning of the day of UTC so many days later."""
     if not text:
         return None
     try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError as error:
-        raise BadRequest("write a day as 2026-11-26", param="since") from error
+        return datetime.combine(date.fromisoformat(text), time(), UTC) + timedelta(days)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest("write a day as 2026-11-26", param=param) from error
 
 
 def _digest(text: str) -> bytes:

@@ -10,7 +10,7 @@ from litestar.response import Redirect
 
 from gateway.errors import NotHere
 from gateway.ui.cookies import YEAR, Jar, Name
-from gateway.ui.forms import fields_of
+from gateway.ui.forms import SMALL, fields_of
 from gateway.ui.onward import onward
 from gateway.ui.rendering import page, places_for
 from gateway.ui.visitor import Looking, Theme, anyone, public
@@ -35,7 +35,7 @@ async def patterns(request: Request[Any, Any, Any]) -> Response[str]:
     return page(request, "patterns.html")
 
 
-@post("/theme", opt=public(), status_code=303)
+@post("/theme", opt=public(), status_code=303, request_max_body_size=SMALL)
 async def choose_theme(request: Request[Any, Any, Any], jar: NamedDependency[Jar]) -> Response[Any]:
     """Light, dark, or as the browser prefers."""
     asked = await fields_of(request)

@@ -17,7 +17,7 @@ from gateway.people.sessions import LONGEST, SessionToken
 from gateway.ui import forgery
 from gateway.ui.cookies import Jar, Name
 from gateway.ui.door import visit_of
-from gateway.ui.forms import Fields, fields_of
+from gateway.ui.forms import SMALL, Fields, fields_of
 from gateway.ui.onward import onward
 from gateway.ui.rendering import page
 from gateway.ui.visitor import anyone, public
@@ -30,7 +30,7 @@ async def sign_in_page(request: Request[Any, Any, Any], jar: NamedDependency[Jar
     return _form(request, jar, asked, "")
 
 
-@post("/sign-in", opt=public(), status_code=200)
+@post("/sign-in", opt=public(), status_code=200, request_max_body_size=SMALL)
 async def sign_in(request: Request[Any, Any, Any], house: NamedDependency[House], jar: NamedDependency[Jar]) -> Response[Any]:
     """A session for whoever proves it, and on to the page that was asked for."""
     asked = await fields_of(request)
