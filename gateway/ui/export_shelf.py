@@ -5,9 +5,13 @@ What discloses content outlives neither an erasure nor a retirement: such an arc
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tarfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from audit.durable import make_folder, write_durably
+from audit.durable import locked, make_folder, write_durably
 from audit.export import Format
 from audit.header import check_tenant
 from audit.standing import Standing
@@ -27,6 +31,8 @@ from gateway.settings import DatabaseUrl, Settings
 
 KEPT_SECONDS: Final = 7 * 86_400
 NOTHING: Final = "nothing"
+ARCHIVE: Final = ".tar.gz"
+PART: Final = ".part"
 
 
 class Parcel(msgspec.Struct, frozen=True):
@@ -81,33 +87,34 @@ class ExportShelf:
         return cls(house.settings.home / "exports", house.settings, house.urls.reader)
 
     def make(self, wanted: Wanted, watch: Watch) -> Parcel:
-        """Write the export and its archive. Raises what `export_log` raises; then nothing is left."""
+        """Write the export and its archive. Raises what `export_log` raises; then nothing is left.
+
+        The note comes before the archive, so that a process that dies leaves no archive that nobody would find.
+        """
         place = self._place(wanted.tenant)
-        out = place / f"{wanted.id}.part" / f"palimpsest-{wanted.tenant}-{wanted.size}"
-        try:
-            make_folder(out.parent)
+        with _working(place, wanted.id) as part:
+            out = part / f"palimpsest-{wanted.tenant}-{wanted.size}"
             await_checkpoint(self.reader_url, wanted.tenant, wanted.size + 1)  # its own record is among them
             made = export_log(
                 self.settings, self.reader_url, wanted.tenant, out, wanted.disclose, wanted.formats, watch, Tail.SIGNED
             )
-            with tarfile.open(out.parent / "archive", "w:gz", compresslevel=1) as archive:
+            packed = part / "archive"
+            with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
                 archive.add(out, out.name)
-            (out.parent / "archive").replace(self._archive(wanted.tenant, wanted.id))
-        finally:
-            shutil.rmtree(out.parent, ignore_errors=True)
-        parcel = Parcel(
-            id=wanted.id, tenant=wanted.tenant, by=wanted.by, reason=wanted.reason, disclosed=wanted.disclosed,
-            requests=len(wanted.disclose) if isinstance(wanted.disclose, frozenset) else 0,
-            formats=tuple(sorted(wanted.formats)), size=wanted.size, records=made.records, made_at=int(time.time()),
-            bytes=self._archive(wanted.tenant, wanted.id).stat().st_size, origin=made.origin,
-            vkeys=(*made.vkeys, *made.former), contradicted=made.contradicted,
-        )  # fmt: skip
-        write_durably(place / f"{wanted.id}.json", msgspec.json.encode(parcel))
+            parcel = Parcel(
+                id=wanted.id, tenant=wanted.tenant, by=wanted.by, reason=wanted.reason, disclosed=wanted.disclosed,
+                requests=len(wanted.disclose) if isinstance(wanted.disclose, frozenset) else 0,
+                formats=tuple(sorted(wanted.formats)), size=wanted.size, records=made.records, made_at=int(time.time()),
+                bytes=packed.stat().st_size, origin=made.origin, vkeys=(*made.vkeys, *made.former),
+                contradicted=made.contradicted,
+            )  # fmt: skip
+            write_durably(place / f"{wanted.id}.json", msgspec.json.encode(parcel))
+            packed.replace(self._archive(wanted.tenant, wanted.id))
         return parcel
 
     def parcels(self, tenant: str, standing: Standing) -> list[Parcel]:
         """What lies here for the tenant, newest first; what may not lie here any longer is removed first."""
-        found = [msgspec.json.decode(path.read_bytes(), type=Parcel) for path in self._place(tenant).glob("*.json")]
+        found = self._notes(tenant)
         ended = max((*standing.erased.values(), *(each.seq for each in standing.retired)), default=-1)
         kept = []
         for parcel in found:
@@ -120,14 +127,20 @@ class ExportShelf:
 
     def drop_disclosed(self, tenant: str) -> None:
         """Remove every archive of the tenant that shows content: some of that content is to be nowhere."""
-        for path in self._place(tenant).glob("*.json"):
-            parcel = msgspec.json.decode(path.read_bytes(), type=Parcel)
+        for parcel in self._notes(tenant):
             if parcel.disclosed != NOTHING:
                 self._drop(parcel)
 
     def archive(self, parcel: Parcel) -> Path:
         """Where its bytes are."""
         return self._archive(parcel.tenant, parcel.id)
+
+    def _notes(self, tenant: str) -> list[Parcel]:
+        """Every archive that is whole, once what died half made is gone."""
+        place = self._place(tenant)
+        _sweep(place)
+        notes = (path for path in place.glob("*.json") if path.with_suffix(ARCHIVE).exists())
+        return [msgspec.json.decode(path.read_bytes(), type=Parcel) for path in notes]
 
     def _place(self, tenant: str) -> Path:
         check_tenant(tenant)
@@ -136,8 +149,50 @@ class ExportShelf:
         return place
 
     def _archive(self, tenant: str, parcel: UUID) -> Path:
-        return self._place(tenant) / f"{parcel}.tar.gz"
+        return self._place(tenant) / f"{parcel}{ARCHIVE}"
 
     def _drop(self, parcel: Parcel) -> None:
         self._archive(parcel.tenant, parcel.id).unlink(missing_ok=True)
         (self._place(parcel.tenant) / f"{parcel.id}.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def _working(place: Path, parcel: UUID) -> Iterator[Path]:
+    """A folder for one export in the making, locked as long as its maker lives; it is gone afterwards."""
+    part = place / f"{parcel}{PART}"
+    with locked(place):
+        make_folder(part)
+        handle = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(handle)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what makers left that are no more: folders, archives without a note, and notes without an archive."""
+    with locked(place):
+        for part in place.glob(f"*{PART}"):
+            if not _in_the_making(part):
+                shutil.rmtree(part, ignore_errors=True)
+        for lone, other in ((ARCHIVE, ".json"), (".json", ARCHIVE)):
+            for path in place.glob(f"*{lone}"):
+                name = path.name.removesuffix(lone)
+                if not (place / f"{name}{other}").exists() and not (place / f"{name}{PART}").exists():
+                    path.unlink(missing_ok=True)
+
+
+def _in_the_making(part: Path) -> bool:
+    try:
+        handle = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return True  # its maker has just ended it
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
