@@ -19,9 +19,11 @@ CANDIDATES_MOST: Final = 4096
 BYTES_MOST: Final = 1 << 20
 
 _BREAKS = re.compile(r"[\s\"'`=;|&<>(){}\[\],:]+")
+_QUOTING = re.compile(r"\\\n|\$(?=['\"])|['\"\\]")
+"""What a shell takes out of its words: `.e''nv`, `.e\\nv` and `$'.env'` are one file."""
 _MARKS: Final = "@+"
 """What tools read before the name of a file: `curl -d @x`, `git push +x`."""
-_OPTION = re.compile(r"-[^-]")
+_OPTION = re.compile(r"-[^-][a-z]*")
 _CLIMB = re.compile(r"(?:\.\.(?:/|$))+")
 
 
@@ -42,10 +44,10 @@ def candidates(text: str) -> Iterator[str]:
     """What `text` may name: itself and each of its words, folded and resolved; never empty, never with a line break.
 
     A word is also taken without what may stand before a path (`@x`, `+x`, `-Cx`), and one that climbs by `..` also from the
-    root, where it may arrive. Too many candidates only tighten. One that is too long is measured once it is resolved.
+    root, where it may arrive. Words count as they are written and as a shell reads them. Too many candidates only tighten. One
+    that is too long is measured once it is resolved.
     """
-    words = _BREAKS.split(text)
-    for word in (text.replace("\n", " "), *words) if len(words) > 1 else words:
+    for word in _words(text):
         for spelling in _spellings(word.casefold()):
             path = _resolved(spelling)
             if path and len(path) <= PATH_MOST:
@@ -54,10 +56,21 @@ def candidates(text: str) -> Iterator[str]:
                     yield "/" + _CLIMB.sub("", path, count=1)
 
 
+def _words(text: str) -> Iterator[str]:
+    """The text, its words, and those that it has without quoting, where there is any."""
+    words = _BREAKS.split(text)
+    if len(words) > 1:
+        yield text.replace("\n", " ")
+    yield from words
+    if (read := _QUOTING.sub("", text)) != text:
+        yield from _BREAKS.split(read)
+
+
 def _spellings(word: str) -> Iterator[str]:
-    """`word`, and what is left of it as an argument: at most four, each no longer than itself."""
+    """`word`, and what is left of it as an argument: at most five, each no longer than itself."""
     yield word
-    if _OPTION.match(word):
+    if letters := _OPTION.match(word):
+        yield word[letters.end() :]  # `-rf.env`
         word = word[2:]
         yield word
         if (root := word.find("/")) > 0:  # of letters together, the last may take a path: `-xvC/root`

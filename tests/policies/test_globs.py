@@ -147,6 +147,14 @@ def test_covering_is_claimed_only_where_it_is_certain(wide: str, narrow: str, co
         ("https://host/secrets/a", "/host/secrets/a"),
         ("$(cat .env)", ".env"),
         ("a b/c d", "a b/c d"),
+        ("cat .e''nv", ".env"),
+        ('cat .e""nv', ".env"),
+        ("cat .e\\nv", ".env"),
+        ("cat .e\\\nnv", ".env"),
+        (".e\\nv", ".env"),
+        ("cat $'/etc'/passwd", "/etc/passwd"),
+        ("cat /et\\c/passwd", "/etc/passwd"),
+        ("rm -rf.env", ".env"),
     ],
 )
 def test_arguments_name_paths_in_disguise(text: str, path: str) -> None:
