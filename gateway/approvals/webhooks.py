@@ -2,7 +2,8 @@
 
 What is still to be told is derived from the log and a cursor in the database, so a place that is away, or a gateway that was
 killed, delays an event and never loses one; a place may get it twice, under the same id. Of several gateways one tells at a
-time, for the cursor's row is held meanwhile. A place that is new hears from that moment on.
+time, for the cursor's row is held meanwhile. A place that is new hears from that moment on, of a tenant that is new from its
+first record; what it does not take of one tenant holds up no other.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 TOO_OLD: Final = 3 * 86_400_000_000
 """Microseconds after which an event that a place never took is passed over."""
+_UNTOLD: Final = (AuditError, SQLAlchemyError, OSError)
 _log = structlog.get_logger(__name__)
 
 
@@ -131,7 +133,7 @@ class Teller:
         while not stopping.wait(pause):
             try:
                 self.tell()
-            except (AuditError, SQLAlchemyError, OSError) as error:
+            except _UNTOLD as error:
                 self.failures += 1
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
                 _log.warning("webhook.untold", place=self.name, error=str(error)[:200], again_in=pause)
@@ -139,22 +141,43 @@ class Teller:
                 pause = SWEEP_SECONDS
 
     def tell(self) -> None:
-        """Everything that the place has not heard. Raises Unreachable, and what reading raises."""
-        with Session(self._engine) as session:
-            tenants = session.scalars(select(Tenant.name).order_by(Tenant.name)).all()
-        for tenant in tenants:
-            self._tell(tenant)
+        """Everything that the place has not heard. Raises Unreachable, and what reading raises, after every tenant's turn."""
+        failed: Exception | None = None
+        for tenant in self._tenants():
+            try:
+                self._tell(tenant)
+            except _UNTOLD as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def close(self) -> None:
         """Close all connections."""
         close_pool(self._engine)
 
+    def _tenants(self) -> list[str]:
+        """All tenants, each with a cursor: of a new place at the end of its log, of one that came since at its beginning."""
+        with Session(self._engine) as session:
+            tenants = session.scalars(select(Tenant.name).order_by(Tenant.name)).all()
+            known = set(session.scalars(select(Cursor.tenant).where(Cursor.place == self._place.key)))
+            rows = [
+                {"tenant": tenant, "place": self._place.key, "next_seq": 0 if known else self._size(tenant)}
+                for tenant in tenants
+                if tenant not in known
+            ]
+            if rows:
+                session.execute(insert(Cursor).values(rows).on_conflict_do_nothing())
+                session.commit()
+        return list(tenants)
+
+    def _size(self, tenant: str) -> int:
+        with read_tenant(self._reader_url, tenant) as reader:
+            return reader.size()
+
     def _tell(self, tenant: str) -> None:
         """In the turn of the cursor's row; another gateway that has it is left to it."""
         with Session(self._engine) as session:
             mine = (Cursor.tenant == tenant) & (Cursor.place == self._place.key)
-            if session.scalar(select(Cursor.next_seq).where(mine)) is None:
-                self._begin(session, tenant)
             cursor = session.scalar(select(Cursor).where(mine).with_for_update(skip_locked=True))
             if cursor is None:
                 return
@@ -166,13 +189,6 @@ class Teller:
                     cursor.next_seq = decode_header(stored.header).seq + 1
             finally:
                 session.commit()
-
-    def _begin(self, session: Session, tenant: str) -> None:
-        with read_tenant(self._reader_url, tenant) as reader:
-            size = reader.size()
-        row = {"tenant": tenant, "place": self._place.key, "next_seq": size}
-        session.execute(insert(Cursor).values(row).on_conflict_do_nothing())
-        session.commit()
 
     def _post(self, stored: StoredRecord) -> None:
         header = decode_header(stored.header)

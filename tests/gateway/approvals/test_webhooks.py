@@ -16,14 +16,17 @@ from typing import Any
 
 import pytest
 
-from audit.approvals import content_digest
+from audit.approvals import ApprovalOpened, content_digest
+from audit.header import uuid7
 from audit.outbound import Unreachable
+from audit.writer import Entry
 from gateway.approvals.choices import Reject
 from gateway.approvals.webhooks import Teller, places, webhook_secret
 from gateway.settings import SettingsError
 from tests.audit.writer_samples import TENANT
 from tests.gateway.approvals.bureau import ONE, TEXT, bureau
 from tests.gateway.people.office import urls_of
+from tests.gateway.planted import plant_tenant
 from tests.postgres_fixtures import Database
 
 
@@ -101,6 +104,25 @@ async def test_a_place_is_told_of_each_step(database: Database, tmp_path: Path) 
         over = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         expected = base64.b64encode(hmac.new(secret, over, hashlib.sha256).digest()).decode()
         assert headers["webhook-signature"] == f"v1,{expected}"
+
+
+async def test_no_tenant_holds_up_another(database: Database, tmp_path: Path) -> None:
+    """An event that the place refuses, or a place that was away, costs no other tenant an event, nor one made meanwhile."""
+    async with bureau(database, tmp_path, ONE) as inside:
+        with hook() as place:
+            (where,) = places([f"http://127.0.0.1:{place.port}/hook"])
+            teller = Teller(urls_of(database), inside.log.keys, where)
+            teller.tell()
+            generation = await inside.held()
+            (opened,) = [body for body in inside.log.bodies(generation) if isinstance(body, ApprovalOpened)]
+            plant_tenant(database.app_url, "zeta")
+            await inside.writer.append([Entry("zeta", uuid7(), "key-z", bytes(32), opened)])
+            place.statuses = [410, 204]
+            with pytest.raises(Unreachable, match="410"):
+                teller.tell()
+            teller.tell()
+            teller.close()
+    assert [event["data"]["tenant"] for event in place.events()] == [TENANT, "zeta", TENANT]
 
 
 async def test_two_gateways_tell_once(database: Database, tmp_path: Path) -> None:
