@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 from uuid import UUID
 
@@ -38,6 +38,7 @@ from gateway.law.record import decided
 from gateway.release import ReleaseRule
 
 RECORDABLE: Final = 2**63 - 1
+_UNHELD: Final = "diffusion cannot hold a constraint and would run as linear_spec, which is not permitted"
 _PICKED_BY: Final = tuple(field.name for field in fields(AskedSampling))
 
 
@@ -65,7 +66,7 @@ async def admit(
     prompt = await read(bench.model, chat)
     room = _room(bench.engine.longest, prompt)
     policy = bench.laws.policy_for(subject.tenant, request_id)
-    facts = _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone))
+    facts = _as_it_runs(policy, chat, _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone)))
     visit = Visit(bench.budgets, policy, facts, request_id)
     async with visit.instead():
         await _claim_if_held(claim, policy, policies.decide(policy, facts), visit)
@@ -75,6 +76,7 @@ async def admit(
         if isinstance(allotted.verdict, policies.Refusal):
             raise allotted.error(allotted.verdict).recorded_as(decision)
         async with bench.budgets.kept(request_id):
+            _check_holds(chat, allotted.verdict)
             await _claim_if_held(claim, policy, allotted.verdict, visit)
             law = Law(policy, allotted.verdict)
             request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
@@ -97,6 +99,31 @@ async def admit(
                 contributors=() if subject.user is None else (subject.user,),
                 delivery=chat.delivery,
             )
+
+
+def _as_it_runs(policy: policies.Policy, chat: ChatRequest, facts: policies.RequestFacts) -> policies.RequestFacts:
+    """The facts to judge by: diffusion holds no constraint, so a request with one is judged as asking for what runs instead.
+
+    Rules, prices and budgets are then those of `linear_spec`. Raises BadRequest where the policy does not grant that.
+    """
+    if chat.constraint is None or not _is_diffusion(policies.decide(policy, facts)):
+        return facts
+    instead = replace(facts, requested_mode=policies.Mode.LINEAR_SPEC.value)
+    verdict = policies.decide(policy, instead)
+    if isinstance(verdict, policies.Refusal) and verdict.code is policies.RefusalCode.MODE_NOT_PERMITTED:
+        raise BadRequest(_UNHELD)
+    _check_holds(chat, verdict)
+    return instead
+
+
+def _check_holds(chat: ChatRequest, verdict: policies.Decision | policies.Refusal) -> None:
+    """Raise BadRequest for a constraint in a mode that does not hold it, to which a default or a budget can lead back."""
+    if chat.constraint is not None and _is_diffusion(verdict):
+        raise BadRequest(_UNHELD)
+
+
+def _is_diffusion(verdict: policies.Decision | policies.Refusal) -> bool:
+    return isinstance(verdict, policies.Decision) and verdict.mode is policies.Mode.DIFFUSION
 
 
 async def _claim_if_held(

@@ -88,11 +88,9 @@ def most(decision: policies.Decision, prompt_tokens: int, room: int, seconds_per
 
 
 def _ways(decision: policies.Decision) -> tuple[Mode, ...]:
-    """The modes that the engine may take: `auto` chooses, and a constrained diffusion runs as `linear_spec`."""
+    """The modes that the engine may take: `auto` chooses."""
     if decision.mode is Mode.AUTO:
         return tuple(mode for mode in decision.modes_permitted if mode is not Mode.DIFFUSION)
-    if decision.mode is Mode.DIFFUSION and Mode.LINEAR_SPEC in decision.modes_permitted:
-        return Mode.DIFFUSION, Mode.LINEAR_SPEC
     return (decision.mode,)
 
 

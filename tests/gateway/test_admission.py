@@ -31,6 +31,7 @@ from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed, housed, tiny
 from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog
+from tests.policies import documents
 from tests.postgres_fixtures import Database
 
 QUESTION: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
@@ -168,3 +169,16 @@ async def test_constrained_diffusion_needs_linear_spec(database: Database, tmp_p
         name = inside.house.bench.model.name
         assert (await inside.ask(**shape, model=f"{name}:ar")).status_code == 200
         assert (await inside.ask()).status_code == 200
+
+
+async def test_a_constraint_meets_the_rules_of_what_runs(database: Database, tmp_path: Path) -> None:
+    """A constrained request for diffusion is decided, blocked and recorded as the linear_spec that it runs as."""
+    rule = '[[rules]]\nid = "no-spec"\nphase = "release"\nwhen = { mode = ["linear_spec"] }\naction = "block"\n'
+    async with housed(database, tmp_path, documents.policy(rule)) as inside:
+        for knob in ({"mode": "linear_spec"}, {"mode": "diffusion", "regex": "(.|\\n)*"}):
+            answer = await inside.ask(palimpsest=knob)
+            assert answer.json()["choices"][0]["finish_reason"] == "content_filter", knob
+            decision, opening = the(PolicyDecision, inside.records(answer)), the(RequestOpen, inside.records(answer))
+            assert decision.mode == opening.mode == "linear_spec" and decision.release == "whole"
+        free = await inside.ask(palimpsest={"mode": "diffusion"})
+        assert free.json()["choices"][0]["finish_reason"] != "content_filter"

@@ -110,11 +110,11 @@ def test_a_regex_binds_the_answer(served: Served) -> None:
 
 
 def test_a_constrained_diffusion_runs_as_linear_spec(served: Served) -> None:
-    """Diffusion cannot hold a constraint; the record says what ran instead."""
+    """Diffusion cannot hold a constraint; the records say what ran instead, from the decision on."""
     document = asked(served, model=f"{served.model}:diffusion", palimpsest={"regex": "[a-z]{4,9}"})
     assert re.fullmatch("[a-z]{4,9}", text_of(document))
     bodies = served.log.bodies(UUID(document["palimpsest"]["generation_id"]))
-    assert any(isinstance(body, EngineNote) and body.note == "mode_switch" for body in bodies)
+    assert {body.mode for body in bodies if isinstance(body, PolicyDecision | RequestOpen)} == {"linear_spec"}
     assert any(isinstance(body, SpecRounds) for body in bodies)
 
 
