@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -25,7 +24,6 @@ from gateway.people.ceremonies import PasskeySignature, place_of
 from gateway.people.names import Role
 from gateway.people.person import Asserted, Person
 from gateway.people.proving import NotProved
-from gateway.registry import RegistryError, check_name
 from gateway.ui import forgery
 from gateway.ui.cookies import Jar, Name
 
@@ -128,7 +126,7 @@ async def visit(request: Request[Any, Any, Any], house: House) -> Visit:
     tenant = request.query_params.get("tenant")
     if key_of(request.headers) is not None:
         subject = await authenticate(house.keyring, request.headers)
-        return Visit(house, subject, _in_view(tenant, subject.tenant, every=False))
+        return Visit(house, subject, await _in_view(house, tenant, subject.tenant, every=False))
     token = _token(request, house)
     person = None if token is None else await _person(house, token)
     if token is None or person is None:
@@ -136,7 +134,7 @@ async def visit(request: Request[Any, Any, Any], house: House) -> Visit:
         raise Unauthenticated(_NOBODY)
     if request.method not in forgery.SAFE and not _is_own(request, token):
         raise Forbidden(f"a change takes the header {forgery.HEADER} with the token of this session", code="form_not_genuine")
-    return Visit(house, person, _in_view(tenant, person.tenant, every=person.tenant == SYSTEM))
+    return Visit(house, person, await _in_view(house, tenant, person.tenant, every=person.tenant == SYSTEM))
 
 
 async def still_in(request: Request[Any, Any, Any], house: House, roles: tuple[Role, ...]) -> bool:
@@ -160,16 +158,21 @@ async def _person(house: House, token: str) -> Person | None:
         raise Unavailable("sessions cannot be looked up now; try again later", code="database_unavailable") from error
 
 
+async def _tenants(house: House) -> Collection[str]:
+    try:
+        return await asyncio.to_thread(house.registry.tenants)
+    except SQLAlchemyError as error:
+        raise Unavailable("tenants cannot be looked up now; try again later", code="database_unavailable") from error
+
+
 def _is_own(request: Request[Any, Any, Any], token: str) -> bool:
     given = request.headers.get(forgery.HEADER, "")
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), forgery.token(token).encode())
 
 
-def _in_view(wanted: str | None, own: str, *, every: bool) -> str:
+async def _in_view(house: House, wanted: str | None, own: str, *, every: bool) -> str:
     if wanted is None or wanted == own:
         return own
-    if every:
-        with suppress(RegistryError):
-            check_name(wanted)
-            return wanted
+    if every and wanted in await _tenants(house):
+        return wanted
     raise NotHere("there is no such thing here that you may see")

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.api.offices import Office
+from audit.store import read_tenant
+from audit.writer import SYSTEM
+from gateway.people.names import Role
+from tests.audit.writer_samples import TENANT
+from tests.gateway.api.offices import Office, Person
+from tests.gateway.api.test_delegations import loan
 from tests.gateway.planted import PASSWORD
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,6 +34,17 @@ async def test_hostile_queries(office: Office) -> None:
             for value in HOSTILE:
                 found.add((await office.ada.get(f"/api/{path}?{name}={value}")).status_code)
     assert found <= {200, 400, 404}
+
+
+async def test_nobody_acts_where_no_tenant_is(office: Office) -> None:
+    """People of `system` name tenants that exist: another is not found, and nothing is recorded in its name."""
+    async with office.site.signed_in("root", Role.APPROVER, Role.AUDITOR, tenant=SYSTEM) as browser:
+        root = Person(browser)
+        assert (await root.get(f"/api/delegations?tenant={TENANT}")).status_code == 200
+        assert (await root.get("/api/delegations?tenant=ghost")).status_code == 404
+        assert (await root.post("/api/delegations?tenant=ghost", loan(to="system/deputy"))).status_code == 404
+    with read_tenant(office.site.database.reader_url, "ghost") as reader:
+        assert reader.size() == 0
 
 
 @pytest.mark.parametrize("part", ["9" * 40, "9" * 5000, "-1", "x", "%00", "0.5"])
