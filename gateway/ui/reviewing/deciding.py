@@ -18,6 +18,7 @@ from gateway.approvals.choices import Approve, BreakGlass, Choice, Meaning, NotD
 from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.people.again import by_password
+from gateway.people.duties import READS_CONTENT
 from gateway.people.hashing import Crowded
 from gateway.people.person import Person, Signer, person_of
 from gateway.people.proving import NotProved
@@ -157,7 +158,8 @@ async def _done(page: Page, acts: dict[str, Act]) -> Response[Any]:
     if isinstance(outcome, NotDecided):
         return await page.refused(_STATUS[outcome.code], sentence(outcome.message), fields)
     notice = {"approve": "approved", "reject": "rejected", "edit": "edited"}.get(fields.text("act"), "saved")
-    return Redirect(f"/approvals/{page.generation}?done={notice}", status_code=303)
+    reads = not outcome.state.ended or page.visitor.may(*READS_CONTENT)
+    return Redirect(f"/approvals/{page.generation}?done={notice}" if reads else f"/approvals?done={notice}", status_code=303)
 
 
 async def _proved(page: Page, fields: Fields) -> Signer | str:

@@ -101,11 +101,16 @@ async def answer_page(
 
 
 async def _case_and_content(view: View, generation: UUID) -> tuple[Case, Reading]:
-    """The case and the very content that it is about: what is shown is what is signed. Raises NotHere and Unreadable."""
+    """The case and the very content that it is about: what is shown is what is signed.
+
+    Raises NotHere, NotAllowed and Unreadable.
+    """
     for _ in range(TRIES):
         case = await view.house.approvals.current(view.tenant, generation)
         if case is None:
             raise NotHere(GONE)
+        if case.state.ended:  # whoever may break the glass reads what waits, and no more
+            view.visitor.require(*READS_CONTENT)
         reading = await view.room.open(view.visitor, generation, "reviewed a held answer", READERS)
         if content_digest(reading.review.content) == case.content_sha256:
             return case, reading

@@ -127,6 +127,21 @@ async def test_a_rejection_has_a_code_and_words(database: Database, tmp_path: Pa
         assert "Nothing can be decided any more" in await held.shown(browser, generation)
 
 
+async def test_an_operator_reads_no_answer_that_is_over(database: Database, tmp_path: Path) -> None:
+    """Whoever may break the glass reads what waits; once it is decided its text is for approvers and auditors."""
+    async with held_site(database, tmp_path) as held:
+        generation = await held.hold()
+        async with held.site.signed_in("olga", Role.OPERATOR) as browser:
+            await held.shown(browser, generation)
+            over = await send(browser, generation, "more", act="cancel")
+            assert (over.status_code, over.headers["location"]) == (303, "/approvals?done=saved")
+            assert (await browser.get(f"/approvals/{generation}")).status_code == 403
+        async with held.site.signed_in("arno", Role.AUDITOR) as browser:
+            assert "data-sheet" in await held.shown(browser, generation)
+        reads = [body.requested_by for body in held.acts() if isinstance(body, Access)]
+        assert reads == ["olga", "arno"], "what is refused is not read"
+
+
 async def test_an_edit_begins_a_cycle_that_its_editor_cannot_approve(database: Database, tmp_path: Path) -> None:
     """The edited text takes the place of the answer, its difference is shown, and somebody else approves it."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
