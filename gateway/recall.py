@@ -26,6 +26,7 @@ from audit.records import (
     DecodeRun,
     Delivery,
     EngineNote,
+    PolicyDecision,
     PromptBody,
     RequestAbandoned,
     RequestClose,
@@ -68,7 +69,8 @@ class Recalled:
     """One request as its records tell it.
 
     `asked` is the text of its prompt body, `text` what was released of its answer, `held` the newest cycle of a held one,
-    `scores` those of the tokens of any other, for a held one reaches its client without them.
+    `scores` those of the tokens of any other, for a held one reaches its client without them. `tools` are the names of those
+    that it was judged with, None where that is not on record.
     """
 
     opening: RequestOpen
@@ -78,6 +80,7 @@ class Recalled:
     account: Account
     held: ApprovalOpened | None = None
     scores: tuple[TokenScore, ...] = ()
+    tools: tuple[str, ...] | None = None
 
 
 class Recall:
@@ -103,11 +106,11 @@ class Recall:
         account = _account(request, [header for header, _ in records], bodies, opening)
         held = _last(ApprovalOpened, bodies)
         if held is not None:
-            return self._of_held(Recalled(opening, prompt.text, "", Ending.HELD, account, held), bodies)
+            return self._of_held(Recalled(opening, prompt.text, "", Ending.HELD, account, held, tools=_tools(bodies)), bodies)
         delivery = _last(Delivery, bodies)
         text = "" if delivery is None else self._text(bodies, delivery)
         scores = tuple(recorded_scores(self._decode, opening.prompt_tokens, bodies))
-        return Recalled(opening, prompt.text, text, _ending(bodies, delivery), account, scores=scores)
+        return Recalled(opening, prompt.text, text, _ending(bodies, delivery), account, scores=scores, tools=_tools(bodies))
 
     def _text(self, bodies: Iterable[Body], delivery: Delivery) -> str:
         whole = self._decode(_ids(bodies)).decode("utf-8", "replace").encode()
@@ -193,6 +196,12 @@ def _annotations(bodies: Iterable[Body]) -> tuple[str, ...]:
     """What its client was told of beside the answer."""
     decision = _last(ReleaseDecision, bodies)
     return () if decision is None else decision.annotations
+
+
+def _tools(bodies: Iterable[Body]) -> tuple[str, ...] | None:
+    """The names of the tools that the law knew of."""
+    decision = _last(PolicyDecision, bodies)
+    return None if decision is None or decision.facts is None else decision.facts.tools
 
 
 def _cached(bodies: Iterable[Body]) -> int:

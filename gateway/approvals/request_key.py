@@ -121,12 +121,14 @@ def _turn_of(chat: ChatRequest, prompt: Conversation) -> list[Any]:
     """Where in its session a request stands: after how many answers, and what was said since the last one.
 
     Claude Code asks one question again with other tools and another system prompt. Its small questions beside the conversation,
-    such as for a title, are told apart by having no tools, or a form.
+    such as for a title, are told apart by having no tools, or a form. An answer that would be read otherwise, with thoughts
+    or as one call, is another one; the tools that it is read with are those of the first (`http/sources.py`).
     """
     answers = [place for place, turn in enumerate(prompt.turns) if isinstance(turn, AssistantTurn)]
     since = prompt.turns[answers[-1] if answers else 0 :]
     said = [turn for turn in _turns(since) if turn[0] in ("user", "tool")]
-    return [chat.model, len(answers), said, bool(prompt.callable), _constraint(chat.constraint)]
+    read = [bool(prompt.callable), prompt.parallel, prompt.thinking]
+    return [chat.model, len(answers), said, read, _constraint(chat.constraint)]
 
 
 def _written(told: Any) -> bytes:

@@ -94,7 +94,7 @@ def _answer(wire: Wire, house: House, asked: ChatRequest, source: Source) -> Ans
     known = source.about
     about = {"generation_id": str(known.generation), "mode": known.mode, "policy": known.policy}
     choice = wire.choice(asked.index, known.prompt_tokens, about, asked.top_logprobs is not None)
-    return Answer(source, reader_of(house.bench.model, prompt, f"call_{known.generation.hex}_"), choice)
+    return Answer(source, reader_of(house.bench.model, source.read_by(prompt), f"call_{known.generation.hex}_"), choice)
 
 
 async def _events(

@@ -17,7 +17,7 @@ from gateway.authenticate import Subject, authenticate
 from gateway.background import Running
 from gateway.calls import Part
 from gateway.dialects.reading import parts
-from gateway.dialects.request import Delivery, Dialect
+from gateway.dialects.request import Conversation, Delivery, Dialect
 from gateway.dialects.responses.decode import chat_of, read
 from gateway.dialects.responses.document import Head, Status, generation_of
 from gateway.dialects.responses.failures import body_of, status_of
@@ -62,7 +62,8 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         chat = await line.read_aside(size, lambda: chat_of(body, earlier, line.beside(request)))
         source = await source_of(request, house, subject, chat)
     about, begun = source.about, await source.begun()
-    head = Head(about.generation, about.mode, about.policy, body, about.constrained, chat.prompt)
+    prompt = source.read_by(chat.prompt) if isinstance(chat.prompt, Conversation) else chat.prompt
+    head = Head(about.generation, about.mode, about.policy, body, about.constrained, prompt)
     if begun and body.background and isinstance(source, Own):
         running = house.background.begin(source.generation, head, line.proved(house, source.made(), subject.tenant, chat))
         if body.stream:
@@ -132,6 +133,7 @@ async def cancel_response(
 
 
 def _running(house: House, subject: Subject, response: str) -> Running[Head] | None:
+    """A response of this caller that is being made here."""
     generation = generation_of(response)
     found = None if generation is None else house.background.find(subject.tenant, generation)
     return found if found is not None and found.generation.admitted.caller == subject.caller else None
@@ -150,7 +152,7 @@ async def _cancelled_elsewhere(house: House, subject: Subject, response: str, he
 
 
 async def _recalled(house: House, subject: Subject, response: str) -> tuple[Head, Recalled]:
-    """A stored response of this tenant. Raises NotHere."""
+    """A stored response of this caller: ids are in the log that all of a tenant may read. Raises NotHere."""
     generation = generation_of(response)
     found = None if generation is None else await house.recall.find(subject.tenant, generation)
     if found is not None and found.opening.dialect == Dialect.RESPONSES and found.opening.caller == subject.caller:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +20,9 @@ from audit.writer import Entry
 from gateway.appending import append_when_room
 from gateway.authenticate import Subject
 from gateway.budgets.visit import Repeated, Visit
-from gateway.dialects.request import ChatRequest, Dialect
+from gateway.dialects.request import ChatRequest, Conversation, Dialect, ToolSpec
 from gateway.dialects.responses.decode import recorded
-from gateway.errors import APPROVAL_HEADER, EngineDown, GatewayError, LogDown
+from gateway.errors import APPROVAL_HEADER, EngineDown, GatewayError, LogDown, Withheld
 from gateway.generation import Generation
 from gateway.house import House
 from gateway.http import line
@@ -54,6 +54,10 @@ class Source(ABC):
     async def begun(self) -> bool:
         """False once it is certain that there will be no answer, before anything of it was told."""
         return True
+
+    def read_by(self, asked: Conversation) -> Conversation:
+        """The prompt by which the answer to `asked` is read: which tools it may call."""
+        return asked
 
     @abstractmethod
     def made(self) -> AsyncIterator[Made]:
@@ -118,6 +122,13 @@ class Earlier(Source):
             return False
         return (await line.read_aside(len(self.found.asked), lambda: recorded(self.found.asked))).stored
 
+    def read_by(self, asked: Conversation) -> Conversation:
+        """With the tools that it was judged with, so that no text becomes a call that nobody has judged."""
+        if self.found.tools is None:
+            return asked
+        offered = {tool.name: tool for tool in asked.tools}
+        return replace(asked, tools=tuple(offered.get(name, ToolSpec(name, "", {})) for name in self.found.tools))
+
     async def made(self) -> AsyncIterator[Made]:
         found = self.found if self.found.ending is not Ending.NONE else await self._ended()
         if isinstance(found, Failed):
@@ -127,6 +138,8 @@ class Earlier(Source):
         elif found.ending is Ending.ANSWERED:
             for piece in told_again(found):
                 yield piece
+        elif found.ending is Ending.WITHHELD:
+            yield Failed(Withheld("the policy did not let this answer go; its records say why"))
         else:
             yield Failed(EngineDown("the generation that was asked this first ended early; try again"))
 

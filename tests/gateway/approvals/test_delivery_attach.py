@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from engine.request import Mode
 from gateway.app import create_app
 from gateway.approvals.attachments import Attachments
 from gateway.budgets.visit import Visit
-from gateway.errors import LogDown
+from gateway.dialects.openai_chat import decode
+from gateway.dialects.request import Conversation
+from gateway.errors import LogDown, Withheld
 from gateway.http.sources import Earlier
 from gateway.pieces import Failed
 from gateway.presence import Presence
@@ -34,6 +37,7 @@ from tests.gateway.housed import housed
 from tests.gateway.law.test_matrix import DIALECTS
 from tests.gateway.planted import plant_key
 from tests.gateway.tenant_log import opened
+from tests.gateway.tooled import tooled
 from tests.policies.documents import policy
 from tests.policies.facts import PLAIN
 from tests.postgres_fixtures import Database
@@ -219,3 +223,31 @@ async def test_who_waits_for_anothers_answer_is_told_when_it_cannot_be_read(data
                 told = [piece async for piece in Earlier(house, TENANT, uuid4(), found, visit).made()]
             (failed,) = told
             assert isinstance(failed, Failed) and isinstance(failed.error, LogDown), name
+
+
+async def test_a_repeat_of_what_is_blocked_is_told_so(database: Database, tmp_path: Path) -> None:
+    """What is blocked while a repeat waits for it is withheld from the repeat too: no fault, after which clients ask again."""
+    blocking = policy('[[rules]]\nid = "never"\nphase = "release"\nwhen = { metric = "tokens", above = 0 }\naction = "block"\n')
+    async with housed(database, tmp_path, blocking) as inside:
+        house, answer = inside.house, await inside.ask()
+        found = await house.recall.find(TENANT, UUID(answer.headers["x-request-id"]))
+        assert found is not None and found.ending is Ending.WITHHELD
+        visit = Visit(house.budgets, house.laws.active(TENANT), PLAIN, uuid4())
+        (failed,) = [piece async for piece in Earlier(house, TENANT, uuid4(), found, visit).made()]
+        assert isinstance(failed, Failed) and isinstance(failed.error, Withheld)
+
+
+async def test_a_repeat_is_read_with_the_tools_of_the_first(database: Database, tmp_path: Path) -> None:
+    """What was text when it was judged becomes no call because the repeat offers another tool."""
+    look, act = ({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("look", "act"))
+    async with housed(database, tmp_path, model=tooled()) as inside:
+        answer = await inside.ask(tools=[look])
+        found = await inside.house.recall.find(TENANT, UUID(answer.headers["x-request-id"]))
+        assert found is not None and found.tools == ("look",)
+        visit = Visit(inside.house.budgets, inside.house.laws.active(TENANT), PLAIN, uuid4())
+        repeat = Earlier(inside.house, TENANT, uuid4(), found, visit)
+        question = [{"role": "user", "content": "hello"}]
+        asked = decode(json.dumps({"model": "m", "messages": question, "tools": [look, act]}).encode()).prompt
+        assert isinstance(asked, Conversation) and len(asked.callable) == 2
+        assert repeat.read_by(asked).callable == asked.callable[:1]
+        assert [tool.name for tool in repeat.read_by(Conversation(())).callable] == ["look"]

@@ -166,6 +166,8 @@ def test_a_turn_of_a_session_outlives_other_tools_and_another_system_prompt(tmp_
         turn(keys, messages(BASE | {"last": "And later?"})),
         turn(keys, messages(BASE | {"rounds": []})),
         turn(keys, messages(BASE | {"tools": False})),
+        turn(keys, messages({**BASE}, tool_choice={"type": "auto", "disable_parallel_tool_use": True})),
+        turn(keys, replace(one, prompt=replace(more, thinking=True))),
         turn(keys, messages({**BASE}, output_config={"format": {"type": "json_schema", "schema": SCHEMA}})),
     ]
     assert own not in others
