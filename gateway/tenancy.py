@@ -81,7 +81,7 @@ def key_rotated(key_id: UUID, text: ApiKeyText, days: int | None = None) -> Deci
 
 
 def key_revoked(key_id: UUID) -> Decide:
-    """The key opens nothing from the next request on; revoking twice changes nothing."""
+    """Within a second the key opens nothing; revoking twice changes nothing."""
 
     def decide(session: Session, by: Actor) -> KeyState | None:
         key = get_key(session, key_id)

@@ -94,7 +94,7 @@ def create_key(tenant: str, label: str, user: str | None, days: int | None, by: 
 @by_option
 @stdin_option
 def rotate_key(key_id: UUID, days: int | None, by: str | None, password_stdin: bool) -> None:
-    """Give the key KEY_ID another secret and print it; the old one opens nothing from the next request on.
+    """Give the key KEY_ID another secret and print it; within a second the old one opens nothing.
 
     Label, user and, without --expires, the date of its end stay as they are. `palimpsest keys list` shows the ids.
     """
@@ -127,7 +127,7 @@ def list_keys(tenant: str | None) -> None:
 @by_option
 @stdin_option
 def revoke_key(key_id: UUID, by: str | None, password_stdin: bool) -> None:
-    """Revoke the key KEY_ID, from the next request on. `palimpsest keys list` shows the ids."""
+    """Revoke the key KEY_ID: within a second it opens nothing. `palimpsest keys list` shows the ids."""
     from gateway.tenancy import key_revoked
 
     with office() as here:

@@ -180,7 +180,7 @@ def groups(name: str, tenant: str, add: tuple[str, ...], remove: tuple[str, ...]
 @by_option
 @stdin_option
 def disable(name: str, tenant: str, by: str | None, password_stdin: bool) -> None:
-    """Shut the user NAME out: sessions end, and keys and passwords open nothing, from this moment on."""
+    """Shut the user NAME out: sessions end, and within a second keys and passwords open nothing."""
     from gateway.people.users import disabled
 
     _change(tenant, name, by, password_stdin, disabled(tenant, name))

@@ -80,7 +80,7 @@ async def rotate_key(
 async def revoke_key(
     request: Request[Any, Any, Any], house: NamedDependency[House], visitor: Looking, key: FromPath[UUID]
 ) -> Response[Any]:
-    """The key opens nothing from the next request on."""
+    """Within a second the key opens nothing."""
     line = await _key(house, visitor, key)
     try:
         made = await house.administration.make(visitor.tenant, visitor.person, key_revoked(line.id))
