@@ -144,14 +144,14 @@ def _size(reader: Reader, tenant: str) -> int:
 def _extras(settings: Settings, origin: str, formats: frozenset[Format]) -> Extras:
     return Extras(
         formats=formats,
-        policies=_policies_in_force(),
+        policies=_shipped_policy(),
         attester=Attester.of_log(settings.keys, origin) if Format.IN_TOTO in formats else None,
         speller=_speller(settings.checkpoint) if Format.HTML in formats else None,
     )
 
 
-def _policies_in_force() -> dict[bytes, bytes]:
-    """Every policy that this gateway decides by: its digest, and the resolved document, which seals to that digest again."""
+def _shipped_policy() -> dict[bytes, bytes]:
+    """The policy that ships, by its digest: the resolved document, which seals to it again. Others are in the log."""
     policy = policies.load(policies.BASELINE)
     return {bytes(policy.digest): msgspec.json.encode(policy.document, order="sorted")}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import msgspec
@@ -87,9 +86,9 @@ def _refuse_unserved(body: Body) -> None:
 def _sampling(body: Body) -> AskedSampling:
     temperature = 1.0 if body.temperature is None else body.temperature
     top_p = 1.0 if body.top_p is None else body.top_p
-    if not (math.isfinite(temperature) and 0 <= temperature <= 2):
+    if not 0 <= temperature <= 2:
         raise BadRequest("temperature must lie in 0..2", code="out_of_range", param="temperature")
-    if not (math.isfinite(top_p) and 0 < top_p <= 1):
+    if not 0 < top_p <= 1:
         raise BadRequest("top_p must be above 0 and at most 1", code="out_of_range", param="top_p")
     return AskedSampling(temperature=temperature, top_p=top_p)
 
