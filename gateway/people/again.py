@@ -10,11 +10,12 @@ from gateway.people.hashing import Line, in_turn
 from gateway.people.passkeys import Passkeys
 from gateway.people.person import Asserted, Person
 from gateway.people.proving import NotProved, Prover
+from gateway.people.throttle import Door
 
 
 async def by_password(prover: Prover, person: Person, password: str) -> Person | NotProved:
     """The same person, by the password. Raises Crowded, and SQLAlchemyError when the database cannot be reached."""
-    return await in_turn(Line.PEOPLE, partial(prover.prove, person.tenant, person.name, password))
+    return await in_turn(Line.PEOPLE, partial(prover.prove, person.tenant, person.name, password, Door.INSIDE))
 
 
 async def by_passkey(

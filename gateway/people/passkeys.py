@@ -1,7 +1,7 @@
 """Passkeys of people: made after the password was given again, kept by their public part, and proved by what they sign.
 
 A passkey signs a decision inside a session and opens none. What does not prove anybody gets the answer of a wrong password, and
-counts as an attempt on the name like one.
+counts like one that is given inside a session.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gateway.changes import PasskeyState
 from gateway.people.ceremonies import Made, NewKey, PasskeySignature, Place, Refused, made, request_of, signed
 from gateway.people.person import Account, Actor, Asserted, Person, asserted
 from gateway.people.proving import NotProved
-from gateway.people.throttle import Throttle
+from gateway.people.throttle import Door, Throttle
 from gateway.people.users import other_user
 from gateway.pools import close_pool
 from gateway.registry import RegistryError
@@ -63,7 +63,7 @@ class Passkeys:
     def __init__(self, url: DatabaseUrl) -> None:
         connect = {"connect_timeout": 3}
         self._engine = create_engine(sqlalchemy_url(url), pool_size=2, pool_pre_ping=True, connect_args=connect)
-        self._throttle = Throttle(self._engine)
+        self._throttle = Throttle(self._engine, Door.INSIDE)
 
     def of(self, user: UUID) -> tuple[PasskeyLine, ...]:
         """A user's, oldest first."""

@@ -17,7 +17,7 @@ from gateway.people.lookup import find_user
 from gateway.people.names import is_user_name
 from gateway.people.passwords import Passwords, check_new
 from gateway.people.person import Person, proved
-from gateway.people.throttle import Throttle
+from gateway.people.throttle import Door, Throttle
 from gateway.tables import User
 
 
@@ -39,17 +39,18 @@ class Prover:
     def __init__(self, engine: Engine, passwords: Passwords) -> None:
         self._engine = engine
         self._passwords = passwords
-        self._throttle = Throttle(engine)
+        self._throttles = {door: Throttle(engine, door) for door in Door}
 
-    def prove(self, tenant: str, name: str, password: str) -> Person | NotProved:
+    def prove(self, tenant: str, name: str, password: str, door: Door = Door.SIGN_IN) -> Person | NotProved:
         """The person with this password. Raises SQLAlchemyError when the database cannot be reached."""
-        if wait := self._throttle.claim(tenant, name):
+        throttle = self._throttles[door]
+        if wait := throttle.claim(tenant, name):
             return NotProved(wait)
         user = self._find(tenant, name)
         right = self._passwords.match(None if user is None else user.password, password)
         if user is None or not right or user.disabled_at is not None:
             return NotProved()
-        self._throttle.clear(tenant, name)
+        throttle.clear(tenant, name)
         if self._passwords.outdated(user.password):
             self._hash_anew(user, password)
         return proved(user)

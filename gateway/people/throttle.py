@@ -2,13 +2,15 @@
 
 An attempt is counted as failed before the password is looked at, under the lock of the name's row, and forgotten when it turns
 out right: many attempts at the same moment are counted one by one. After three in vain each further one doubles the pause, from
-a second to a quarter of an hour. Names that nobody has are counted alike. A name left alone for a day starts anew.
+a second to a quarter of an hour. Names that nobody has are counted alike. A name left alone for a day starts anew. What
+strangers try at the sign-in page and what is tried inside are counted apart: they keep nobody from signing.
 """
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Final
 
 from sqlalchemy import Engine, delete, func, select
@@ -31,15 +33,23 @@ def pause(failures: int) -> timedelta:
     return min(timedelta(seconds=2.0 ** min(failures - FREE, 20)), LONGEST)
 
 
-class Throttle:
-    """Attempts by name. Blocking: call it in a thread."""
+class Door(Enum):
+    """Where attempts on a name are made."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    SIGN_IN = "sign-in"
+    INSIDE = "inside"
+    """In a session, or at the command line of the machine."""
+
+
+class Throttle:
+    """Attempts by name, at one door. Blocking: call it in a thread."""
+
+    def __init__(self, engine: Engine, door: Door = Door.SIGN_IN) -> None:
+        self._engine, self._door = engine, door
 
     def claim(self, tenant: str, name: str) -> int:
         """Count an attempt and return 0, or return how many seconds to wait and count nothing."""
-        key = _key(tenant, name)
+        key = self._key(tenant, name)
         with Session(self._engine) as session:
             row = _locked(session, key)
             now = _now(session)  # read under the row's lock, for which this may have waited
@@ -55,8 +65,13 @@ class Throttle:
     def clear(self, tenant: str, name: str) -> None:
         """Forget the attempts on a name: its password was given."""
         with Session(self._engine) as session:
-            session.execute(delete(Attempt).where(Attempt.name_sha256 == _key(tenant, name)))
+            session.execute(delete(Attempt).where(Attempt.name_sha256 == self._key(tenant, name)))
             session.commit()
+
+    def _key(self, tenant: str, name: str) -> bytes:
+        """No name at one door has the key of a name at the other: only one of the two digested texts holds a NUL."""
+        key = digest(f"{tenant}\0{name}")
+        return key if self._door is Door.SIGN_IN else digest(f"{self._door.value} {key.hex()}")
 
 
 def _locked(session: Session, key: bytes) -> Attempt:
@@ -76,7 +91,3 @@ def _forget_old(session: Session, now: datetime) -> None:
 def _now(session: Session) -> datetime:
     now: datetime = session.scalars(select(func.clock_timestamp())).one()
     return now
-
-
-def _key(tenant: str, name: str) -> bytes:
-    return digest(f"{tenant}\0{name}")

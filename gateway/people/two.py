@@ -14,6 +14,7 @@ from audit.writer import SYSTEM
 from gateway.people.names import Role
 from gateway.people.person import Person
 from gateway.people.proving import NotProved, Prover
+from gateway.people.throttle import Door
 from gateway.registry import RegistryError
 
 Ask: TypeAlias = Callable[[str], str]
@@ -52,7 +53,7 @@ class Two:
 def prove_one(prover: Prover, ask: Ask, asked: Asked, tenant: str) -> Person:
     """The person asked for, proved by a password. Raises Unproved."""
     home, name = asked.place(tenant)
-    return require(prover.prove(home, name, ask(f"Password of {asked.who}")), asked)
+    return require(prover.prove(home, name, ask(f"Password of {asked.who}"), Door.INSIDE), asked)
 
 
 def require(found: Person | NotProved, asked: Asked) -> Person:

@@ -21,7 +21,7 @@ from gateway.people.names import Role
 from gateway.people.passkeys import MOST, Passkeys, added, removed, withdrawn
 from gateway.people.person import Account, Asserted, Person
 from gateway.people.proving import NotProved
-from gateway.people.throttle import FREE
+from gateway.people.throttle import FREE, Door
 from gateway.registry import RegistryError
 from gateway.settings import DatabaseUrl, Settings
 from tests.audit.authenticator import ORIGIN, PRESENT, RP_ID, Authenticator, p256, sent
@@ -239,7 +239,7 @@ async def test_attempts_are_counted_with_those_of_the_password(office: Office, p
     assert isinstance(proof(passkeys, ada, key.sign(BINDING)), Asserted)
     for _ in range(FREE):
         assert proof(passkeys, ada, key.sign(bytes(32))) == NotProved()
-    for found in (proof(passkeys, ada, key.sign(BINDING)), office.directory.prover.prove("acme", "ada", PASSWORD)):
+    for found in (proof(passkeys, ada, key.sign(BINDING)), office.directory.prover.prove("acme", "ada", PASSWORD, Door.INSIDE)):
         assert isinstance(found, NotProved) and found.wait > 0
     forget(office)
     office.sql("UPDATE app.user_account SET disabled_at = now() WHERE name = 'ada'")

@@ -23,7 +23,7 @@ from gateway.people.names import Role, is_user_name
 from gateway.people.passwords import Passwords
 from gateway.people.person import Person, proved
 from gateway.people.proving import NotProved, Prover
-from gateway.people.throttle import FREE, LONGEST, Throttle, pause
+from gateway.people.throttle import FREE, LONGEST, Door, Throttle, pause
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 from tests.gateway.people.office import Office
 from tests.gateway.planted import AFFORDABLE, CHEAP, PASSWORD, plant_user
@@ -118,6 +118,18 @@ def test_a_name_rests_after_failures(office: Office, name: str) -> None:
     assert prover(office).prove("acme", name, PASSWORD) == refused, "another process counts the same"
     plant_user(office.database.app_url, "acme", "other")
     assert office.prove("other").name == "other", "other names do not wait"
+
+
+def test_strangers_keep_nobody_from_signing(office: Office) -> None:
+    """Wrong passwords at the sign-in page and inside a session rest a name apart: who is signed in proves it all the same."""
+    plant_user(office.database.app_url, "acme", "ada")
+    judge = office.directory.prover
+    for _ in range(FREE):
+        judge.prove("acme", "ada", WRONG)
+    assert judge.prove("acme", "ada", PASSWORD) == NotProved(wait=1)
+    assert isinstance(judge.prove("acme", "ada", PASSWORD, Door.INSIDE), Person)
+    assert [judge.prove("acme", "ada", WRONG, Door.INSIDE) for _ in range(FREE)] == [NotProved()] * FREE
+    assert judge.prove("acme", "ada", PASSWORD, Door.INSIDE) == NotProved(wait=1)
 
 
 def test_the_pause_doubles_and_ends(office: Office) -> None:

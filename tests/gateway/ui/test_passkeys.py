@@ -13,6 +13,7 @@ import msgspec
 from audit.acts import PasskeyChange
 from gateway.approvals.case import State
 from gateway.people.names import Role
+from gateway.people.throttle import Door
 from tests.audit.authenticator import Authenticator, p256
 from tests.audit.writer_samples import TENANT
 from tests.gateway.passkeyed import Held, enrolled
@@ -133,7 +134,7 @@ async def rejected(browser: Browser, generation: Any, **fields: str) -> Any:
 
 def forget(held: HeldSite) -> None:
     """The throttle forgets what was tried, since the right password is given."""
-    held.site.housed.house.directory.prover.prove(TENANT, "grace", PASSWORD)
+    held.site.housed.house.directory.prover.prove(TENANT, "grace", PASSWORD, Door.INSIDE)
 
 
 async def test_where_browsers_make_no_passkeys_the_page_says_so(database: Database, tmp_path: Path) -> None:
