@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from time import perf_counter, sleep
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from engine.chat_template import PRIVATE, CallForm, ChatTemplate
+from engine.chat_template import PRIVATE, CallForm, ChatTemplate, Guard, either
 from engine.config import CheckpointError
 from engine.errors import InvalidRequest
 from engine.tokenizer import Tokenizer
@@ -96,6 +97,26 @@ def test_what_was_told_stands_in_the_prompt_to_the_letter(said: str) -> None:
     """Taking a text apart for safety leaves no trace: the prompt holds it as it was told."""
     ids = TEMPLATE.render([{"role": "user", "content": f"({said})"}])
     assert f"({said})".encode() in TOKENIZER.decode_bytes(ids)
+
+
+FAMILY = frozenset(f"<SPECIAL_{number}>" for number in range(18, 1000)) | TOKENIZER.reserved
+WORDS = st.frozensets(st.text("ab<|.", min_size=1, max_size=5), min_size=1, max_size=12)
+
+
+@given(WORDS, st.text("ab<|.", max_size=40))
+def test_a_factored_pattern_finds_what_the_plain_one_finds(words: frozenset[str], text: str) -> None:
+    """Whatever the words, the pattern finds at every place the longest word that stands there, and no other."""
+    plain = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    assert re.findall(either(words), text) == re.findall(plain, text)
+    assert re.findall(f"(?=({either(words)}))", text) == re.findall(f"(?=({plain}))", text)
+
+
+def test_a_text_is_read_once_and_not_once_for_every_token() -> None:
+    """What a thousand reserved tokens have in common stands in the patterns once, so `<` costs about what a letter costs."""
+    guard = Guard(FAMILY)
+    for pattern in (guard.pattern, guard._within):
+        assert pattern.pattern.count("<") == pattern.pattern.count("SPECIAL_") == 1
+    assert guard.pattern.split("a<SPECIAL_99<SPECIAL_100>") == ["a<SPECIAL_99", "<SPECIAL_100>", ""]
 
 
 @pytest.mark.parametrize(
