@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import takewhile
 from uuid import UUID
 
 from engine.gates import Verdict
@@ -150,6 +151,12 @@ class SpecRound:
     logprob: tuple[float, ...]
     forwards: int
     complete: bool
+
+    @property
+    def matched(self) -> int:
+        """How many drafts hold of those that were guessed, which are all but the first; the same figure in both modes."""
+        pairs = zip(self.draft[1:], self.verified, strict=False)
+        return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class BlockFacts:
     """The figures of one block, float32 values throughout; None where the mode has no such figure.
 
     Confidence is that of the denoising pass at commitment, log-probability the causal pass's at temperature 1, agreement the
-    share of tokens that the causal pass would have picked too, acceptance the share of drafts that were kept.
+    share of tokens that the causal pass would have picked too, acceptance the share of guessed drafts that held, those behind
+    the end of an answer included.
     """
 
     index: int

@@ -183,7 +183,7 @@ class Session:
         if isinstance(event, SpecRound | RunDecoded) and self.request.gate is not None:
             self._unit.add(event)
             if self._unit.full:
-                self._judge_unit()
+                self.judge_unit()
 
     def alternatives(self, picks: Sequence[Picks], rows: int) -> None:
         """Tell the likeliest tokens of the next `rows` output positions, before the event that outputs them."""
@@ -240,10 +240,12 @@ class Session:
         if ruling.verdict is Verdict.BLOCK:
             self.ended = FinishReason.BLOCKED
 
-    def _judge_unit(self) -> None:
-        facts = self._unit.facts(self.gated)
-        self._unit = CausalUnit()
-        self.ruled(facts, self.judge(facts))
+    def judge_unit(self) -> None:
+        """Ask the gate about the causal text since its last ruling, if there is any: other text comes next, or none."""
+        if self._unit.tokens:
+            facts = self._unit.facts(self.gated)
+            self._unit = CausalUnit()
+            self.ruled(facts, self.judge(facts))
 
     # -- the end --------------------------------------------------------------------------------------------------------
 
@@ -266,8 +268,8 @@ class Session:
 
     def finish(self, reason: FinishReason) -> None:
         """Judge what causal text is left, then say the closing event, with the totals of all events before it."""
-        if self._unit.tokens and reason in (FinishReason.STOP, FinishReason.LENGTH):
-            self._judge_unit()
+        if reason in (FinishReason.STOP, FinishReason.LENGTH):
+            self.judge_unit()
             reason = self.ended or reason
         told = self.tokens[self.prompt_tokens : self.position]
         self.emit(

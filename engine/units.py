@@ -35,7 +35,7 @@ class CausalUnit:
         if isinstance(event, SpecRound):
             self._mode = Mode.LINEAR_SPEC
             self._drafts += len(event.draft) - 1
-            self._accepted += max(0, len(event.output) - 1)
+            self._accepted += event.matched
 
     def facts(self, index: int) -> BlockFacts:
         """The unit's figures."""

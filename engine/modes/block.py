@@ -81,16 +81,18 @@ class Block:
         self._agreement = tuple(left == right for left, right in zip(wanted, self.tokens, strict=True))
 
     def refine(self, ruling: Ruling) -> None:
-        """Mask again what would be output and was committed below the ruling's threshold, the least certain at any rate."""
+        """Mask again what would be output and was committed below the ruling's threshold, the least certain at any rate.
+
+        What was only filled up stays masked: nobody proposed it.
+        """
         kept, _ = self._session.cut(self.tokens)
         least = min(self._confidence[:kept])
-        again = [
-            index < kept and (value < ruling.threshold or value == least < 1) for index, value in enumerate(self._confidence)
-        ]
+        unsure = [value < ruling.threshold or value == least < 1 for value in self._confidence[:kept]]
+        again = [*unsure, *self._masked[kept:]]
         self._masked = again
         self.tokens = [self._session.mask_id if masked else token for token, masked in zip(self.tokens, again, strict=True)]
         self._confidence = [0.0 if masked else value for value, masked in zip(self._confidence, again, strict=True)]
-        self._revisions += sum(again)
+        self._revisions += sum(unsure)
         self._attempt += 1
         self._earlier += len(self._steps)
         self._steps = []

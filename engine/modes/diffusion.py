@@ -76,4 +76,5 @@ def _redo(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
             return prior
         picks = yield clean((seed,))
         session.commit(1)
+    session.judge_unit()
     return picks

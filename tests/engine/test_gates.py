@@ -7,12 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from engine.engine import Engine
-from engine.events import BlockDecoded, Event, FinishReason, Gated, Noted, NoteKind, Output
+from engine.events import BlockDecoded, Event, FinishReason, Gated, Noted, NoteKind, Output, SpecRound
 from engine.gates import CAUSAL_UNIT, REFINES_MOST, BlockFacts, Gate, Ruling, Verdict
+from engine.plan import Flag, Plan
 from engine.request import CAUSAL_MODES, Mode
-from tests.engine.harness import asked, decoded, events_of, finished, model, output
+from tests.engine.harness import EXACT_MODES, asked, decoded, drafter, events_of, finished, model, output, play
 
 PROMPT = (1, 5, 9)
 ALL = frozenset(Verdict)
@@ -76,6 +78,31 @@ def test_refine_masks_again_what_was_unsure(threshold: float) -> None:
     assert dict(zip(second.names, second.values, strict=True))["attempt"] == 1
 
 
+def test_refining_outputs_nothing_that_nobody_proposed() -> None:
+    """Places behind a stop id that were only filled up are masked again with it, and no filler is ever output."""
+    stop, noisy_passes = 11, 0
+
+    def rewrite(plan: Plan, logits: Tensor) -> Tensor:
+        """The first proposal is sure of a stop at the third place; no later one has any."""
+        nonlocal noisy_passes
+        changed, flags = logits.clone(), plan.field(2)
+        if any(int(flags[row]) & Flag.NOISY for row in plan.wanted.tolist()):
+            noisy_passes += 1
+            for index, row in enumerate(plan.wanted.tolist()):
+                place = int(plan.position[row]) - len(PROMPT)
+                changed[index] = 0
+                changed[index, stop if (place, noisy_passes) == (2, 1) else 40 + place] = 12 if place < 3 or noisy_passes > 1 else 0.5
+        return changed
+
+    judge = once(Verdict.REFINE, 0, threshold=1.0, steps=8)
+    request = asked(Mode.DIFFUSION, PROMPT, 8, stop=(stop,), seed_first=False, threshold=0.9, gate=judge)
+    events, _ = play(model(), request, rewrite)
+    first, _, again, _ = told(events)
+    assert isinstance(first, BlockDecoded) and first.tokens[2:] == (stop,) * 6 and first.commit_confidence[3:] == (0,) * 5
+    assert isinstance(again, BlockDecoded) and again.steps[0].masked == (True,) * 8
+    assert output(events) == tuple(range(40, 48))
+
+
 def test_refining_has_an_end() -> None:
     """Asked to refine once more than is allowed, the block is held as it is, and generation goes on."""
     events = ask(Mode.DIFFUSION, always(Verdict.REFINE, threshold=0.99, steps=4), tokens=16)
@@ -128,6 +155,46 @@ def test_causal_text_is_judged_in_units(mode: Mode, verdict: Verdict) -> None:
     assert gated[0].start == 3
     shift = {later.start - earlier.start - size for (earlier, later), size in zip(pairwise(gated), sizes, strict=False)}
     assert shift <= {0, -1}
+
+
+@pytest.mark.parametrize("mode", EXACT_MODES)
+@pytest.mark.parametrize("tokens", [3, 9, 17, 33, 36])
+@pytest.mark.parametrize("wrong", [0, 3])
+def test_acceptance_is_the_share_of_guessed_drafts_that_held(mode: Mode, tokens: int, wrong: int) -> None:
+    """It is what the rounds tell, in both modes and at the end of an answer too: 1 where the drafter is always right."""
+    truth = output(decoded(model(), asked(Mode.AR, PROMPT, 80)))
+    seen: list[BlockFacts] = []
+
+    def judge(facts: BlockFacts) -> Ruling:
+        seen.append(facts)
+        return Ruling(Verdict.ACCEPT)
+
+    def choose(position: int) -> int:
+        """What `ar` says, but for some positions."""
+        place = position - len(PROMPT)
+        return truth[place] ^ (wrong > 0 and place % 5 == wrong)
+
+    events, _ = play(model(), asked(mode, PROMPT, tokens, gate=gate(judge)), drafter(choose))
+    rounds = [event for event in events if isinstance(event, SpecRound)]
+    certain = mode is Mode.QUADRATIC_SPEC
+    assert [event.matched for event in rounds] == [event.accepted - certain for event in rounds]
+    share = sum(event.matched for event in rounds) / sum(len(event.draft) - 1 for event in rounds)
+    assert wrong or {facts.acceptance for facts in seen} == {1.0}
+    assert not wrong or share < 1 and (len(seen) > 1 or seen[0].acceptance == pytest.approx(share, rel=1e-6))
+
+
+def test_what_was_redone_is_judged_before_other_text_follows() -> None:
+    """A unit of causal text is one stretch: what stands between two diffusion blocks is not put together with later text."""
+
+    def judge(facts: BlockFacts) -> Ruling:
+        redo = facts.mode == Mode.DIFFUSION and (facts.start - len(PROMPT)) // 8 % 2 == 0
+        return Ruling(Verdict.REDO_AR if redo else Verdict.ACCEPT)
+
+    events = ask(Mode.DIFFUSION, gate(judge), tokens=48)
+    units = [event for event in events if isinstance(event, Gated) and event.mode == Mode.AR]
+    assert [event.start for event in units] == [len(PROMPT) + 16 * place for place in range(3)]
+    assert all(dict(zip(event.names, event.values, strict=True))["tokens"] == 8 for event in units)
+    assert [event.block for event in events if isinstance(event, Gated)] == list(range(9))
 
 
 @pytest.mark.parametrize("mode", [Mode.DIFFUSION, *CAUSAL_MODES])
