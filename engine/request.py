@@ -42,8 +42,8 @@ class Numeric(StrEnum):
     FAST = "fast"
 
 
-COLDEST, HOTTEST = 1e-6, 1e6
-"""Bounds of a temperature that is not 0."""
+LEAST_FACTOR, MOST_FACTOR = 1e-6, 1e6
+"""Bounds of what a score is divided by or multiplied with: beyond them it is no longer a number in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature:  # beyond these a score divided by it is no longer a number in float32
-            _within("a temperature that is not 0", self.temperature, COLDEST, HOTTEST)
+        if self.temperature:
+            _within("a temperature that is not 0", self.temperature, LEAST_FACTOR, MOST_FACTOR)
         if not 0 <= self.seed < 1 << 64:
             raise InvalidRequest(f"seed must fit in 64 unsigned bits, not {self.seed}")
         if not 0 <= self.choice < 1 << 32:
@@ -79,8 +79,7 @@ class Sampling:
         _within("min_p", self.min_p, 0, 1)
         _within("presence_penalty", self.presence_penalty, -2, 2)
         _within("frequency_penalty", self.frequency_penalty, -2, 2)
-        if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0):
-            raise InvalidRequest(f"repetition_penalty must be a finite number above 0, not {self.repetition_penalty}")
+        _within("repetition_penalty", self.repetition_penalty, LEAST_FACTOR, MOST_FACTOR)
 
     @property
     def penalised(self) -> bool:
@@ -158,6 +157,7 @@ class GenerationRequest:
         if self.think_budget is not None and self.constraint is not None:
             raise InvalidRequest("a thinking budget and a constraint cannot be held at once: leave one of them out")
         self._check_stops()
+        _bytes("cache_salt", self.cache_salt)
 
     def _check_modes(self) -> None:
         """Nothing that this request may come to run lies outside `modes_permitted`."""
@@ -176,12 +176,16 @@ class GenerationRequest:
     def _check_stops(self) -> None:
         if len(self.stop_strings) > MAX_STOP_STRINGS:
             raise InvalidRequest(f"at most {MAX_STOP_STRINGS} stop strings may be given, not {len(self.stop_strings)}")
-        try:
-            sizes = [len(stop.encode()) for stop in self.stop_strings]
-        except UnicodeEncodeError as error:
-            raise InvalidRequest("a stop string holds an unpaired surrogate: send valid Unicode") from error
-        if any(not 1 <= size <= MAX_STOP_BYTES for size in sizes):
+        if any(not 1 <= _bytes("a stop string", stop) <= MAX_STOP_BYTES for stop in self.stop_strings):
             raise InvalidRequest(f"a stop string must have 1 to {MAX_STOP_BYTES} bytes")
+
+
+def _bytes(name: str, text: str) -> int:
+    """How many bytes the text has. Raises InvalidRequest when it is not Unicode."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{name} holds an unpaired surrogate: send valid Unicode") from error
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TOP_LOGPROBS, Constraint, ConstraintKind
+from engine.request import LEAST_FACTOR, MAX_STOP_BYTES, MAX_STOP_STRINGS, MAX_TOP_LOGPROBS, Constraint, ConstraintKind
 from gateway.dialects.request import AskedSampling
 from gateway.errors import BadRequest
 
@@ -46,9 +46,9 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "min_p": (0, 1),
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
-    "repetition_penalty": (0, 10),
+    "repetition_penalty": (LEAST_FACTOR, 10),
 }
-_ABOVE_LEAST: Final = ("top_p", "repetition_penalty")
+_ABOVE_LEAST: Final = ("top_p",)
 
 
 def sampling(fields: AnswerFields) -> AskedSampling:

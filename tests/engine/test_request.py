@@ -48,6 +48,8 @@ NAN = float("nan")
         ({"frequency_penalty": -2.5}, "frequency_penalty"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"repetition_penalty": NAN}, "repetition_penalty"),
+        ({"repetition_penalty": 1e-39}, "repetition_penalty must be between 1e-06 and"),
+        ({"repetition_penalty": 1e39}, "repetition_penalty"),
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": -1}, "top_logprobs"),
         ({"think_budget": -1}, "think_budget"),
@@ -55,6 +57,7 @@ NAN = float("nan")
         ({"stop_strings": ("a",) * 17}, "at most 16 stop strings"),
         ({"stop_strings": ("",)}, "1 to 256 bytes"),
         ({"stop_strings": ("\u00e9" * 129,)}, "1 to 256 bytes"),
+        ({"cache_salt": "\ud800"}, "cache_salt holds an unpaired surrogate"),
     ],
 )
 def test_a_bad_request_is_refused_by_name(changes: dict[str, Any], message: str) -> None:

@@ -117,6 +117,7 @@ def test_content_parts_are_joined_and_developer_is_system() -> None:
         ({"presence_penalty": -2.1}, "presence_penalty"),
         ({"frequency_penalty": 3}, "frequency_penalty"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"repetition_penalty": 1e-39}, "repetition_penalty"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"stop": ""}, "stop"),
         ({"stop": ["y" * 257]}, "stop"),
