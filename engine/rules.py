@@ -75,7 +75,7 @@ def _padded(step: Step, wanted: int) -> NDArray[np.bool_] | None:
 
 
 class _Thought:
-    """Whether a thought is open, and since when; it must close at the latest `budget` tokens later."""
+    """Whether a thought is open, and since when, by its first mark; it must close at the latest `budget` tokens later."""
 
     def __init__(self, opens: int, closes: int, budget: int) -> None:
         self._opens, self._closes, self._budget = opens, closes, budget
@@ -116,5 +116,5 @@ class _Thought:
 def _after(token: int, position: int, since: int | None, opens: int, closes: int) -> int | None:
     """Where the open thought began (the position of its first token), once `token` at `position` was read."""
     if token == opens:
-        return position + 1
+        return position + 1 if since is None else since
     return None if token == closes else since

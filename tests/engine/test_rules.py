@@ -51,14 +51,15 @@ def test_counts_are_of_the_answer_before_the_row(prompt: list[int], answer: list
 
 def open_for(context: list[int]) -> int | None:
     """How many tokens the thought that is open at the end of `context` has, None if none is."""
-    last = max((place for place, token in enumerate(context) if token == THINK), default=None)
-    return None if last is None or UNTHINK in context[last:] else len(context) - last - 1
+    closed = max((place for place, token in enumerate(context) if token == UNTHINK), default=-1)
+    opened = next((place for place, token in enumerate(context) if place > closed and token == THINK), None)
+    return None if opened is None else len(context) - opened - 1
 
 
 @settings(max_examples=150, deadline=None)
 @given(TOKENS, TOKENS, TOKENS.map(clean), st.integers(0, 5))
 def test_a_thought_is_closed_when_its_budget_is_spent(prompt: list[int], answer: list[int], step: Step, budget: int) -> None:
-    """A causal row must pick the closing id exactly where the open thought before it has `budget` tokens or more."""
+    """A causal row must pick the closing id exactly where the open thought before it, from its first mark on, has `budget` tokens or more."""
     rules = RowRules(asked(Mode.AR, prompt, think_budget=budget), VOCAB, (THINK, UNTHINK))
     known = [*prompt, *answer]
     rules.commit(known, 0)
