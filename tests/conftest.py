@@ -4,11 +4,15 @@ import gc
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres_fixtures import cluster, database, durable_cluster, durable_database
 
 __all__ = ["cluster", "database", "durable_cluster", "durable_database"]
 
+# How long an example takes says more about what else the machine does than about what is tested.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 FIRST: Final = (
     "faults/test_crash_rounds.py", "gateway/test_crash.py", "engine/train/test_trainer.py", "kernels/test_interpreted.py",

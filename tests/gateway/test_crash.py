@@ -24,8 +24,9 @@ from tests.gateway.served import Served, serve
 from tests.postgres_fixtures import Database
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(300)
 
-@pytest.mark.timeout(180)
+
 @pytest.mark.parametrize("mode", ["ar", "linear_spec", "diffusion"])
 def test_a_killed_gateway_has_recorded_all_that_it_said(
     durable_database: Database, endless: Path, tmp_path: Path, mode: str
@@ -46,7 +47,6 @@ def test_a_killed_gateway_has_recorded_all_that_it_said(
     assert report.covered == report.records == report.decrypted
 
 
-@pytest.mark.timeout(180)
 def test_a_client_that_hangs_up_before_its_whole_answer_is_on_record(
     durable_database: Database, endless: Path, tmp_path: Path
 ) -> None:
@@ -65,7 +65,6 @@ def test_a_client_that_hangs_up_before_its_whole_answer_is_on_record(
         assert isinstance(close, RequestClose) and close.reason == "aborted" and 0 < close.tokens < 3000
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_gateway_told_to_stop_finishes_its_answers(
     durable_database: Database, endless: Path, tmp_path: Path, number: signal.Signals
@@ -82,7 +81,6 @@ def test_a_gateway_told_to_stop_finishes_its_answers(
     assert report.verdict is Verdict.VERIFIED and report.covered == report.records
 
 
-@pytest.mark.timeout(180)
 def test_a_next_start_leaves_a_living_gateway_alone(durable_database: Database, endless: Path, tmp_path: Path) -> None:
     """A second gateway over the same log does not abandon what the first is still serving."""
     with serve(durable_database, tmp_path / "home", endless) as first, streaming(first, "ar") as streamed:
@@ -93,7 +91,6 @@ def test_a_next_start_leaves_a_living_gateway_alone(durable_database: Database, 
         assert not any(isinstance(body, RequestAbandoned) for body in first.log.bodies(streamed.generation))
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("stop", list(StopMode))
 def test_a_stopped_postgres_ends_the_stream_and_nothing_unrecorded_leaves(
     durable_database: Database, endless: Path, tmp_path: Path, stop: StopMode
@@ -117,7 +114,6 @@ def test_a_stopped_postgres_ends_the_stream_and_nothing_unrecorded_leaves(
     assert report.verdict is Verdict.VERIFIED, report.findings
 
 
-@pytest.mark.timeout(180)
 def test_a_changed_byte_is_found_and_named(durable_database: Database, tmp_path: Path) -> None:
     """One byte of any stored body changed by a superuser: `verify` exits 1 and names that record and no other."""
     with serve(durable_database, tmp_path / "home", TINY) as served:

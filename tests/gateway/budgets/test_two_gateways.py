@@ -51,7 +51,7 @@ def crowd_of(gateways: tuple[Served, Served]) -> list[httpx.Response]:
         return list(threads.map(ask, range(CROWD)))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_two_gateways_keep_one_account(durable_database: Database, endless: Path, tmp_path: Path) -> None:
     """50 at once get exactly what there is; who hangs up, or loses the gateway that serves it, pays for what was decoded."""
     asyncio.run(put_in_force(durable_database, tmp_path))

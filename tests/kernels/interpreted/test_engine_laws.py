@@ -10,7 +10,7 @@ from tests.engine.harness import loaded
 from tests.engine.small import small_network
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("place", range(4))
 def test_the_laws_of_the_engine_hold_here(place: int) -> None:
     """Over the kernels, speculation is lossless, company changes nothing, runs repeat, and the LoRA drafts."""
