@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from gateway.postgres import Server
 from tests.gateway.ui.browsing import Site, site
 from tests.postgres_fixtures import copied
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+expect.set_options(timeout=30_000)  # as long as every other wait of playwright
 
 
 @pytest.fixture(scope="module")
