@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -225,10 +224,8 @@ async def test_a_writer_with_the_wrong_role_does_not_start(place: Place) -> None
 async def test_an_absent_database_ends_the_start_in_time(place: Place, tmp_path: Path) -> None:
     """start() without a server is LogUnavailable after the stall timeout and says what the database said."""
     writer = place.writer(app_url=f"postgresql://gov_app:x@/palimpsest?host={tmp_path}", stall_seconds=0.3)
-    started = time.monotonic()
-    with pytest.raises(LogUnavailable, match="connection"):
+    with pytest.raises(LogUnavailable, match=r"no commit for 0\.3 s.*connection"):
         await writer.start()
-    assert 0.3 <= time.monotonic() - started < 5.0
     await _refuses(writer)
     await writer.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from uuid import UUID, uuid4
 
 import pytest
@@ -82,8 +81,7 @@ def test_threads_may_submit_and_abort() -> None:
     threads = [threading.Thread(target=client, args=(requests[n::4],)) for n in range(4)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 30
-    while len(ends) < len(requests) and time.monotonic() < deadline:
+    while len(ends) < len(requests):
         engine.wait(0.05)
         ends.update({event.generation: event.reason for event in engine.step() if isinstance(event, Finished)})
     for thread in threads:
@@ -97,8 +95,7 @@ def test_wait_wakes_on_submit() -> None:
     """The owner sleeps while there is nothing to do and wakes when a request comes."""
     engine = Engine(model())
     timer = threading.Timer(0.05, lambda: engine.submit(asked(Mode.AR)))
-    start = time.monotonic()
     timer.start()
-    engine.wait(20)
+    engine.wait(1000.0)  # longer than any test may take: whoever comes back was woken
     timer.join()
-    assert time.monotonic() - start < 10 and not engine.idle()
+    assert not engine.idle()
