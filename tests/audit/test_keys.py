@@ -1,6 +1,7 @@
 """Laws of the key folder: durable month keys, made once, found again, and gone for good once destroyed."""
 
 import multiprocessing
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from audit.keys import KeyStore
 from audit.signer import Signer
 
 NOVEMBER = 1_795_000_000_000_000
-DECEMBER = NOVEMBER + 31 * 86_400_000_000
+MONTH = 31 * 86_400_000_000
+DECEMBER = NOVEMBER + MONTH
+MONTHS = 8
 
 
 def test_a_month_key_is_made_once_and_found_again(tmp_path: Path) -> None:
@@ -116,14 +119,30 @@ def test_a_damaged_key_file_is_not_replaced(tmp_path: Path, content: bytes) -> N
         KeyStore(tmp_path).month_key("acme", "key-1", NOVEMBER)
 
 
-def _make_key(folder: Path) -> str:
-    return KeyStore(folder).month_key("acme", "key-1", NOVEMBER).key_id
+class _Together:
+    """Where a process of the pool waits for the others."""
+
+    ready: Barrier
+
+
+def _stand_ready(ready: Barrier) -> None:
+    _Together.ready = ready
+
+
+def _make_keys(folder: Path) -> list[str]:
+    made = []
+    for number in range(MONTHS):
+        _Together.ready.wait(60)
+        made.append(KeyStore(folder).month_key("acme", "key-1", NOVEMBER + number * MONTH).key_id)
+    return made
 
 
 def test_processes_agree_on_one_key(tmp_path: Path) -> None:
-    """Processes that start at once make one key between them."""
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        assert len(set(pool.map(_make_key, [tmp_path] * 6))) == 1
+    """Processes that need a month's key at the same moment make one between them."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(3, _stand_ready, (context.Barrier(3),)) as pool:
+        first, *others = pool.map(_make_keys, [tmp_path] * 3, chunksize=1)
+    assert len(set(first)) == MONTHS and others == [first, first]
 
 
 def test_durable_writes_replace_whole_files(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from engine.events import Finished, FinishReason, SpecRound
+from engine.events import Event, Finished, FinishReason, SpecRound
 from engine.request import Mode
 from engine.session import Session
-from tests.engine.harness import EXACT_MODES, MODES, asked, decoded, drafter, finished, model, output, play
+from tests.engine.harness import EXACT_MODES, MODES, asked, causal_attend, decoded, drafter, finished, model, output, play
 from tests.engine.passes import Room
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
@@ -140,11 +140,15 @@ def test_a_literal_mask_id_is_an_ordinary_token(mode: Mode) -> None:
 def test_logprobs_are_the_verifier_s(mode: Mode) -> None:
     """Each output id carries the log-probability of the causal pass at temperature 1, the same bits in every mode."""
 
-    def logprobs(which: Mode) -> list[float]:
-        events = decoded(model(2), asked(which, tokens=17, temperature=0.8, block=4))
+    def logprobs(events: list[Event]) -> list[float]:
         return [value for event in events if hasattr(event, "logprob") for value in event.logprob]
 
-    assert logprobs(mode) == logprobs(Mode.AR) and len(logprobs(mode)) == 17
+    found = decoded(model(2), asked(mode, tokens=17, temperature=0.8, block=4))
+    assert logprobs(found) == logprobs(decoded(model(2), asked(Mode.AR, tokens=17, temperature=0.8)))
+    tokens, network = torch.tensor([(1, 5, 9, *output(found))]), model(2).network
+    raw = network.logits(network(tokens, torch.arange(tokens.shape[1])[None], causal_attend)[0, 2:-1])
+    wanted = raw.log_softmax(-1).gather(1, tokens[0, 3:, None])[:, 0]
+    assert logprobs(found) == pytest.approx(wanted.tolist(), abs=1e-4) and len(wanted) == 17
 
 
 def test_other_seeds_and_choices_give_other_texts() -> None:

@@ -185,15 +185,23 @@ async def test_a_plain_request_pays_no_thread() -> None:
 
 @pytest.mark.parametrize("mode", [Mode.AR, Mode.LINEAR_SPEC])
 async def test_take_waits_for_a_record_worth_writing(mode: Mode) -> None:
-    """With time to linger each batch holds a record's worth of tokens, but the last; the end is not waited for."""
-    async with started(Engine(model())) as thread:
+    """With time to linger each batch holds a record's worth of tokens, but the last; neither more nor the end is waited for."""
+    watched, taken = Watched(), threading.Event()
+
+    def hold() -> None:
+        if len(output(watched.said)) >= TOKENS_PER_RECORD:
+            taken.wait(20)
+
+    watched.before_step = hold
+    async with started(watched) as thread:
         feed, sizes = await thread.submit(asked(mode, tokens=100)), list[int]()
         closing: Event | None = None
         while not isinstance(closing, Finished):
             events = await feed.take(PATIENT)
+            taken.set()
             sizes.append(len(output(events)))
             closing = events[-1]
-    assert sum(sizes) == 100 and all(size >= TOKENS_PER_RECORD for size in sizes[:-1])
+    assert len(sizes) > 1 and sum(sizes) == 100 and all(size >= TOKENS_PER_RECORD for size in sizes[:-1])
 
 
 async def test_a_block_is_taken_at_once() -> None:

@@ -12,6 +12,7 @@ import pytest
 from gateway.approvals.case import State
 from tests.gateway.api.offices import Office, feed
 from tests.gateway.planted import PASSWORD
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -207,12 +208,15 @@ async def test_the_feed_tells_changes_as_they_come(office: Office) -> None:
 
     listening = asyncio.create_task(listen())
     held = await office.held()
-    await asyncio.sleep(0)
+    await until(lambda: any(event["generation"] == str(held) for event in events))
     await office.key.post(f"/api/approvals/{held}/cancel", json={})
     await asyncio.wait_for(listening, 20)
-    assert events[-1]["generation"] == str(held) and set(events[-1]) == {"generation", "state", "cycle", "seq"}
-    again = [event async for event in feed(office, since, most=1)]
-    assert again[0]["seq"] > since
+    own = [event for event in events if event["generation"] == str(held)]
+    assert [event["state"] for event in own] == ["pending", "cancelled"]
+    assert all(set(event) == {"generation", "state", "cycle", "seq"} for event in own)
+    assert since < own[0]["seq"] < own[1]["seq"]
+    (missed,) = [event async for event in feed(office, own[0]["seq"], most=1)]
+    assert missed == own[1]
 
 
 async def test_the_feed_is_for_people(office: Office) -> None:
