@@ -30,6 +30,9 @@ from tests.gateway.generating import Failing
 from tests.gateway.tenant_log import TenantLog, end_lock_sessions, entry, opened
 from tests.waiting import until
 
+PATIENT = 1000.0
+"""Seconds that no test waits for."""
+
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,19 +159,30 @@ async def test_an_orphan_without_an_opening_leaves_no_record(log: TenantLog) -> 
 
 async def test_a_commit_that_was_given_up_on_may_still_land(log: TenantLog) -> None:
     """An orphan that is not open is looked for while its commit may be on its way: while the log is down, and a time after."""
-    up = False
-    async with log.writing() as writer, reconciler(log, writer, lambda: up, 1.0) as (instance, made), running(made):
+    up, looks = False, 0
+
+    def healthy() -> bool:
+        nonlocal looks
+        looks += 1
+        return up
+
+    async def looked_again() -> None:
+        enough = looks + 4
+        await until(lambda: looks >= enough)
+
+    async with log.writing() as writer, reconciler(log, writer, healthy) as (instance, made), running(made):
         while_down, after, never = asked(Mode.AR), asked(Mode.AR), uuid4()
         for request in (while_down.id, after.id, never):
             made.orphan(TENANT, request)
         await swept(log, writer, (instance, made))
-        await asyncio.sleep(1.2)
+        await looked_again()
         await opened(writer, while_down, instance)
         await until(lambda: ended(log, while_down.id))
-        up = True
-        await asyncio.sleep(0.2)
+        made._doubt_seconds, up = 1000.0, True
+        await looked_again()
         await opened(writer, after, instance)
         await until(lambda: ended(log, after.id))
+        made._doubt_seconds = 0.0
         assert [len(abandoned(log, request)) for request in (while_down.id, after.id, never)] == [1, 1, 0]
         await until(lambda: not made._orphans[TENANT])
 
@@ -220,13 +234,25 @@ async def test_one_broken_log_does_not_hold_up_the_others(log: TenantLog) -> Non
 
 async def test_peers_may_come_back_before_a_sweep(log: TenantLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the server has dropped every session, living peers get the time to take up their locks again."""
-    monkeypatch.setattr("gateway.reconcile.SETTLE_SECONDS", 0.5)
+    settling, settled, sleep = asyncio.Event(), asyncio.Event(), asyncio.sleep
+
+    async def until_settled(seconds: float) -> None:
+        if seconds == PATIENT:
+            settling.set()
+            await settled.wait()
+        else:
+            await sleep(seconds)
+
+    monkeypatch.setattr("gateway.reconcile.SETTLE_SECONDS", PATIENT)
+    monkeypatch.setattr(asyncio, "sleep", until_settled)
     peer = uuid7()
     async with log.writing() as writer, reconciler(log, writer) as (_, made):
         with living(log, peer) as presence:
             served = await open_request(writer, peer)
             end_lock_sessions(log.database)
             sweep = asyncio.create_task(made._round({TENANT}))
+            await until(settling.is_set)
             assert not await asyncio.to_thread(presence.beat)
+            settled.set()
             await sweep
         assert abandoned(log, served) == []
