@@ -45,7 +45,7 @@ def _says(data: bytes) -> Serve:
 def _drips(start: bytes) -> Serve:
     def drip(connection: socket.socket) -> None:
         connection.sendall(start)
-        for _ in range(200):
+        while True:  # until it is hung up on
             connection.sendall(b"x")
             time.sleep(0.02)
 
@@ -81,7 +81,5 @@ def test_a_broken_answer_is_an_error(data: bytes) -> None:
 def test_a_dripping_answer_ends_in_time(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that sends a byte now and then, in headers or body, is hung up on when the time is over."""
     monkeypatch.setattr(outbound, "SECONDS_MOST", 0.2)
-    begun = time.monotonic()
     with pytest.raises(Unreachable):
         _ask(_drips(start))
-    assert time.monotonic() - begun < 3

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -165,6 +165,17 @@ def _said(row: StoredRecord, tenant: str, seq: int, store: KeyStore) -> str:
     body = open_body(store, header, row.body)
     assert isinstance(body, EngineNote)
     return body.detail
+
+
+@contextmanager
+def impatient(writer: Writer, seconds: float) -> Iterator[None]:
+    """In the block a stall is over so soon; before and after it, what takes a while on a busy machine is no stall."""
+    patient = writer._config
+    writer._config = replace(patient, stall_seconds=seconds)
+    try:
+        yield
+    finally:
+        writer._config = patient
 
 
 @contextmanager
