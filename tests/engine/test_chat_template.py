@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from pathlib import Path
-from time import perf_counter, sleep
+from time import sleep
 from typing import Any
 
 import pytest
@@ -145,20 +145,15 @@ def test_depth_is_refused_and_not_suffered() -> None:
 
 
 def test_a_long_conversation_lets_others_work() -> None:
-    """While a megabyte is read in a thread the interpreter is free for the others most of the time."""
+    """While a megabyte is read in a thread the interpreter is free for the others, again and again."""
     turns = [{"role": "user", "content": "def f(x):\n    return x + 1  # a comment, or two\n" * 20_000}]
 
-    def longest_wait() -> float:
-        """Of the time that it takes, the longest part for which nobody else could work."""
-        thread, started, longest = threading.Thread(target=TEMPLATE.render, args=(turns,)), perf_counter(), 0.0
-        thread.start()
-        while thread.is_alive():
-            before = perf_counter()
-            sleep(0.0005)
-            longest = max(longest, perf_counter() - before)
-        return longest / (perf_counter() - started)
-
-    assert min(longest_wait() for _ in range(2)) < 0.5
+    thread, turns_of_others = threading.Thread(target=TEMPLATE.render, args=(turns,)), 0
+    thread.start()
+    while thread.is_alive():
+        sleep(0.0005)
+        turns_of_others += 1
+    assert turns_of_others > 200  # some twenty while one call keeps the interpreter to itself, else thousands
 
 
 def test_a_template_is_confined() -> None:
