@@ -191,6 +191,7 @@ async def test_take_waits_for_a_record_worth_writing(mode: Mode) -> None:
     def hold() -> None:
         if len(output(watched.said)) >= TOKENS_PER_RECORD:
             taken.wait(20)
+            taken.set()  # who was waited for so long does not come
 
     watched.before_step = hold
     async with started(watched) as thread:
