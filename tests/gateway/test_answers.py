@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +13,7 @@ import pytest
 
 from audit.records import Alternatives, Delivery, EngineNote, PolicyDecision, RequestClose, RequestOpen, SpecRounds
 from engine.train.grammar import Split, task
+from tests.faults.clients import asking
 from tests.gateway.served import Served, serve
 from tests.postgres_fixtures import Database
 from tests.waiting import eventually
@@ -159,34 +159,18 @@ def test_a_full_house_refuses_and_recovers(database: Database, tmp_path: Path, e
     """Beyond its seats the gateway answers 429 with Retry-After, on record, and takes requests again once seats are free."""
     with serve(database, tmp_path / "home", endless, max_generations="2", numeric="fast") as busy:
         body = {"model": busy.model, "messages": [{"role": "user", "content": "go"}], "temperature": 0, "max_tokens": 3000}
-        with ThreadPoolExecutor(6) as clients:
-            answers = list(clients.map(lambda _: _first_status(busy, body), range(6)))
-        refused = [answer for answer in answers if answer.status_code == 429]
-        assert sorted({answer.status_code for answer in answers}) == [200, 429] and len(refused) >= 2
+        with asking(busy, "ar", 3000) as first, asking(busy, "ar", 3000) as second:
+            assert first.status_code == second.status_code == 200
+            refused = [busy.post(body) for _ in range(4)]
         for answer in refused:
-            assert 1 <= int(answer.headers["retry-after"]) <= 60
+            assert answer.status_code == 429 and 1 <= int(answer.headers["retry-after"]) <= 60
             assert answer.json()["error"]["code"] == "overloaded"
             (record,) = busy.log.bodies(UUID(answer.headers["x-request-id"]))
             assert isinstance(record, PolicyDecision) and (record.outcome, record.status) == ("refuse", 429)
         eventually(lambda: busy.post(body | {"max_tokens": 1}).status_code == 200, 20)
-        served_one = next(answer for answer in answers if answer.status_code == 200)
-        opening = _bodies(busy, served_one)[0]
+        opening = _bodies(busy, first)[0]
         assert isinstance(opening, RequestOpen)
         assert opening.numeric == "fast" and opening.dtype in ("bfloat16", "float32")
-
-
-def _first_status(served: Served, body: dict[str, Any]) -> httpx.Response:
-    """Begin a stream, hold it for a moment, and leave; a refusal is read whole."""
-    headers = {"authorization": f"Bearer {served.key}"}
-    url = f"{served.url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body | {"stream": True}, headers=headers, timeout=30, trust_env=False) as answer:
-        if answer.status_code != 200:
-            answer.read()
-            return answer
-        chunks = answer.iter_bytes()
-        for _ in range(12):
-            next(chunks)
-    return answer
 
 
 def _bodies(served: Served, answer: httpx.Response) -> list[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import psycopg
 import pytest
 
 from audit.header import decode_header
-from audit.records import Delivery, RequestAbandoned, RequestClose
+from audit.records import DecodeRun, Delivery, RequestAbandoned, RequestClose
 from audit.store import read_tenant
 from audit.verify import Verdict
 from gateway.postgres import StopMode
@@ -54,11 +56,14 @@ def test_a_client_that_hangs_up_before_its_whole_answer_is_on_record(
     with serve(durable_database, tmp_path / "home", endless) as served:
         body = {"model": f"{served.model}:ar", "messages": HELLO, "temperature": 0, "max_tokens": 3000}
         headers = {"authorization": f"Bearer {served.key}"}
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{served.url}/v1/chat/completions", json=body, headers=headers, timeout=1, trust_env=False)
+        connection = HTTPConnection(served.url.removeprefix("http://"), timeout=60)
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers | {"content-type": "application/json"})
+        eventually(lambda: served.log.size() > 0)
         with read_tenant(durable_database.reader_url, TENANT) as reader:
             request = decode_header(next(iter(reader.records())).header).request
         assert request is not None
+        eventually(lambda: any(isinstance(body, DecodeRun) for body in served.log.bodies(request)))
+        connection.close()
         eventually(lambda: isinstance(served.log.bodies(request)[-1], RequestClose))
         *_, delivery, close = served.log.bodies(request)
         assert isinstance(delivery, Delivery) and delivery.outcome == "aborted"
