@@ -100,7 +100,17 @@ def _await_ready(process: Process, url: str, log: Path) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port that the system gives to nobody else for a minute, while a server that asks for it by number may have it.
+
+    It rests after a connection whose end on our side was the first to close. A server may reuse an address; we take none
+    that is in use, and then let this one be reused.
+    """
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.listen()
+        port: int = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            listener.accept()[0].close()
+            client.recv(1)
         return port
