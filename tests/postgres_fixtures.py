@@ -1,23 +1,31 @@
 """Real PostgreSQL for tests: one cluster per session, one copied database per test.
 
-`database` is for laws of logic (fsync off); `durable_database` is on a second cluster with fsync on, whose
-server a test may stop, crash and start again.
+`database` is for laws of logic (fsync off), and lies in memory where there is enough; `durable_database` is on a second
+cluster with fsync on, on disk, whose server a test may stop, crash and start again.
 """
 
 import os
 import shutil
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import psycopg
 import pytest
 
 from gateway.postgres import Durability, Server, StopMode, launch, postmaster_pid
 from migrations.run import upgrade
+
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system of memory; folders there are private and named at random
+_ENOUGH: Final = 2 << 30
+_NAME: Final = "palimpsest-tests"
+_fast: Final[dict[Path, psycopg.Connection[Any]]] = {}
+"""By cluster: the superuser's session of each one whose copies lie in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +102,53 @@ def running(home: Path, durability: Durability) -> Iterator[Server]:
 def copied(server: Server) -> Iterator[Database]:
     """A fresh migrated database of its own, which is dropped afterwards."""
     name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} OWNER gov_owner TEMPLATE palimpsest STRATEGY file_copy")
+    where = " TABLESPACE fast" if server.place.folder in _fast else ""
+    _command(server, f"CREATE DATABASE {name} OWNER gov_owner TEMPLATE palimpsest{where} STRATEGY file_copy")
     yield Database(server, name)
-    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    _command(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _command(server: Server, statement: str) -> None:
+    if (session := _fast.get(server.place.folder)) is not None:
+        session.execute(statement)
+    else:
+        with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@contextmanager
+def in_memory(server: Server) -> Iterator[None]:
+    """Copies of this server's database lie in memory meanwhile, if there is enough; only for a server that never restarts."""
+    _sweep()
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ENOUGH:
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix=f"{_NAME}-{os.getpid()}-", dir=_MEMORY))
+    try:
+        if (account := server.place.account) is not None:
+            os.chown(folder, account.uid, account.gid)
+        with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as session:
+            session.execute(f"CREATE TABLESPACE fast LOCATION '{folder}'")
+            _fast[server.place.folder] = session
+            try:
+                yield
+            finally:
+                del _fast[server.place.folder]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what runs that were killed have left in memory; whose it was is in the name."""
+    for left in _MEMORY.glob(f"{_NAME}-*-*"):
+        if not Path(f"/proc/{left.name.removeprefix(_NAME).split('-')[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The session's fast server."""
-    with running(tmp_path_factory.mktemp("cluster"), Durability.VOLATILE) as server:
+    with running(tmp_path_factory.mktemp("cluster"), Durability.VOLATILE) as server, in_memory(server):
         yield server
 
 
