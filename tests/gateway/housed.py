@@ -38,9 +38,10 @@ def tiny() -> LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class Housed:
-    """A running house, a client that holds a key of its tenant `acme`, and the tenant's log."""
+    """A running house, its application, a client that holds a key of its tenant `acme`, and the tenant's log."""
 
     house: House
+    app: Any
     client: httpx.AsyncClient
     log: TenantLog
     key: str
@@ -77,9 +78,10 @@ async def housed(
         plant_tenant(database.app_url, TENANT)
         own = plant_key(database.app_url, TENANT).text
         headers = {"authorization": f"Bearer {own}"}
-        transport = httpx.ASGITransport(_served(house))
+        app = _served(house)
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://housed", headers=headers) as client:
-            yield Housed(house, client, TenantLog(database, given.keys, given.origin), own)
+            yield Housed(house, app, client, TenantLog(database, given.keys, given.origin), own)
     finally:
         await house.stop()
 

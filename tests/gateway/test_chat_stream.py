@@ -16,7 +16,6 @@ import pytest
 from audit.errors import LogUnavailable
 from audit.records import Delivery, RequestClose
 from engine.gates import Verdict
-from gateway.app import create_app
 from gateway.generation import Admitted, Generation
 from tests.gateway.asgi import Reader
 from tests.gateway.chat_stream import ChatStream
@@ -94,7 +93,7 @@ async def test_headers_name_the_generation_and_its_records(inside: Housed) -> No
 async def test_a_slow_reader_gets_the_same(inside: Housed) -> None:
     """However slowly a client reads, its stream is the one that a quick client gets, and the records say complete."""
     slow, quick = Reader(seconds=0.05), Reader()
-    app, key = create_app(inside.house), inside.key
+    app, key = inside.app, inside.key
     for reader in (slow, quick):
         told = reading()
         await reader.ask(app, CHAT, QUESTION, key)
@@ -130,7 +129,7 @@ async def test_who_leaves_stops_the_work(inside: Housed, fields: dict[str, Any])
 
     inside.house.begin = noted  # type: ignore[method-assign]
     reader = Reader(leaves_after=1)
-    await reader.ask(create_app(inside.house), CHAT, QUESTION | fields | {"max_tokens": 400, "temperature": 2.0}, inside.key)
+    await reader.ask(inside.app, CHAT, QUESTION | fields | {"max_tokens": 400, "temperature": 2.0}, inside.key)
     assert len(begun) == fields.get("n", 1)
     for generation in begun:
         await until(partial(ended, inside, generation.id))

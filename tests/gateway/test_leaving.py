@@ -14,7 +14,6 @@ import pytest
 from audit.records import Delivery, EngineNote, RequestClose
 from engine.events import Event
 from engine.model.checkpoint import LoadedModel, load
-from gateway.app import create_app
 from tests.gateway.asgi import Reader
 from tests.gateway.housed import CHAT, Housed, housed
 from tests.gateway.watched import Watched
@@ -73,7 +72,7 @@ async def steps_after_leaving(inside: Housed, engine: Patient, client: Reader, p
     engine.after.clear()
     engine.told.clear()
     body = {"model": f"{house.bench.model.name}:ar", "temperature": 0} | ASKED[path] | more
-    asking = asyncio.create_task(client.ask(create_app(house), path, body, inside.key))
+    asking = asyncio.create_task(client.ask(inside.app, path, body, inside.key))
     at_work = house._generations
     await until(lambda: client.gone.is_set() and bool(at_work) and all(each._left for each in at_work.values()))
     engine.told.set()

@@ -21,7 +21,6 @@ from audit.header import decode_header
 from audit.keys import KeyStore
 from audit.sealer import open_body
 from audit.store import read_tenant
-from gateway.app import create_app
 from gateway.people.names import Role
 from gateway.ui import forgery
 from tests.audit.writer_samples import TENANT
@@ -161,7 +160,7 @@ async def heard(of: Office, who: Person, path: str, since: int | None = None) ->
     headers = {"cookie": f"palimpsest_session={who.browser.client.cookies['palimpsest_session']}"}
     if since is not None:
         headers["last-event-id"] = str(since)
-    serving = asyncio.create_task(serve(path, headers, create_app(of.inside.house), told, gone))
+    serving = asyncio.create_task(serve(path, headers, of.inside.app, told, gone))
     serving.add_done_callback(lambda _: told.put_nowait(b""))
     try:
         while piece := await told.get():

@@ -14,7 +14,6 @@ import pytest
 from audit.approvals import ApprovedDelivery
 from audit.records import Kind
 from audit.verify import Verdict as Found
-from gateway.app import create_app
 from gateway.approvals.case import Case
 from gateway.http import choices, messages, responses
 from gateway.http.keep_alive import kept_alive
@@ -214,7 +213,7 @@ async def test_who_waits_for_people_sees_signs_of_life(
     async with holding(database, tmp_path) as here:
         body = row.body(here.inside.house.bench.model.name, "linear_spec", True)
         reader = Reader()
-        asking = asyncio.create_task(reader.ask(create_app(here.inside.house), row.path, body, here.inside.key))
+        asking = asyncio.create_task(reader.ask(here.inside.app, row.path, body, here.inside.key))
         generation = await here.pending()
         seen = reader.data.count(sign)
         await until(lambda: reader.data.count(sign) >= max(least, seen + 2))

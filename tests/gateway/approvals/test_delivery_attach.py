@@ -17,7 +17,6 @@ from audit.header import uuid7
 from audit.keys import KeyStore
 from audit.records import Kind
 from engine.request import Mode
-from gateway.app import create_app
 from gateway.approvals.attachments import Attachments
 from gateway.budgets.visit import Visit
 from gateway.dialects.openai_chat import decode
@@ -112,7 +111,7 @@ async def test_a_client_that_leaves_cancels_nothing(database: Database, tmp_path
     async with holding(database, tmp_path) as here:
         leaving = Reader()
         body = CHAT.body(here.inside.house.bench.model.name, "linear_spec", True)
-        gone = asyncio.create_task(leaving.ask(create_app(here.inside.house), CHAT.path, body, here.inside.key))
+        gone = asyncio.create_task(leaving.ask(here.inside.app, CHAT.path, body, here.inside.key))
         generation = await here.pending()
         leaving.gone.set()
         await gone

@@ -14,7 +14,6 @@ import pytest
 
 from audit.records import Kind
 from engine.model import checkpoint
-from gateway.app import create_app
 from tests.gateway.approvals.holding import WORDS, Holding, approver, digest, generations, holding, law, records_of
 from tests.gateway.housed import housed
 from tests.gateway.tooled import WEATHER, tooled_checkpoint
@@ -34,8 +33,7 @@ def of_anthropic(here: Holding) -> Any:
 
 
 def _wire(here: Holding) -> httpx2.AsyncClient:
-    application: Any = create_app(here.inside.house)
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(application))
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(here.inside.app))
 
 
 async def test_clients_wait_for_an_approval(database: Database, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 
 import policies
-from gateway.app import create_app
 from gateway.people.directory import Directory
 from gateway.people.names import Role
 from gateway.settings import DatabaseUrl
@@ -65,8 +64,7 @@ class Site:
     @asynccontextmanager
     async def browser(self) -> AsyncIterator[Browser]:
         """A browser that nobody has used."""
-        application: Any = create_app(self.housed.house)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://housed") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.housed.app), base_url="http://housed") as client:
             yield Browser(client)
 
     @asynccontextmanager

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import uvicorn
 
-from gateway.app import create_app
 from tests.gateway.ui.held import HeldSite, held_site
 from tests.postgres_fixtures import Database
 
@@ -73,7 +72,7 @@ async def _serve(database: Database, home: Path, opened: Future[Window]) -> None
 
 
 async def _serve_at(port: socket.socket, held: HeldSite, opened: Future[Window]) -> None:
-    config = uvicorn.Config(create_app(held.site.housed.house), lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(held.site.housed.app, lifespan="off", log_config=None, access_log=False)
     server, stop = uvicorn.Server(config), asyncio.Event()
     running = asyncio.create_task(server.serve([port]))
     url = f"http://127.0.0.1:{port.getsockname()[1]}"
