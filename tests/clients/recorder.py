@@ -15,6 +15,8 @@ from typing import Final
 
 import httpx
 
+from tests.plain import PLAIN
+
 HOP: Final = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "expect"}
 """Headers of one connection and not of the message."""
 
@@ -53,7 +55,7 @@ class Recorder:
 
     def __init__(self, gateway: str) -> None:
         self.exchanges: list[Exchange] = []
-        self._client = httpx.Client(base_url=gateway, timeout=600, trust_env=False)
+        self._client = httpx.Client(base_url=gateway, timeout=600, trust_env=False, verify=PLAIN)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.exchanges, self._client))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 

@@ -28,6 +28,7 @@ from tests.clients.held import FILE, call_or_words, whole_file
 from tests.clients.recorder import recording
 from tests.clients.wire import faults
 from tests.engine.harness import asked, events_of, output
+from tests.plain import PLAIN
 
 USER: dict[str, Any] = {"role": "user", "content": "hello"}
 CALLED: dict[str, Any] = {
@@ -125,8 +126,8 @@ def test_a_recorder_changes_nothing(echo: str) -> None:
     """Body, query, status and headers pass it as they are, and it keeps both sides; a refusal is a fault of the exchange."""
     body = json.dumps({"text": "é\n"}).encode()
     with recording(echo) as recorder:
-        told = httpx.post(f"{recorder.url}/v1/x?a=b", content=body, headers={"x-own": "yes"}, trust_env=False)
-        missing = httpx.get(f"{recorder.url}/v1/x", trust_env=False)
+        told = httpx.post(f"{recorder.url}/v1/x?a=b", content=body, headers={"x-own": "yes"}, trust_env=False, verify=PLAIN)
+        missing = httpx.get(f"{recorder.url}/v1/x", trust_env=False, verify=PLAIN)
     assert (told.status_code, told.content, told.headers["x-own"]) == (200, body, "yes")
     first, second = recorder.exchanges
     assert (first.path, first.place, first.asked, first.answer) == ("/v1/x?a=b", "/v1/x", body, body)

@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 
 from tests.gateway.served import Served
+from tests.plain import PLAIN
 
 HELLO = [{"role": "user", "content": "Define `pick`: from a list of integers, keep the even ones."}]
 MODES = ("ar", "linear_spec", "quadratic_spec", "diffusion")
@@ -70,7 +71,7 @@ def asking(served: Served, mode: str, max_tokens: int) -> Iterator[httpx.Respons
     body |= {"max_tokens": max_tokens}
     headers = {"authorization": f"Bearer {served.key}"}
     url = f"{served.url}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, headers=headers, timeout=60, trust_env=False) as answer:
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=60, trust_env=False, verify=PLAIN) as answer:
         yield answer
 
 

@@ -27,6 +27,7 @@ from tests.engine.small import small_config, small_network
 from tests.gateway.forked import forked
 from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.tenant_log import TenantLog, text_of
+from tests.plain import PLAIN, Asking
 from tests.postgres_fixtures import Database
 
 
@@ -47,17 +48,19 @@ class Served:
 
     def client(self) -> openai.OpenAI:
         """The official client, without retries."""
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0, timeout=60)
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0, timeout=60, http_client=Asking())
 
     def post(self, body: Any, **headers: str) -> httpx.Response:
         """A raw POST to chat completions; `body` is bytes as they stand, or a document."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {"authorization": f"Bearer {self.key}", "content-type": "application/json"} | headers
-        return httpx.post(f"{self.url}/v1/chat/completions", content=data, headers=given, timeout=60, trust_env=False)
+        return httpx.post(
+            f"{self.url}/v1/chat/completions", content=data, headers=given, timeout=60, trust_env=False, verify=PLAIN
+        )
 
     def ready(self) -> bool:
         """Whether the gateway says that it can serve."""
-        return httpx.get(f"{self.url}/health/ready", timeout=30, trust_env=False).status_code == 200
+        return httpx.get(f"{self.url}/health/ready", timeout=30, trust_env=False, verify=PLAIN).status_code == 200
 
     @property
     def log(self) -> TenantLog:

@@ -12,6 +12,7 @@ import pytest
 
 from audit.records import PolicyDecision
 from tests.gateway.served import Served
+from tests.plain import PLAIN
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 MODEL = "palimpsest-tiny"
@@ -125,6 +126,7 @@ def test_a_bad_key_is_401(served: Served, headers: dict[str, Any]) -> None:
         content=json.dumps({"model": MODEL, "messages": HELLO}),
         headers=headers,
         trust_env=False,
+        verify=PLAIN,
     )
     assert answer.status_code == 401 and answer.json()["error"]["code"] == "invalid_api_key"
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -145,7 +147,7 @@ def test_the_official_client_raises_its_own_errors(served: Served) -> None:
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/v1/chat/completions", 405)])
 def test_an_unknown_path_or_method_has_the_same_shape(served: Served, method: str, path: str, status: int) -> None:
     """What the framework refuses looks like every other error."""
-    answer = httpx.request(method, f"{served.url}{path}", trust_env=False)
+    answer = httpx.request(method, f"{served.url}{path}", trust_env=False, verify=PLAIN)
     assert answer.status_code == status
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert ("/api/openapi.json" in answer.json()["error"]["message"]) is (status == 404)

@@ -25,6 +25,7 @@ from tests.audit.writer_samples import TENANT
 from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.served import Served
 from tests.gateway.test_serving import QUESTIONS
+from tests.plain import PLAIN
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 def get(served: Served, path: str, key: str | None = None) -> httpx.Response:
     """What a door says to a key."""
     headers = {"authorization": f"Bearer {served.key if key is None else key}"}
-    return httpx.get(f"{served.url}{path}", headers=headers, timeout=30, trust_env=False)
+    return httpx.get(f"{served.url}{path}", headers=headers, timeout=30, trust_env=False, verify=PLAIN)
 
 
 def pinned(served: Served) -> tuple[str, VerifierKey]:

@@ -15,6 +15,7 @@ from gateway.postgres import Server
 from tests.gateway.chat_stream import ChatStream
 from tests.gateway.served import Served, serve
 from tests.gateway.tooled import LOOK, WEATHER, tooled_checkpoint
+from tests.plain import PLAIN
 from tests.postgres_fixtures import copied
 
 NAMED: dict[str, Any] = {"type": "function", "function": {"name": "weather"}}
@@ -31,7 +32,13 @@ def gate(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def asynchronous(gate: Served) -> openai.AsyncOpenAI:
     """The official asynchronous client, without retries."""
-    return openai.AsyncOpenAI(base_url=f"{gate.url}/v1", api_key=gate.key, max_retries=0, timeout=60)
+    return openai.AsyncOpenAI(
+        base_url=f"{gate.url}/v1",
+        api_key=gate.key,
+        max_retries=0,
+        timeout=60,
+        http_client=openai.DefaultAsyncHttpxClient(verify=PLAIN),
+    )
 
 
 def asked(gate: Served, **more: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from audit.records import Delivery, EngineNote, PolicyDecision, PromptBody, Requ
 from audit.verify import Verdict
 from engine.train.grammar import Split, task
 from tests.gateway.served import Served
+from tests.plain import PLAIN
 from tests.waiting import eventually
 
 QUESTIONS = [task(8_000_000 + index, Split.HELD_OUT) for index in range(3)]
@@ -136,8 +137,8 @@ def test_models_are_listed_once_for_each_mode(served: Served) -> None:
 
 def test_health_needs_no_key(served: Served) -> None:
     """Live and ready answer anyone, and say nothing but states."""
-    live = httpx.get(f"{served.url}/health/live", trust_env=False)
-    ready = httpx.get(f"{served.url}/health/ready", trust_env=False)
+    live = httpx.get(f"{served.url}/health/live", trust_env=False, verify=PLAIN)
+    ready = httpx.get(f"{served.url}/health/ready", trust_env=False, verify=PLAIN)
     assert (live.status_code, live.json()) == (200, {"status": "ok"})
     assert ready.json() == {"status": "ok", "parts": {"log": "ok", "database": "ok", "keys": "ok", "engine": "ok"}}
 
@@ -154,7 +155,7 @@ def test_a_client_that_leaves_is_on_record(served: Served) -> None:
     }
     headers = {"authorization": f"Bearer {served.key}"}
     with httpx.stream(
-        "POST", f"{served.url}/v1/chat/completions", json=body, headers=headers, timeout=30, trust_env=False
+        "POST", f"{served.url}/v1/chat/completions", json=body, headers=headers, timeout=30, trust_env=False, verify=PLAIN
     ) as answer:
         next(answer.iter_bytes())
         generation = UUID(answer.headers["x-palimpsest-generation"])

@@ -15,6 +15,7 @@ from engine.train.grammar import Split, task
 from tests.gateway.dialects.responses_grammar import ResponseReader
 from tests.gateway.dialects.wired import RESPONSES, WIRES, Wire, generation_of, headers
 from tests.gateway.served import Served
+from tests.plain import PLAIN
 from tests.waiting import eventually
 
 QUESTION = task(6_100_000, Split.HELD_OUT).prompt
@@ -33,7 +34,7 @@ def closed(served: Served, generation: UUID) -> tuple[Delivery, RequestClose]:
 def got(served: Served, path: str, **query: Any) -> httpx.Response:
     """A GET below /v1/responses."""
     url = f"{served.url}/v1/responses/{path}"
-    return httpx.get(url, params=query, headers=headers(served), timeout=60, trust_env=False)
+    return httpx.get(url, params=query, headers=headers(served), timeout=60, trust_env=False, verify=PLAIN)
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.path)
@@ -95,16 +96,16 @@ def test_work_in_the_background_can_be_cancelled(served: Served) -> None:
     response = RESPONSES.post(served, body).json()
     assert response["status"] == "queued"
     url = f"{served.url}/v1/responses/{response['id']}/cancel"
-    cancelled = httpx.post(url, headers=headers(served), timeout=60, trust_env=False).json()
+    cancelled = httpx.post(url, headers=headers(served), timeout=60, trust_env=False, verify=PLAIN).json()
     assert cancelled["status"] == "cancelled"
     _, close = closed(served, UUID(hex=response["id"].removeprefix("resp_")))
     assert close.reason == "aborted"
     assert (
-        httpx.post(url, headers=headers(served), timeout=60, trust_env=False).json()
+        httpx.post(url, headers=headers(served), timeout=60, trust_env=False, verify=PLAIN).json()
         == cancelled
         == got(served, response["id"]).json()
     )
-    assert httpx.post(url.replace("resp_", "resp_f"), headers=headers(served), trust_env=False).status_code == 404
+    assert httpx.post(url.replace("resp_", "resp_f"), headers=headers(served), trust_env=False, verify=PLAIN).status_code == 404
 
 
 def test_a_stream_in_the_background_outlives_its_reader(served: Served) -> None:

@@ -14,6 +14,7 @@ from audit.records import PolicyDecision, RequestOpen
 from engine.train.grammar import Split, task
 from tests.gateway.dialects.messages_grammar import MessageReader
 from tests.gateway.served import Served
+from tests.plain import PLAIN
 
 QUESTION = task(6_100_000, Split.HELD_OUT).prompt
 
@@ -28,7 +29,13 @@ def asked(served: Served, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def client(served: Served) -> Iterator[anthropic.Anthropic]:
     """The official client, without retries."""
-    with anthropic.Anthropic(base_url=served.url, api_key=served.key, max_retries=0, timeout=60) as client:
+    with anthropic.Anthropic(
+        base_url=served.url,
+        api_key=served.key,
+        max_retries=0,
+        timeout=60,
+        http_client=anthropic.DefaultHttpxClient(verify=PLAIN),
+    ) as client:
         yield client
 
 
@@ -36,7 +43,7 @@ def raw(served: Served, path: str = "/v1/messages", **more: Any) -> httpx.Respon
     """One request as Claude Code sends it, with its headers."""
     headers = {"x-api-key": served.key, "anthropic-version": "2023-06-01", "anthropic-beta": "a-2025-01-01,b-2025-02-02"}
     body = {"model": served.model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 64}
-    return httpx.post(served.url + path, json=body | more, headers=headers, timeout=60, trust_env=False)
+    return httpx.post(served.url + path, json=body | more, headers=headers, timeout=60, trust_env=False, verify=PLAIN)
 
 
 def test_a_message_is_answered_and_counted(served: Served, client: anthropic.Anthropic) -> None:
@@ -59,7 +66,13 @@ def test_a_message_is_answered_and_counted(served: Served, client: anthropic.Ant
 
 async def test_the_async_client_reads_the_same(served: Served, client: anthropic.Anthropic) -> None:
     """Sync and async, streamed and whole, the text is one."""
-    async with anthropic.AsyncAnthropic(base_url=served.url, auth_token=served.key, api_key=None, max_retries=0) as other:
+    async with anthropic.AsyncAnthropic(
+        base_url=served.url,
+        auth_token=served.key,
+        api_key=None,
+        max_retries=0,
+        http_client=anthropic.DefaultAsyncHttpxClient(verify=PLAIN),
+    ) as other:
         whole = await other.messages.create(**asked(served))
         async with other.messages.stream(**asked(served)) as stream:
             final = await stream.get_final_message()
@@ -123,6 +136,8 @@ def test_a_bad_request_is_refused_in_anthropics_shape(served: Served, more: dict
 
 def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     """The client raises its own error for a key that nobody has."""
-    stranger = anthropic.Anthropic(base_url=served.url, api_key="pal-unknown", max_retries=0)
+    stranger = anthropic.Anthropic(
+        base_url=served.url, api_key="pal-unknown", max_retries=0, http_client=anthropic.DefaultHttpxClient(verify=PLAIN)
+    )
     with stranger, pytest.raises(anthropic.AuthenticationError, match="API key"):
         stranger.messages.create(**asked(served))

@@ -15,6 +15,7 @@ from audit.records import PolicyDecision, RequestOpen
 from engine.train.grammar import Split, task
 from tests.gateway.dialects.responses_grammar import ResponseReader
 from tests.gateway.served import Served
+from tests.plain import PLAIN
 
 QUESTION = task(6_100_000, Split.HELD_OUT).prompt
 SCHEMA = {
@@ -40,13 +41,17 @@ def asked(served: Served, **more: Any) -> dict[str, Any]:
 def raw(served: Served, **more: Any) -> httpx.Response:
     """One request as it goes over the wire."""
     headers = {"authorization": f"Bearer {served.key}"}
-    return httpx.post(f"{served.url}/v1/responses", json=asked(served) | more, headers=headers, timeout=60, trust_env=False)
+    return httpx.post(
+        f"{served.url}/v1/responses", json=asked(served) | more, headers=headers, timeout=60, trust_env=False, verify=PLAIN
+    )
 
 
 def fetched(served: Served, path: str, **query: Any) -> httpx.Response:
     """A GET below /v1/responses."""
     headers = {"authorization": f"Bearer {served.key}"}
-    return httpx.get(f"{served.url}/v1/responses/{path}", params=query, headers=headers, timeout=60, trust_env=False)
+    return httpx.get(
+        f"{served.url}/v1/responses/{path}", params=query, headers=headers, timeout=60, trust_env=False, verify=PLAIN
+    )
 
 
 def read(data: bytes, after: int = -1) -> ResponseReader:
@@ -73,7 +78,9 @@ def test_a_response_is_answered_and_kept(served: Served, client: openai.OpenAI) 
 
 async def test_the_async_client_reads_the_same(served: Served) -> None:
     """Sync and async, streamed and whole, the text is one."""
-    async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=served.key, max_retries=0) as client:
+    async with openai.AsyncOpenAI(
+        base_url=f"{served.url}/v1", api_key=served.key, max_retries=0, http_client=openai.DefaultAsyncHttpxClient(verify=PLAIN)
+    ) as client:
         whole = await client.responses.create(**asked(served))
         stream = await client.responses.create(stream=True, **asked(served))
         deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]

@@ -16,6 +16,7 @@ from tests.gateway.dialects.responses_grammar import ResponseReader
 from tests.gateway.dialects.wired import MESSAGES, RESPONSES, headers
 from tests.gateway.served import Served, serve
 from tests.gateway.tooled import WEATHER, tooled_checkpoint
+from tests.plain import PLAIN
 from tests.postgres_fixtures import copied
 
 FUNCTION = WEATHER["function"]
@@ -42,7 +43,9 @@ def test_a_message_calls_a_tool_and_goes_on(tools: Served, choice: Any) -> None:
     """Whole and streamed the call is one, of the schema, with stop_reason tool_use; its result is taken back."""
     asked: dict[str, Any] = {"model": tools.model, "max_tokens": 120, "tools": [THEIRS], "extra_body": {"temperature": 0}}
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
-    with anthropic.Anthropic(base_url=tools.url, api_key=tools.key, max_retries=0, timeout=60) as client:
+    with anthropic.Anthropic(
+        base_url=tools.url, api_key=tools.key, max_retries=0, timeout=60, http_client=anthropic.DefaultHttpxClient(verify=PLAIN)
+    ) as client:
         whole = client.messages.create(messages=messages, tool_choice=choice, **asked)
         with client.messages.stream(messages=messages, tool_choice=choice, **asked) as stream:
             final = stream.get_final_message()
@@ -112,4 +115,6 @@ def tokens(tools: Served, more: dict[str, Any]) -> int:
     """The answer of count_tokens."""
     body = {"model": tools.model, "messages": [{"role": "user", "content": QUESTION}]} | more
     url = f"{tools.url}/v1/messages/count_tokens"
-    return int(httpx.post(url, json=body, headers=headers(tools), timeout=60, trust_env=False).json()["input_tokens"])
+    return int(
+        httpx.post(url, json=body, headers=headers(tools), timeout=60, trust_env=False, verify=PLAIN).json()["input_tokens"]
+    )

@@ -13,6 +13,7 @@ import httpx
 from tests.gateway.dialects.messages_grammar import MessageReader
 from tests.gateway.dialects.responses_grammar import ResponseReader
 from tests.gateway.served import Served
+from tests.plain import PLAIN
 
 Reader = MessageReader | ResponseReader
 
@@ -34,14 +35,16 @@ class Wire:
     def post(self, served: Served, body: Any) -> httpx.Response:
         """One request; the body is a document, or bytes as they stand."""
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return httpx.post(served.url + self.path, headers=headers(served), timeout=60, trust_env=False, **content)
+        return httpx.post(served.url + self.path, headers=headers(served), timeout=60, trust_env=False, verify=PLAIN, **content)
 
     @contextmanager
     def stream(self, served: Served, body: dict[str, Any]) -> Iterator[httpx.Response]:
         """A stream that may be left at any time."""
         given = headers(served)
         url = served.url + self.path
-        with httpx.stream("POST", url, json=body | {"stream": True}, headers=given, timeout=60, trust_env=False) as answer:
+        with httpx.stream(
+            "POST", url, json=body | {"stream": True}, headers=given, timeout=60, trust_env=False, verify=PLAIN
+        ) as answer:
             assert answer.status_code == 200
             yield answer
 
