@@ -1,22 +1,20 @@
 """Gateways that begin as forks of a process which has imported everything and done nothing: a start costs no imports.
 
 They are processes like any other, to be killed and restarted; what `python -m gateway serve` itself does with its
-interpreter is tried where a test starts that. The forking process is the standard library's forkserver, one for each
-worker of the suite.
+interpreter is tried where a test starts that.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from gateway.gateway_process import SERVE, Process
+from tests.forkserver import forkserver
 
 
 class Fork:
@@ -55,17 +53,9 @@ class Fork:
 def forked(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> Process:
     """`palimpsest serve` with these arguments, as a fork."""
     assert tuple(command[: len(SERVE)]) == SERVE, "only the gateway is imported ahead"
-    process = _context().Process(target=_serve, args=(list(command[len(SERVE) :]), log, dict(environ)), name="serve")
+    process = forkserver().Process(target=_serve, args=(list(command[len(SERVE) :]), log, dict(environ)), name="serve")
     process.start()
     return Fork(process)
-
-
-@cache
-def _context() -> ForkServerContext:
-    """Where forks come from; the module that serves is imported there once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gateway.app", "gateway.cli"])
-    return context
 
 
 def _serve(arguments: Sequence[str], log: Path, environ: Mapping[str, str]) -> None:

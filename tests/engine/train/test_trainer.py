@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
-import subprocess
-import sys
-from dataclasses import replace
+import signal
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,25 +24,11 @@ from engine.train.run import Exam, run
 from engine.train.snapshot import FILE, Snapshot
 from engine.train.trainer import Progress, Training, TrainingError
 from tests.engine.small import TINY
+from tests.engine.train.child import train
 from tests.engine.train.given import SHORT, chats, checkpoint
+from tests.forkserver import forkserver
 
 TINY_RUN = Recipe(causal_steps=2, joint_steps=2, drafter_steps=1, batch=2)
-
-CHILD = """
-import sys
-from pathlib import Path
-import torch
-from engine.train.origin import Given, Scratch
-from engine.train.trainer import Training
-from tests.engine.small import TINY
-from tests.engine.train.given import SHORT
-torch.set_num_threads(int(sys.argv[5]))
-rank = int(sys.argv[4]) or None
-origin = Given.of(Path(sys.argv[1]), Path(sys.argv[2]), 512, rank)
-for progress in Training(SHORT, Path(sys.argv[3]), origin).steps():
-    print(progress.stage, progress.step, flush=True)
-    sys.stdin.readline()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -92,25 +77,41 @@ def test_every_stage_reports_every_step(given: tuple[Path, Path], tmp_path: Path
     assert not (tmp_path / "model" / FILE).exists()
 
 
-@pytest.mark.parametrize("rank", [None, 4])
+@dataclass(frozen=True)
+class Alone:
+    """A fine-tune that nobody disturbed."""
+
+    rank: int | None
+    steps: list[Progress]
+    digest: str
+
+
+@pytest.fixture(scope="module", params=[None, 4])
+def alone(request: pytest.FixtureRequest, given: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """One of all weights, one of a LoRA."""
+    out = tmp_path_factory.mktemp("alone")
+    return Alone(request.param, tuned(given, out, rank=request.param), digest(out))
+
+
 @pytest.mark.parametrize("kill_at", ["ar 2", "joint 3", "drafter 1"])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
-    given: tuple[Path, Path], tmp_path: Path, kill_at: str, rank: int | None
+    given: tuple[Path, Path], tmp_path: Path, kill_at: str, alone: Alone
 ) -> None:
     """A process that is killed in any stage and resumed gives the bytes and losses of one that was left alone."""
-    alone = tuned(given, tmp_path / "alone", rank=rank)
-    words = [sys.executable, "-c", CHILD, *map(str, given), str(tmp_path / "out"), str(rank or 0), str(torch.get_num_threads())]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdin is not None and child.stdout is not None
-        while child.stdout.readline().strip() not in (kill_at, ""):
-            child.stdin.write("go on\n")
-            child.stdin.flush()
-        child.kill()
-    snapshot = Snapshot.read(tmp_path / "out")
+    out, (here, there) = tmp_path / "out", forkserver().Pipe()
+    child = forkserver().Process(target=train, args=(given, out, alone.rank, torch.get_num_threads(), there))
+    child.start()
+    there.close()
+    while here.recv() != kill_at:
+        here.send("go on")
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    snapshot = Snapshot.read(out)
     done = SHORT.first(snapshot.stage) + snapshot.step
-    assert losses(list(Training.resume(tmp_path / "out").steps())) == losses(alone)[done:]
+    assert losses(list(Training.resume(out).steps())) == losses(alone.steps)[done:]
     assert done == {"ar 2": 2, "joint 3": 4, "drafter 1": 6}[kill_at]
-    assert digest(tmp_path / "out") == digest(tmp_path / "alone")
+    assert digest(out) == alone.digest
 
 
 def test_what_was_there_when_it_began_must_still_be_there(given: tuple[Path, Path], tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_a_time_budget_scales_all_stages_alike() -> None:
 def test_measuring_changes_nothing(given: tuple[Path, Path], tmp_path: Path) -> None:
     """A run with a budget is the run of the steps that it came to."""
     timed = Training(SHORT, tmp_path / "timed", Given.of(*given, 512, None))
-    timed.fit(0.02)
+    timed.fit(0.004)
     list(timed.steps())
     tuned(given, tmp_path / "stepped", timed.recipe)
     assert digest(tmp_path / "timed") == digest(tmp_path / "stepped")
