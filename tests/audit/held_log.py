@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from audit.approvals import ApprovalOpened
+from audit.approvals import ApprovalOpened, ApprovalVoided, bound, content_digest
 from audit.header import Header, decode_header, uuid7
 from audit.merkle import tree_root
 from audit.records import Body, Delivery, Kind, RequestClose
-from tests.audit.approval_bodies import opened
-from tests.audit.samples import SAMPLES, START, WHOLE_REQUEST, Log
+from audit.verify import Report, verify
+from tests.audit.approval_bodies import LATER_TEXT, decided, ended, opened
+from tests.audit.samples import ORIGIN, SAMPLES, START, TENANT, WHOLE_REQUEST, Log
 
 
 def _held_request() -> tuple[Body, ...]:
@@ -68,3 +69,29 @@ class HeldLog(Log):
     def headers(self) -> list[Header]:
         """Headers of all rows."""
         return [decode_header(row.header) for row in self.rows]
+
+
+def judge(log: HeldLog, out: Path) -> Report:
+    """What the verifier says of it."""
+    log.checkpoint()
+    log.export(out)
+    return verify(out, [log.signer.vkey], ORIGIN)
+
+
+def released(log: HeldLog, generation: UUID, cycle: ApprovalOpened, *people: str) -> int:
+    """The people approve, the answer leaves; the seq of its end."""
+    signed = [log.step(generation, decided(cycle, person)) for person in people]
+    before = sum(20 <= header.kind < 30 for header in log.headers if header.request == generation)
+    return log.step(generation, ended(cycle, signed, before + 1))
+
+
+def edit(log: HeldLog, generation: UUID, last: ApprovalOpened, editor: str = "grace", **change: Any) -> ApprovalOpened:
+    """Somebody puts another text in its place."""
+    log.step(generation, ApprovalVoided(last.cycle, "edited", editor, ""))
+    said: dict[str, Any] = {
+        "cycle": last.cycle + 1, "content": LATER_TEXT, "content_sha256": content_digest(LATER_TEXT),
+        "contributors": (*last.contributors, editor),
+    }  # fmt: skip
+    following = bound(TENANT, generation, replace(last, **(said | change)))
+    log.step(generation, following)
+    return following

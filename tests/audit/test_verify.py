@@ -9,10 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from audit import bundle
 from audit.__main__ import USAGE, main, render
 from audit.approvals import Attached
 from audit.errors import NoteInvalid
@@ -25,8 +22,6 @@ from audit.signer import Signer
 from audit.stories import Ending
 from audit.verify import Finding, Report, Verdict, verify
 from tests.audit.samples import ORIGIN, SAMPLES, START, WHOLE_REQUEST, Log, small_log
-
-FILES = (bundle.MANIFEST, *bundle.DATA_FILES)
 
 
 def _judge(log: Log, out: Path) -> Report:
@@ -47,38 +42,6 @@ def test_an_honest_log_is_verified(tmp_path: Path) -> None:
     assert report.requests[Ending.CLOSED] == 2
     assert any("witness" in item for item in report.unchecked)
     assert any("cut off" in item for item in report.unchecked)
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A verified bundle and its key, for tests that change copies of single files."""
-    folder = tmp_path_factory.mktemp("honest")
-    log = small_log(folder / "keys")
-    log.export(folder / "out")
-    return folder / "out", log.signer.vkey
-
-
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_no_changed_byte_is_ever_verified(honest: tuple[Path, str], tmp_path: Path, data: st.DataObject) -> None:
-    """Flipping, dropping or adding one byte in any file of a bundle is never answered with exit 0."""
-    source, vkey = honest
-    copy = tmp_path / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(source, copy)
-    path = copy / data.draw(st.sampled_from(FILES))
-    raw = bytearray(path.read_bytes())
-    at = data.draw(st.integers(0, len(raw) - 1))
-    match data.draw(st.sampled_from(["flip", "drop", "add"])):
-        case "flip":
-            raw[at] ^= 1 << data.draw(st.integers(0, 7))
-        case "drop":
-            del raw[at]
-        case _:
-            raw.insert(at, data.draw(st.integers(0, 255)))
-    if bytes(raw) != path.read_bytes():
-        path.write_bytes(raw)
-        assert verify(copy, [vkey], ORIGIN).verdict is not Verdict.VERIFIED
 
 
 def _flip(data: bytes, at: int) -> bytes:
@@ -317,30 +280,6 @@ def test_the_key_and_the_origin_are_the_callers(tmp_path: Path) -> None:
     for vkeys, held in (([], []), (["nonsense"], []), ([log.signer.vkey], ["nonsense"])):
         with pytest.raises(NoteInvalid):
             verify(tmp_path / "out", vkeys, ORIGIN, held)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_bundle_without_one_of_its_files_is_malformed(honest: tuple[Path, str], tmp_path: Path, name: str) -> None:
-    """A missing or empty file is never a verified bundle."""
-    source, vkey = honest
-    copy = tmp_path / "copy"
-    shutil.copytree(source, copy)
-    (copy / name).write_bytes(b"")
-    assert verify(copy, [vkey], ORIGIN).verdict is not Verdict.VERIFIED
-    (copy / name).unlink()
-    assert verify(copy, [vkey], ORIGIN).verdict is Verdict.MALFORMED
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from(FILES), content=st.binary(max_size=300) | st.text(max_size=80).map(str.encode))
-def test_garbage_never_crashes_the_verifier(honest: tuple[Path, str], tmp_path: Path, name: str, content: bytes) -> None:
-    """Any bytes in any file give a verdict other than verified, and no other exception."""
-    source, vkey = honest
-    copy = tmp_path / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(source, copy)
-    (copy / name).write_bytes(content)
-    assert verify(copy, [vkey], ORIGIN).verdict is not Verdict.VERIFIED
 
 
 def test_findings_are_bounded(tmp_path: Path) -> None:
