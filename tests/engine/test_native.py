@@ -1,6 +1,6 @@
 """Laws of the compiled pass: it is the network, and company changes no bit.
 
-Where processor or compiler are missing the laws speak of nothing, and `fast` must then run by the library.
+Where processor or compiler are missing `fast` runs by the library, and what was the same bits is the same up to rounding.
 """
 
 from __future__ import annotations
@@ -63,6 +63,14 @@ def rounded(network: Network) -> Network:
     return network
 
 
+def same(found: Tensor, wanted: Tensor) -> bool:
+    """The same bits where the pass is compiled; by the library, what bfloat16 activations leave of them."""
+    if HERE:
+        return torch.equal(found, wanted)
+    error = (found.float() - wanted.float()).norm(dim=-1) / wanted.float().norm(dim=-1).clamp(min=1e-6)
+    return bool(error.median() < 0.02 and error.max() < 0.1)
+
+
 def logits(where: Room, order: Sequence[int]) -> Tensor:
     """One pass over some of the jobs."""
     return where.run(*[(where.prefilled(tokens), step) for tokens, step in map(JOBS.__getitem__, order)])
@@ -104,7 +112,7 @@ def test_company_changes_no_bit(order: tuple[int, ...], threads: int) -> None:
         mixed = logits(where, order)
     finally:
         torch.set_num_threads(before)
-    assert not HERE or torch.equal(mixed, alone)
+    assert same(mixed, alone)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 32, 100, 300])
@@ -112,8 +120,8 @@ def test_prefill_does_not_feel_its_chunks(chunk: int) -> None:
     """Keys, values and the next logits are the same bits however the prompt is cut."""
     where, tokens = room(), PROMPT[: 300 if chunk > 1 else 40]
     whole, cut = where.prefilled(tokens), where.prefilled(tokens, chunk)
-    assert not HERE or torch.equal(where.pool.kv[:, whole.pages], where.pool.kv[:, cut.pages])
-    assert not HERE or torch.equal(where.run((whole, clean((5,)))), where.run((cut, clean((5,)))))
+    assert same(where.pool.kv[:, whole.pages], where.pool.kv[:, cut.pages])
+    assert same(where.run((whole, clean((5,)))), where.run((cut, clean((5,)))))
 
 
 def test_one_row_equals_many() -> None:
@@ -122,7 +130,7 @@ def test_one_row_equals_many() -> None:
     cache, single = where.prefilled(PROMPT[:250]), where.prefilled(PROMPT[:250])
     together = where.run((cache, clean(block)))
     for index, token in enumerate(block):
-        assert not HERE or torch.equal(where.run((single, clean((token,))))[0], together[index])
+        assert same(where.run((single, clean((token,))))[0], together[index])
         single.keep(1, (*PROMPT[:250], *block))
 
 
@@ -147,15 +155,15 @@ def test_positions_beyond_the_first_rotations() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_the_causal_modes_say_the_same(temperature: float) -> None:
-    """Under `fast`, too, speculation is lossless where the pass is compiled, alone and together."""
+    """Under `fast`, too, speculation is lossless where the pass is compiled, alone and together; else each mode answers."""
     given_model = loaded(NETWORK)
     requests = [asked(mode, PROMPT[:37], 40, temperature=temperature, top_p=0.9) for mode in (Mode.AR, *EXACT_MODES)]
     together = events_of(Engine(given_model, Fast()), *requests)
     texts = {output(together[request.id]) for request in requests}
-    assert not HERE or len(texts) == 1
+    assert len(texts) == 1 if HERE else all(texts)
     for request in requests:
         again = events_of(Engine(given_model, Fast()), request)[request.id]
-        assert not HERE or nameless(again) == nameless(together[request.id])
+        assert nameless(again) == nameless(together[request.id]) if HERE else output(again)
 
 
 @pytest.mark.parametrize("token", [-1, NETWORK.config.vocab_size, 1 << 40])
