@@ -64,13 +64,13 @@ DROPS = {
 
 
 @pytest.mark.parametrize("statement", [*CHANGES.values(), *DROPS.values()], ids=[*CHANGES, *DROPS])
-def test_the_owner_changes_nothing_unannounced(database: Database, statement: str) -> None:
+def test_the_owner_changes_nothing_unannounced(untouched: Database, statement: str) -> None:
     """DDL that changes schema audit is refused to gov_owner, whatever its tag and whether or not it names the schema."""
-    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+    with psycopg.connect(untouched.owner_url, autocommit=True) as owner:
         with pytest.raises(psycopg.Error) as refusal:
             owner.execute(statement)
         assert refusal.value.sqlstate == "PA005"
-    assert require_intact(database.app_url) is Guard.PRESENT
+    assert require_intact(untouched.app_url) is Guard.PRESENT
 
 
 @pytest.mark.parametrize("statement", CHANGES.values(), ids=CHANGES)
@@ -93,9 +93,9 @@ def test_one_partition_unlike_the_others_is_seen(database: Database) -> None:
 
 
 @pytest.mark.parametrize("statement", ["DROP TABLE audit.{}", "ALTER TABLE audit.body DETACH PARTITION audit.{}"])
-def test_the_owner_removes_no_partition(database: Database, statement: str) -> None:
+def test_the_owner_removes_no_partition(untouched: Database, statement: str) -> None:
     """A partition of a month, one of several that are alike, can be neither dropped nor detached unannounced."""
-    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+    with psycopg.connect(untouched.owner_url, autocommit=True) as owner:
         (name,) = owner.execute(f"SELECT {PARTITION}").fetchone() or ("",)
         with pytest.raises(psycopg.Error) as refusal:
             owner.execute(statement.format(name))
@@ -165,9 +165,9 @@ def test_a_guard_of_an_older_release_is_told_and_renewed(database: Database) -> 
 
 
 @pytest.mark.parametrize("role", ["gov_app", "gov_reader"])
-def test_no_other_role_may_announce(database: Database, role: str) -> None:
+def test_no_other_role_may_announce(untouched: Database, role: str) -> None:
     """The roles that serve neither open the schema nor see who did."""
-    with psycopg.connect(database.server.url(role, database.name), autocommit=True) as connection:
+    with psycopg.connect(untouched.server.url(role, untouched.name), autocommit=True) as connection:
         for statement in ("SELECT guard.permit('x')", "SELECT * FROM guard.permit"):
             with pytest.raises(errors.InsufficientPrivilege):
                 connection.execute(statement)

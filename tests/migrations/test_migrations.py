@@ -106,10 +106,10 @@ def test_a_superuser_may_migrate_and_owns_nothing(database: Database) -> None:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_a_login_without_rights_is_told_what_to_do(database: Database) -> None:
+def test_a_login_without_rights_is_told_what_to_do(untouched: Database) -> None:
     """Migrating as gov_app fails with a message that names the right login."""
     with pytest.raises(MigrationError, match="gov_owner"):
-        upgrade(database.app_url)
+        upgrade(untouched.app_url)
 
 
 def test_an_unreachable_database_is_told_apart() -> None:
@@ -118,9 +118,9 @@ def test_an_unreachable_database_is_told_apart() -> None:
         upgrade("postgresql://gov_owner:x@/palimpsest?host=/nonexistent")
 
 
-def test_no_role_has_more_than_its_power(database: Database) -> None:
+def test_no_role_has_more_than_its_power(untouched: Database) -> None:
     """None of the three roles is a superuser, makes roles, bypasses row security or belongs to another."""
-    with psycopg.connect(database.superuser_url) as connection:
+    with psycopg.connect(untouched.superuser_url) as connection:
         rows = connection.execute(
             "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication FROM pg_roles "
             "WHERE rolname LIKE 'gov\\_%'"
@@ -143,19 +143,19 @@ def test_no_role_has_more_than_its_power(database: Database) -> None:
         "TRUNCATE audit.{}",
     ],
 )
-def test_the_app_touches_no_table_of_the_log(database: Database, table: str, statement: str) -> None:
+def test_the_app_touches_no_table_of_the_log(untouched: Database, table: str, statement: str) -> None:
     """gov_app can neither read nor write any table of the log."""
-    with psycopg.connect(database.app_url) as connection, pytest.raises(errors.InsufficientPrivilege):
+    with psycopg.connect(untouched.app_url) as connection, pytest.raises(errors.InsufficientPrivilege):
         connection.execute(statement.format(table))
 
 
 @pytest.mark.parametrize("table", LOG_TABLES)
 @pytest.mark.parametrize("statement", ["UPDATE audit.{} SET tenant = 'x'", "DELETE FROM audit.{}", "TRUNCATE audit.{}"])
 @pytest.mark.parametrize("role", ["gov_owner", "postgres"])
-def test_the_log_only_grows_even_for_its_owner(database: Database, table: str, statement: str, role: str) -> None:
+def test_the_log_only_grows_even_for_its_owner(untouched: Database, table: str, statement: str, role: str) -> None:
     """Change, deletion and truncation are refused by statement, to the owner and a superuser, rows or none."""
     with (
-        psycopg.connect(database.server.url(role, database.name)) as connection,
+        psycopg.connect(untouched.server.url(role, untouched.name)) as connection,
         pytest.raises(psycopg.Error) as refusal,
     ):
         connection.execute(statement.format(table))
@@ -163,17 +163,17 @@ def test_the_log_only_grows_even_for_its_owner(database: Database, table: str, s
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM audit.head", "TRUNCATE audit.head"])
-def test_a_head_is_never_removed(database: Database, statement: str) -> None:
+def test_a_head_is_never_removed(untouched: Database, statement: str) -> None:
     """The counter row of a tenant cannot be deleted, which would start its numbers again."""
-    with psycopg.connect(database.owner_url) as connection, pytest.raises(psycopg.Error) as refusal:
+    with psycopg.connect(untouched.owner_url) as connection, pytest.raises(psycopg.Error) as refusal:
         connection.execute(statement)
     assert refusal.value.sqlstate == "PA005"
 
 
 @pytest.mark.parametrize("table", LOG_TABLES)
-def test_the_reader_only_reads(database: Database, table: str) -> None:
+def test_the_reader_only_reads(untouched: Database, table: str) -> None:
     """gov_reader may select and not insert, and may not append."""
-    with psycopg.connect(database.reader_url, autocommit=True) as connection:
+    with psycopg.connect(untouched.reader_url, autocommit=True) as connection:
         assert connection.execute(f"SELECT * FROM audit.{table}").fetchall() == []
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute(f"INSERT INTO audit.{table} (tenant) VALUES ('x')")
