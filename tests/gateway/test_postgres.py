@@ -16,29 +16,49 @@ import psycopg
 import pytest
 
 from gateway import postgres_place
-from gateway.postgres import Durability, StopMode, launch, postmaster_pid, running
+from gateway.postgres import Durability, StopMode, launch, postmaster_pid, running, stop
 from gateway.postgres_place import PostgresError, credentials, find_place
 from tests.postgres_fixtures import discard
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A home of its own; whatever still runs there in the end is stopped and removed."""
+def unused(tmp_path: Path) -> Iterator[Path]:
+    """A home that nobody has used; whatever still runs there in the end is stopped and removed."""
     folder = tmp_path / "var"
     yield folder
     discard(launch(folder, Durability.VOLATILE))
 
 
-def test_a_home_works_twice_and_stops_cleanly(home: Path) -> None:
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home that has a cluster."""
+    folder = tmp_path_factory.mktemp("used") / "var"
+    launch(folder, Durability.VOLATILE).close()
+    yield folder
+    discard(launch(folder, Durability.VOLATILE))
+
+
+@pytest.fixture
+def home(used: Path) -> Iterator[Path]:
+    """The module's home, where nothing runs; each test leaves it so."""
+    place = find_place(used)
+    assert postmaster_pid(place) is None
+    yield used
+    left = postmaster_pid(place)
+    stop(place, StopMode.IMMEDIATE)
+    assert left is None
+
+
+def test_a_home_works_twice_and_stops_cleanly(unused: Path) -> None:
     """A server starts on first use, keeps its data, starts again, and is gone after each close."""
     for _ in range(2):
-        with running(home, Durability.VOLATILE) as server:
+        with running(unused, Durability.VOLATILE) as server:
             assert postmaster_pid(server.place) is not None
             with psycopg.connect(server.owner_url) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
                 connection.execute("INSERT INTO kept VALUES (1)")
         assert postmaster_pid(server.place) is None
-    with running(home, Durability.VOLATILE) as server, psycopg.connect(server.owner_url) as connection:
+    with running(unused, Durability.VOLATILE) as server, psycopg.connect(server.owner_url) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (2,)
 
 
@@ -159,9 +179,9 @@ def test_lost_passwords_are_named_and_never_replaced(home: Path) -> None:
     path.write_bytes(kept)
 
 
-def test_a_crash_is_recovered_at_the_next_start(home: Path) -> None:
+def test_a_crash_is_recovered_at_the_next_start(unused: Path) -> None:
     """After an immediate stop the data are there again."""
-    with running(home) as server:
+    with running(unused) as server:
         with psycopg.connect(server.owner_url) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
         server.stop(StopMode.IMMEDIATE)
