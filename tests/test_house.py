@@ -74,6 +74,14 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(text(path), filename=str(path))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    """What was read here does not burden the tests of other files."""
+    yield
+    tree.cache_clear()
+    text.cache_clear()
+
+
 def offences(room: str, law: Callable[[Path], object]) -> dict[str, object]:
     """By file of a room, or of the tests: what it does against a law, which says nothing of those that keep it."""
     files = [path for path in FILES + OF_TESTS if _within(name(path), room)]
