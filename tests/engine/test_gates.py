@@ -91,7 +91,8 @@ def test_refining_outputs_nothing_that_nobody_proposed() -> None:
             for index, row in enumerate(plan.wanted.tolist()):
                 place = int(plan.position[row]) - len(PROMPT)
                 changed[index] = 0
-                changed[index, stop if (place, noisy_passes) == (2, 1) else 40 + place] = 12 if place < 3 or noisy_passes > 1 else 0.5
+                picked = stop if (place, noisy_passes) == (2, 1) else 40 + place
+                changed[index, picked] = 12 if place < 3 or noisy_passes > 1 else 0.5
         return changed
 
     judge = once(Verdict.REFINE, 0, threshold=1.0, steps=8)
@@ -180,7 +181,7 @@ def test_acceptance_is_the_share_of_guessed_drafts_that_held(mode: Mode, tokens:
     assert [event.matched for event in rounds] == [event.accepted - certain for event in rounds]
     share = sum(event.matched for event in rounds) / sum(len(event.draft) - 1 for event in rounds)
     assert wrong or {facts.acceptance for facts in seen} == {1.0}
-    assert not wrong or share < 1 and (len(seen) > 1 or seen[0].acceptance == pytest.approx(share, rel=1e-6))
+    assert not wrong or (share < 1 and (len(seen) > 1 or seen[0].acceptance == pytest.approx(share, rel=1e-6)))
 
 
 def test_what_was_redone_is_judged_before_other_text_follows() -> None:
