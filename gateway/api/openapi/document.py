@@ -22,6 +22,7 @@ _TAGS: Final = {
 }
 _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
+    "metricsToken": {"type": "http", "scheme": "bearer", "description": "the operator's PALIMPSEST_METRICS_TOKEN"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "an API key"},
     "session": {
         "type": "apiKey", "in": "cookie", "name": "palimpsest_session",

@@ -25,6 +25,7 @@ Security = tuple[Mapping[str, list[str]], ...]
 KEY: Final[Security] = ({"bearer": []}, {"apiKey": []})
 PERSON: Final[Security] = ({"session": []},)
 EITHER: Final[Security] = (*PERSON, *KEY)
+METRICS: Final[Security] = ({"metricsToken": []},)
 ANYBODY: Final[Security] = ({},)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.api.openapi.operation import ANYBODY, JSON, KEY, TEXT, Answer, Operation, Schema
+from gateway.api.openapi.operation import ANYBODY, JSON, KEY, METRICS, TEXT, Answer, Operation, Schema
 from gateway.api.openapi.people import failures
 
 _PARTS: Final = {"type": "object", "additionalProperties": {"enum": ["ok", "down"]}}
@@ -57,6 +57,12 @@ OPERATIONS: Final = (
     Operation(
         "get", "/health/ready", "health", "Whether a request could be served and recorded now.", ANYBODY,
         {"200": Answer("it could", {JSON: _READY}), "503": Answer("a part is down: ask again", {JSON: _READY})},
+    ),
+    Operation(
+        "get", "/metrics", "health", "This process in numbers, in Prometheus' text form, where the operator set a token.",
+        METRICS, {
+            "200": Answer("the numbers", {"text/plain": TEXT}), "401": Answer("a wrong token"), **failures("404"),
+        },
     ),
     *(
         Operation(
