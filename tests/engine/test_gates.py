@@ -90,9 +90,9 @@ def test_refining_outputs_nothing_that_nobody_proposed() -> None:
             noisy_passes += 1
             for index, row in enumerate(plan.wanted.tolist()):
                 place = int(plan.position[row]) - len(PROMPT)
+                proposed = stop if (place, noisy_passes) == (2, 1) else 40 + place
                 changed[index] = 0
-                picked = stop if (place, noisy_passes) == (2, 1) else 40 + place
-                changed[index, picked] = 12 if place < 3 or noisy_passes > 1 else 0.5
+                changed[index, proposed] = 12 if place < 3 or noisy_passes > 1 else 0.5
         return changed
 
     judge = once(Verdict.REFINE, 0, threshold=1.0, steps=8)

@@ -59,7 +59,7 @@ def open_for(context: list[int]) -> int | None:
 @settings(max_examples=150, deadline=None)
 @given(TOKENS, TOKENS, TOKENS.map(clean), st.integers(0, 5))
 def test_a_thought_is_closed_when_its_budget_is_spent(prompt: list[int], answer: list[int], step: Step, budget: int) -> None:
-    """A causal row must pick the closing id exactly where the open thought has `budget` tokens or more since its first mark."""
+    """A causal row must pick the closing id exactly where the thought before it has been open for `budget` tokens or more."""
     rules = RowRules(asked(Mode.AR, prompt, think_budget=budget), VOCAB, (THINK, UNTHINK))
     known = [*prompt, *answer]
     rules.commit(known, 0)
