@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,8 +37,15 @@ from engine.tokenizer import MASK, THINK_END, THINK_START, TURN_END, TURN_START,
 SOURCE_BYTES: Final = 1 << 16
 """Longest source of a constraint, in UTF-8."""
 
-LIMITS: Final[dict[str, Any]] = {"max_lexer_states": 50_000, "max_grammar_size": 100_000, "verbose_errors": False}
-"""The library's own limits keep one step to some ten milliseconds; these keep a lexer to about 50 MB."""
+LIMITS: Final[dict[str, Any]] = {
+    "max_lexer_states": 50_000,  # a lexer has about 50 MB
+    "max_grammar_size": 100_000,
+    "max_items_in_row": 1_250,  # an object of 300 optional properties needs 1,207
+    "step_max_items": 10_000,
+    "verbose_errors": False,
+}
+"""A step of a schema that people wrote takes a millisecond or less. A grammar that was made to take long gets tens of
+milliseconds of some steps and, at worst, half a second of the one that ends it; by the library's own limits it got seconds."""
 
 COMPILED, TRIED = 32, 256
 """How many constraints stay compiled, and of how many it is remembered that they can be."""
@@ -91,15 +99,40 @@ class Constrainer:
         tokens = [b"" if b"\xff" in token else token for token in tokens]
         self._vocabulary = Vocabulary(np.array([bool(token) for token in tokens]), tokenizer.eos_id)
         self._tokenizer = LLTokenizer(TokenizerWrapper(_Source(tokenizer, tokens)))
-        self._compiled = lru_cache(COMPILED)(self._compile)
+        self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many constraints are compiled now."""
+        return len(self._compiled)
 
     def check(self, constraint: Constraint) -> None:
         """Raises InvalidRequest when the constraint cannot be held; the first time this may take a second."""
-        self._compiled(constraint)
+        self._ready(constraint)
 
     def matcher(self, constraint: Constraint) -> Matcher:
         """The constraint at the start of an answer; quick after `check`. Raises InvalidRequest as that does."""
-        return Matcher(self._compiled(constraint), self._vocabulary, self._compiled.cache_clear)
+        compiled = self._ready(constraint)
+        return Matcher(compiled, self._vocabulary, lambda: self._forget(constraint, compiled))
+
+    def _ready(self, constraint: Constraint) -> LLMatcher:
+        """The constraint, compiled now or before; the one that was not asked for longest is forgotten."""
+        with self._lock:
+            if constraint in self._compiled:
+                self._compiled.move_to_end(constraint)
+                return self._compiled[constraint]
+        compiled = self._compile(constraint)
+        with self._lock:
+            self._compiled[constraint] = compiled
+            if len(self._compiled) > COMPILED:
+                self._compiled.popitem(last=False)
+        return compiled
+
+    def _forget(self, constraint: Constraint, worn: LLMatcher) -> None:
+        """Copies of what is worn out are made no more; another that took its place stays."""
+        with self._lock:
+            if self._compiled.get(constraint) is worn:
+                del self._compiled[constraint]
 
     def _compile(self, constraint: Constraint) -> LLMatcher:
         _try(constraint)
@@ -123,7 +156,7 @@ class Matcher:
     __slots__ = ("_compiled", "_ended", "_forget", "_output", "_state", "_vocabulary")
 
     def __init__(self, compiled: LLMatcher, vocabulary: Vocabulary, forget: Callable[[], object]) -> None:
-        """`forget` drops compiled constraints: copies share a lexer, and a broken one may be worn out."""
+        """`forget` drops the compiled constraint: copies share a lexer, and a broken one may be worn out."""
         self._compiled, self._vocabulary, self._forget = compiled, vocabulary, forget
         self._state = compiled.deep_copy()
         self._output: list[int] = []
@@ -161,7 +194,7 @@ class Matcher:
         """`tokens` are output now. Raises ConstraintBroken when one is not allowed where it stands."""
         for token in tokens:
             if not self._consume(token):
-                raise self._broken(f"id {token} after {len(self._output)} tokens")
+                raise self._broken(self._state.get_error() or f"id {token} after {len(self._output)} tokens")
             if not self._ended:
                 self._output.append(token)
 

@@ -65,6 +65,16 @@ DEAD_END = grammar('start: "a" B | "c"\nB: /[a-c]/ & /[d-e]/')
 SAMPLES = (PERSON, SUM, SHORT, ANYTHING, Constraint(ConstraintKind.JSON_OBJECT), regex("(ab|a)*c?|é{2,3}"))
 
 
+CYCLES = "\n".join(
+    [
+        "start: /a{34}/ s",
+        f's: {" | ".join(f"t{i} s" for i in range(100))} | "~~~~"',
+        *(f't{i}: "a" | "a" t{(i + 1) % 100}' for i in range(100)),
+    ]
+)
+"""Cheap for as long as a trial looks, then a step of it has a hundred ways to go on, each of which has a hundred more."""
+
+
 def pick(matcher: Matcher, preference: random.Random) -> int:
     """An allowed id, at random."""
     return int(preference.choice(np.flatnonzero(matcher.allowed())))
@@ -313,24 +323,37 @@ def test_the_callers_options_for_the_library_mean_nothing() -> None:
 
 
 def test_after_a_fault_the_constraint_is_compiled_anew() -> None:
-    """What requests share of a compiled constraint, and may have worn out, outlives no fault."""
+    """What requests share of a compiled constraint, and may have worn out, outlives no fault; those of others do."""
     constrainer = Constrainer(TOKENIZER, VOCAB)
-    broken = constrainer.matcher(DEAD_END)
+    other = constrainer.matcher(PERSON)
+    broken, beside = constrainer.matcher(DEAD_END), constrainer.matcher(DEAD_END)
     with pytest.raises(ConstraintBroken):
         broken.accept([EOS])
-    constrainer.matcher(DEAD_END).allowed()
-    assert constrainer._compiled.cache_info().misses == 1
-    assert constrainer.matcher(DEAD_END)._compiled is not broken._compiled
+    anew = constrainer.matcher(DEAD_END)
+    assert anew._compiled is not broken._compiled and constrainer.matcher(PERSON)._compiled is other._compiled
+    with pytest.raises(ConstraintBroken):
+        beside.accept([EOS])
+    assert constrainer.matcher(DEAD_END)._compiled is anew._compiled
+
+
+def test_a_constraint_that_asks_too_much_says_so() -> None:
+    """Work beyond the limits ends one generation before long, in the library's words, and not as a token out of place."""
+    matcher = CONSTRAINER.matcher(grammar(CYCLES))
+    with pytest.raises(ConstraintBroken, match="max is 1250"):
+        matcher.accept(TOKENIZER.encode("a") * 60)
 
 
 def test_one_compiled_constraint_serves_many_requests() -> None:
     """Equal constraints are compiled once, and only a bounded number is kept."""
     constrainer = Constrainer(TOKENIZER, VOCAB)
-    for _ in range(3):
+    constrainer.check(PERSON)
+    assert constrainer.matcher(PERSON)._compiled is constrainer.matcher(PERSON)._compiled
+    for number in range(COMPILED + 3):
+        constrainer.check(regex(f"x{number % (COMPILED - 1)}"))
         constrainer.check(PERSON)
-        constrainer.matcher(PERSON)
-    facts = constrainer._compiled.cache_info()
-    assert (facts.misses, facts.currsize, facts.maxsize) == (1, 1, COMPILED)
+    assert len(constrainer) == COMPILED
+    constrainer.check(regex("y"))
+    assert len(constrainer) == COMPILED
 
 
 def test_threads_do_not_disturb_one_another() -> None:
@@ -338,6 +361,29 @@ def test_threads_do_not_disturb_one_another() -> None:
     alone = [list(steps(CONSTRAINER.matcher(PERSON), seed)) for seed in range(8)]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda seed: list(steps(CONSTRAINER.matcher(PERSON), seed)), range(8))) == alone
+
+
+def tool(number: int) -> dict[str, Any]:
+    """A call of one of many tools, with some arguments that are needed and some that are not."""
+    arguments = objects({f"argument_{place}": {"type": "string"} for place in range(8)}, 3)
+    return objects({"name": {"const": f"tool_{number}"}, "arguments": arguments}, 1)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"anyOf": [tool(number) for number in range(60)]},
+        {"type": "object", "properties": {f"property_{place}": {"type": "string"} for place in range(300)}},
+        objects({f"property_{place}": {"type": "integer"} for place in range(600)}, 1),
+        {"enum": [f"value {place}" for place in range(1000)]},
+    ],
+    ids=["tools", "optional", "required", "enum"],
+)
+def test_what_is_large_and_honest_is_served(wanted: dict[str, Any]) -> None:
+    """Dozens of tools, hundreds of properties and a thousand values stay within the limits, at every step of an answer."""
+    matcher = CONSTRAINER.matcher(schema(wanted))
+    for _, _ in zip(steps(matcher, 5), range(60), strict=False):
+        assert matcher.allowed().any()
 
 
 CHAIN = "start: r0\n" + "\n".join(f"r{i}: r{i + 1}" for i in range(4000)) + '\nr4000: "a"'
@@ -353,7 +399,7 @@ REFUSED = {
     "unsatisfiable": (schema({"type": "integer", "minimum": 5, "maximum": 3}), "Unsatisfiable"),
     "endless reference": (schema({"$ref": "#"}), "dead end"),
     "grammar into a dead end": (grammar('start: "a" B\nB: /[a-c]/ & /[d-e]/'), "dead end"),
-    "too many properties": (schema({"type": "object", "properties": {f"p{i}": {} for i in range(1500)}}), "2000"),
+    "too many properties": (schema({"type": "object", "properties": {f"p{i}": {} for i in range(1500)}}), "max is 1250"),
     "megabyte": (regex("a" * 1_000_000), f"1000000 bytes, and at most {SOURCE_BYTES}"),
     "deep": (Constraint(ConstraintKind.JSON_SCHEMA, '{"items":' * 300 + "{}" + "}" * 300), "recursion limit"),
     "deeper": (Constraint(ConstraintKind.JSON_SCHEMA, "[" * 60_000), "nested too deeply"),
