@@ -1,7 +1,8 @@
 """Checkpoint folders in the released layout: `config.json`, `model.safetensors`, `linear_spec_lora/`, tokenizer files.
 
 Checkpoints are hostile input: safetensors only, every tensor's name, shape and type must be the expected one before any is
-read, and no code that lies beside the weights is ever imported. The weights digest covers every file that shapes the output.
+read, and no code that lies beside the weights is ever imported. The weights digest covers every file that shapes what follows a
+prompt's ids; the chat template shapes the prompt, which is on record id by id.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def save_drafter(folder: Path, network: Network) -> None:
 
 
 def digest(folder: Path) -> str:
-    """SHA-256 (hex) over names and contents of weights, adapter, config and tokenizer files."""
+    """SHA-256 (hex) over names and contents of weights, adapter, `config.json` and `tokenizer.json`."""
     total = hashlib.sha256()
     weights = [path.name for path in weight_files(folder)]
     for name in ("config.json", *weights, f"{LORA_FOLDER}/{ADAPTER}", f"{LORA_FOLDER}/{ADAPTER_CONFIG}", "tokenizer.json"):
