@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from engine.pages import PAGE, PagePool, chain_hash
 
 
@@ -66,8 +63,3 @@ class KVCache:
     def spoil(self) -> None:
         """Nobody may find or inherit what is in these pages: a pass over them went wrong."""
         self._pool.spoil(self.pages)
-
-    def snapshot(self) -> Tensor:
-        """A copy of the filled part, [layers, filled, 2, Hk, D]."""
-        kv = self._pool.kv[:, torch.tensor(self.pages, dtype=torch.int64)].flatten(1, 2)
-        return kv[:, : self.filled].clone()

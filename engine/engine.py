@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from uuid import UUID
 
@@ -160,8 +160,8 @@ class Engine:
         with self._changed:
             aborts, self._aborts = self._aborts, set()
             early = [arrival for arrival in self._waiting if arrival.request.id in aborts]
-            for arrival in early:
-                self._waiting.remove(arrival)
+            if early:
+                self._waiting = deque(arrival for arrival in self._waiting if arrival.request.id not in aborts)
         for arrival in early:
             self._begin(arrival, events)
         for live in list(self._scheduler):
@@ -277,7 +277,7 @@ class Engine:
     # -- what a request may be ------------------------------------------------------------------------------------------
 
     def _admitted(self, request: GenerationRequest) -> Admitted:
-        sampling, constraint = request.sampling, request.constraint
+        constraint = request.constraint
         return Admitted(
             generation=request.id,
             mode=request.mode,
@@ -285,15 +285,7 @@ class Engine:
             threshold=request.threshold,
             max_steps=request.max_steps,
             seed_first=request.seed_first,
-            temperature=sampling.temperature,
-            seed=sampling.seed,
-            choice=sampling.choice,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_p=sampling.min_p,
-            presence_penalty=sampling.presence_penalty,
-            frequency_penalty=sampling.frequency_penalty,
-            repetition_penalty=sampling.repetition_penalty,
+            **asdict(request.sampling),
             top_logprobs=request.top_logprobs,
             think_budget=request.think_budget,
             stop_ids=tuple(sorted(request.stop_ids)),

@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.model.network import Network
 from engine.model.weights import Attend, Products, Weights
 from engine.pages import PagePool
-from engine.plan import Flag, Plan
+from engine.plan import Plan
 from engine.sampling import Ask, Picks, sample
 
 
@@ -84,7 +84,7 @@ def run(weights: Weights, library: Library, plan: Plan, pool: PagePool) -> Tenso
     """Logits float32 [W, V] of the wanted rows, in row order."""
     gate = None
     if plan.lora:
-        gate = torch.from_numpy((plan.field(2) & Flag.LORA) != 0)[:, None].to(library.dtype)
+        gate = torch.from_numpy(plan.gated)[:, None].to(library.dtype)
     hidden = weights.forward(
         torch.from_numpy(plan.token),
         torch.from_numpy(plan.position),

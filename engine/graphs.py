@@ -82,14 +82,12 @@ class Recorded:
     def __call__(self, layout: Layout, plan: Plan, tiles: Ints) -> Tensor:
         """Hidden states [W, H] of the plan's wanted rows. They are copied: the next replay writes over where they lay."""
         told = ready(layout.told(plan, tiles), self._device)
-        known = self._passes.pop(layout, None)
-        if known is None:
-            known = self._passes[layout] = self._record(layout, told)
+        if layout not in self._passes:
+            self._passes[layout] = self._record(layout, told)
             if len(self._passes) > KEPT:
                 self._passes.popitem(last=False)
-        else:
-            self._passes[layout] = known
-        place, recording = known
+        self._passes.move_to_end(layout)
+        place, recording = self._passes[layout]
         place.copy_(told, non_blocking=True)
         recording.again()
         return recording.result[: len(plan.wanted)].clone()

@@ -13,7 +13,7 @@ from engine.config import ModelConfig
 from engine.model.network import LORA_SCALE, Layer, Network
 from engine.model.rope import half_turns
 from engine.pages import PagePool
-from engine.plan import Flag, Plan
+from engine.plan import Plan
 from kernels.cpu import forward as compiled
 
 
@@ -50,7 +50,7 @@ class CompiledPass:
         furthest = int(plan.position.max())
         if furthest >= self._known:
             self._tell(furthest)
-        gate = None if not plan.lora else torch.from_numpy((plan.field(2) & Flag.LORA) != 0).float()
+        gate = None if not plan.lora else torch.from_numpy(plan.gated).float()
         groups = [
             (group.start, group.count, group.frame.size, group.frame.clean, group.frame.group_size, group.sequence)
             for group in plan.groups

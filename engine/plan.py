@@ -226,6 +226,12 @@ class Plan:
         """Whether any row runs with the drafter LoRA."""
         return any(group.frame.lora for group in self.groups)
 
+    @property
+    def gated(self) -> NDArray[np.bool_]:
+        """Which rows run with the drafter LoRA, bool [R]."""
+        found: NDArray[np.bool_] = (self.field(2) & Flag.LORA) != 0
+        return found
+
     def written(self) -> Ints | None:
         """The rows that have a slot, or None when all have."""
         rows = np.flatnonzero(self.slot != NO_SLOT)

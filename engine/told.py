@@ -83,8 +83,7 @@ class Layout:
         token, position, slot, limit, group, gate, wanted, tiles, tables = self.parts(flat)
         slot.fill(NO_SLOT)
         group.fill(CLEAN)
-        gated = (plan.field(2) & Flag.LORA) != 0
-        fields = (plan.token, plan.position, plan.slot, plan.limit, groups_of(plan), gated, plan.wanted, laid)
+        fields = (plan.token, plan.position, plan.slot, plan.limit, groups_of(plan), plan.gated, plan.wanted, laid)
         for part, given in zip((token, position, slot, limit, group, gate, wanted, tiles), fields, strict=True):
             part[: len(given)] = given
         tiles[: len(laid), 0] -= self._begun()

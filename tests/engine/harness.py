@@ -162,6 +162,12 @@ def begun(given: LoadedModel, request: GenerationRequest, pool: PagePool) -> Ses
     return Session(request, KVCache(pool, b""), rules, stops, given.config.mask_token_id, lambda: 1)
 
 
+def snapshot(cache: KVCache) -> Tensor:
+    """A copy of the filled part of a cache, [layers, filled, 2, Hk, D]."""
+    pages = cache._pool.kv[:, torch.tensor(cache.pages, dtype=torch.int64)].flatten(1, 2)
+    return pages[:, : cache.filled].clone()
+
+
 def drafter(choose: Callable[[int], int]) -> Callable[[Plan, Tensor], Tensor]:
     """A `rewrite` that makes every noisy row certain of `choose(absolute position)`."""
 

@@ -9,6 +9,7 @@ from engine.attend import GroupedAttention
 from engine.cache import KVCache
 from engine.pages import PAGE, PagePool
 from engine.plan import Plan, clean
+from tests.engine.harness import snapshot
 from tests.engine.small import small_config
 
 SALT = b"tenant"
@@ -36,8 +37,8 @@ def test_rows_stand_at_their_positions() -> None:
     for rows in (PAGE - 11, 20, 30):
         parts.append(written(cache, pages, 1, rows))
         cache.keep(rows, range(96))
-    assert torch.equal(cache.snapshot()[1], torch.cat(parts))
-    assert not cache.snapshot()[0].any()
+    assert torch.equal(snapshot(cache)[1], torch.cat(parts))
+    assert not snapshot(cache)[0].any()
 
 
 def test_rollback_is_one_integer() -> None:
@@ -48,14 +49,14 @@ def test_rollback_is_one_integer() -> None:
     cache.keep(2, range(6))
     second = written(cache, pages, 0, 6)
     cache.keep(6, range(8))
-    assert torch.equal(cache.snapshot()[0], torch.cat((first[:2], second)))
+    assert torch.equal(snapshot(cache)[0], torch.cat((first[:2], second)))
 
 
 def test_an_empty_cache_is_finite() -> None:
     """Fresh slots hold zeros, so a masked slot can never poison a sum; nothing is filled."""
     pages = pool()
     cache = KVCache(pages, SALT)
-    assert cache.snapshot().shape[1] == 0 and cache.reserve(1)
+    assert snapshot(cache).shape[1] == 0 and cache.reserve(1)
     assert cache.filled == 0 and not pages.kv.any()
 
 

@@ -12,7 +12,7 @@ from engine.events import BlockDecoded, Event, FinishReason, RunDecoded
 from engine.plan import Flag, Plan
 from engine.request import Mode
 from engine.session import Session
-from tests.engine.harness import asked, decoded, drafter, finished, model, output, play
+from tests.engine.harness import asked, decoded, drafter, finished, model, output, play, snapshot
 from tests.engine.passes import Room
 
 PROMPT = (1, 5, 9)
@@ -66,7 +66,7 @@ def test_the_cache_is_that_of_a_causal_prefill(block: int, seed_first: bool) -> 
 
     def watch(session: Session) -> None:
         whole = room.prefilled(session.tokens[: session.cache.filled])
-        assert torch.equal(session.cache.snapshot(), whole.snapshot())
+        assert torch.equal(snapshot(session.cache), snapshot(whole))
 
     request = asked(Mode.DIFFUSION, PROMPT, tokens=20, block=block, seed_first=seed_first, threshold=0.2)
     play(model(), request, watch=watch)

@@ -9,7 +9,7 @@ import torch
 
 from engine.numeric import Arithmetic, Fast, Strict, numeric_fingerprint
 from engine.plan import Lora, clean, noisy, quadratic
-from tests.engine.harness import causal_attend, model
+from tests.engine.harness import causal_attend, model, snapshot
 from tests.engine.passes import PROMPT, Room
 
 NETWORK = model().network
@@ -27,7 +27,7 @@ def test_prefill_does_not_feel_its_chunks(chunk: int) -> None:
     """Keys, values and the next logits are the same bits however the prompt is cut."""
     room, tokens = Room(), PROMPT[: 300 if chunk > 1 else 40]
     whole, cut = room.prefilled(tokens), room.prefilled(tokens, chunk)
-    assert torch.equal(whole.snapshot(), cut.snapshot())
+    assert torch.equal(snapshot(whole), snapshot(cut))
     assert torch.equal(room.run((whole, clean((5,)))), room.run((cut, clean((5,)))))
 
 
@@ -40,7 +40,7 @@ def test_one_row_equals_many() -> None:
         assert torch.equal(room.run((single, clean((token,))))[0], together[index])
         single.keep(1, (*PROMPT[:250], *block))
     cache.keep(len(block), (*PROMPT[:250], *block))
-    assert torch.equal(cache.snapshot(), single.snapshot())
+    assert torch.equal(snapshot(cache), snapshot(single))
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (1, 3, 0, 4, 2), (2, 0, 4)])

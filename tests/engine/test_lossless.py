@@ -10,7 +10,9 @@ import torch
 from engine.events import Event, Finished, FinishReason, SpecRound
 from engine.request import Mode
 from engine.session import Session
-from tests.engine.harness import EXACT_MODES, MODES, asked, causal_attend, decoded, drafter, finished, model, output, play
+from tests.engine.harness import (
+    EXACT_MODES, MODES, asked, causal_attend, decoded, drafter, finished, model, output, play, snapshot,
+)  # fmt: skip
 from tests.engine.passes import Room
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
@@ -119,7 +121,7 @@ def test_the_cache_is_that_of_a_causal_prefill(mode: Mode) -> None:
     def watch(session: Session) -> None:
         filled = session.cache.filled
         lengths.add(filled)
-        assert torch.equal(session.cache.snapshot(), room.prefilled((1, 5, 9, *truth)[:filled]).snapshot())
+        assert torch.equal(snapshot(session.cache), snapshot(room.prefilled((1, 5, 9, *truth)[:filled])))
 
     half = drafter(lambda p: truth[p - 3] if p % 4 else 1)
     play(model(), asked(mode, tokens=20, temperature=0.8, block=6), half, watch)

@@ -16,6 +16,7 @@ from engine.pages import PAGE, PagePool
 from engine.plan import NO_SLOT, Flag, Lora, Plan, Step, Want, clean, noisy, quadratic
 from kernels.attention import attention_reference
 from kernels.linear import TILE
+from tests.engine.harness import snapshot
 from tests.engine.small import small_config
 
 CONFIG = small_config()
@@ -66,7 +67,7 @@ def by_definition(plan: Plan, pool: PagePool, caches: list[KVCache], jobs: list[
     for cache, (filled, step) in zip(caches, jobs, strict=True):
         own = rotated[start : start + step.frame.size]
         fresh = own[:, heads:].reshape(len(own), 2, -1, CONFIG.head_dim)
-        keys = torch.cat((cache.snapshot()[0], fresh))
+        keys = torch.cat((snapshot(cache)[0], fresh))
         visible = np.concatenate((np.ones((len(own), filled), dtype=np.bool_), seen(step)), axis=1)
         found.append(attention_reference(own[:, :heads], keys[:, 0], keys[:, 1], torch.from_numpy(visible)).flatten(1))
         start += step.frame.size
