@@ -44,8 +44,8 @@ LIMITS: Final[dict[str, Any]] = {
     "step_max_items": 10_000,
     "verbose_errors": False,
 }
-"""A step of a schema that people wrote takes a millisecond or less. A grammar that was made to take long gets tens of
-milliseconds of some steps and, at worst, half a second of the one that ends it; by the library's own limits it got seconds."""
+"""A step of a schema that people wrote takes a millisecond or less. Measured with 30,000 tokens, a grammar made to take long
+gets some 20 ms a step and half a second of the one that ends it; by the library's own limits it gets seconds."""
 
 COMPILED, TRIED = 32, 256
 """How many constraints stay compiled, and of how many it is remembered that they can be."""
