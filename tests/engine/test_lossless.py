@@ -11,7 +11,17 @@ from engine.events import Event, Finished, FinishReason, SpecRound
 from engine.request import Mode
 from engine.session import Session
 from tests.engine.harness import (
-    EXACT_MODES, MODES, asked, causal_attend, decoded, drafter, finished, model, output, play, snapshot,
+    EXACT_MODES,
+    MODES,
+    asked,
+    causal_attend,
+    decoded,
+    drafter,
+    finished,
+    model,
+    output,
+    play,
+    snapshot,
 )  # fmt: skip
 from tests.engine.passes import Room
 
