@@ -173,7 +173,7 @@ async def test_no_body_leaves_without_its_record(
 
 
 async def test_a_retirement_is_no_older_than_the_clock_says(database: Database) -> None:
-    """A retirement that states a time to come removes nothing that is younger than a day by the server's clock."""
+    """A retirement that states a time to come removes nothing that is younger than 23 hours by the server's clock."""
     fresh, later = time.time_ns() // 1000, time.time_ns() // 1000 + 23 * HOUR
     times = [(8, fresh - 2 * HOUR), (RULE, later), (RETIREMENT, later)]
     await append(database, [numbered(seq, ts=ts, kind=kind) for seq, (kind, ts) in enumerate(times)])
