@@ -18,15 +18,13 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import torch
-import transformers
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
-from transformers import CompileConfig, ContinuousBatchingConfig, GenerationConfig, LlamaForCausalLM
 
 from engine.engine import Engine
 from engine.events import Admitted, Event, Finished, FinishReason
@@ -40,6 +38,9 @@ from gateway.cli.bench import refusal
 from tests.engine.harness import asked
 from tests.engine.llama import llama
 from tests.engine.small import TINY
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, LlamaForCausalLM
 
 Prompt = tuple[int, ...]
 
@@ -136,6 +137,8 @@ class Continuous:
         self._model, self._config, self._stop = _llama(given, dtype), config, given.config.eos_token_id
 
     def run(self, prompts: Sequence[Prompt], concurrency: int) -> Timing:
+        from transformers import ContinuousBatchingConfig  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
         # A page is longer than any prompt here and nothing is shared, so no prompt profits from the one before.
         batching = ContinuousBatchingConfig(
             num_blocks=4 * concurrency, max_batch_tokens=1024, max_requests_per_batch=concurrency, allow_block_sharing=False
@@ -182,6 +185,7 @@ def ours(given: LoadedModel, dtype: torch.dtype, max_tokens: int = MAX_TOKENS) -
 
 def theirs(given: LoadedModel, dtype: torch.dtype, max_tokens: int = MAX_TOKENS) -> list[Peer]:
     """transformers in every shape that might be its fastest on a CPU; all answer greedily and never pick the mask id."""
+    from transformers import CompileConfig, GenerationConfig  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
 
     def config(**cache: Any) -> GenerationConfig:
         return GenerationConfig(  # type: ignore[no-untyped-call]
@@ -280,6 +284,8 @@ def race(
 
 def report(rows: list[dict[str, Any]], threads: int, dtypes: Sequence[str], load_average: float, busy: bool) -> dict[str, Any]:
     """The whole result with the circumstances that it depends on."""
+    import transformers  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     return {
         "device": "cpu",
         "cpu": cpu_name(),
@@ -338,6 +344,8 @@ def _measured(given: LoadedModel, name: str, repeats: int, console: Console) -> 
 
 def main() -> None:
     """The command line."""
+    import transformers  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     asked_for, load_average, console = _arguments(), os.getloadavg()[0], Console()
     if why := refusal(load_average, asked_for.busy):
         raise SystemExit(why)

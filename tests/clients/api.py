@@ -24,7 +24,6 @@ from typing import Any, Final
 import httpx
 from rich.console import Console
 
-from tests.clients.__main__ import CACHE, verified
 from tests.clients.checkpoints import listener
 from tests.clients.install import Program, from_pypi
 from tests.faults.crash import fresh_database
@@ -79,6 +78,8 @@ def fuzzed(program: Program, served: Served, seconds: int, seed: int, home: Path
 
 def main() -> int:
     """The command; returns the exit status."""
+    from tests.clients.__main__ import CACHE, verified  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     parser = argparse.ArgumentParser(prog="python -m tests.clients.api", description="schemathesis over the OpenAPI document")
     parser.add_argument("--minutes", type=float, default=10, help="how long")
     parser.add_argument("--seed", type=int, default=secrets.randbits(31))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.model.checkpoint import LoadedModel
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 
 def llama(given: LoadedModel) -> LlamaForCausalLM:
     """The same weights in transformers: `encoder.` is `model.`, the diffusion head is the head, attention factor is 1."""
+    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     config = given.config
     theirs = LlamaForCausalLM(
         LlamaConfig(

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import httpx2
 import openai
 import pytest
@@ -29,6 +28,8 @@ def of_openai(here: Holding) -> Any:
 
 def of_anthropic(here: Holding) -> Any:
     """Anthropic's."""
+    import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     return anthropic.AsyncAnthropic(auth_token=here.inside.key, base_url="http://housed", http_client=_wire(here))
 
 
@@ -58,6 +59,8 @@ async def test_clients_wait_for_an_approval(database: Database, tmp_path: Path) 
 
 async def test_clients_ask_once_for_what_has_to_wait(database: Database, tmp_path: Path) -> None:
     """Without a stream each gets one error that says where people decide, and does not ask again by itself."""
+    import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     async with holding(database, tmp_path) as here:
         model, client, other = here.inside.house.bench.model.name, of_openai(here), of_anthropic(here)
         with pytest.raises(openai.BadRequestError, match="approval at http") as told:

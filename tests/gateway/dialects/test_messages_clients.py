@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import anthropic
 import httpx
 import pytest
 
@@ -15,6 +14,9 @@ from engine.train.grammar import Split, task
 from tests.gateway.dialects.messages_grammar import MessageReader
 from tests.gateway.served import Served
 from tests.plain import PLAIN
+
+if TYPE_CHECKING:
+    import anthropic
 
 QUESTION = task(6_100_000, Split.HELD_OUT).prompt
 
@@ -29,6 +31,8 @@ def asked(served: Served, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def client(served: Served) -> Iterator[anthropic.Anthropic]:
     """The official client, without retries."""
+    import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     with anthropic.Anthropic(
         base_url=served.url,
         api_key=served.key,
@@ -66,6 +70,8 @@ def test_a_message_is_answered_and_counted(served: Served, client: anthropic.Ant
 
 async def test_the_async_client_reads_the_same(served: Served, client: anthropic.Anthropic) -> None:
     """Sync and async, streamed and whole, the text is one."""
+    import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     async with anthropic.AsyncAnthropic(
         base_url=served.url,
         auth_token=served.key,
@@ -136,6 +142,8 @@ def test_a_bad_request_is_refused_in_anthropics_shape(served: Served, more: dict
 
 def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     """The client raises its own error for a key that nobody has."""
+    import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     stranger = anthropic.Anthropic(
         base_url=served.url, api_key="pal-unknown", max_retries=0, http_client=anthropic.DefaultHttpxClient(verify=PLAIN)
     )

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic
 import httpx
 import pytest
 
@@ -41,6 +40,8 @@ def fits(arguments: Any) -> bool:
 @pytest.mark.parametrize("choice", [{"type": "any", "disable_parallel_tool_use": True}, {"type": "tool", "name": "weather"}])
 def test_a_message_calls_a_tool_and_goes_on(tools: Served, choice: Any) -> None:
     """Whole and streamed the call is one, of the schema, with stop_reason tool_use; its result is taken back."""
+    import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
     asked: dict[str, Any] = {"model": tools.model, "max_tokens": 120, "tools": [THEIRS], "extra_body": {"temperature": 0}}
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     with anthropic.Anthropic(
