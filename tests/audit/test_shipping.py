@@ -43,7 +43,7 @@ class Counted(threading.Event):
         return len(self.delays) > self.waits
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
 @given(failures=st.lists(st.booleans(), max_size=20), forgets=st.lists(st.booleans(), max_size=30))
 def test_no_checkpoint_is_lost(tmp_path_factory: pytest.TempPathFactory, failures: list[bool], forgets: list[bool]) -> None:
     """With failures, restarts and lost cursors at any point all notes arrive, each first time in order."""

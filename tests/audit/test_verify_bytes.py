@@ -51,7 +51,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
     assert made.judged().verdict is Verdict.VERIFIED
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(data=st.data())
 def test_no_changed_byte_is_ever_verified(honest: Bundle, data: st.DataObject) -> None:
     """Flipping, dropping or adding one byte in any file of a bundle is never answered with exit 0."""
@@ -79,7 +79,7 @@ def test_a_bundle_without_one_of_its_files_is_malformed(honest: Bundle, name: st
         assert honest.judged().verdict is Verdict.MALFORMED
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from(FILES), content=st.binary(max_size=300) | st.text(max_size=80).map(str.encode))
 def test_garbage_never_crashes_the_verifier(honest: Bundle, name: str, content: bytes) -> None:
     """Any bytes in any file give a verdict other than verified, and no other exception."""

@@ -135,7 +135,7 @@ def test_arbitrary_requests_are_refused_cleanly(body: bytes) -> None:
     assert write_submission(asked) == body
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_a_mutated_request_is_never_cosigned(witness: Witness, data: st.DataObject) -> None:
     """One changed byte anywhere in a request that needs its proof, and no cosignature is given."""

@@ -169,21 +169,21 @@ PIECES = st.recursive(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SCHEMAS, st.integers(0, 99), st.booleans())
 def test_allowed_ids_spell_json_of_the_schema(wanted: dict[str, Any], seed: int, greedy: bool) -> None:
     """However allowed ids are picked until eos, the text is UTF-8 and JSON that the schema describes."""
     assert fits(json.loads(told(schema(wanted), seed, greedy)), wanted)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(PIECES, st.integers(0, 99), st.booleans())
 def test_allowed_ids_spell_a_match_of_the_regex(source: str, seed: int, greedy: bool) -> None:
     """However allowed ids are picked until eos, the regex matches the whole text."""
     assert re.fullmatch(source, told(regex(source), seed, greedy))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.sampled_from(["return", " words", "é", "0", '"', "\\", "abc", "\U0001f600", "ing"]), min_size=1, max_size=4
@@ -202,7 +202,7 @@ def test_exactly_the_ids_whose_bytes_go_on_are_allowed(text: str) -> None:
 
 
 @given(st.sampled_from(SAMPLES), st.integers(0, 25), st.integers(0, 25), st.integers(0, 9999))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_walk_sees_what_stepping_sees(constraint: Constraint, most: int, cut: int, seed: int) -> None:
     """Row i of `allowed_along` is what a matcher allows after the output and i ids of the draft; the walk leaves no trace."""
     path = [token for token, _ in zip(steps(CONSTRAINER.matcher(constraint), seed), range(most), strict=False)]
@@ -221,7 +221,7 @@ def test_a_walk_sees_what_stepping_sees(constraint: Constraint, most: int, cut: 
 
 
 @given(st.sampled_from(SAMPLES), st.integers(0, 20), st.integers(-5, VOCAB + 5), st.integers(0, 9999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_walk_ends_at_the_first_illegal_id(constraint: Constraint, legal: int, token: int, seed: int) -> None:
     """Behind an id all is allowed if and only if it was illegal, and `accept` refuses the same ids."""
     draft = [token for token, _ in zip(steps(CONSTRAINER.matcher(constraint), seed), range(legal), strict=False)]

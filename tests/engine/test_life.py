@@ -137,4 +137,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+TestLife.settings = settings(max_examples=8, stateful_step_count=20, suppress_health_check=list(HealthCheck))

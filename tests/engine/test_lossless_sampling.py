@@ -92,7 +92,7 @@ def test_every_rule_is_held_in_every_mode(wish: str, temperature: float) -> None
     assert len(alternatives(events)) == requests[0].top_logprobs * finished(events).tokens
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 5),
     prompt=st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=40),

@@ -74,7 +74,7 @@ def by_definition(plan: Plan, pool: PagePool, caches: list[KVCache], jobs: list[
     return torch.cat(found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(JOBS)
 def test_limits_and_neighbours_are_the_rule(jobs: list[tuple[int, Step]]) -> None:
     """A row's limit counts the prefix and the clean rows that it may see; `beside` is the rule among noisy rows."""
@@ -91,7 +91,7 @@ def test_limits_and_neighbours_are_the_rule(jobs: list[tuple[int, Step]]) -> Non
 
 
 @pytest.mark.parametrize(("attention", "multiple"), [(GroupedAttention, 1), (GroupedAttention, 16), (TiledAttention, TILE)])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(jobs=JOBS)
 def test_attention_obeys_the_rule(
     attention: type[GroupedAttention] | type[TiledAttention], multiple: int, jobs: list[tuple[int, Step]]
@@ -104,7 +104,7 @@ def test_attention_obeys_the_rule(
     torch.testing.assert_close(found[: len(wanted)], wanted, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(jobs=JOBS)
 def test_only_clean_rows_are_written_and_only_to_their_slots(jobs: list[tuple[int, Step]]) -> None:
     """A pass changes the slots of its clean rows, with their own keys and values, and no other byte of the pool."""
@@ -165,7 +165,7 @@ def test_the_lora_gate_is_data(step: Step, gate: list[int]) -> None:
     assert plan.lora == any(gate)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(jobs=JOBS, multiple=st.sampled_from((1, TILE)))
 def test_padding_is_inert(jobs: list[tuple[int, Step]], multiple: int) -> None:
     """Rows are padded to whole tiles; a padding row has no slot, no limit, no flag, and nobody wants its logits."""

@@ -32,7 +32,7 @@ def contexts(known: list[int], step: Step) -> list[list[int]]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TOKENS, TOKENS, STEPS, st.lists(st.integers(1, 3), min_size=1, max_size=9))
 def test_counts_are_of_the_answer_before_the_row(prompt: list[int], answer: list[int], step: Step, cuts: list[int]) -> None:
     """Committed in pieces of any size, each row counts the answer before it and has seen prompt and answer before it."""
@@ -56,7 +56,7 @@ def open_for(context: list[int]) -> int | None:
     return None if opened is None else len(context) - opened - 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TOKENS, TOKENS, TOKENS.map(clean), st.integers(0, 5))
 def test_a_thought_is_closed_when_its_budget_is_spent(prompt: list[int], answer: list[int], step: Step, budget: int) -> None:
     """A causal row must pick the closing id exactly where the thought before it has been open for `budget` tokens or more."""

@@ -168,7 +168,7 @@ def survivors(row: list[float], sampling: Sampling, counts: list[int], seen: lis
     return scores, left
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     ROWS, SAMPLINGS, st.lists(st.integers(0, 3), min_size=10, max_size=10), st.lists(st.booleans(), min_size=10, max_size=10)
 )

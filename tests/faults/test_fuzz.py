@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects import openai_chat
@@ -117,7 +117,6 @@ DOCUMENTS = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), DOCUMENTS, max_size=8))
 def test_any_document_is_a_chat_request_or_a_bad_one(document: dict[str, Any]) -> None:
     """JSON of the right field names and any values decodes to a request whose record is verbatim, or is refused as bad."""

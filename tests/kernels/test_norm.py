@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.norm import paired_rms_norm, rms_norm_reference
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 130), st.floats(0.01, 100), st.integers(0, 1 << 30))
 def test_the_pair_gives_the_definition(rows: int, size: int, spread: float, seed: int) -> None:
     """LayerNorm of (x, -x) is the root-mean-square norm of x within float32 rounding, at any width and magnitude."""

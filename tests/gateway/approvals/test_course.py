@@ -30,7 +30,7 @@ def test_nothing_leaves_without_a_live_quorum_over_these_bytes(database: Databas
         hands = runner.run(signers(desks[0], "kay", "linus", "grace"))
 
         # Drawn by a seed, not rule by rule: an act costs a commit, so every one of them should be a likely one.
-        @settings(max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        @settings(max_examples=4, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
         @given(st.integers(0, 2**32))
         def courses(seed: int) -> None:
             course = Course((desks[0], desks[1]), Random(seed), hands)

@@ -22,7 +22,7 @@ from tests.gateway.dialects.answers import SAID, VALUES
 
 ME: Final = Subject("acme", "key-1")
 SCHEMA: Final = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-EXAMPLES: Final = settings(deadline=None, max_examples=60)
+EXAMPLES: Final = settings(max_examples=60)
 WORDS: Final = st.text(st.sampled_from("ab cé😀"), min_size=1, max_size=12).filter(str.strip)
 
 

@@ -132,7 +132,6 @@ def test_accounts_are_arithmetic(bank: Teller) -> None:
     course = settings(
         max_examples=8,
         stateful_step_count=20,
-        deadline=None,
         phases=(Phase.reuse, Phase.generate),  # a course is short enough to read; to shorten it would take minutes
         suppress_health_check=list(HealthCheck),
     )

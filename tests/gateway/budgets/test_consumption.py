@@ -39,7 +39,7 @@ def ruled(ruling: Ruled) -> Gate:
     return Gate(lambda facts: Ruling(ruling, "always", threshold=1.0, steps=32), frozenset({Ruled.ACCEPT, Ruled.HOLD, ruling}))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     mode=st.sampled_from(list(Mode)),
     tokens=st.integers(1, 30),

@@ -28,7 +28,7 @@ ACCOUNT = Account(
     reason="stop",
     cached_tokens=32,
 )
-EXAMPLES = settings(deadline=None, max_examples=60)
+EXAMPLES = settings(max_examples=60)
 SAID = st.text(st.sampled_from('ab \n\té😀\u2028"\\{}<>'), min_size=1, max_size=30)
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | SAID, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
 

@@ -93,7 +93,7 @@ async def test_all_failures_are_alike_and_cost_the_same(office: Office) -> None:
     assert answers == {NotProved()} and len(counting.work) == len(tries) + 1 and len(set(counting.work)) == 1
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(max_size=70), st.text(max_size=70), st.text(max_size=300))
 def test_no_name_is_too_strange(office: Office, tenant: str, name: str, password: str) -> None:
     """Any texts at all as tenant, name and password are answered with a refusal, never with an error."""

@@ -22,7 +22,7 @@ from tests.gateway.projections.histories import SCRIPTS, Request
 
 CALLERS = ("key-1", "key-2")
 MODES = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto")
-LAW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAW = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @dataclass

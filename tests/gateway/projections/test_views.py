@@ -307,7 +307,7 @@ PLACES = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(place=PLACES)
 def test_a_place_survives_its_spelling(place: Place) -> None:
     """What a client sends back is the place that it was given."""
