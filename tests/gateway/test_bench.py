@@ -28,6 +28,7 @@ from gateway.bench.modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, 
 from gateway.bench.table import Measured, Standings, percentile, row, tables
 from gateway.cli import palimpsest
 from gateway.cli.bench import ROWS, refusal
+from gateway.cli.failure import CommandFailed
 from tests.engine.harness import loaded, model
 from tests.engine.small import TINY, small_network
 from tests.gateway.served import environ
@@ -102,7 +103,7 @@ def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     """Above a load average of one half the command ends with 1, says why, and writes nothing."""
     monkeypatch.setattr(os, "getloadavg", lambda: (0.51, 0.0, 0.0))
     done = called("--json", str(tmp_path / "modes.json"))
-    assert done.exit_code == 1 and "0.51" in done.output and "--busy" in done.output
+    assert isinstance(done.exception, CommandFailed) and "0.51" in str(done.exception) and "--busy" in str(done.exception)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,7 +119,7 @@ def test_threads_are_counted_before_torch() -> None:
     command = [sys.executable, "-c", program]
     assert subprocess.run(command, cwd=ROOT, env=environ(), capture_output=True, text=True, check=True).stdout == "3\n"
     done = called("--busy")
-    assert done.exit_code == 1 and "torch is loaded" in done.output
+    assert isinstance(done.exception, CommandFailed) and "torch is loaded" in str(done.exception)
 
 
 @pytest.mark.parametrize("text", ["", "0", "1,", "1,,2", "-1", "1.5", "ten", "1025", "9" * 40, "²"])

@@ -93,12 +93,14 @@ def test_the_module_is_the_command() -> None:
     assert (done.status, done.err) == (0, "") and done.out.startswith("palimpsest, version ")
 
 
+@pytest.mark.timeout(180)
 def test_a_mistake_has_no_traceback(tmp_path: Path) -> None:
     """From outside too a setting that cannot be used is one line on standard error and status 1."""
     home = str(tmp_path / "home")
     assert_one_line(outside("tenants", "list", home=home, port="many"), "palimpsest: PALIMPSEST_PORT='many'", "0 to 65535")
     nowhere = str(tmp_path / "nowhere")
-    assert_one_line(outside("serve", home=home, checkpoint=nowhere), "point PALIMPSEST_CHECKPOINT at a checkpoint folder")
+    done = outside("serve", home=home, checkpoint=nowhere, port="0")
+    assert_one_line(done, "point PALIMPSEST_CHECKPOINT at a checkpoint folder")
     assert not Path(home).exists()
 
 

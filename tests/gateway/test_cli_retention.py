@@ -86,7 +86,6 @@ def test_an_erasure_destroys_keys_and_is_shown(retention: Callable[..., Done]) -
         (("rule", "--days", "9", "--reason", "x", "--by", "Ada", "--approved-by", "grace", *STDIN), "'Ada' is not proved"),
         (("rule", "--days", "9", "--reason", "x", "--by", "ada", "--approved-by", "grace"), "give --password-stdin"),
         (("hold", "--reason", "x", "--by", "eve", *STDIN), "takes the role auditor or operator"),
-        (("rule", "--days", "9", "--reason", " ", *TWO), "trimmed text"),
         (("release", "01936f5e-0000-7000-8000-000000000001", "--reason", "x", *TWO), "does not stand"),
         (("retire",), "for ever"),
     ],
@@ -97,6 +96,12 @@ def test_what_is_refused_is_one_line(retention: Callable[..., Done], arguments: 
     assert (done.status, done.out) == (1, "")
     assert why in done.err and done.err.count("\n") == 1
     assert retention("retention", "hold", "--reason", "x", *ONE).out.startswith("record 0: ")
+
+
+def test_nothing_is_done_for_no_reason(retention: Callable[..., Done]) -> None:
+    """An empty reason is a mistake in how the command was called."""
+    done = retention("retention", "rule", "--days", "9", "--reason", " ", *TWO)
+    assert (done.status, done.out) == (2, "") and "--reason" in done.err
 
 
 def test_an_unknown_tenant_is_named(retention: Callable[..., Done]) -> None:

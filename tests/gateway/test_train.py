@@ -22,8 +22,8 @@ def trained(*words: object) -> Result:
 
 
 def told(done: Result) -> str:
-    """What was printed, without the frames and line breaks that a narrow terminal puts in."""
-    return re.sub(r"[\s│]+", "", done.output)
+    """What was printed, or is about to be, without the frames and line breaks that a narrow terminal puts in."""
+    return re.sub(r"[\s│]+", "", f"{done.output}{done.exception or ''}")
 
 
 @pytest.fixture(scope="module")
