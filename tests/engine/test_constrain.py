@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,35 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher
 
-from engine.constrain import COMPILED, SOURCE_BYTES, Constrainer, Matcher
+from engine.constrain import COMPILED, Constrainer, Matcher
 from engine.errors import ConstraintBroken, InvalidRequest
 from engine.request import Constraint, ConstraintKind
 from engine.tokenizer import Tokenizer
+from tests.engine.constraints import CONSTRAINER, EOS, MOST, TOKENIZER, VOCAB, grammar, objects, regex, schema, steps
 from tests.engine.small import TINY
 
-TOKENIZER = Tokenizer.load(TINY)
-EOS = TOKENIZER.eos_id
-VOCAB = 1100
-"""Wider than the tokenizer's 1024 ids, as the logits of a padded checkpoint are, and no multiple of a mask's word."""
-
-CONSTRAINER = Constrainer(TOKENIZER, VOCAB)
-MOST = 3000
 NO_TEXT = next(i for i in range(TOKENIZER.size) if TOKENIZER.decode_bytes([i]) == b"\xff")
-
-
-def schema(value: dict[str, Any]) -> Constraint:
-    """The constraint to a JSON schema."""
-    return Constraint(ConstraintKind.JSON_SCHEMA, json.dumps(value))
-
-
-def regex(source: str) -> Constraint:
-    """The constraint to a regex."""
-    return Constraint(ConstraintKind.REGEX, source)
-
-
-def grammar(source: str) -> Constraint:
-    """The constraint to a Lark grammar."""
-    return Constraint(ConstraintKind.GRAMMAR, source)
 
 
 PERSON = schema(
@@ -63,31 +41,6 @@ SHORT = grammar('start: a "!"\na[max_tokens=3]: /[xy]*/')
 ANYTHING = regex("(?s:.*)")
 DEAD_END = grammar('start: "a" B | "c"\nB: /[a-c]/ & /[d-e]/')
 SAMPLES = (PERSON, SUM, SHORT, ANYTHING, Constraint(ConstraintKind.JSON_OBJECT), regex("(ab|a)*c?|é{2,3}"))
-
-
-CYCLES = "\n".join(
-    [
-        "start: /a{34}/ s",
-        f's: {" | ".join(f"t{i} s" for i in range(100))} | "~~~~"',
-        *(f't{i}: "a" | "a" t{(i + 1) % 100}' for i in range(100)),
-    ]
-)
-"""Cheap for as long as a trial looks, then a step of it has a hundred ways to go on, each of which has a hundred more."""
-
-
-def pick(matcher: Matcher, preference: random.Random) -> int:
-    """An allowed id, at random."""
-    return int(preference.choice(np.flatnonzero(matcher.allowed())))
-
-
-def steps(matcher: Matcher, seed: int) -> Iterator[int]:
-    """Random allowed ids, accepted one by one, up to and with eos."""
-    preference = random.Random(seed)
-    token = -1
-    while token != EOS:
-        token = pick(matcher, preference)
-        matcher.accept([token])
-        yield token
 
 
 def told(constraint: Constraint, seed: int, greedy: bool) -> str:
@@ -135,12 +88,6 @@ def fits(value: Any, wanted: dict[str, Any]) -> bool:
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
-
-
-def objects(fields: dict[str, Any], needed: int) -> dict[str, Any]:
-    """An object schema that requires every second or third property, or all."""
-    required = list(fields)[::needed]
-    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
 
 
 LEAVES = st.one_of(
@@ -336,13 +283,6 @@ def test_after_a_fault_the_constraint_is_compiled_anew() -> None:
     assert constrainer.matcher(DEAD_END)._compiled is anew._compiled
 
 
-def test_a_constraint_that_asks_too_much_says_so() -> None:
-    """Work beyond the limits ends one generation before long, in the library's words, and not as a token out of place."""
-    matcher = CONSTRAINER.matcher(grammar(CYCLES))
-    with pytest.raises(ConstraintBroken, match="max is 1250"):
-        matcher.accept(TOKENIZER.encode("a") * 60)
-
-
 def test_one_compiled_constraint_serves_many_requests() -> None:
     """Equal constraints are compiled once, and only a bounded number is kept."""
     constrainer = Constrainer(TOKENIZER, VOCAB)
@@ -361,74 +301,3 @@ def test_threads_do_not_disturb_one_another() -> None:
     alone = [list(steps(CONSTRAINER.matcher(PERSON), seed)) for seed in range(8)]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda seed: list(steps(CONSTRAINER.matcher(PERSON), seed)), range(8))) == alone
-
-
-def tool(number: int) -> dict[str, Any]:
-    """A call of one of many tools, with some arguments that are needed and some that are not."""
-    arguments = objects({f"argument_{place}": {"type": "string"} for place in range(8)}, 3)
-    return objects({"name": {"const": f"tool_{number}"}, "arguments": arguments}, 1)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {"anyOf": [tool(number) for number in range(60)]},
-        {"type": "object", "properties": {f"property_{place}": {"type": "string"} for place in range(300)}},
-        objects({f"property_{place}": {"type": "integer"} for place in range(600)}, 1),
-        {"enum": [f"value {place}" for place in range(1000)]},
-    ],
-    ids=["tools", "optional", "required", "enum"],
-)
-def test_what_is_large_and_honest_is_served(wanted: dict[str, Any]) -> None:
-    """Dozens of tools, hundreds of properties and a thousand values stay within the limits, at every step of an answer."""
-    matcher = CONSTRAINER.matcher(schema(wanted))
-    for _, _ in zip(steps(matcher, 5), range(60), strict=False):
-        assert matcher.allowed().any()
-
-
-CHAIN = "start: r0\n" + "\n".join(f"r{i}: r{i + 1}" for i in range(4000)) + '\nr4000: "a"'
-REFUSED = {
-    "not JSON": (Constraint(ConstraintKind.JSON_SCHEMA, "nope"), "not JSON"),
-    "no object": (Constraint(ConstraintKind.JSON_SCHEMA, "[]"), "not a JSON object"),
-    "endless number": (Constraint(ConstraintKind.JSON_SCHEMA, '{"const": ' + "9" * 5000 + "}"), "not JSON"),
-    "no number": (Constraint(ConstraintKind.JSON_SCHEMA, '{"const": NaN}'), "expected value"),
-    "bad type": (schema({"type": 5}), "type must be a string"),
-    "unsupported keyword": (schema({"if": {}, "then": {}}), "Unimplemented keys"),
-    "unknown format": (schema({"type": "string", "format": "color"}), "Unknown format"),
-    "remote reference": (schema({"$ref": "http://example.com/schema.json"}), "retriev"),
-    "unsatisfiable": (schema({"type": "integer", "minimum": 5, "maximum": 3}), "Unsatisfiable"),
-    "endless reference": (schema({"$ref": "#"}), "dead end"),
-    "grammar into a dead end": (grammar('start: "a" B\nB: /[a-c]/ & /[d-e]/'), "dead end"),
-    "too many properties": (schema({"type": "object", "properties": {f"p{i}": {} for i in range(1500)}}), "max is 1250"),
-    "megabyte": (regex("a" * 1_000_000), f"1000000 bytes, and at most {SOURCE_BYTES}"),
-    "deep": (Constraint(ConstraintKind.JSON_SCHEMA, '{"items":' * 300 + "{}" + "}" * 300), "recursion limit"),
-    "deeper": (Constraint(ConstraintKind.JSON_SCHEMA, "[" * 60_000), "nested too deeply"),
-    "surrogate": (regex("\ud800"), "surrogate"),
-    "look-around": (regex("(?=a)b"), "look-around"),
-    "open group": (regex("("), "regex parse error"),
-    "lone backslash": (regex("a\\"), "lone backslash"),
-    "source of any object": (Constraint(ConstraintKind.JSON_OBJECT, "{}"), "no source"),
-    "empty grammar": (grammar(""), "no start rule"),
-    "special token": (grammar("start: <think>"), "unknown special token"),
-    "eos": (grammar('start: "a" <|im_end|> "b"'), "special token"),
-    "token by number": (grammar("start: <[12]>"), "by number"),
-    "any token": (grammar("start: <[*]>"), "by number"),
-    "too much memory": (regex("a?" * 8000), "simplify"),
-    "too much time": (grammar("start: A\nA: " + "&".join(f"/[^{chr(98 + i % 24)}]*a.*/" for i in range(300))), "simplify"),
-    "too much stack": (grammar(CHAIN), "simplify"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_held_is_refused_at_the_door(case: str) -> None:
-    """A source that is malformed, unsupported or dear to compile is the caller's error, shortly said; nothing dies of it."""
-    constraint, reason = REFUSED[case]
-    with pytest.raises(InvalidRequest, match=f"the {constraint.kind} constraint cannot be used: .*{reason}") as caught:
-        CONSTRAINER.check(constraint)
-    assert len(str(caught.value)) < 400
-
-
-def test_nothing_runs_that_was_not_tried() -> None:
-    """Who asks for a matcher without a check is refused all the same."""
-    with pytest.raises(InvalidRequest, match="simplify"):
-        CONSTRAINER.matcher(grammar(CHAIN))
