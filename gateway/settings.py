@@ -26,6 +26,7 @@ _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 NAMES: Final = frozenset({
     "HOME", "KEYS", "DATABASE_URL", "READER_URL", "OWNER_URL", "HOST", "PORT", "BASE_URL", "ORIGIN", "CHECKPOINT", "NUMERIC",
     "DEVICE", "MAX_GENERATIONS", "AUDIT_STALL_SECONDS", "AUDIT_QUEUE_RECORDS", "AUDIT_QUEUE_BYTES", "SHIP_TO", "WEBHOOKS",
+    "METRICS_TOKEN",
 })  # fmt: skip
 """Every setting, without its prefix."""
 _OF_CLIENTS: Final = frozenset({"KEY", "API_KEY"})
