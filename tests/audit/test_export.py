@@ -108,6 +108,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Log:
     return long_log(tmp_path_factory.mktemp("long"), requests=1000, runs=15)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("formats", [PER_RECORD, ALL - PER_RECORD], ids=["records", "generations"])
 def test_memory_does_not_grow_with_records(long: Log, tmp_path: Path, formats: frozenset[Format]) -> None:
     """Of 20,000 records the last 15,000 leave less than one object each and no pages, whatever format is written."""

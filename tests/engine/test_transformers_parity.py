@@ -52,6 +52,7 @@ def test_trained_weights() -> None:
     agree(load(TINY))
 
 
+@pytest.mark.long
 def test_trained_weights_on_questions() -> None:
     """On twenty held-out questions the shipped checkpoint's whole greedy answers are transformers' own."""
     given = load(TINY)

@@ -29,6 +29,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["ar", "linear_spec", "diffusion"])
 def test_a_killed_gateway_has_recorded_all_that_it_said(
     durable_database: Database, endless: Path, tmp_path: Path, mode: str

@@ -153,6 +153,7 @@ def test_without_a_guide_random_weights_say_nothing_usable(model: LoadedModel) -
     assert finished.tokens > 0 and seconds > 0
 
 
+@pytest.mark.long
 def test_how_many_are_under_way_changes_no_answer(model: LoadedModel) -> None:
     """Seven at once give each question the text, tokens and passes that it has alone, guided or not, in every mode."""
     asked = [replace(setting, longest=24) for setting in settings(MODES, (0.9,), (8,))]

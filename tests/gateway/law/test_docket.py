@@ -60,6 +60,7 @@ def docket(log: TenantLog, policy: Policy, since: int = 0) -> Docket:
         return read_docket(reader, KeyStore(log.keys), policy, since)
 
 
+@pytest.mark.long
 async def test_a_thousand_recorded_generations_are_reproduced(log: TenantLog, tmp_path: Path) -> None:
     """Of 1,000 requests that went through admission, gate, release and log, every decision is reproduced exactly."""
     policy = coding(tmp_path)

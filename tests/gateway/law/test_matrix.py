@@ -129,6 +129,7 @@ def outcome(action: str, mode: str) -> str:
     return action
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 async def test_one_law_for_every_way_to_ask(database: Database, tmp_path: Path, mode: str) -> None:
     """Whatever the dialect, streaming or not, the same facts give the same decision, rulings, verdict and text, or none."""

@@ -75,6 +75,7 @@ def test_a_processor_without_the_instructions_is_told(
     assert (SPANS.flags() or ())[-2:] == ("-mfma", "-mavx2")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", [FORWARD, SPANS], ids=lambda source: source.file)
 def test_the_sources_compile_without_a_warning(source: Source, tmp_path: Path) -> None:
     """All warnings on, none given, for every set of instructions; the compiler's own headers are not ours to judge."""
