@@ -2,9 +2,10 @@
 
     python -m tests.bench.ui [--generations 1000000] [--approvals 10000] [--repeats 15] [--limit-ms 150] [--json FILE]
 
-Requests are recorded by the real writer, the projector follows them, and then each address that the application knows is asked,
-by a signed-in person with every role or by a key, inside this process: no network, no browser. A row is the median over the
-repeats, after two that do not count. Exit status 1 if a median is above the limit, or an address does not answer.
+Requests are recorded by the real writer, the projector follows them, and then each address that the application knows is
+asked, by a signed-in person with every role, a key or the token of numbers, inside this process: no network, no browser. A row
+is the median over the repeats, after two that do not count. Exit status 1 if a median is above the limit, or an address does
+not answer.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +43,8 @@ from tests.gateway.ui.browsing import Browser, Site, site
 from tests.postgres_fixtures import Database, copied, running
 
 UNCOUNTED: Final = 2
+TOKEN: Final = "the-bench-watches"
+"""With it `GET /metrics` is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,9 @@ async def bench(database: Database, home: Path, args: argparse.Namespace, bar: P
         filled = await fill(here, args.generations, args.approvals, bar)
         found = addresses(here, await known(here, browser))
         task, rows = bar.add_task("measured", total=len(found)), list[Row]()
-        clients = {"person": browser.client.get, "key": here.housed.client.get}
+        ask = here.housed.client.get
+        watch = partial(ask, headers={"authorization": f"Bearer {TOKEN}"})
+        clients: dict[str, Callable[[str], Any]] = {"person": browser.client.get, "key": ask, "token": watch}
         for address in found:
             rows.append(await measure(address, clients[address.who], args.repeats))
             bar.advance(task)
@@ -109,7 +115,7 @@ async def bench(database: Database, home: Path, args: argparse.Namespace, bar: P
 @asynccontextmanager
 async def visited(database: Database, home: Path) -> AsyncIterator[tuple[Site, Browser]]:
     """A house that holds what it is asked, and somebody who may do everything."""
-    async with site(database, home, law()) as here, here.signed_in("ada", *Role) as browser:
+    async with site(database, home, law(), metrics_token=TOKEN) as here, here.signed_in("ada", *Role) as browser:
         yield here, browser
 
 

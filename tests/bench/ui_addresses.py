@@ -45,7 +45,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A path to be asked, the route it belongs to, how it is shown, and who asks: a person or a key."""
+    """A path to be asked, the route it belongs to, how it is shown, and who asks: a person, a key or the token of numbers."""
 
     path: str
     route: str
@@ -70,6 +70,8 @@ def addresses(here: Site, known: Known) -> list[Address]:
 
 
 def _who(route: str) -> str:
+    if route == "/metrics":
+        return "token"
     keys = route.startswith(("/v1/", "/log/{")) or (route.startswith("/api/") and route.endswith("/proof"))
     return "key" if keys else "person"
 
