@@ -84,7 +84,7 @@ def locked(folder: Path) -> Iterator[None]:
 async def sole(folder: Path) -> AsyncIterator[None]:
     """Hold the same lock in a coroutine. Whoever waits occupies no thread: the holder may need them."""
     with _lock(folder) as handle:
-        while not _taken(handle):  # noqa: ASYNC110 - no event comes from another process
+        while not taken(handle):  # noqa: ASYNC110 - no event comes from another process
             await asyncio.sleep(_LOOK_SECONDS)
         yield
 
@@ -98,7 +98,8 @@ def _lock(folder: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _taken(handle: int) -> bool:
+def taken(handle: int) -> bool:
+    """Whether the lock of an open file or folder was free; it is held from now on, until the handle is closed."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -117,12 +117,9 @@ class Engine:
 
     def figures(self) -> Figures:
         """What it has done and what it holds now."""
-        totals, pool, (running, preempted) = self._totals, self._pool, self._scheduler.standing
+        pool, (running, preempted) = self._pool, self._scheduler.standing
         return Figures(
-            passes=totals.passes,
-            rows=totals.rows,
-            prompt_tokens=totals.prompt_tokens,
-            cached_tokens=totals.cached_tokens,
+            **asdict(self._totals),
             preemptions=self._scheduler.preemptions,
             running=running,
             preempted=preempted,

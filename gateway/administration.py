@@ -42,6 +42,7 @@ from gateway.people.person import Account, Actor
 from gateway.registry import RegistryError
 from gateway.settings import Settings, sqlalchemy_url
 from gateway.tables import StagedChange, User
+from migrations.cluster import found_busy
 
 Decide: TypeAlias = Callable[[Session, Actor], Change | None]
 """Says under the lock what is to change, None for nothing; raises RegistryError for what may not be."""
@@ -117,7 +118,7 @@ class Administration:
             try:
                 connection.execute(select(func.pg_advisory_lock(_key(tenant))))
             except OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                if not found_busy(error):
                     raise
                 raise RegistryError(f"another change to {tenant!r} is under way: try again shortly") from error
             connection.commit()
@@ -188,9 +189,6 @@ def require_operator(session: Session, tenant: str, by: Actor) -> None:
             raise RegistryError(f"tenant {tenant!r} has operators: name one of them with --by")
     elif not by.serves(tenant) or session.scalar(operators().where(User.id == by.id)) is None:
         raise RegistryError(f"{by.on_record!r} is no operator of {tenant!r}")
-
-
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 def _key(tenant: str) -> int:

@@ -13,9 +13,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gateway.cli.administration import print_table
+from gateway.cli.failure import CommandFailed
 from gateway.cli.identity import office
 from gateway.cli.json_file import json_option, require_folder, write_json
-from gateway.registry import RegistryError
 
 if TYPE_CHECKING:
     from gateway.budgets.accounts import Standing
@@ -51,7 +51,7 @@ def _standing(tenant: str) -> list[Standing]:
         try:
             return accounts.standing(tenant)
         except AccountsDown as error:
-            raise RegistryError(str(error)) from error
+            raise CommandFailed(str(error)) from error
 
 
 def _line(each: Standing) -> dict[str, Any]:

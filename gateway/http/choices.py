@@ -21,7 +21,7 @@ from gateway.dialects.knob import Beside
 from gateway.dialects.openai_choice import Choice
 from gateway.dialects.openai_reply import ALIVE, Envelope
 from gateway.dialects.reading import reader_of
-from gateway.dialects.request import ChatRequest, Conversation, Delivery
+from gateway.dialects.request import ChatRequest, Delivery
 from gateway.errors import Deferred, EngineDown, Withheld
 from gateway.house import House
 from gateway.http import line
@@ -90,11 +90,11 @@ async def _begun(
 
 
 def _answer(wire: Wire, house: House, asked: ChatRequest, source: Source) -> Answer:
-    prompt = asked.prompt if isinstance(asked.prompt, Conversation) else Conversation(())
     known = source.about
     about = {"generation_id": str(known.generation), "mode": known.mode, "policy": known.policy}
     choice = wire.choice(asked.index, known.prompt_tokens, about, asked.top_logprobs is not None)
-    return Answer(source, reader_of(house.bench.model, source.read_by(prompt), f"call_{known.generation.hex}_"), choice)
+    reader = reader_of(house.bench.model, source.read_by(asked.prompt), f"call_{known.generation.hex}_")
+    return Answer(source, reader, choice)
 
 
 async def _events(

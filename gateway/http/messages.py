@@ -21,7 +21,7 @@ from gateway.dialects.messages.failures import body_of, error_body, status_of
 from gateway.dialects.messages.reply import PING, MessageReply
 from gateway.dialects.prompt import read
 from gateway.dialects.reading import answer_reader, parts
-from gateway.dialects.request import Conversation, Delivery
+from gateway.dialects.request import Delivery
 from gateway.errors import Deferred, EngineDown, GatewayError, LogDown, UnknownModel, Withheld, told_once
 from gateway.house import House
 from gateway.http import line
@@ -74,8 +74,7 @@ async def messages(request: Request[Any, Any, Any], house: NamedDependency[House
     about = source.about
     reply = MessageReply(about.generation, about.model, about.prompt_tokens)
     prefix = f"toolu_{about.generation.hex}_"
-    prompt = source.read_by(chat.prompt) if isinstance(chat.prompt, Conversation) else chat.prompt
-    reader = answer_reader(house.bench.model, prompt, prefix, constrained=about.constrained)
+    reader = answer_reader(house.bench.model, source.read_by(chat.prompt), prefix, constrained=about.constrained)
     told = parts(reader, line.pieces_of(house, source, subject.tenant, chat))
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     if not await source.begun() or chat.delivery is Delivery.WHOLE:

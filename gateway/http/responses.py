@@ -17,7 +17,7 @@ from gateway.authenticate import Subject, authenticate
 from gateway.background import Running
 from gateway.calls import Part
 from gateway.dialects.reading import parts
-from gateway.dialects.request import Conversation, Delivery, Dialect
+from gateway.dialects.request import Delivery, Dialect
 from gateway.dialects.responses.decode import chat_of, read
 from gateway.dialects.responses.document import Head, Status, generation_of
 from gateway.dialects.responses.failures import body_of, status_of
@@ -62,8 +62,7 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         chat = await line.read_aside(size, lambda: chat_of(body, earlier, line.beside(request)))
         source = await source_of(request, house, subject, chat)
     about, begun = source.about, await source.begun()
-    prompt = source.read_by(chat.prompt) if isinstance(chat.prompt, Conversation) else chat.prompt
-    head = Head(about.generation, about.mode, about.policy, body, about.constrained, prompt)
+    head = Head(about.generation, about.mode, about.policy, body, about.constrained, source.read_by(chat.prompt))
     if begun and body.background and isinstance(source, Own):
         running = house.background.begin(source.generation, head, line.proved(house, source.made(), subject.tenant, chat))
         if body.stream:

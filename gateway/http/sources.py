@@ -20,7 +20,7 @@ from audit.writer import Entry
 from gateway.appending import append_when_room
 from gateway.authenticate import Subject
 from gateway.budgets.visit import Repeated, Visit
-from gateway.dialects.request import ChatRequest, Conversation, Dialect, ToolSpec
+from gateway.dialects.request import ChatRequest, Conversation, Dialect, PlainPrompt, ToolSpec
 from gateway.dialects.responses.decode import recorded
 from gateway.errors import APPROVAL_HEADER, EngineDown, GatewayError, LogDown, Withheld
 from gateway.generation import Generation
@@ -55,9 +55,9 @@ class Source(ABC):
         """False once it is certain that there will be no answer, before anything of it was told."""
         return True
 
-    def read_by(self, asked: Conversation) -> Conversation:
-        """The prompt by which the answer to `asked` is read: which tools it may call."""
-        return asked
+    def read_by(self, asked: Conversation | PlainPrompt) -> Conversation:
+        """By what the answer to a prompt is read: which tools it may call, none of a plain one."""
+        return asked if isinstance(asked, Conversation) else Conversation(())
 
     @abstractmethod
     def made(self) -> AsyncIterator[Made]:
@@ -122,12 +122,13 @@ class Earlier(Source):
             return False
         return (await line.read_aside(len(self.found.asked), lambda: recorded(self.found.asked))).stored
 
-    def read_by(self, asked: Conversation) -> Conversation:
+    def read_by(self, asked: Conversation | PlainPrompt) -> Conversation:
         """With the tools that it was judged with, so that no text becomes a call that nobody has judged."""
+        read = super().read_by(asked)
         if self.found.tools is None:
-            return asked
-        offered = {tool.name: tool for tool in asked.tools}
-        return replace(asked, tools=tuple(offered.get(name, ToolSpec(name, "", {})) for name in self.found.tools))
+            return read
+        offered = {tool.name: tool for tool in read.tools}
+        return replace(read, tools=tuple(offered.get(name, ToolSpec(name, "", {})) for name in self.found.tools))
 
     async def made(self) -> AsyncIterator[Made]:
         found = self.found if self.found.ending is not Ending.NONE else await self._ended()

@@ -5,7 +5,6 @@ What discloses content outlives neither an erasure nor a retirement: such an arc
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tarfile
@@ -19,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from audit.durable import locked, make_folder, write_durably
+from audit.durable import locked, make_folder, taken, write_durably
 from audit.export import Format
 from audit.header import check_tenant
 from audit.standing import Standing
@@ -163,7 +162,7 @@ def _working(place: Path, parcel: UUID) -> Iterator[Path]:
     with locked(place):
         make_folder(part)
         handle = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        taken(handle)  # nobody looks at it before the lock of the place is free again
     try:
         yield part
     finally:
@@ -190,9 +189,6 @@ def _in_the_making(part: Path) -> bool:
     except FileNotFoundError:
         return True  # its maker has just ended it
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not taken(handle)
     finally:
         os.close(handle)
-    return False
