@@ -10,16 +10,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from engine.scheduler import Turn
+from engine.chain import Link
 
 
 @contextmanager
-def charged(turns: Sequence[Turn]) -> Iterator[None]:
-    """The body is one pass for `turns`; the time that it takes is charged to them, however it ends."""
+def charged(links: Sequence[Link]) -> Iterator[None]:
+    """The body runs passes, which `links` has at its end; the time that it takes is charged to their turns, however it ends."""
     began = time.perf_counter()
     try:
         yield
     finally:
-        per_row = (time.perf_counter() - began) / sum(turn.step.frame.size for turn in turns)
+        turns = [turn for link in links for turn in link.turns]
+        seconds, rows = time.perf_counter() - began, sum(turn.step.frame.size for turn in turns)
         for turn in turns:
-            turn.live.session.busy += per_row * turn.step.frame.size
+            turn.live.session.busy += seconds * turn.step.frame.size / rows

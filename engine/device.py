@@ -9,16 +9,18 @@ Legend: R rows, W wanted rows, H hidden, D head size, Hq query heads, Hk key hea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor
 
-from engine.device_picks import DevicePicks
+from engine.device_picks import DevicePicks, Picked
+from engine.forward import Told
 from engine.graphs import Capture, Recorded, Recorder
 from engine.memory import require, require_room
 from engine.model.network import Network
@@ -27,8 +29,8 @@ from engine.model.weights import LayerWeights, Packed
 from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
-from engine.sampling import Ask, Picks
-from engine.told import DeviceRows, Layout, ready, tiles_of
+from engine.sampling import Picks
+from engine.told import ROWS, DeviceRows, Layout, ready, tiles_of
 from kernels.jit import HAS_TRITON
 from kernels.linear import tiled_linear
 from kernels.lora import gated_lora
@@ -64,13 +66,19 @@ class OnDevice:
 
 
 class DevicePass:
-    """A network on a device, ready to run (a `Forward`)."""
+    """A network on a device, ready to run (a `Forward`).
+
+    `picked` [wanted rows] are the tokens of the newest pass; the next one may take its own from there.
+    """
+
+    most = 4
 
     def __init__(self, network: Network, policy: OnDevice) -> None:
         self._weights = Packed(network, policy.dtype, policy.device, policy.dtype)
         self._linear, self._device = _PRODUCTS[policy.numeric], policy.device
         self._pick = DevicePicks(self._weights.head, network.config.mask_token_id)
         self._frequencies = network.frequencies
+        self._picked = torch.zeros(ROWS[-1], dtype=torch.int32, device=policy.device)
         self._turns = self._scales = torch.empty(0)
         self._recorder = policy.recorder
         self._recorded: tuple[PagePool, Recorded] | None = None
@@ -80,12 +88,20 @@ class DevicePass:
         """As they are: a program's tile has one shape whatever it holds."""
         return rows
 
-    def __call__(self, plan: Plan, pool: PagePool, asks: Sequence[Ask]) -> list[Picks]:
-        """Run the plan, and pick for its wanted rows: each ask has the next of them."""
+    def __call__(self, passes: Iterable[Told], pool: PagePool) -> list[list[Picks]]:
+        """Run one after the other, taking each while those before it run, and pick for the wanted rows of each."""
+        found: list[Picked] = []
         with current(self._device):
-            self._reach(int(plan.position.max()))
-            hidden = self._states(plan, pool)
-            return self._pick(hidden, plan.picks, asks) if asks else []
+            for each in passes:
+                self._reach(int(each.plan.position.max()))
+                found.append(self._pick(self._states(each.plan, pool), each.plan.picks, each.asks))
+                if len(each.plan.wanted) > len(self._picked):
+                    break
+                found[-1].into(self._picked)
+            # One copy, and the only time that the host waits for the device.
+            facts = torch.cat([each.facts for each in found], dim=1).cpu().numpy()
+            cuts = np.cumsum([each.facts.shape[1] for each in found])[:-1]
+            return [each.read(own) for each, own in zip(found, np.split(facts, cuts, axis=1), strict=True)]
 
     def _states(self, plan: Plan, pool: PagePool) -> Tensor:
         """The hidden states of the wanted rows, by a recorded pass if passes are recorded and one can hold the plan."""
@@ -105,7 +121,7 @@ class DevicePass:
 
     def _hidden(self, rows: DeviceRows, pool: PagePool) -> Tensor:
         """The hidden states [W, H] of the wanted rows, ready for the head; clean rows' keys and values are in their pages."""
-        x = F.embedding(rows.token, self._weights.embedding)
+        x = F.embedding(rows.tokens(self._picked), self._weights.embedding)
         found = torch.zeros_like(x)
         for index, layer in enumerate(self._weights.layers):
             x, found = self._layer(layer, pool.kv[index], rows, x, found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,48 +29,87 @@ class DevicePicks:
     """The head [V, H] of a network, and what its rows pick."""
 
     def __init__(self, head: Tensor, mask_id: int) -> None:
-        self._head, self._mask_id = head, mask_id
+        self.head, self._mask_id = head, mask_id
 
-    def __call__(self, hidden: Tensor, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
-        """Pick by `hidden` [W, H] the tokens at absolute `positions` [W]; each ask has the next of the rows."""
+    def __call__(self, hidden: Tensor, positions: Ints, asks: Sequence[Ask]) -> Picked:
+        """Pick by `hidden` [W, H] the tokens at absolute `positions` [W]: each ask has the next of the rows. Nothing waits."""
+        fused, others = (_Rows.of(hidden, positions, asks, plain) for plain in (True, False))
+        facts = self._fused(fused) if fused.asks else hidden.new_empty((4, 0), dtype=torch.int32)
+        return Picked(self, fused, others, facts)
+
+    def _fused(self, rows: _Rows) -> Tensor:
+        """Int32 [4, n]: the tokens, and the bits of their logits, of the log-sum-exps and of the targets' logits."""
+        targets = np.concatenate([np.array(ask.targets or (NO_TARGET,) * ask.rows, dtype=np.int32) for ask in rows.asks])
+        device = rows.hidden.device
+        heat, allowed = _heat(rows.positions, rows.asks, device), _allowed(rows.asks, len(self.head), device)
+        picked = pick(rows.hidden, self.head, Asked(self._mask_id, torch.from_numpy(targets).to(device), heat, allowed))
+        return torch.stack((picked.token, *(part.view(torch.int32) for part in (picked.logit, picked.lse, picked.scored))))
+
+    def on_host(self, rows: _Rows) -> list[Picks]:
+        """The picks of rows whose logits are carried to the host."""
+        logits = tiled_linear(rows.hidden.float(), self._wide).cpu()
+        return sample(logits, rows.positions, rows.asks, self._mask_id)
+
+    @cached_property
+    def _wide(self) -> Tensor:
+        """The head in float32, for logits that were rounded would tie; made when it is first needed."""
+        return self.head.float()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Those of a pass's wanted rows [W] that go one way: their `places` among all asks and their own `rows`."""
+
+    asks: Sequence[Ask]
+    places: Sequence[int]
+    rows: Ints
+    hidden: Tensor
+    positions: Ints
+
+    @classmethod
+    def of(cls, hidden: Tensor, positions: Ints, asks: Sequence[Ask], plain: bool) -> Self:
+        """The rows of the plain asks, or of the others."""
         starts = np.cumsum([0, *(ask.rows for ask in asks)])
-        found: dict[int, Picks] = {}
-        fused = [(ask.rules is None or ask.rules.bounds_alone) and not ask.top for ask in asks]
-        for side, way in ((True, self._fused), (False, self._on_host)):
-            chosen = [place for place, plain in enumerate(fused) if plain is side]
-            if chosen:
-                rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in chosen])
-                own = hidden if len(chosen) == len(asks) else hidden[torch.from_numpy(rows).to(hidden.device)]
-                found |= zip(chosen, way(own, positions[rows], [asks[place] for place in chosen]), strict=True)
-        return [found[place] for place in range(len(asks))]
+        places = [place for place, ask in enumerate(asks) if ask.plain is plain]
+        rows = np.array([row for place in places for row in range(starts[place], starts[place + 1])], dtype=np.int64)
+        own = hidden if len(places) == len(asks) else hidden[torch.from_numpy(rows).to(hidden.device)]
+        return cls([asks[place] for place in places], places, rows, own, positions[rows])
 
-    def _fused(self, hidden: Tensor, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
-        targets = np.concatenate([np.array(ask.targets or (NO_TARGET,) * ask.rows, dtype=np.int32) for ask in asks])
-        device = hidden.device
-        heat, allowed = _heat(positions, asks, device), _allowed(asks, len(self._head), device)
-        picked = pick(hidden, self._head, Asked(self._mask_id, torch.from_numpy(targets).to(device), heat, allowed))
-        # One copy, and the only time that the host waits for the device.
-        told = torch.stack((picked.token, *(part.view(torch.int32) for part in (picked.logit, picked.lse, picked.scored))))
-        ids, *bits = told.cpu().numpy()
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picked:
+    """What a pass picked, while it lies on the device: `facts` int32 [4, n] of the rows that were picked there."""
+
+    by: DevicePicks
+    fused: _Rows
+    others: _Rows
+    facts: Tensor
+
+    def into(self, picked: Tensor) -> None:
+        """Put each token where the next pass looks for it: at its place among the wanted rows."""
+        rows = self.fused.rows
+        where = torch.from_numpy(rows).to(picked.device) if self.others.asks else slice(len(rows))
+        picked[where] = self.facts[0]
+
+    def read(self, facts: NDArray[np.int32]) -> list[Picks]:
+        """The picks, by what the host was told: `facts` again, in its own memory."""
+        found = dict(zip(self.fused.places, self._plain(facts), strict=True))
+        if self.others.asks:
+            found |= zip(self.others.places, self.by.on_host(self.others), strict=True)
+        return [found[place] for place in sorted(found)]
+
+    def _plain(self, facts: NDArray[np.int32]) -> list[Picks]:
+        ids, *bits = facts
         logit, mass, scored = (part.view(np.float32) for part in bits)
         return [
             Picks(
                 ids[rows].tolist(),
                 (logit[rows] - mass[rows]).tolist(),
                 (scored[rows] - mass[rows]).tolist() if ask.targets else [],
-                last=_LastRow(hidden[rows.stop - 1].clone(), self._head, float(mass[rows.stop - 1])),
+                last=_LastRow(self.fused.hidden[rows.stop - 1].clone(), self.by.head, float(mass[rows.stop - 1])),
             )
-            for ask, rows in _spans(asks)
+            for ask, rows in _spans(self.fused.asks)
         ]
-
-    def _on_host(self, hidden: Tensor, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
-        logits = tiled_linear(hidden.float(), self._wide).cpu()
-        return sample(logits, positions, asks, self._mask_id)
-
-    @cached_property
-    def _wide(self) -> Tensor:
-        """The head in float32, for logits that were rounded would tie; made when it is first needed."""
-        return self._head.float()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -20,6 +20,7 @@ import torch
 
 from engine.busy import charged
 from engine.cache import KVCache
+from engine.chain import Link, told
 from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
@@ -29,7 +30,6 @@ from engine.model.checkpoint import LoadedModel
 from engine.modes import decode
 from engine.numeric import Arithmetic, arithmetic, dtype_name, numeric_fingerprint
 from engine.pages import PagePool, prefix_salt
-from engine.plan import Plan
 from engine.request import GenerationRequest, Numeric
 from engine.rules import RowRules
 from engine.sampling import Picks
@@ -141,7 +141,7 @@ class Engine:
             self._changed.wait_for(lambda: self._aborts or (self._known and not self._paused), timeout)
 
     def step(self) -> list[Event]:
-        """One pass of the network for as many generations as fit; the events that came of it, in order."""
+        """One pass of the network for as many generations as fit (on a device a few in a row); its events, in order."""
         events: list[Event] = []
         with torch.inference_mode():
             self._end_aborted(events)
@@ -194,10 +194,11 @@ class Engine:
             self._fault(live, fault)
 
     def _run(self, turns: Sequence[Turn]) -> None:
-        """One pass. If it fails as a whole, each generation runs alone, so that only the guilty one ends."""
+        """One pass, or a few in a row. If that fails, each generation runs alone, so that only the guilty one ends."""
+        links: list[Link] = []
         try:
-            with charged(turns):
-                picks = self._pass(turns)
+            with charged(links):
+                picks = self._forward(self._chain(turns, links), self._pool)
         except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
             if len(turns) == 1:
                 self._fault(turns[0].live, fault)
@@ -205,19 +206,18 @@ class Engine:
                 for turn in turns:
                     self._run([turn])
             return
-        for turn, own in picks:
+        for turn, own in told(links, picks):
             self._advance(turn, own)
 
-    def _pass(self, turns: Sequence[Turn]) -> list[tuple[Turn, Picks | None]]:
-        """Run the network for `turns` and pick for those that want logits."""
-        self._totals.passes += 1
-        self._totals.rows += sum(turn.step.frame.size for turn in turns)
-        ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
-        plan = Plan.pack([(turn.live.session.cache, turn.step) for turn in ordered], self._forward.padded)
-        asking = [turn for turn in ordered if len(turn.step.frame.wanted)]
-        picks = self._forward(plan, self._pool, [turn.live.session.ask(turn.step) for turn in asking])
-        silent = [turn for turn in ordered if not len(turn.step.frame.wanted)]
-        return [*zip(asking, picks, strict=True), *((turn, None) for turn in silent)]
+    def _chain(self, turns: Sequence[Turn], links: list[Link]) -> Iterator[Link]:
+        """The pass of `turns`, and those that most likely come next; each is made when asked for, and put into `links`."""
+        link: Link | None = Link.of(turns, self._forward.padded)
+        while link is not None:
+            links.append(link)
+            self._totals.passes += 1
+            self._totals.rows += sum(turn.step.frame.size for turn in link.turns)
+            yield link
+            link = link.following(self._forward.padded) if len(links) < self._forward.most else None
 
     def _advance(self, turn: Turn, picks: Picks | None) -> None:
         """Give one generation its part of the pass. Whatever it raises is its own fault."""

@@ -5,7 +5,7 @@ On the host a pass gives logits, which `engine.sampling` picks from; a device pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -18,17 +18,29 @@ from engine.plan import Plan
 from engine.sampling import Ask, Picks, sample
 
 
+class Told(Protocol):
+    """A pass as a network is told it: each ask has the next of the plan's wanted rows."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def asks(self) -> Sequence[Ask]: ...
+
+
 class Forward(Protocol):
     """A network made ready to run."""
 
     kernels: str
     """What computes it, as the fingerprint has it."""
+    most: int
+    """How many passes in a row it is worth telling it before it is asked what was picked."""
 
     def padded(self, rows: int) -> int:
         """How many rows a pass has that needs `rows`."""
 
-    def __call__(self, plan: Plan, pool: PagePool, asks: Sequence[Ask]) -> list[Picks]:
-        """Run the plan, and pick for its wanted rows: each ask has the next of them."""
+    def __call__(self, passes: Iterable[Told], pool: PagePool) -> list[list[Picks]]:
+        """Run one after the other, taking each when it can be told, and pick for the wanted rows of each."""
 
 
 class LogitsPass(Protocol):
@@ -44,15 +56,20 @@ class LogitsPass(Protocol):
 
 
 class OnHost:
-    """A pass whose logits lie in the host's memory, and the picks from them."""
+    """A pass whose logits lie in the host's memory, and the picks from them: nothing is gained by guessing what comes next."""
+
+    most = 1
 
     def __init__(self, logits: LogitsPass, mask_id: int) -> None:
         self.logits, self._mask_id = logits, mask_id
         self.kernels, self.padded = logits.kernels, logits.padded
 
-    def __call__(self, plan: Plan, pool: PagePool, asks: Sequence[Ask]) -> list[Picks]:
-        logits = self.logits(plan, pool)
-        return sample(logits, plan.picks, asks, self._mask_id) if asks else []
+    def __call__(self, passes: Iterable[Told], pool: PagePool) -> list[list[Picks]]:
+        return [self._picks(each, pool) for each in passes]
+
+    def _picks(self, told: Told, pool: PagePool) -> list[Picks]:
+        logits = self.logits(told.plan, pool)
+        return sample(logits, told.plan.picks, told.asks, self._mask_id) if told.asks else []
 
 
 class Library(Products, Protocol):

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from functools import lru_cache
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cache import KVCache
 from engine.pages import PAGE, SCRATCH
 
-NO_SLOT = -1
+NO_SLOT = NO_SOURCE = -1
 Ints = NDArray[np.int64]
 
 
@@ -86,29 +86,49 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Follow:
+    """What most likely comes after a step: rows of `frame`, `kept` positions further on.
+
+    A row's token is known, or it is the pick of that step's wanted row `picked[row]` (NO_SOURCE for a known one).
+    """
+
+    frame: Frame
+    kept: int
+    tokens: tuple[int, ...]
+    picked: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """The rows one sequence wants next: a token for each row of `frame`.
 
     `targets` are ids whose log-probability the causal rows are asked for, one per wanted row or none at all; `allowed` bool
-    [wanted clean rows, V] is what a constraint permits there.
+    [wanted clean rows, V] is what a constraint permits there. `follow` is what the sequence will want after this step and
+    after that, if nothing comes between. A row with a source has the token that this wanted row of the pass before picked.
     """
 
     tokens: Sequence[int]
     frame: Frame
     targets: Sequence[int] = ()
     allowed: NDArray[np.bool_] | None = None
+    follow: Sequence[Follow] = ()
+    sources: Sequence[int] = ()
 
 
 def clean(
-    tokens: Sequence[int], want: Want = Want.ALL, targets: Sequence[int] = (), allowed: NDArray[np.bool_] | None = None
+    tokens: Sequence[int],
+    want: Want = Want.ALL,
+    targets: Sequence[int] = (),
+    allowed: NDArray[np.bool_] | None = None,
+    follow: Sequence[Follow] = (),
 ) -> Step:
     """Causal rows: a prefill chunk, an AR token, a verification or a commit."""
-    return Step(tokens, clean_frame(len(tokens), want), targets, allowed)
+    return Step(tokens, clean_frame(len(tokens), want), targets, allowed, follow)
 
 
-def noisy(tokens: Sequence[int], lora: Lora) -> Step:
+def noisy(tokens: Sequence[int], lora: Lora, follow: Sequence[Follow] = ()) -> Step:
     """One bidirectional group: a denoise step, or a linear draft with its seed in front. All rows want logits."""
-    return Step(tokens, noisy_frame(len(tokens), lora))
+    return Step(tokens, noisy_frame(len(tokens), lora), follow=follow)
 
 
 def quadratic(draft: Sequence[int], mask_id: int, lora: Lora, allowed: NDArray[np.bool_] | None = None) -> Step:
@@ -175,15 +195,27 @@ class Group:
         return slice(self.sequence, self.sequence + self.count)
 
 
+class Placed(Protocol):
+    """Where a sequence stands: so many positions are in its cache, which has these pages."""
+
+    @property
+    def filled(self) -> int: ...
+
+    @property
+    def pages(self) -> Sequence[int]: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """Packed rows, each field int64 [R]; the sequences stand in the order of `groups`.
 
     `limit` is the number of positions of its own sequence that a row sees in the pages, `slot` where a clean row's key and
-    value go (NO_SLOT for noisy and padding rows), `wanted` [W] the rows whose logits are asked for.
+    value go (NO_SLOT for noisy and padding rows), `wanted` [W] the rows whose logits are asked for, `source` the wanted row
+    of the pass before whose pick is the row's token (NO_SOURCE where `token` says it).
     """
 
     token: Ints
+    source: Ints
     position: Ints
     limit: Ints
     slot: Ints
@@ -195,17 +227,20 @@ class Plan:
     """Page table of each sequence, [S, pages], filled up with the scratch page."""
 
     @classmethod
-    def pack(cls, steps: Sequence[tuple[KVCache, Step]], padded: Callable[[int], int] = int) -> Plan:
+    def pack(cls, steps: Sequence[tuple[Placed, Step]], padded: Callable[[int], int] = int) -> Plan:
         """Pack one step per sequence, the steps of one frame next to each other.
 
         `padded` says how many rows to make of how many. A row's place in the page table is that of its position.
         """
         groups = _groups([step.frame for _, step in steps])
-        tables = _tables([cache for cache, _ in steps])
-        filled = np.array([cache.filled for cache, _ in steps])[:, None]
+        tables = _tables([place.pages for place, _ in steps])
+        filled = np.array([place.filled for place, _ in steps])[:, None]
         rows = groups[-1].rows.stop
-        token, position, limit, slot = np.zeros((4, padded(rows)), dtype=np.int64)
+        token, source, position, limit, slot = np.zeros((5, padded(rows)), dtype=np.int64)
         token[:rows] = [token for _, step in steps for token in step.tokens]
+        source.fill(NO_SOURCE)
+        if any(step.sources for _, step in steps):
+            source[:rows] = [each for _, step in steps for each in step.sources or (NO_SOURCE,) * step.frame.size]
         slot.fill(NO_SLOT)
         wanted: list[Ints] = []
         picks: list[Ints] = []
@@ -219,7 +254,7 @@ class Plan:
                 slot[group.rows].reshape(place.shape[0], -1)[:, : frame.clean] = page * PAGE + place % PAGE
             wanted.append((group.starts()[:, None] + frame.wanted).reshape(-1))
             picks.append((base + frame.picks).reshape(-1))
-        return cls(token, position, limit, slot, np.concatenate(wanted), np.concatenate(picks), groups, tables)
+        return cls(token, source, position, limit, slot, np.concatenate(wanted), np.concatenate(picks), groups, tables)
 
     @property
     def lora(self) -> bool:
@@ -255,11 +290,11 @@ def _groups(frames: Sequence[Frame]) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def _tables(caches: Sequence[KVCache]) -> Ints:
-    """The caches' page tables as one array, as wide as the longest."""
-    if len(caches) == 1:
-        return np.array([caches[0].pages], dtype=np.int64)
-    tables = np.full((len(caches), max(len(cache.pages) for cache in caches)), SCRATCH, dtype=np.int64)
-    for row, cache in enumerate(caches):
-        tables[row, : len(cache.pages)] = cache.pages
+def _tables(pages: Sequence[Sequence[int]]) -> Ints:
+    """The sequences' page tables as one array, as wide as the longest."""
+    if len(pages) == 1:
+        return np.array([pages[0]], dtype=np.int64)
+    tables = np.full((len(pages), max(map(len, pages))), SCRATCH, dtype=np.int64)
+    for row, own in enumerate(pages):
+        tables[row, : len(own)] = own
     return tables

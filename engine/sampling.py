@@ -64,6 +64,11 @@ class Ask:
     top: int = 0
     rules: Rules | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether scores, noise and what a constraint permits decide, and no alternative is told: that needs no host."""
+        return not self.top and (self.rules is None or self.rules.bounds_alone)
+
 
 class LastRow(Protocol):
     """The log-probabilities of a row, by token."""

@@ -9,7 +9,7 @@ oldest therefore always advances.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -55,12 +55,27 @@ class Live:
         return self.session.refill() or self.wanted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """One generation's part of a pass."""
+    """One generation's part of a pass; where its rows are is that of `engine.plan.Placed`."""
 
     live: Live
     step: Step
+
+    @property
+    def filled(self) -> int:
+        """Positions in the cache when it runs."""
+        return self.live.session.cache.filled
+
+    @property
+    def pages(self) -> Sequence[int]:
+        """The cache's page table."""
+        return self.live.session.cache.pages
+
+    @property
+    def asking(self) -> bool:
+        """Whether any of its rows wants logits."""
+        return len(self.step.frame.wanted) > 0
 
 
 class Scheduler:

@@ -94,6 +94,16 @@ class Session:
         """Absolute position of the next output token that no event has told."""
         return self.prompt_tokens + self._said
 
+    @property
+    def room(self) -> int:
+        """How many tokens may still be decided."""
+        return self.request.max_tokens - (len(self.tokens) - self.prompt_tokens)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether what may come next depends on a constraint."""
+        return self._matcher is not None
+
     # -- passes ---------------------------------------------------------------------------------------------------------
 
     def refill(self) -> Step | None:
@@ -139,7 +149,7 @@ class Session:
 
     def cut(self, ids: Sequence[int]) -> tuple[int, FinishReason | None]:
         """How many leading `ids` may be output, and why the answer ends with the last of these, if it does."""
-        room = self.request.max_tokens - (len(self.tokens) - self.prompt_tokens)
+        room = self.room
         stop = self._stops.first(ids[:room])
         if stop is not None:
             return stop + 1, FinishReason.STOP

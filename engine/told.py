@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.attend import group_tiles
-from engine.plan import NO_SLOT, Flag, Ints, Plan
+from engine.plan import NO_SLOT, NO_SOURCE, Flag, Ints, Plan
 from kernels.paged import CLEAN, PAGE, SPLIT, Rows
 
 ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -63,7 +63,7 @@ class Layout:
         return Layout(rows, rows, tiles, tiles, splits * SPLIT // PAGE, splits * SPLIT, self.lora)
 
     def parts(self, flat: Array) -> list[Array]:
-        """The fields in their order, as views: token, position, slot, limit, group, gate [R], wanted, tiles, tables."""
+        """The fields in their order, as views: token, source, position, slot, limit, group, gate [R], wanted, tiles, tables."""
         begins = np.cumsum([0, *map(_aligned, self._shapes)]).tolist()
         fields = zip(begins, self._shapes, strict=False)
         return [flat[begin : begin + math.prod(shape)].reshape(shape) for begin, shape in fields]
@@ -75,16 +75,17 @@ class Layout:
 
     @property
     def _shapes(self) -> list[tuple[int, ...]]:
-        return [*((self.rows,),) * 6, (self.wanted,), (self.tiles, 3), (self.sequences, self.pages)]
+        return [*((self.rows,),) * 7, (self.wanted,), (self.tiles, 3), (self.sequences, self.pages)]
 
     def told(self, plan: Plan, laid: Ints) -> Told:
         """The array of a plan, with its tiles, that fits here. Page tables are cut at the reach: nobody looks further."""
         flat = np.zeros(self.size, dtype=np.int32)
-        token, position, slot, limit, group, gate, wanted, tiles, tables = self.parts(flat)
-        slot.fill(NO_SLOT)
-        group.fill(CLEAN)
-        fields = (plan.token, plan.position, plan.slot, plan.limit, groups_of(plan), plan.gated, plan.wanted, laid)
-        for part, given in zip((token, position, slot, limit, group, gate, wanted, tiles), fields, strict=True):
+        *parts, tables = self.parts(flat)
+        _, source, _, slot, _, group, _, _, tiles = parts
+        for part, inert in ((source, NO_SOURCE), (slot, NO_SLOT), (group, CLEAN)):
+            part.fill(inert)
+        by_row = (plan.token, plan.source, plan.position, plan.slot, plan.limit, groups_of(plan), plan.gated)
+        for part, given in zip(parts, (*by_row, plan.wanted, laid), strict=True):
             part[: len(given)] = given
         tiles[: len(laid), 0] -= self._begun()
         tables[: len(plan.tables), : plan.tables.shape[1]] = plan.tables[:, : self.pages]
@@ -111,9 +112,10 @@ def groups_of(plan: Plan) -> Ints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceRows:
-    """A plan on the device, int32: `token`, `position` and `slot` [R], `wanted` [W]; `gate` float32 [R], None without LoRA."""
+    """A plan on the device, int32: `token` to `slot` [R], `wanted` [W]; `gate` float32 [R], None without LoRA."""
 
     token: Tensor
+    source: Tensor
     position: Tensor
     slot: Tensor
     wanted: Tensor
@@ -123,9 +125,13 @@ class DeviceRows:
     @classmethod
     def of(cls, layout: Layout, flat: Tensor) -> Self:
         """Views of the array that lies on the device."""
-        token, position, slot, limit, group, gate, wanted, tiles, tables = layout.parts(flat)
+        token, source, position, slot, limit, group, gate, wanted, tiles, tables = layout.parts(flat)
         seen = Rows(limit, group, tiles, tables, layout.reach, layout.cuts)
-        return cls(token, position, slot, wanted, seen, gate.float() if layout.lora else None)
+        return cls(token, source, position, slot, wanted, seen, gate.float() if layout.lora else None)
+
+    def tokens(self, picked: Tensor) -> Tensor:
+        """Each row's token, int32 [R]: as it was told, or of those that the pass before picked."""
+        return torch.where(self.source == NO_SOURCE, self.token, picked[self.source.clamp(min=0)])
 
 
 def _cuts(tiles: Ints, most: int) -> tuple[tuple[int, int], ...]:

@@ -11,11 +11,13 @@ from types import TracebackType
 from typing import Self
 
 from engine.events import RunDecoded
-from engine.plan import Step, clean
+from engine.plan import Follow, Step, Want, clean, clean_frame
 from engine.sampling import Picks
 from engine.session import Session
 
 RUN = 8
+AHEAD = 3
+"""How many further tokens a step foretells: each is one row behind the pick of the one before."""
 
 
 def ar(session: Session, first: Picks) -> Generator[Step, Picks, None]:
@@ -28,9 +30,16 @@ def ar(session: Session, first: Picks) -> Generator[Step, Picks, None]:
 
 def step(session: Session, run: Run, seed: int) -> Generator[Step, Picks, int]:
     """Put the decided token `seed` into the cache and decide the next."""
-    picks = yield clean((seed,), allowed=session.allowed())
+    picks = yield clean((seed,), allowed=session.allowed(), follow=_follow(session))
     session.commit(1)
     return run.add(picks)
+
+
+def _follow(session: Session) -> tuple[Follow, ...]:
+    """As many single tokens as the answer has room for behind the next."""
+    if session.constrained:
+        return ()
+    return (Follow(clean_frame(1, Want.ALL), 1, (0,), (0,)),) * min(AHEAD, session.room - 1)
 
 
 class Run:

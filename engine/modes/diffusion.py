@@ -13,7 +13,7 @@ from engine.events import NoteKind
 from engine.gates import Verdict
 from engine.modes.ar import Run, step
 from engine.modes.block import Block
-from engine.plan import Lora, Step, clean, noisy
+from engine.plan import NO_SOURCE, Follow, Lora, Step, clean, noisy, noisy_frame
 from engine.request import Mode
 from engine.sampling import Picks
 from engine.session import Session
@@ -31,7 +31,7 @@ def _block(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
     block = Block(session, prior)
     while True:
         with session.interrupted(block.unfinished):
-            picks = yield from _denoise(block)
+            picks = yield from _denoise(session, block)
             facts = block.facts()
             ruling = session.judge(facts)
         if ruling.verdict not in (Verdict.REFINE, Verdict.REDO_AR):
@@ -45,14 +45,23 @@ def _block(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
         block.refine(ruling)
 
 
-def _denoise(block: Block) -> Generator[Step, Picks, Picks]:
+def _denoise(session: Session, block: Block) -> Generator[Step, Picks, Picks]:
     """Noisy passes until no mask is left, then the causal pass; returns its picks."""
     while block.unresolved():
         block.denoise((yield noisy(block.tokens, Lora.OFF)))
     block.fill()
-    picks = yield clean(block.tokens, targets=(*block.tokens[1:], 0))
+    picks = yield clean(block.tokens, targets=(*block.tokens[1:], 0), follow=_next_block(session))
     block.score(picks)
     return picks
+
+
+def _next_block(session: Session) -> tuple[Follow, ...]:
+    """The first denoising step of the block behind this one, if the answer has room for it: its seed is picked by this pass."""
+    size, masks = session.request.block_length, session.mask_id
+    if session.room <= size:
+        return ()
+    first = size - 1 if session.request.seed_first else NO_SOURCE
+    return (Follow(noisy_frame(size, Lora.OFF), size, (masks,) * size, (first, *(NO_SOURCE,) * (size - 1))),)
 
 
 def _settle(session: Session, block: Block, picks: Picks) -> Picks:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from engine.events import RunDecoded, SpecRound
-from engine.plan import Lora, Step, clean, noisy
+from engine.plan import NO_SOURCE, Follow, Lora, Step, Want, clean, clean_frame, noisy
 from engine.sampling import Picks, confidences
 from engine.session import Session
 
@@ -33,7 +33,7 @@ def begin(session: Session, first: Picks) -> int:
 
 def round_of(session: Session, seed: int, size: int) -> Generator[Step, Picks, int]:
     """Draft `size` - 1 tokens, verify, output what holds; returns the next seed, which is output and not cached."""
-    drafted = yield from draft(session, seed, size)
+    drafted = yield from draft(session, seed, size, _verification(session, seed, size))
     opened = opened_round(session, (seed, *drafted.ids), drafted)
     with session.interrupted(lambda: opened):
         picks = yield clean(opened.draft, allowed=session.allowed(drafted.ids))
@@ -55,12 +55,19 @@ def round_of(session: Session, seed: int, size: int) -> Generator[Step, Picks, i
     return picks.ids[matched]
 
 
-def draft(session: Session, seed: int, size: int) -> Generator[Step, Picks, Picks]:
+def draft(session: Session, seed: int, size: int, follow: Sequence[Follow] = ()) -> Generator[Step, Picks, Picks]:
     """One bidirectional pass over the seed and masks: picks for the positions after the seed, none at block length 1."""
     if size == 1:
         return Picks([], [])
-    picks = yield noisy((seed, *(session.mask_id,) * (size - 1)), Lora.ON)
+    picks = yield noisy((seed, *(session.mask_id,) * (size - 1)), Lora.ON, follow)
     return picks.part(1)
+
+
+def _verification(session: Session, seed: int, size: int) -> Sequence[Follow]:
+    """The causal rows that read the seed and whatever is drafted behind it."""
+    if session.constrained:
+        return ()
+    return (Follow(clean_frame(size, Want.ALL), 0, (seed,) * size, (NO_SOURCE, *range(1, size))),)
 
 
 def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> SpecRound:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from unittest.mock import patch
 
 import pytest
 
+from engine.chain import Link
 from engine.engine import Engine
 from engine.events import Finished
 from engine.request import Mode
@@ -22,13 +24,13 @@ def clocked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, i
     passes: list[dict[str, int]] = []
     ticks = count()
     monkeypatch.setattr("engine.busy.time.perf_counter", lambda: next(ticks) * PASS_US / 1_000_000)
-    run = engine._pass
+    run = engine._chain
 
-    def counted(turns: list[Turn]) -> object:
+    def counted(turns: list[Turn], links: list[Link]) -> Iterator[Link]:
         passes.append({str(turn.live.id): turn.step.frame.size for turn in turns})
-        return run(turns)
+        return run(turns, links)
 
-    monkeypatch.setattr(engine, "_pass", counted)
+    monkeypatch.setattr(engine, "_chain", counted)
     return passes
 
 
@@ -60,7 +62,12 @@ def test_a_pass_that_failed_was_work_too(monkeypatch: pytest.MonkeyPatch) -> Non
     engine.step()
     ticks = count()
     monkeypatch.setattr("engine.busy.time.perf_counter", lambda: float(next(ticks)))
-    with patch.object(engine, "_forward", side_effect=RuntimeError("the device is lost")):
+
+    def lost(_: object, passes: Iterator[Link], __: object) -> None:
+        next(passes)
+        raise RuntimeError("the device is lost")
+
+    with patch.object(type(engine._forward), "__call__", lost):
         (end,) = [event for event in engine.step() if isinstance(event, Finished)]
     assert end.busy_us is not None and end.busy_us >= 1_000_000
 

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from engine.device import OnDevice
 from engine.device_picks import DevicePicks
 from engine.engine import Engine
 from engine.numeric import Arithmetic, Strict, numeric_fingerprint
+from engine.plan import Ints
 from engine.request import Constraint, ConstraintKind, Mode, Numeric, Sampling
-from engine.sampling import Ask, Rules, sample
+from engine.sampling import Ask, Picks, Rules, sample
 from tests.bench.engine_laws import EngineLaws
 from tests.engine.harness import asked, events_of, finished, loaded, model, output
 from tests.engine.small import small_network
@@ -85,6 +87,12 @@ def test_figures_are_those_of_the_host() -> None:
                 np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+def picked(by: DevicePicks, hidden: Tensor, positions: Ints, asks: list[Ask]) -> list[Picks]:
+    """What the host hears of one call."""
+    found = by(hidden, positions, asks)
+    return found.read(found.facts.numpy())
+
+
 def test_picks_are_those_of_the_definition() -> None:
     """For rows of every kind in one call, `DevicePicks` gives what `sample` gives for the same logits."""
     generator = torch.Generator().manual_seed(2)
@@ -99,7 +107,7 @@ def test_picks_are_those_of_the_definition() -> None:
         Ask(2, 0.6, 9, rules=Rules(SHAPED[1])),
     ]
     positions = np.arange(40, 54)
-    found = DevicePicks(head, 3)(hidden, positions, asks)
+    found = picked(DevicePicks(head, 3), hidden, positions, asks)
     wanted = sample(hidden @ head.t(), positions, asks, 3)
     for one, other in zip(found, wanted, strict=True):
         assert one.ids == other.ids and one.top_ids == other.top_ids
@@ -115,7 +123,7 @@ def test_a_constraint_needs_no_logits_on_the_host() -> None:
     hidden, head = torch.randn(4, 24, generator=torch.Generator().manual_seed(3)), torch.eye(40, 24)
     bound = Rules(Sampling(temperature=0.0, seed=0), np.arange(40)[None, :] == np.array([[7], [39]]))
     picks = DevicePicks(head, 3)
-    first, second = picks(hidden, np.arange(4), [Ask(2, 0.0, 0), Ask(2, 0.0, 0, rules=bound)])
+    first, second = picked(picks, hidden, np.arange(4), [Ask(2, 0.0, 0), Ask(2, 0.0, 0, rules=bound)])
     assert second.ids == [7, 39] and first.ids == sample(hidden[:2] @ head.t(), np.arange(2), [Ask(2, 0.0, 0)], 3)[0].ids
     assert "_wide" not in vars(picks)
 
@@ -124,7 +132,7 @@ def test_a_broken_row_is_told_apart() -> None:
     """A state that is not finite has a log-probability that is not finite, so the engine ends that generation alone."""
     hidden = torch.ones(2, 4)
     hidden[1] = torch.nan
-    (first, second) = DevicePicks(torch.eye(6, 4), 5)(hidden, np.arange(2), [Ask(1, 0.0, 0), Ask(1, 0.0, 0)])
+    first, second = picked(DevicePicks(torch.eye(6, 4), 5), hidden, np.arange(2), [Ask(1, 0.0, 0), Ask(1, 0.0, 0)])
     assert np.isfinite(first.logprob).all() and not np.isfinite(second.logprob).any()
 
 

@@ -12,13 +12,15 @@ import pytest
 import torch
 
 from engine import graphs
+from engine.chain import Link
 from engine.device import DevicePass, OnDevice
 from engine.engine import Engine
 from engine.graphs import Recorder, Recording, repeated
 from engine.numeric import Strict
+from engine.pages import PagePool
 from engine.plan import Lora, Plan, Step, clean, noisy, quadratic
 from engine.request import Mode, Numeric
-from engine.sampling import Ask
+from engine.sampling import Ask, Picks
 from engine.told import PARTIALS_MOST, ROWS, DeviceRows, Layout, tiles_of
 from kernels.paged import CLEAN, SPLIT
 from tests.bench.engine_laws import EngineLaws
@@ -62,6 +64,12 @@ def a_pass(counting: Counting) -> DevicePass:
     return DevicePass(small_network(layers=1), policy)
 
 
+def picks(by: DevicePass, plan: Plan, pool: PagePool, asks: list[Ask]) -> list[Picks]:
+    """What one pass alone picks."""
+    (found,) = by([Link(plan, (), asks)], pool)
+    return found
+
+
 def of_rows(*counts: int, at: int = 3) -> Plan:
     """A plan of as many sequences, so many causal rows each, all `at` positions long."""
     return packed([(at, clean(range(2, 2 + count))) for count in counts])[0]
@@ -95,7 +103,7 @@ def test_a_recorded_pass_is_the_exact_one() -> None:
     _, other, _ = packed(MIXED)
     asks = [Ask(len(plan.wanted), 0.0, 0)]
     exact = DevicePass(small_network(layers=1), OnDevice(Numeric.STRICT, CPU, torch.float32))
-    (wanted,), (found,) = exact(plan, other, asks), a_pass(Counting())(plan, pool, asks)
+    (wanted,), (found,) = picks(exact, plan, other, asks), picks(a_pass(Counting()), plan, pool, asks)
     assert (found.ids, found.logprob) == (wanted.ids, wanted.logprob)
     assert pool.kv.equal(other.kv)
 
@@ -136,10 +144,10 @@ def test_plans_of_about_a_size_share_a_recording() -> None:
     recorded, pool = a_pass(counting), packed([(3, clean((1,)))] * 4)[1]
     for counts in ((1, 1, 1), (1, 1, 1, 1), (1, 1), (1, 1, 1)):
         plan = of_rows(*counts)
-        recorded(plan, pool, [Ask(len(plan.wanted), 0.0, 0)])
+        picks(recorded, plan, pool, [Ask(len(plan.wanted), 0.0, 0)])
     assert (counting.made, counting.again) == (2, 4)
     plan, other, _ = packed([(3, clean((1,)))])
-    recorded(plan, other, [Ask(1, 0.0, 0)])
+    picks(recorded, plan, other, [Ask(1, 0.0, 0)])
     assert counting.made == 3
 
 
@@ -163,12 +171,12 @@ def test_attention_in_pieces_is_attention(monkeypatch: pytest.MonkeyPatch, most:
     _, other, _ = packed(steps)
     asks = [Ask(len(plan.wanted), 0.0, 0)]
     policy = OnDevice(Numeric.STRICT, CPU, torch.float32)
-    (wanted,) = DevicePass(small_network(), policy)(plan, pool, asks)
+    (wanted,) = picks(DevicePass(small_network(), policy), plan, pool, asks)
     monkeypatch.setattr("engine.told.PARTIALS_MOST", 2 * most)
     cuts = Layout.of(plan, tiles_of(plan)).cuts
     assert sum(rows for _, rows in cuts) == len(plan.token) and len(cuts) > 1
     assert all(rows <= most or tiles == 1 for tiles, rows in cuts)
-    (found,) = DevicePass(small_network(), policy)(plan, other, asks)
+    (found,) = picks(DevicePass(small_network(), policy), plan, other, asks)
     assert (found.ids, found.logprob) == (wanted.ids, wanted.logprob)
     assert other.kv.equal(pool.kv)
 
@@ -181,7 +189,7 @@ def test_the_longest_unused_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def made(*counts: int) -> int:
         plan = of_rows(*counts)
-        recorded(plan, pool, [Ask(len(plan.wanted), 0.0, 0)])
+        picks(recorded, plan, pool, [Ask(len(plan.wanted), 0.0, 0)])
         return counting.made
 
     assert [made(1), made(1, 1), made(1), made(1, 1, 1), made(1), made(1, 1)] == [1, 2, 2, 3, 3, 4]
@@ -195,6 +203,6 @@ def test_recordings_do_not_outlive_the_tables_they_read(monkeypatch: pytest.Monk
     near, far = of_rows(1), of_rows(1, at=300)
     made = []
     for plan in (near, near, far, near):  # all of one layout
-        recorded(plan, pool, [Ask(1, 0.0, 0)])
+        picks(recorded, plan, pool, [Ask(1, 0.0, 0)])
         made.append(counting.made)
     assert made == [1, 1, 2, 2]

@@ -1,0 +1,99 @@
+"""Passes in a row: what most likely comes next runs before the host has heard what was picked.
+
+A step foretells what follows it (`engine.plan.Follow`): the verification of a draft, the next token of `ar`, the first
+denoising step of the next block. Its tokens are filled in where they are picked, so the host waits once for several passes.
+A guess holds if the generation, told what came of the pass before, wants just that. Where it does not (the answer has ended,
+a gate took a block back), what it gave is dropped; what it wrote lies above what is committed, where the next pass writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from engine.plan import NO_SOURCE, Follow, Plan, Step
+from engine.sampling import Ask, Picks
+from engine.scheduler import Turn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guess(Turn):
+    """A turn that most likely comes after `before`, and has `filled` positions in the cache by then."""
+
+    before: Turn
+    foretold: Follow
+    at: int
+
+    @classmethod
+    def after(cls, turn: Turn, start: int) -> Self | None:
+        """The one behind `turn`, whose first pick is pick `start` of its pass. None: nothing is foretold or no page free."""
+        if not turn.step.follow:
+            return None
+        following, *later = turn.step.follow
+        at = turn.filled + following.kept
+        if not turn.live.session.cache.reserve(at + following.frame.clean):
+            return None
+        sources = tuple(place if place == NO_SOURCE else start + place for place in following.picked)
+        step = Step(following.tokens, following.frame, follow=later, sources=sources)
+        return cls(turn.live, step, turn, following, at)
+
+    @property
+    def filled(self) -> int:
+        """Positions in the cache when it runs."""
+        return self.at
+
+    def holds(self, earlier: Picks) -> bool:
+        """Whether it is what its generation wants now, which was told `earlier`, the picks of the turn before.
+
+        A generation that is over has an empty cache.
+        """
+        wanted, rows = self.live.wanted, zip(self.foretold.tokens, self.foretold.picked, strict=True)
+        ids = tuple(known if place == NO_SOURCE else earlier.ids[place] for known, place in rows)
+        free = wanted.allowed is None and not wanted.targets
+        here = wanted.frame is self.step.frame and self.live.session.cache.filled == self.at
+        return free and here and tuple(wanted.tokens) == ids
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """One pass: its plan, its turns in the order of the plan's rows, and what those of them that want logits ask for."""
+
+    plan: Plan
+    turns: Sequence[Turn]
+    asks: Sequence[Ask]
+
+    @classmethod
+    def of(cls, turns: Sequence[Turn], padded: Callable[[int], int]) -> Self:
+        """The pass of these turns, those of one frame side by side."""
+        ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
+        plan = Plan.pack([(turn, turn.step) for turn in ordered], padded)
+        return cls(plan, ordered, [turn.live.session.ask(turn.step) for turn in ordered if turn.asking])
+
+    def following(self, padded: Callable[[int], int]) -> Self | None:
+        """The pass of what most likely comes behind it: for turns whose picks are made without the host."""
+        start, found = 0, list[Turn]()
+        for turn, ask in zip((turn for turn in self.turns if turn.asking), self.asks, strict=True):
+            guess = Guess.after(turn, start) if ask.plain else None
+            if guess is not None:
+                found.append(guess)
+            start += ask.rows
+        return self.of(found, padded) if found else None
+
+    def shared(self, picks: Sequence[Picks]) -> Iterator[tuple[Turn, Picks | None]]:
+        """Each turn with its picks; None for one that wants no logits."""
+        left = iter(picks)
+        for turn in self.turns:
+            yield turn, next(left) if turn.asking else None
+
+
+def told(links: Sequence[Link], picks: Sequence[Sequence[Picks]]) -> Iterator[tuple[Turn, Picks | None]]:
+    """What each generation is to hear, pass by pass; what a guess gave that does not hold when its turn comes is left out."""
+    heard: dict[Turn, Picks] = {}
+    for link, of_link in zip(links, picks, strict=True):
+        for turn, own in link.shared(of_link):
+            if isinstance(turn, Guess) and not (turn.before in heard and turn.holds(heard[turn.before])):
+                continue
+            if own is not None:
+                heard[turn] = own
+            yield turn, own
