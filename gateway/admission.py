@@ -233,6 +233,7 @@ def _generation_request(
             stop_ids=frozenset({bench.model.config.eos_token_id}),
             stop_strings=chat.stop,
             top_logprobs=chat.top_logprobs or 0,
+            think_budget=None if chat.constraint else _recordable(chat.knob.think_budget),
             constraint=chat.constraint,
             gate=law.gate(),
             cache_salt=tenant,

@@ -72,6 +72,8 @@ class RequestKeys:
 def meaning(chat: ChatRequest) -> list[Any]:
     """What decides the answer, as JSON has it: equal for requests that mean the same, in whatever dialect."""
     knob = asdict(chat.knob)
+    if chat.knob.think_budget is None:  # then it is the key that it was before there were budgets
+        del knob["think_budget"]
     sampling = {name: float(value) for name, value in asdict(chat.sampling).items()}
     limits = [chat.seed, chat.index, chat.max_tokens, list(chat.stop)]
     return [chat.model, _prompt(chat.prompt), knob, sampling, limits, _constraint(chat.constraint)]

@@ -34,6 +34,7 @@ class Palimpsest(msgspec.Struct, forbid_unknown_fields=True):
     threshold: float | None = None
     max_steps: int | None = None
     seed_first: bool | None = None
+    think_budget: int | None = None
     numeric: str | None = None
     regex: str | None = None
     grammar: str | None = None
@@ -82,10 +83,10 @@ def knob(given: Palimpsest, suffix: str | None, header: str | None) -> ComputeKn
             code="conflict",
             param="palimpsest.mode",
         )
-    for name in ("block_length", "max_steps"):
+    for name, least in (("block_length", 1), ("max_steps", 1), ("think_budget", 0)):
         value: int | None = getattr(given, name)
-        if value is not None and value < 1:
-            raise BadRequest(f"{name} must be at least 1", code="out_of_range", param=f"palimpsest.{name}")
+        if value is not None and value < least:
+            raise BadRequest(f"{name} must be at least {least}", code="out_of_range", param=f"palimpsest.{name}")
     if given.threshold is not None and not 0.0 <= given.threshold <= 1.0:
         raise BadRequest("threshold must lie in 0..1", code="out_of_range", param="palimpsest.threshold")
     return ComputeKnob(
@@ -94,6 +95,7 @@ def knob(given: Palimpsest, suffix: str | None, header: str | None) -> ComputeKn
         threshold=given.threshold,
         max_steps=given.max_steps,
         seed_first=given.seed_first,
+        think_budget=given.think_budget,
         numeric=given.numeric,
         workflow=_label("workflow", given.workflow),
         risk=_label("risk", given.risk),

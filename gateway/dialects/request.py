@@ -135,7 +135,8 @@ class PlainPrompt:
 class ComputeKnob:
     """The `palimpsest` object of a request: the model's run-time compute knob and the facts a policy reads.
 
-    None means "the policy's default". `mode` holds the one choice that suffix, header and body agree on.
+    None means "the policy's default". `mode` holds the one choice that suffix, header and body agree on; `think_budget` is
+    the most tokens of a thought, None for as many as the answer may have.
     """
 
     mode: str | None = None
@@ -143,6 +144,7 @@ class ComputeKnob:
     threshold: float | None = None
     max_steps: int | None = None
     seed_first: bool | None = None
+    think_budget: int | None = None
     numeric: str | None = None
     workflow: str = ""
     risk: str = ""

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audit.records import PolicyDecision, PromptBody
+import httpx
+
+from audit.records import PolicyDecision, PromptBody, RequestOpen
 from engine.chat_template import ChatTemplate
 from engine.model.checkpoint import LoadedModel
 from gateway.replay import the
@@ -49,6 +51,37 @@ async def test_thinking_is_told_apart(database: Database, tmp_path: Path) -> Non
         held = await inside.ask(reasoning_effort="high", palimpsest={"regex": "yes|no"})
     assert thought.get("reasoning_content") and "reasoning_content" not in plain and plain["content"]
     assert held.json()["choices"][0]["message"]["content"] in ("yes", "no")
+
+
+async def test_a_thought_ends_at_its_budget(database: Database, tmp_path: Path) -> None:
+    """However a client says it, a thought has at most so many tokens, and the record of its request says how many."""
+    budget = {"palimpsest": {"think_budget": 3}}
+    body: dict[str, Any] = {"model": "palimpsest-tiny", "temperature": 0, "max_tokens": 12}
+    body |= {"messages": [{"role": "user", "content": "hello"}]}
+    async with housed(database, tmp_path, model=templated(THINKING)) as inside:
+        for mode in ("ar", "linear_spec", "diffusion"):
+            free = await inside.ask(reasoning_effort="high", max_tokens=12, palimpsest={"mode": mode})
+            bound = await inside.ask(reasoning_effort="high", max_tokens=12, palimpsest={"mode": mode, "think_budget": 3})
+            assert thought(inside, free) > 3 >= thought(inside, bound), mode
+            assert the(RequestOpen, inside.records(bound)).think_budget == 3
+            assert bound.json()["choices"][0]["message"]["content"]
+        enabled = {"thinking": {"type": "enabled", "budget_tokens": 3}}
+        same = await inside.client.post("/v1/messages", json=body | enabled)
+        assert the(RequestOpen, inside.records(same)).think_budget == 3
+        assert [block["type"] for block in same.json()["content"]] == ["thinking", "text"]
+        off = await inside.client.post("/v1/messages", json=body | {"thinking": {"type": "disabled", "budget_tokens": 3}})
+        assert the(RequestOpen, inside.records(off)).think_budget is None
+        form = await inside.ask(reasoning_effort="high", palimpsest={"think_budget": 3, "regex": "yes|no"})
+        assert form.json()["choices"][0]["message"]["content"] in ("yes", "no")
+        for wrong in (enabled | {"palimpsest": {"think_budget": 4}}, {"thinking": {"type": "enabled", "budget_tokens": -1}}):
+            refused = await inside.client.post("/v1/messages", json=body | budget | wrong)
+            assert refused.status_code == 400 and "budget" in refused.json()["error"]["message"]
+
+
+def thought(inside: Housed, answer: httpx.Response) -> int:
+    """Tokens of the thought in an answer of chat completions."""
+    message = answer.json()["choices"][0]["message"]
+    return len(inside.house.bench.model.tokenizer.encode(message["reasoning_content"]))
 
 
 YES = {"palimpsest": {"regex": "yes|no"}}

@@ -6,9 +6,9 @@ import msgspec
 
 from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
-from gateway.dialects.knob import NOTHING_BESIDE, Beside, held, knob, seed_of, served_model
+from gateway.dialects.knob import NOTHING_BESIDE, Beside, Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.messages import turns
-from gateway.dialects.messages.wire import Body, CountBody, OutputConfig
+from gateway.dialects.messages.wire import Body, CountBody, OutputConfig, Thinking
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect
 from gateway.errors import BadRequest
 
@@ -28,7 +28,7 @@ _verbatim = msgspec.json.Decoder(_Verbatim)
 def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     """Read one request. Raises BadRequest."""
     fields = parse(_bodies, text_of(body))
-    own = beside.own(fields.palimpsest)
+    own = _budgeted(beside.own(fields.palimpsest), fields.thinking)
     model, suffix = served_model(fields.model)
     if fields.max_tokens < 1:
         raise BadRequest("max_tokens must be at least 1", code="out_of_range", param="max_tokens")
@@ -47,6 +47,19 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
         constraint=constraint,
         proof=bool(own.proof),
     )
+
+
+def _budgeted(own: Palimpsest, thinking: Thinking | None) -> Palimpsest:
+    """Our object, with what Anthropic's `thinking` says of `think_budget`. Raises BadRequest where the two differ."""
+    budget = thinking.budget_tokens if thinking is not None and thinking.type == "enabled" else None
+    if budget is None:
+        return own
+    if own.think_budget not in (None, budget):
+        message = "thinking.budget_tokens and palimpsest.think_budget differ: send one of them"
+        raise BadRequest(message, code="conflict", param="thinking.budget_tokens")
+    if budget < 0:
+        raise BadRequest("budget_tokens must be at least 0", code="out_of_range", param="thinking.budget_tokens")
+    return msgspec.structs.replace(own, think_budget=budget)
 
 
 def counted(body: bytes) -> ChatRequest:

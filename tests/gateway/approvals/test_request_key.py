@@ -112,13 +112,14 @@ CHANGES: Final[dict[str, dict[str, Any]]] = {
     "index": {"index": 1},
     "sampling": {"sampling": AskedSampling(temperature=0.25)},
     "knob": {"knob": ComputeKnob(risk="high")},
+    "thought": {"knob": ComputeKnob(think_budget=0)},
     "prompt": {"prompt": Conversation(())},
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_the_answer_changes_the_key(tmp_path: Path, change: str) -> None:
-    """Another model, seed, length, stop, choice, sampling, knob or prompt is another request."""
+    """Another model, seed, length, stop, choice, sampling, knob, bound of a thought or prompt is another request."""
     keys, one = RequestKeys(tmp_path), chat({**BASE})
     assert keys.of(ME, one).exact == keys.of(ME, replace(one)).exact
     assert keys.of(ME, one).exact != keys.of(ME, replace(one, **CHANGES[change])).exact
@@ -128,6 +129,15 @@ BASE: Final = {
     "system": "Be kind.", "rounds": [("Where?", {"city": "Oslo"}, "rain")], "last": "And now?", "temperature": 0, "seed": 7,
     "most": 40, "tools": True, "workflow": None,
 }  # fmt: skip
+
+
+def test_a_request_without_a_bound_of_thoughts_has_the_key_it_had_before_there_was_one() -> None:
+    """What was held by an earlier release is found again: a knob that nobody turned is not told."""
+    own = meaning(chat({**BASE}))[2]
+    assert own.keys() == {
+        "mode", "block_length", "threshold", "max_steps", "seed_first", "numeric", "workflow", "risk", "latency_target_ms",
+    }  # fmt: skip
+    assert meaning(chat({**BASE}, palimpsest={"think_budget": 8}))[2] == own | {"think_budget": 8}
 
 
 def test_a_key_is_one_callers(tmp_path: Path) -> None:
