@@ -43,7 +43,7 @@ _PICKED_BY: Final = tuple(field.name for field in fields(AskedSampling))
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Intake:
     """What admission judges with: the served model, the policies in force and the names that go on record."""
 
     model: LoadedModel
@@ -54,34 +54,34 @@ class Bench:
 
 
 async def admit(
-    bench: Bench, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID, claim: Claim = UNCLAIMED
+    intake: Intake, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID, claim: Claim = UNCLAIMED
 ) -> Admitted:
     """Judge and record one request. Raises GatewayError (to be recorded by `record_refusal`) or LogUnavailable.
 
     One that may be held takes its `claim` before anything is reserved for it. Raises Repeated where another has it.
     """
-    if chat.model != bench.model.name:
+    if chat.model != intake.model.name:
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
-    _check_numeric(bench, chat)
-    prompt = await read(bench.model, chat)
-    room = _room(bench.engine.longest, prompt)
-    policy = bench.laws.policy_for(subject.tenant, request_id)
+    _check_numeric(intake, chat)
+    prompt = await read(intake.model, chat)
+    room = _room(intake.engine.longest, prompt)
+    policy = intake.laws.policy_for(subject.tenant, request_id)
     facts = _as_it_runs(policy, chat, _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone)))
-    visit = Visit(bench.budgets, policy, facts, request_id)
+    visit = Visit(intake.budgets, policy, facts, request_id)
     async with visit.instead():
         await _claim_if_held(claim, policy, policies.decide(policy, facts), visit)
         await visit.undo()
-        allotted = await bench.budgets.allot(policy, facts, request_id, room)
+        allotted = await intake.budgets.allot(policy, facts, request_id, room)
         decision = decided(allotted.facts, allotted.verdict)
         if isinstance(allotted.verdict, policies.Refusal):
             raise allotted.error(allotted.verdict).recorded_as(decision)
-        async with bench.budgets.kept(request_id):
+        async with intake.budgets.kept(request_id):
             _check_holds(chat, allotted.verdict)
             await _claim_if_held(claim, policy, allotted.verdict, visit)
             law = Law(policy, allotted.verdict)
-            request = _generation_request(bench, subject.tenant, chat, law, request_id, prompt, room)
-            await _check_constraint(bench, request)
-            bodies = (_open(bench, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
+            request = _generation_request(intake, subject.tenant, chat, law, request_id, prompt, room)
+            await _check_constraint(intake, request)
+            bodies = (_open(intake, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
             entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
             appended = await append_when_room(log, entries)
             return Admitted(
@@ -95,7 +95,7 @@ async def admit(
                 last_seq=appended.last_seq,
                 lease=allotted.lease,
                 claim=claim,
-                reader=answer_reader(bench.model, chat.prompt, "", constrained=request.constraint is not None),
+                reader=answer_reader(intake.model, chat.prompt, "", constrained=request.constraint is not None),
                 contributors=() if subject.user is None else (subject.user,),
                 delivery=chat.delivery,
             )
@@ -133,9 +133,9 @@ async def _claim_if_held(
         await claim.take(visit.begin)
 
 
-async def record_refusal(bench: Bench, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:
+async def record_refusal(intake: Intake, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:
     """One record for a request that an authenticated caller made and that will not run. Raises LogUnavailable."""
-    body = error.record or _turned_away(error, bench.laws.policy_for(subject.tenant, request_id))
+    body = error.record or _turned_away(error, intake.laws.policy_for(subject.tenant, request_id))
     await append_when_room(log, [Entry(subject.tenant, request_id, subject.caller, body.policy_digest, body)])
 
 
@@ -153,9 +153,9 @@ def _turned_away(error: GatewayError, policy: policies.Policy) -> PolicyDecision
     )
 
 
-def _check_numeric(bench: Bench, chat: ChatRequest) -> None:
+def _check_numeric(intake: Intake, chat: ChatRequest) -> None:
     """One process computes in one way; asking for the other is refused rather than ignored."""
-    served = bench.engine.numeric.value
+    served = intake.engine.numeric.value
     if chat.knob.numeric not in (None, served):
         raise BadRequest(
             f"numeric {chat.knob.numeric!r} is not served here, this gateway computes {served!r}: leave it out",
@@ -164,12 +164,12 @@ def _check_numeric(bench: Bench, chat: ChatRequest) -> None:
         )
 
 
-async def _check_constraint(bench: Bench, request: GenerationRequest) -> None:
+async def _check_constraint(intake: Intake, request: GenerationRequest) -> None:
     """A constraint that does not compile never reaches the engine."""
     if request.constraint is None:
         return
     try:
-        await beside_the_loop(bench.engine.constrainer.check, request.constraint)
+        await beside_the_loop(intake.engine.constrainer.check, request.constraint)
     except InvalidRequest as error:
         ours = request.constraint.kind in (ConstraintKind.REGEX, ConstraintKind.GRAMMAR)
         param = f"palimpsest.{request.constraint.kind}" if ours else "response_format"
@@ -214,7 +214,7 @@ def _recordable(asked: int | None) -> int | None:
 
 
 def _generation_request(
-    bench: Bench, tenant: str, chat: ChatRequest, law: Law, request_id: UUID, prompt: tuple[int, ...], room: int
+    intake: Intake, tenant: str, chat: ChatRequest, law: Law, request_id: UUID, prompt: tuple[int, ...], room: int
 ) -> GenerationRequest:
     """Effective values: the policy's, with the answer cut to the context; a missing seed is 64 random bits."""
     decision = law.decision
@@ -230,7 +230,7 @@ def _generation_request(
             threshold=decision.threshold,
             max_steps=decision.max_steps,
             seed_first=decision.seed_first,
-            stop_ids=frozenset({bench.model.config.eos_token_id}),
+            stop_ids=frozenset({intake.model.config.eos_token_id}),
             stop_strings=chat.stop,
             top_logprobs=chat.top_logprobs or 0,
             think_budget=None if chat.constraint else _recordable(chat.knob.think_budget),
@@ -248,16 +248,16 @@ def _sampling(chat: ChatRequest) -> Sampling:
     return Sampling(seed=seed, choice=chat.index, **{name: getattr(chat.sampling, name) for name in _PICKED_BY})
 
 
-def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:
+def _open(intake: Intake, subject: Subject, chat: ChatRequest, request: GenerationRequest) -> RequestOpen:
     sampling, constraint = request.sampling, request.constraint
     return RequestOpen(
         caller=subject.caller,
         workflow=chat.knob.workflow,
         model=chat.model,
-        weights_digest=bytes.fromhex(bench.model.weights_digest),
-        numeric=bench.engine.numeric.value,
-        dtype=bench.engine.dtype,
-        fingerprint=bench.engine.fingerprint,
+        weights_digest=bytes.fromhex(intake.model.weights_digest),
+        numeric=intake.engine.numeric.value,
+        dtype=intake.engine.dtype,
+        fingerprint=intake.engine.fingerprint,
         mode=request.mode.value,
         modes_permitted=tuple(sorted(mode.value for mode in request.modes_permitted)),
         block_length=request.block_length,
@@ -269,7 +269,7 @@ def _open(bench: Bench, subject: Subject, chat: ChatRequest, request: Generation
         choice=sampling.choice,
         max_tokens=request.max_tokens,
         prompt_tokens=len(request.prompt),
-        instance=bench.instance,
+        instance=intake.instance,
         dialect=chat.dialect.value,
         top_p=float(sampling.top_p),
         top_k=sampling.top_k,

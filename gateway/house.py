@@ -29,7 +29,7 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.administration import Administration
-from gateway.admission import Bench
+from gateway.admission import Intake
 from gateway.approvals.approvals import Approvals
 from gateway.approvals.attaching import Attaching
 from gateway.approvals.attachments import Attachments
@@ -90,7 +90,7 @@ class House:
         engine = Engine(model, settings.numeric, Capacity(waiting=settings.max_generations))
         self.laws = Lawbook(policy)
         self.budgets = Budgets(Accounts(urls.app, self.instance), urls.reader, keys)
-        self.bench = Bench(model, self.laws, engine, self.instance, self.budgets)
+        self.intake = Intake(model, self.laws, engine, self.instance, self.budgets)
         self.seats = Seats(settings.max_generations)
         self.registry, self.directory, self.passkeys = Registry(urls.app), Directory(urls.app), Passkeys(urls.app)
         self.jobs = Jobs()
@@ -156,7 +156,7 @@ class House:
             self.cancelling.run(),
         )
         self._tasks = [asyncio.create_task(work) for work in works]
-        _log.info("gateway.started", instance=str(self.instance), model=self.bench.model.name)
+        _log.info("gateway.started", instance=str(self.instance), model=self.intake.model.name)
 
     async def stop(self) -> None:
         """Drain and close; safe to call when the database is gone."""
@@ -174,17 +174,9 @@ class House:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
         await asyncio.to_thread(self.webhooks.stop)
-        await asyncio.to_thread(self.approvals.close)
-        await asyncio.to_thread(self.projector.close)
-        await asyncio.to_thread(self.views.close)
-        await asyncio.to_thread(self.readers.close)
-        await asyncio.to_thread(self._shelf.close)
-        await asyncio.to_thread(self.budgets.close)
-        await asyncio.to_thread(self.attaching.close)
-        await asyncio.to_thread(self._presence.close)
-        await asyncio.to_thread(self.registry.close)
-        await asyncio.to_thread(self.directory.close)
-        await asyncio.to_thread(self.passkeys.close)
+        of_requests = (self.approvals, self.projector, self.views, self.readers, self._shelf, self.budgets, self.attaching)
+        for part in (*of_requests, self._presence, self.registry, self.directory, self.passkeys):
+            await asyncio.to_thread(part.close)
         self.numbers.meters.close()
         _log.info("gateway.stopped", instance=str(self.instance))
 
@@ -197,7 +189,7 @@ class House:
 
     def begin(self, admitted: Admitted) -> Generation:
         """Steps 4 to 7 start in a task of their own, which outlives its client and gives back the request's seat."""
-        decode = self.bench.model.tokenizer.decode_bytes
+        decode = self.intake.model.tokenizer.decode_bytes
         generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan, self._openings)
         task = asyncio.create_task(generation.run())
         self._generations[task] = generation
@@ -219,7 +211,7 @@ class House:
 
     def model_ids(self, tenant: str) -> list[str]:
         """The model, it with each mode that the tenant's policy permits, then all of them as Claude Code accepts them."""
-        name = self.bench.model.name
+        name = self.intake.model.name
         names = [name, *(f"{name}:{mode.value}" for mode in self.laws.active(tenant).document.modes.choices)]
         return [*names, *(CLAUDE_ALIAS + each for each in names)]
 

@@ -126,7 +126,7 @@ async def _opened(request: Request[Any, Any, Any], house: House, generation: UUI
 
 
 def _spell(house: House) -> documents.Spell:
-    return house.bench.model.tokenizer.decode
+    return house.intake.model.tokenizer.decode
 
 
 def _each(found: Opened, kind: type[B]) -> Iterator[tuple[int, B]]:

@@ -89,7 +89,7 @@ def _told(house: House, found: Opened) -> Iterator[bytes]:
 
 def _drafts(house: House, seq: int, body: Body) -> Iterator[tuple[str, msgspec.Struct]]:
     """What a record tells of output, if it does."""
-    text = house.bench.model.tokenizer.decode
+    text = house.intake.model.tokenizer.decode
     match body:
         case BlockTrace():
             yield "block", documents.block(seq, body, text)

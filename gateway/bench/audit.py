@@ -163,14 +163,14 @@ class _Bench:
         seen = self._cpu.postmaster is not None  # another machine's database shows nobody its processor
         waits = [wait for found in flows for wait in found.waits]
         return {
-            "device": str(self._house.bench.model.device),
+            "device": str(self._house.intake.model.device),
             "cpu": cpu_name(),
             "processors": os.cpu_count(),
             "numeric": self._engine.numeric.value,
             "dtype": self._engine.dtype,
             "threads": wish.threads,
             "torch": version("torch"),
-            "model": self._house.bench.model.name,
+            "model": self._house.intake.model.name,
             "mode": wish.mode.value,
             "block_length": self._asked.block,
             "concurrency": wish.concurrency,

@@ -57,9 +57,9 @@ async def ask_all(house: House, tenant: str, prompts: Sequence[str], asked: Aske
 
     async def ask(prompt: str) -> Account:
         async with seats:
-            chat = _chat(house.bench.model.name, prompt, asked)
+            chat = _chat(house.intake.model.name, prompt, asked)
             with house.seats.held():
-                admitted = await admit(house.bench, house.writer, Subject(tenant, CALLER), chat, uuid7())
+                admitted = await admit(house.intake, house.writer, Subject(tenant, CALLER), chat, uuid7())
             generation = house.begin(admitted)
             async for piece in generation.outlet.pieces():
                 if isinstance(piece, Ended):

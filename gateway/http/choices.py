@@ -93,7 +93,7 @@ def _answer(wire: Wire, house: House, asked: ChatRequest, source: Source) -> Ans
     known = source.about
     about = {"generation_id": str(known.generation), "mode": known.mode, "policy": known.policy}
     choice = wire.choice(asked.index, known.prompt_tokens, about, asked.top_logprobs is not None)
-    reader = reader_of(house.bench.model, source.read_by(asked.prompt), f"call_{known.generation.hex}_")
+    reader = reader_of(house.intake.model, source.read_by(asked.prompt), f"call_{known.generation.hex}_")
     return Answer(source, reader, choice)
 
 

@@ -57,7 +57,7 @@ async def refusals_on_record(
         house.reconciler.orphan(subject.tenant, own)
         raise
     except GatewayError as error:
-        await record_refusal(house.bench, house.writer, subject, own, error)
+        await record_refusal(house.intake, house.writer, subject, own, error)
         raise
     except HTTPException:
         raise  # of the framework: a client that broke off before its body was there
@@ -75,7 +75,7 @@ async def _defect_on_record(house: House, subject: Subject, own: UUID, told: Gat
     house.reconciler.orphan(subject.tenant, own)
     try:
         if await house.recall.find(subject.tenant, own) is None:
-            await record_refusal(house.bench, house.writer, subject, own, told)
+            await record_refusal(house.intake, house.writer, subject, own, told)
     except Exception:  # noqa: BLE001 - the client is told of the defect itself
         _log.exception("refusal.unrecorded", request=str(own))
 
@@ -102,11 +102,11 @@ def beside(request: Request[Any, Any, Any]) -> Beside:
 
 async def admitted(request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, own: UUID) -> Admitted:
     """A permitted request whose opening records are durable, with a seat. Raises what admission raises."""
-    held = await asyncio.to_thread(held_to_choice, house.bench.model, chat) if chat.tools else chat
+    held = await asyncio.to_thread(held_to_choice, house.intake.model, chat) if chat.tools else chat
     claim = house.attaching.of(subject, held, own, request.headers.get(SESSION_HEADER) or None)
     try:
         with house.seats.held():
-            return await admit(house.bench, house.writer, subject, held, own, claim)
+            return await admit(house.intake, house.writer, subject, held, own, claim)
     except GatewayError as error:
         await claim.give_up()
         if isinstance(error, BadRequest) and error.code == "invalid_constraint" and held.constraint is not chat.constraint:

@@ -74,7 +74,7 @@ async def messages(request: Request[Any, Any, Any], house: NamedDependency[House
     about = source.about
     reply = MessageReply(about.generation, about.model, about.prompt_tokens)
     prefix = f"toolu_{about.generation.hex}_"
-    reader = answer_reader(house.bench.model, source.read_by(chat.prompt), prefix, constrained=about.constrained)
+    reader = answer_reader(house.intake.model, source.read_by(chat.prompt), prefix, constrained=about.constrained)
     told = parts(reader, line.pieces_of(house, source, subject.tenant, chat))
     # An answer that never begins is an error with a status of its own, also for a client that asked for a stream.
     if not await source.begun() or chat.delivery is Delivery.WHOLE:
@@ -89,9 +89,9 @@ async def count_tokens(request: Request[Any, Any, Any], house: NamedDependency[H
     subject = await authenticate(house.keyring, request.headers)
     async with line.refusals_on_record(request, house, subject):
         asked = await line.decoded(request, counted)
-        if asked.model != house.bench.model.name:
+        if asked.model != house.intake.model.name:
             raise UnknownModel(f"model {asked.model!r} is not served here; GET /v1/models lists what is", param="model")
-        ids = await read(house.bench.model, asked)
+        ids = await read(house.intake.model, asked)
     return Response(msgspec.json.encode({"input_tokens": len(ids)}), media_type=JSON)
 
 

@@ -68,7 +68,7 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
         if body.stream:
             return _reading(house, running, source.request, -1, about.headers)
         return _document(head.response(Status.QUEUED, []), about.headers)
-    told = parts(reader_for(house.bench.model, head), line.pieces_of(house, source, subject.tenant, chat))
+    told = parts(reader_for(house.intake.model, head), line.pieces_of(house, source, subject.tenant, chat))
     if body.background and not body.stream and isinstance(source, Earlier) and await source.is_stored_response():
         working = source.found.ending is Ending.NONE
         document = head.response(Status.QUEUED, []) if working else await _standing(Narrator(head), told)
@@ -172,7 +172,7 @@ async def _earlier(house: House, subject: Subject, response: str | None) -> list
         raise BadRequest(error.message, code="previous_response_not_found", param=param) from error
     if found.ending is not Ending.ANSWERED:
         raise BadRequest(f"response {response!r} has no whole answer to go on from", code="invalid_request", param=param)
-    return await line.read_aside(_length(found), lambda: conversation(house.bench.model, head, found))
+    return await line.read_aside(_length(found), lambda: conversation(house.intake.model, head, found))
 
 
 def _document(document: dict[str, Any], headers: dict[str, str]) -> Response[bytes]:
@@ -192,7 +192,7 @@ async def _as_it_stands(house: House, tenant: str, head: Head, recalled: Recalle
 
 async def _retold(house: House, narrator: Narrator, recalled: Recalled) -> list[Told]:
     """All events of a response that has ended; made beside the event loop when its answer is long."""
-    return await line.read_aside(_length(recalled), lambda: retold(house.bench.model, narrator, recalled))
+    return await line.read_aside(_length(recalled), lambda: retold(house.intake.model, narrator, recalled))
 
 
 def _length(recalled: Recalled) -> int:
@@ -206,14 +206,14 @@ def _of_held(
     """A held response for the client of request `own`, as far as people let it go."""
     held = Held(tenant, head.generation, opened)
     pieces = house.handover.pieces(_at_once(held), own, delivery)
-    return parts(reader_for(house.bench.model, head), pieces)
+    return parts(reader_for(house.intake.model, head), pieces)
 
 
 def _reading(house: House, running: Running[Head], own: UUID, after: int, headers: dict[str, str]) -> Response[Any]:
     """The events of a response that is being made; the work goes on when this reader leaves."""
     narrator = Narrator(running.head)
     pieces = house.handover.pieces(running.transcript.pieces(), own, Delivery.STREAM)
-    told = parts(reader_for(house.bench.model, running.head), pieces)
+    told = parts(reader_for(house.intake.model, running.head), pieces)
     return _stream(_after(after, _told(narrator, told, lambda: running.cancelled)), narrator, headers)
 
 

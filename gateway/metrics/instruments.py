@@ -68,7 +68,7 @@ def _work(house: House) -> None:
 
 
 def _engine(house: House) -> None:
-    meters, figures = house.numbers.meters, house.bench.engine.figures
+    meters, figures = house.numbers.meters, house.intake.engine.figures
     meters.gauge("engine_up", "1 while the engine takes requests.", lambda: int(house.engine.alive))
     for name, description, field in _ENGINE_TOTALS:
         meters.counter(name, description, lambda read=attrgetter(field): read(figures()))  # type: ignore[misc]

@@ -114,7 +114,7 @@ async def candidate_of(house: House, visitor: Visitor, asked: Fields) -> policie
     if not text.strip():
         raise BadRequest("paste a policy document", param="document")
     users = [user for tenant in (visitor.tenant, SYSTEM) for user in await asyncio.to_thread(house.directory.users, tenant)]
-    return await asyncio.to_thread(accepted, visitor.tenant, text, world_of(house.bench.model.name, users))
+    return await asyncio.to_thread(accepted, visitor.tenant, text, world_of(house.intake.model.name, users))
 
 
 def known_text(house: House, laws: Laws, digest: str) -> str | None:

@@ -90,7 +90,7 @@ async def asked(inside: Housed, exercises: Sequence[Exercise]) -> dict[str, Exer
 
     async def one(exercise: Exercise) -> None:
         tools = [tool.document() for tool in exercise.chat.tools]
-        body = {"model": inside.house.bench.model.name, "messages": exercise.chat.messages(), **GREEDY}
+        body = {"model": inside.house.intake.model.name, "messages": exercise.chat.messages(), **GREEDY}
         async with room:
             answer = await inside.client.post(CHAT, json=body | ({"tools": tools} if tools else {}))
         found[str(UUID(answer.headers["x-request-id"]))] = exercise

@@ -47,7 +47,7 @@ class ReplayingHouse(House):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.engine = EngineThread(Replay(recordings(self.bench.model)))
+        self.engine = EngineThread(Replay(recordings(self.intake.model)))
 
 
 def main() -> None:

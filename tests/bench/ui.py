@@ -127,7 +127,7 @@ async def known(here: Site, browser: Browser) -> Known:
         (await browser.client.get(f"/api/{lists}?rows=200")).json()["next"] or "" for lists in ("generations", "approvals")
     ]
     policy = bytes(house.laws.active(TENANT).digest).hex()
-    return Known(drafted, speculated, generations, approvals, policy, digest(TEXT).hex(), house.bench.model.name)
+    return Known(drafted, speculated, generations, approvals, policy, digest(TEXT).hex(), house.intake.model.name)
 
 
 def shown(rows: list[Row], limit: float) -> Table:

@@ -48,7 +48,7 @@ class Housed:
 
     async def ask(self, question: str = "hello", key: str | None = None, **more: Any) -> httpx.Response:
         """One chat request, with another key than the client's if one is given."""
-        name = self.house.bench.model.name
+        name = self.house.intake.model.name
         body = {"model": name, "messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 8}
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         return await self.client.post(CHAT, json=body | more, headers=headers)

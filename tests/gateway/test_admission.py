@@ -18,7 +18,7 @@ from audit.keys import KeyStore
 from audit.records import EngineNote, PolicyDecision, PromptBody, RequestOpen
 from audit.writer import Writer
 from engine.engine import Engine
-from gateway.admission import Bench, admit
+from gateway.admission import Intake, admit
 from gateway.authenticate import Subject
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -80,9 +80,9 @@ async def admitted(policy: policies.Policy, writer: Writer, tenant: str = TENANT
     """A request that has been judged under the policy and recorded."""
     place = writer._config
     budgets = Budgets(Accounts(DatabaseUrl(place.app_url), UUID(int=7)), DatabaseUrl(place.reader_url), KeyStore(place.keys))
-    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7), budgets)
+    intake = Intake(tiny(), Lawbook(policy), Engine(tiny()), UUID(int=7), budgets)
     chat = decode(msgspec.json.encode({"model": tiny().name, "messages": QUESTION} | fields))
-    return await admit(bench, writer, Subject(tenant, "key-1"), chat, uuid7())
+    return await admit(intake, writer, Subject(tenant, "key-1"), chat, uuid7())
 
 
 @pytest.mark.parametrize("tenant", [TENANT, "other"])
@@ -165,8 +165,8 @@ async def test_constrained_diffusion_needs_linear_spec(database: Database, tmp_p
         assert "linear_spec, which is not permitted" in error["message"]
         (refusal,) = inside.records(answer)
         assert isinstance(refusal, PolicyDecision) and (refusal.outcome, refusal.status) == ("refuse", 400)
-        assert error["message"] in refusal.reason and inside.house.bench.engine.idle()
-        name = inside.house.bench.model.name
+        assert error["message"] in refusal.reason and inside.house.intake.engine.idle()
+        name = inside.house.intake.model.name
         assert (await inside.ask(**shape, model=f"{name}:ar")).status_code == 200
         assert (await inside.ask()).status_code == 200
 

@@ -81,7 +81,7 @@ async def test_a_thought_ends_at_its_budget(database: Database, tmp_path: Path) 
 def thought(inside: Housed, answer: httpx.Response) -> int:
     """Tokens of the thought in an answer of chat completions."""
     message = answer.json()["choices"][0]["message"]
-    return len(inside.house.bench.model.tokenizer.encode(message["reasoning_content"]))
+    return len(inside.house.intake.model.tokenizer.encode(message["reasoning_content"]))
 
 
 YES = {"palimpsest": {"regex": "yes|no"}}

@@ -71,7 +71,7 @@ async def steps_after_leaving(inside: Housed, engine: Patient, client: Reader, p
     house, engine.client = inside.house, client
     engine.after.clear()
     engine.told.clear()
-    body = {"model": f"{house.bench.model.name}:ar", "temperature": 0} | ASKED[path] | more
+    body = {"model": f"{house.intake.model.name}:ar", "temperature": 0} | ASKED[path] | more
     asking = asyncio.create_task(client.ask(inside.app, path, body, inside.key))
     at_work = house._generations
     await until(lambda: client.gone.is_set() and bool(at_work) and all(each._left for each in at_work.values()))

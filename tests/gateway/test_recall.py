@@ -30,7 +30,7 @@ async def recalled(here: Housed, request: UUID) -> Recalled:
 async def test_an_answer_is_recalled_as_it_was_released(database: Database, tmp_path: Path) -> None:
     """Text, counts and place in the log are those of the answer: in every mode, cut by a stop string, after a restart."""
     async with housed(database, tmp_path) as here:
-        name = here.house.bench.model.name
+        name = here.house.intake.model.name
         answers = [await here.ask(model=f"{name}:{mode}", max_tokens=24) for mode in ("ar", "linear_spec", "diffusion")]
         text = answers[0].json()["choices"][0]["message"]["content"]
         answers.append(await here.ask(max_tokens=24, stop=[text[3:6]]))
@@ -90,7 +90,7 @@ async def test_who_leaves_at_the_last_moment_was_not_refused(database: Database,
 
     async with housed(database, tmp_path, engine=LastMoment(leave)) as here:
         running.append(here)
-        body = {"model": here.house.bench.model.name, "input": "hello", "max_output_tokens": 4}
+        body = {"model": here.house.intake.model.name, "input": "hello", "max_output_tokens": 4}
         answer = await here.client.post("/v1/responses", json=body)
         request = UUID(answer.headers["x-request-id"])
         *_, delivery, close = here.log.bodies(request)

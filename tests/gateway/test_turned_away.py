@@ -32,7 +32,7 @@ def closed(inside: Housed, answer: httpx.Response, detail: str) -> None:
 async def test_a_busy_engine_is_429(database: Database, tmp_path: Path, more: dict[str, Any]) -> None:
     """A full line is told as 429 with Retry-After, streamed or not, and the same request is served once there is room."""
     async with housed(database, tmp_path, max_generations="1") as inside:
-        engine = inside.house.bench.engine
+        engine = inside.house.intake.engine
         engine.pause()
         other = asked(Mode.AR, tokens=1)
         engine.submit(other)

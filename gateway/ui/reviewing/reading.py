@@ -114,7 +114,7 @@ class ReadingRoom:
 
     def _read(self, tenant: str, generation: UUID, records: Records) -> Reading:
         bodies = [body for _, body in records if body is not None]
-        review = review_of(bodies, self._house.bench.model.tokenizer.decode_bytes)
+        review = review_of(bodies, self._house.intake.model.tokenizer.decode_bytes)
         return Reading(tenant, generation, records, review, self._law(tenant, records[0][0].policy))
 
     def _law(self, tenant: str, digest: bytes | None) -> policies.Document | None:

@@ -127,7 +127,7 @@ async def office(database: Database, home: Path) -> AsyncIterator[Office]:
 
 async def held(inside: Housed, number: int, mode: str) -> UUID:
     """A real answer to a question of its own, which waits for people and is in the tables."""
-    model, question = f"{inside.house.bench.model.name}:{mode}", f"Write a function that adds {number}."
+    model, question = f"{inside.house.intake.model.name}:{mode}", f"Write a function that adds {number}."
     answer = await inside.ask(question, model=model, max_tokens=24)
     await inside.house.projector.look(TENANT)
     return UUID(answer.headers["x-request-id"])

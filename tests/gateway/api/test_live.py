@@ -57,7 +57,7 @@ async def test_whoever_returns_hears_the_rest_and_then_nothing(office: Office) -
 async def test_drafts_are_heard_before_the_request_ends(office: Office) -> None:
     """While the model still writes, what is on record so far is heard, and nothing that is not."""
     asked: dict[str, Any] = {
-        "model": office.inside.house.bench.model.name, "max_tokens": 512, "temperature": 1.0, "seed": 3,
+        "model": office.inside.house.intake.model.name, "max_tokens": 512, "temperature": 1.0, "seed": 3,
         "messages": [{"role": "user", "content": task(6_100_000, Split.HELD_OUT).prompt}], "palimpsest": {"mode": "ar"},
     }  # fmt: skip
     known = _requests(office)

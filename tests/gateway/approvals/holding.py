@@ -51,7 +51,7 @@ class Holding:
 
     async def send(self, row: Dialect, question: str, *, stream: bool, key: str | None = None, **more: Any) -> httpx.Response:
         """One request of a dialect."""
-        body = row.body(self.inside.house.bench.model.name, "linear_spec", stream)
+        body = row.body(self.inside.house.intake.model.name, "linear_spec", stream)
         body[row.prompt] = [{"role": "user", "content": question}]
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         return await self.inside.client.post(row.path, json=body | more, headers=headers)

@@ -211,7 +211,7 @@ async def test_who_waits_for_people_sees_signs_of_life(
         monkeypatch.setattr(module, "kept_alive", partial(kept_alive, seconds=0.05))
     sign, least = SIGNS[row.path]
     async with holding(database, tmp_path) as here:
-        body = row.body(here.inside.house.bench.model.name, "linear_spec", True)
+        body = row.body(here.inside.house.intake.model.name, "linear_spec", True)
         reader = Reader()
         asking = asyncio.create_task(reader.ask(here.inside.app, row.path, body, here.inside.key))
         generation = await here.pending()

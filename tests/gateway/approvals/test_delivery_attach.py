@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_cancels_nothing(database: Database, tmp_path
     """Whoever waited goes; the approval stays, and the next one who asks is given what was decided meanwhile."""
     async with holding(database, tmp_path) as here:
         leaving = Reader()
-        body = CHAT.body(here.inside.house.bench.model.name, "linear_spec", True)
+        body = CHAT.body(here.inside.house.intake.model.name, "linear_spec", True)
         gone = asyncio.create_task(leaving.ask(here.inside.app, CHAT.path, body, here.inside.key))
         generation = await here.pending()
         leaving.gone.set()
@@ -136,7 +136,7 @@ async def test_a_turn_of_claude_code_attaches_whatever_its_tools(database: Datab
     """In one session the same turn is the same question although its tools and system prompt are others; a new turn is not."""
     async with holding(database, tmp_path, law(hold_seconds=0)) as here:
         here.inside.client.headers["x-claude-code-session-id"] = "s-1"
-        body = MESSAGES.body(here.inside.house.bench.model.name, "linear_spec", True)
+        body = MESSAGES.body(here.inside.house.intake.model.name, "linear_spec", True)
         turn = {"messages": [{"role": "user", "content": "go on"}]}
         for more in ({"system": "a"}, {"system": "b", "max_tokens": 7}):
             await here.inside.client.post(MESSAGES.path, json=body | turn | more)

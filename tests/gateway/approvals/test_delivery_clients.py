@@ -40,7 +40,7 @@ def _wire(here: Holding) -> httpx2.AsyncClient:
 async def test_clients_wait_for_an_approval(database: Database, tmp_path: Path) -> None:
     """Their streams stay open while people decide, and give the approved text as if it had just been made."""
     async with holding(database, tmp_path) as here:
-        model = here.inside.house.bench.model.name
+        model = here.inside.house.intake.model.name
         more: dict[str, Any] = {"model": model, "max_tokens": 8}
 
         async def chat() -> str:
@@ -62,7 +62,7 @@ async def test_clients_ask_once_for_what_has_to_wait(database: Database, tmp_pat
     import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
 
     async with holding(database, tmp_path) as here:
-        model, client, other = here.inside.house.bench.model.name, of_openai(here), of_anthropic(here)
+        model, client, other = here.inside.house.intake.model.name, of_openai(here), of_anthropic(here)
         with pytest.raises(openai.BadRequestError, match="approval at http") as told:
             await client.chat.completions.create(model=model, messages=SAY, max_tokens=8)
         assert told.value.code == "approval_required"
@@ -77,7 +77,7 @@ async def test_clients_ask_once_for_what_has_to_wait(database: Database, tmp_pat
 async def test_clients_show_a_reviewers_words(database: Database, tmp_path: Path) -> None:
     """A rejection comes as the end of an answer: content_filter, a refusal, a failed response."""
     async with holding(database, tmp_path, law(hold_seconds=0)) as here:
-        model, client, other = here.inside.house.bench.model.name, of_openai(here), of_anthropic(here)
+        model, client, other = here.inside.house.intake.model.name, of_openai(here), of_anthropic(here)
         with pytest.raises(openai.BadRequestError):
             await client.chat.completions.create(model=model, messages=SAY, max_tokens=8)
         await here.reject(await here.pending())

@@ -54,10 +54,10 @@ async def test_a_crowd_of_requests(database: Database, tmp_path: Path, unit: str
     amount = ROOM * (prompt_tokens() + ANSWER) if unit == "tokens" else ROOM
     scarce = budget("scarce", unit, str(amount), per, **({"workflow": "night*"} if per == "workflow" else {}))
     async with housed(database, tmp_path, law(tmp_path, scarce)) as inside:
-        inside.house.bench.engine.pause()
+        inside.house.intake.engine.pause()
         crowd = [asyncio.create_task(inside.ask(palimpsest={"workflow": "Nightly"})) for _ in range(CROWD)]
         await until(lambda: sum(task.done() for task in crowd) == CROWD - ROOM, seconds=45)
-        inside.house.bench.engine.resume()
+        inside.house.intake.engine.resume()
         answers = await asyncio.gather(*crowd)
         let_in = [answer for answer in answers if answer.status_code == 200]
         assert len(let_in) == ROOM
@@ -122,7 +122,7 @@ async def test_a_request_that_the_engine_turns_away(database: Database, tmp_path
     """One that was opened and never begun counts as a request and has used nothing else."""
     tables = (budget("count", "requests", "2"), budget("words", "tokens", "1000"))
     async with housed(database, tmp_path, law(tmp_path, *tables), max_generations="1") as inside:
-        engine = inside.house.bench.engine
+        engine = inside.house.intake.engine
         engine.pause()
         engine.submit(asked(EngineMode.AR, tokens=1))
         assert (await inside.ask()).json()["error"]["code"] == "overloaded"
@@ -179,4 +179,4 @@ async def test_without_the_accounts_nothing_runs(database: Database, tmp_path: P
         inside.house.budgets._accounts._engine = create_engine("postgresql+psycopg://gov_app@127.0.0.1:1/none")
         answer = await inside.ask()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "budgets_unavailable")
-        assert inside.records(answer) == [] and inside.house.bench.engine.idle()
+        assert inside.records(answer) == [] and inside.house.intake.engine.idle()

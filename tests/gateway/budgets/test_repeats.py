@@ -79,13 +79,13 @@ async def test_a_storm_of_repeats_meets_the_limit(database: Database, tmp_path: 
 async def test_repeats_are_open_while_the_generation_works(database: Database, tmp_path: Path) -> None:
     """With room for two open requests a third repeat of a question that is being answered is refused; the end frees both."""
     async with holding(database, tmp_path, law(budget("few", "concurrency", "2"))) as here:
-        here.inside.house.bench.engine.pause()
+        here.inside.house.intake.engine.pause()
         two = [asyncio.create_task(here.send(CHAT, "again", stream=True))]
         await until(lambda: standing(here.inside, "few")[0] == 1)
         two.append(asyncio.create_task(here.send(CHAT, "again", stream=True)))
         await until(lambda: standing(here.inside, "few")[0] == 2)
         assert (await here.send(CHAT, "again", stream=False)).status_code == 429
-        here.inside.house.bench.engine.resume()
+        here.inside.house.intake.engine.resume()
         await asyncio.gather(*two)
         assert len(generations(here.inside)) == 1 and standing(here.inside, "few") == (0, 0)
 

@@ -36,7 +36,7 @@ def id_of(answer: httpx.Response) -> str:
 
 async def respond(here: Housed, question: str, **more: Any) -> httpx.Response:
     """One response."""
-    body = {"model": here.house.bench.model.name, "input": question, "temperature": 0, "max_output_tokens": 16}
+    body = {"model": here.house.intake.model.name, "input": question, "temperature": 0, "max_output_tokens": 16}
     return await here.client.post(PATH, json=body | more)
 
 
@@ -73,7 +73,7 @@ async def test_a_response_is_for_the_key_that_asked(database: Database, tmp_path
                 told = await here.client.get(f"{PATH}/{response}", params={"stream": stream}, headers=other)
                 assert told.status_code == 404
             assert (await here.client.post(f"{PATH}/{response}/cancel", headers=other)).status_code == 404
-            body = {"model": here.house.bench.model.name, "input": "and?", "previous_response_id": response}
+            body = {"model": here.house.intake.model.name, "input": "and?", "previous_response_id": response}
             gone = await here.client.post(PATH, json=body, headers=other)
             assert (gone.status_code, gone.json()["error"]["code"]) == (400, "previous_response_not_found")
         assert (await here.client.get(f"{PATH}/{running}")).json()["status"] == "in_progress"
@@ -149,7 +149,7 @@ async def test_a_response_goes_on_without_a_word(database: Database, tmp_path: P
         first = await respond(here, "hello")
         more = await here.client.post(
             PATH,
-            json={"model": here.house.bench.model.name, "input": [], "temperature": 0, "max_output_tokens": 4}
+            json={"model": here.house.intake.model.name, "input": [], "temperature": 0, "max_output_tokens": 4}
             | {"previous_response_id": first.json()["id"]},
         )
         assert more.status_code == 200 and more.json()["previous_response_id"] == first.json()["id"]

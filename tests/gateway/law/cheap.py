@@ -19,7 +19,7 @@ from engine import gates
 from engine.engine import Engine
 from engine.events import Event, FinishReason, Gated, RunDecoded
 from engine.request import GenerationRequest
-from gateway.admission import Bench, admit, record_refusal
+from gateway.admission import Intake, admit, record_refusal
 from gateway.authenticate import Subject
 from gateway.budgets.accounts import Accounts
 from gateway.budgets.budgets import Budgets
@@ -112,23 +112,25 @@ async def make(policy: Policy, writer: Writer, count: int, seed: int = 7) -> Non
     """`count` requests of any kind under a policy, each recorded to its end."""
     random, place, ours = Random(seed), writer._config, UUID(int=7)
     budgets = Budgets(Accounts(DatabaseUrl(place.app_url), ours), DatabaseUrl(place.reader_url), KeyStore(place.keys))
-    bench = Bench(tiny(), Lawbook(policy), Engine(tiny()), ours, budgets)
+    intake = Intake(tiny(), Lawbook(policy), Engine(tiny()), ours, budgets)
     bodies = [msgspec.json.encode(_body(random)) for _ in range(count)]
     room = asyncio.Semaphore(64)
     async with started(Cheap()) as thread:
         await asyncio.gather(
-            *(_one(bench, writer, thread, room, UUID(int=seed << 64 | at), body) for at, body in enumerate(bodies))
+            *(_one(intake, writer, thread, room, UUID(int=seed << 64 | at), body) for at, body in enumerate(bodies))
         )
 
 
-async def _one(bench: Bench, writer: Writer, thread: EngineThread, room: asyncio.Semaphore, request: UUID, body: bytes) -> None:
+async def _one(
+    intake: Intake, writer: Writer, thread: EngineThread, room: asyncio.Semaphore, request: UUID, body: bytes
+) -> None:
     async with room:
         try:
-            admitted = await admit(bench, writer, SUBJECT, decode(body), request)
+            admitted = await admit(intake, writer, SUBJECT, decode(body), request)
         except GatewayError as error:
-            await record_refusal(bench, writer, SUBJECT, request, error)
+            await record_refusal(intake, writer, SUBJECT, request, error)
             return
-        words, weights = bench.model.tokenizer.decode_bytes, bytes.fromhex(bench.model.weights_digest)
+        words, weights = intake.model.tokenizer.decode_bytes, bytes.fromhex(intake.model.weights_digest)
         await Generation(
             admitted,
             thread,

@@ -146,7 +146,7 @@ async def test_one_law_for_every_way_to_ask(database: Database, tmp_path: Path, 
 
 async def alike(inside: Housed, rows: Sequence[Dialect], mode: str, seed: Iterator[int]) -> Told:
     """What the law said of one question, which is the same however it is asked; so is the text that left."""
-    name, asked_so = inside.house.bench.model.name, [(row, stream) for row in rows for stream in (False, True)]
+    name, asked_so = inside.house.intake.model.name, [(row, stream) for row in rows for stream in (False, True)]
     answers = [await inside.client.post(row.path, json=row.body(name, mode, stream, next(seed))) for row, stream in asked_so]
     first, *others = [told(inside, answer) for answer in answers]
     assert all(other == first for other in others)

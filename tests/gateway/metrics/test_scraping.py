@@ -55,7 +55,7 @@ def law() -> policies.Policy:
 
 async def anthropic(inside: Housed, **more: Any) -> httpx.Response:
     """One request in Anthropic's dialect."""
-    name = inside.house.bench.model.name
+    name = inside.house.intake.model.name
     body = {"model": name, "messages": [{"role": "user", "content": SECRET}], "temperature": 0, "max_tokens": 6}
     return await inside.client.post("/v1/messages", json=body | more)
 
@@ -108,7 +108,7 @@ async def test_the_numbers_are_what_happened(database: Database, tmp_path: Path)
     assert after.value("held_answers", state="pending") == 1 and after.value("held_answers_oldest_seconds") > 0
     assert (after.value("generations_open"), after.value("generations_limit")) == (0, 512)
 
-    figures = inside.house.bench.engine.figures()
+    figures = inside.house.intake.engine.figures()
     assert after.value("engine_passes_total") == figures.passes > 0 and after.value("engine_rows_total") == figures.rows
     assert sum(after.by("engine_kv_pages", "state").values()) == figures.pages
     assert after.value("audit_records_total") == records
@@ -206,7 +206,7 @@ async def test_a_stream_is_open_as_long_as_it_lasts(database: Database, tmp_path
     """A stream that is read slowly counts as open, with its generation's seat; one that its client left is aborted."""
     async with housed(database, tmp_path, metrics_token=TOKEN) as inside:
         app, numbers = create_app(inside.house, ROUTES), inside.house.numbers
-        name = inside.house.bench.model.name
+        name = inside.house.intake.model.name
         body = {"model": f"{name}:ar", "messages": [{"role": "user", "content": "hello"}], "stream": True, "max_tokens": 400}
         reader = Reader(seconds=0.5)
         asking = asyncio.create_task(reader.ask(app, CHAT, body | {"temperature": 2.0}, inside.key))
