@@ -87,7 +87,7 @@ class Link:
             yield turn, next(left) if turn.asking else None
 
 
-def told(links: Sequence[Link], picks: Sequence[Sequence[Picks]]) -> Iterator[tuple[Turn, Picks | None]]:
+def delivered(links: Sequence[Link], picks: Sequence[Sequence[Picks]]) -> Iterator[tuple[Turn, Picks | None]]:
     """What each generation is to hear, pass by pass; what a guess gave that does not hold when its turn comes is left out."""
     heard: dict[Turn, Picks] = {}
     for link, of_link in zip(links, picks, strict=True):

@@ -20,8 +20,9 @@ import torch.nn.functional as F  # noqa: N812 - the name every torch reader know
 from torch import Tensor
 
 from engine.device_picks import DevicePicks, Picked
-from engine.forward import Told
+from engine.forward import PlannedPass
 from engine.graphs import Capture, Recorded, Recorder
+from engine.layout import ROWS, DeviceRows, Layout, ready, tiles_of
 from engine.memory import require, require_room
 from engine.model.network import Network
 from engine.model.rope import half_turns
@@ -30,7 +31,6 @@ from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
 from engine.sampling import Picks
-from engine.told import ROWS, DeviceRows, Layout, ready, tiles_of
 from kernels.jit import HAS_TRITON
 from kernels.linear import tiled_linear
 from kernels.lora import gated_lora
@@ -88,7 +88,7 @@ class DevicePass:
         """As they are: a program's tile has one shape whatever it holds."""
         return rows
 
-    def __call__(self, passes: Iterable[Told], pool: PagePool) -> list[list[Picks]]:
+    def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
         """Run one after the other, taking each while those before it run, and pick for the wanted rows of each."""
         found: list[Picked] = []
         with current(self._device):

@@ -20,7 +20,7 @@ import torch
 
 from engine.busy import charged
 from engine.cache import KVCache
-from engine.chain import Link, told
+from engine.chain import Link, delivered
 from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
@@ -206,7 +206,7 @@ class Engine:
                 for turn in turns:
                     self._run([turn])
             return
-        for turn, own in told(links, picks):
+        for turn, own in delivered(links, picks):
             self._advance(turn, own)
 
     def _chain(self, turns: Sequence[Turn], links: list[Link]) -> Iterator[Link]:

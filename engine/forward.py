@@ -18,8 +18,8 @@ from engine.plan import Plan
 from engine.sampling import Ask, Picks, sample
 
 
-class Told(Protocol):
-    """A pass as a network is told it: each ask has the next of the plan's wanted rows."""
+class PlannedPass(Protocol):
+    """A pass, ready to run: each ask has the next of the plan's wanted rows."""
 
     @property
     def plan(self) -> Plan: ...
@@ -39,7 +39,7 @@ class Forward(Protocol):
     def padded(self, rows: int) -> int:
         """How many rows a pass has that needs `rows`."""
 
-    def __call__(self, passes: Iterable[Told], pool: PagePool) -> list[list[Picks]]:
+    def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
         """Run one after the other, taking each when it can be told, and pick for the wanted rows of each."""
 
 
@@ -64,12 +64,12 @@ class OnHost:
         self.logits, self._mask_id = logits, mask_id
         self.kernels, self.padded = logits.kernels, logits.padded
 
-    def __call__(self, passes: Iterable[Told], pool: PagePool) -> list[list[Picks]]:
+    def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
         return [self._picks(each, pool) for each in passes]
 
-    def _picks(self, told: Told, pool: PagePool) -> list[Picks]:
-        logits = self.logits(told.plan, pool)
-        return sample(logits, told.plan.picks, told.asks, self._mask_id) if told.asks else []
+    def _picks(self, asked: PlannedPass, pool: PagePool) -> list[Picks]:
+        logits = self.logits(asked.plan, pool)
+        return sample(logits, asked.plan.picks, asked.asks, self._mask_id) if asked.asks else []
 
 
 class Library(Products, Protocol):

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
+from engine.layout import DeviceRows, Layout, ready
 from engine.plan import Ints, Plan
-from engine.told import DeviceRows, Layout, ready
 
 KEPT: Final = 64
 """Recorded passes that are kept; the one that was not used for longest goes first."""

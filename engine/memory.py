@@ -13,10 +13,10 @@ import torch
 
 from engine.config import ModelConfig
 from engine.errors import DoesNotFit
+from engine.layout import PARTIALS_MOST
 from engine.model.network import Network
 from engine.pages import PAGE
 from engine.scheduler import Capacity
-from engine.told import PARTIALS_MOST
 
 SPARE: Final = 0.1
 LEAST_PAGES: Final = 64

@@ -22,9 +22,9 @@ from audit.export.derivation import Extras
 from audit.export.disclosure import Answers, Disclosure, Undisclosed, disclose_nothing
 from audit.export.folder import Folder
 from audit.export.formats import derivations, require
+from audit.export.one_pass import Telling, note_reader, read_checkpoints
 from audit.export.opened import open_record
 from audit.export.readme import readme
-from audit.export.telling import Telling, note_reader, read_checkpoints
 from audit.header import Header, StoredRecord, check_tenant, decode_header, leaf_hash
 
 Progress: TypeAlias = Callable[[int], None]

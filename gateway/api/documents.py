@@ -13,8 +13,8 @@ from gateway.api import act_forms, forms
 from gateway.approvals.case import Case
 from gateway.approvals.lending import Term
 from gateway.projections.economics import Day, Economics, by_mode
+from gateway.projections.folding import Stage, Told, moment
 from gateway.projections.queue import Counts, Waiting
-from gateway.projections.told import Stage, Told, moment
 
 Spell: TypeAlias = Callable[[Sequence[int]], str]
 """What ids spell; a part of a character is U+FFFD, and a mask is nothing."""

@@ -13,9 +13,9 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.approvals.case import State
+from gateway.projections.folding import Stage
 from gateway.projections.paging import ROWS, ROWS_MOST
 from gateway.projections.queue import Share
-from gateway.projections.told import Stage
 
 Moment = Annotated[datetime, Meta(tz=True)]
 Word = Annotated[str, Meta(max_length=256, pattern="^[^\\u0000]*$")]

@@ -74,7 +74,7 @@ def undelegate(delegation: UUID, tenant: str, by: str, password_stdin: bool) -> 
 def delegations(tenant: str) -> None:
     """Who may decide for whom, the oldest first; those that are over are among them."""
     from gateway.approvals.lending import Term
-    from gateway.projections.told import moment
+    from gateway.projections.folding import moment
 
     async def read(service: Approvals) -> tuple[Delegation, ...]:
         return await service.delegations(tenant)

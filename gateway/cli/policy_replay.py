@@ -56,7 +56,7 @@ _since = click.option("--since", type=Span(), help="Only requests of this last t
 def explain(tenant: str, json_file: Path | None, generation: UUID) -> None:
     """Say of a recorded request which routes, budgets, gates and rules were asked, which applied, and why."""
     import policies
-    from gateway.law.telling import explained
+    from gateway.law.reports import explained
 
     require_folder(json_file)
     with office() as here:
@@ -83,7 +83,7 @@ def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | 
     Without FILE only that is checked. Exit status: 0 reproduced   1 a recorded decision is not reproduced   3 nothing to judge
     """
     import policies
-    from gateway.law.telling import compared, missing
+    from gateway.law.reports import compared, missing
 
     require_folder(json_file)
     with office() as here:
@@ -119,7 +119,7 @@ def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | 
 def sweep(tenant: str, since: int | None, metric: str, low: float, high: float, steps: int, json_file: Path | None) -> None:
     """Move every threshold of the policy in force on one figure over recorded requests: what would be held, and let through."""
     import policies
-    from gateway.law.telling import missing, swept
+    from gateway.law.reports import missing, swept
 
     require_folder(json_file)
     if metric not in list(policies.Metric):

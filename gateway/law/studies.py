@@ -20,7 +20,7 @@ from audit.lifecycle import read_standing
 from audit.store import read_tenant
 from gateway.law.docket import Docket, Watch, read_case, read_docket
 from gateway.law.known import in_force, known_policies
-from gateway.law.telling import Table, compared, explained, missing, swept
+from gateway.law.reports import Table, compared, explained, missing, swept
 from gateway.registry import RegistryError
 from gateway.settings import DatabaseUrl
 

@@ -10,7 +10,7 @@ from audit.approvals import ApprovalOpened
 from audit.header import Header
 from audit.records import Body
 from gateway.approvals.files import case_of
-from gateway.projections.told import Means, Told, moment
+from gateway.projections.folding import Means, Told, moment
 from gateway.recall import Unreadable
 
 Record = tuple[Header, Body | None]

@@ -13,8 +13,8 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Date, case, cast, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.dialects.postgresql.dml import Insert
 
+from gateway.projections.folding import HELD, NOTHING, Stage, Told
 from gateway.projections.tables import DayRow, GenerationRow
-from gateway.projections.told import HELD, NOTHING, Stage, Told
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNCOUNTED: Final = (Stage.REFUSED, Stage.ATTACHED, Stage.ERASED)

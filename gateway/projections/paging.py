@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from gateway.errors import BadRequest
-from gateway.projections.told import EPOCH
+from gateway.projections.folding import EPOCH
 
 ROWS: Final = 50
 ROWS_MOST: Final = 200

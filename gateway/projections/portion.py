@@ -19,8 +19,8 @@ from audit.records import Body, Kind
 from audit.store import Reader
 from gateway.projections import days
 from gateway.projections.cases import Record, case_row
+from gateway.projections.folding import COLUMNS, HEADED, Means, Stage, Told, begun, told
 from gateway.projections.tables import ApprovalRow, Attachment, GenerationRow, LookRow
-from gateway.projections.told import COLUMNS, HEADED, Means, Stage, Told, begun, told
 from gateway.projections.unsealing import Unsealer
 
 KINDS: Final = frozenset(

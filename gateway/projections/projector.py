@@ -27,11 +27,11 @@ from audit.keys import KeyStore
 from audit.store import read_tenant
 from gateway.database import Urls
 from gateway.pools import close_pool
+from gateway.projections.folding import Means
 from gateway.projections.portion import KINDS, Portion
 from gateway.projections.price_book import PriceBook
 from gateway.projections.sizes import Sizes
 from gateway.projections.tables import ApprovalRow, DayRow, Followed, GenerationRow, LookRow
-from gateway.projections.told import Means
 from gateway.projections.unsealing import Unsealer
 from gateway.settings import sqlalchemy_url
 from gateway.tables import Tenant

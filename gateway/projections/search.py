@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Engine, LargeBinary, Select, column, func, literal, select, true, tuple_
 
 from audit.keys import KeyStore
+from gateway.projections.folding import COLUMNS, Stage, Told
 from gateway.projections.paging import FIRST, Found, Page, Place
 from gateway.projections.tables import GenerationRow
 from gateway.projections.text_key import TextKeys
-from gateway.projections.told import COLUMNS, Stage, Told
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class GenerationRow(Table):
     last_seq: Mapped[int] = mapped_column(BigInteger)
     erased: Mapped[bool] = mapped_column(default=False)
     state: Mapped[str] = mapped_column(Text)
-    """A `gateway.projections.told.Stage`."""
+    """A `gateway.projections.folding.Stage`."""
     workflow: Mapped[str] = mapped_column(Text, default="")
     risk: Mapped[str] = mapped_column(Text, default="")
     model: Mapped[str] = mapped_column(Text, default="")

@@ -19,10 +19,10 @@ from audit.records import PromptBody, kind_name
 from gateway.errors import BadRequest, NotHere
 from gateway.house import House
 from gateway.people.duties import READS_CONTENT
+from gateway.projections.folding import Stage
 from gateway.projections.paging import FIRST, Page, Place
 from gateway.projections.search import Sought
 from gateway.projections.text_key import text_digest
-from gateway.projections.told import Stage
 from gateway.review.marks import on_a_line, visible
 from gateway.ui.forms import LONGEST
 from gateway.ui.rendering import here_of, page, roles_of

@@ -16,12 +16,12 @@ from engine.chain import Link
 from engine.device import DevicePass, OnDevice
 from engine.engine import Engine
 from engine.graphs import Recorder, Recording, repeated
+from engine.layout import PARTIALS_MOST, ROWS, DeviceRows, Layout, tiles_of
 from engine.numeric import Strict
 from engine.pages import PagePool
 from engine.plan import Lora, Plan, Step, clean, noisy, quadratic
 from engine.request import Mode, Numeric
 from engine.sampling import Ask, Picks
-from engine.told import PARTIALS_MOST, ROWS, DeviceRows, Layout, tiles_of
 from kernels.paged import CLEAN, SPLIT
 from tests.bench.engine_laws import EngineLaws
 from tests.engine.harness import asked, events_of, finished, loaded, model, output
@@ -172,7 +172,7 @@ def test_attention_in_pieces_is_attention(monkeypatch: pytest.MonkeyPatch, most:
     asks = [Ask(len(plan.wanted), 0.0, 0)]
     policy = OnDevice(Numeric.STRICT, CPU, torch.float32)
     (wanted,) = picks(DevicePass(small_network(), policy), plan, pool, asks)
-    monkeypatch.setattr("engine.told.PARTIALS_MOST", 2 * most)
+    monkeypatch.setattr("engine.layout.PARTIALS_MOST", 2 * most)
     cuts = Layout.of(plan, tiles_of(plan)).cuts
     assert sum(rows for _, rows in cuts) == len(plan.token) and len(cuts) > 1
     assert all(rows <= most or tiles == 1 for tiles, rows in cuts)

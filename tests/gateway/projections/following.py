@@ -19,10 +19,10 @@ from audit.lifecycle import Lifecycle, Warrant
 from audit.writer import Entry, Writer
 from gateway.approvals.attachments import Attachments
 from gateway.database import Urls
+from gateway.projections.folding import Told
 from gateway.projections.paging import Page
 from gateway.projections.projector import Projector
 from gateway.projections.tables import ApprovalRow, DayRow, GenerationRow, LookRow
-from gateway.projections.told import Told
 from gateway.projections.views import Views
 from gateway.settings import DatabaseUrl
 from tests.audit.writer_samples import Place

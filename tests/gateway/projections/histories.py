@@ -24,7 +24,7 @@ from audit.approvals import (
 from audit.header import uuid7
 from audit.records import Body, Delivery, Kind
 from audit.writer import Entry
-from gateway.projections.told import Stage
+from gateway.projections.folding import Stage
 from tests.audit.samples import LATER, SAMPLES
 
 DAY_AFTER = (int(time.time()) + 86_400) * 1_000_000

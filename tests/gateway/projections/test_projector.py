@@ -16,7 +16,7 @@ from audit.acts import Retirement
 from audit.records import EngineNote
 from audit.writer import Entry
 from gateway.projections import projector as projecting
-from gateway.projections.told import Stage
+from gateway.projections.folding import Stage
 from tests.gateway.projections.following import Following
 from tests.gateway.projections.histories import SCRIPTS, Request
 

@@ -19,10 +19,10 @@ from audit.records import RequestClose
 from gateway.approvals.case import State
 from gateway.errors import BadRequest
 from gateway.projections.economics import by_mode
+from gateway.projections.folding import EPOCH, Stage, Told
 from gateway.projections.paging import Page, Place
 from gateway.projections.queue import Order, Share, Waiting, Wanted
 from gateway.projections.search import Sought
-from gateway.projections.told import EPOCH, Stage, Told
 from tests.gateway.projections.following import Following
 from tests.gateway.projections.histories import TEXT, Request, digest
 from tests.policies.facts import HEAD, write

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from engine.layout import groups_of, tiles_of
 from engine.plan import Plan
-from engine.told import groups_of, tiles_of
 from kernels.paged import Rows
 from tests.kernels.interpreted.walls import walled
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from audit.header import Header, uuid7
 from audit.records import Body, Kind, PolicyDecision, RequestOpen, kind_of, schema_of
-from gateway.projections.told import Means, Told, begun, told
+from gateway.projections.folding import Means, Told, begun, told
 from tests.audit.samples import LATER, POLICY, SAMPLES, START, TENANT
 
 REQUEST = uuid7()
