@@ -1,19 +1,25 @@
-"""Kind 4: a diffusion block with every intermediate state, as it is in memory, in schema 1, and in the shorter 2 and 3.
+"""Kind 4: a diffusion block with every intermediate state, as it is in memory, in schema 1, and in the shorter 2 to 4.
 
 Schema 1 writes each plane whole. Schema 2 leaves out what follows from the rest (masks that only commits lift, the proposals of
 step 0, tokens that the last step proposes) and writes it where it does not follow, so each block still has one spelling.
-Schema 3, in which blocks are written, is schema 2 with fewer bytes for smaller ids; those that come often are small.
+Schema 3 is schema 2 with fewer bytes for smaller ids; those that come often are small. Schema 4, in which blocks are written,
+also leaves out the confidence with which a step committed a token, if the block's own `commit_confidence` says the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
 
 from audit import forms
 from audit.cbor import Value
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import BITS, BOOL, BYTES, FLOATS, IDS, SHORT_IDS, UINT, VARINTS, at
 
+QUANTA = 255
+_FLAGS, _OTHER = bytes.maketrans(b"01", b"\0\1"), bytes.maketrans(b"\0\1", b"\1\0")
 MAX_WIDTH = 4096
 """Positions of a block. What is done with its rows takes time by the square of their width, so nobody may write wider ones."""
 
@@ -24,7 +30,7 @@ class StepPlanes:
 
     Bit planes hold `steps` rows of ceil(width / 8) bytes, first position in the highest bit, padding zero.
     `ids` are the changed proposals row by row; step 0 has every position changed. `confidence` has one byte
-    (255 = 1.0) per masked position row by row.
+    (255 = 1.0) per masked position row by row; abridged, none for those that the step itself commits.
     """
 
     steps: int = field(metadata=at(1, UINT))
@@ -47,12 +53,54 @@ class StepPlanes:
                 raise InvalidRecord("the padding of a bit plane is not zero")
         if self.steps and _ones(self.changed[:stride]) != self.width:
             raise InvalidRecord("step 0 states every proposal")
-        if _ones(self.changed) != len(self.ids) or _ones(self.masked) != len(self.confidence):
+        levels = _ones(self.masked)
+        if len(self.confidence) != levels:
+            levels -= (int.from_bytes(self.masked, "big") & int.from_bytes(self.committed, "big")).bit_count()
+        if _ones(self.changed) != len(self.ids) or levels != len(self.confidence):
             raise InvalidRecord("bit planes and the values they announce disagree")
+
+    @property
+    def abridged(self) -> bool:
+        """Whether the levels of what the steps commit are those of the block's `commit_confidence`, and stand there alone."""
+        return len(self.confidence) != _ones(self.masked)
 
 
 def _ones(plane: bytes) -> int:
     return int.from_bytes(plane, "big").bit_count()
+
+
+def level(confidence: float) -> int:
+    """The recorded form of a step's confidence: the nearest integer to 255 times it."""
+    return round(confidence * QUANTA)
+
+
+def unsaid(levels: bytes, masked: bytes, committed: bytes, commit_confidence: Sequence[float]) -> bytes:
+    """Of the levels of every masked position of these planes those that `commit_confidence` does not say.
+
+    All of them if it says something else of any that a step commits, or if not every position has a value from 0 to 1.
+    """
+    settled = array("f", commit_confidence)  # in float32, as they are recorded
+    if not settled or not all(0 <= value <= 1 for value in settled):
+        return levels
+    bits, hidden, done = 8 * len(masked), int.from_bytes(masked, "big"), int.from_bytes(committed, "big")
+    by_step = bytes(compress(_flags(done, bits), _flags(hidden, bits)))
+    row = bytes(map(level, settled)) + bytes(-len(settled) % 8)
+    said = bytes(compress(levels, by_step))
+    if said != bytes(compress(row * (bits // len(row)), _flags(hidden & done, bits))):
+        return levels
+    return bytes(compress(levels, by_step.translate(_OTHER)))
+
+
+def _abridged(planes: StepPlanes, commit_confidence: Sequence[float]) -> StepPlanes:
+    if planes.abridged or len(commit_confidence) != planes.width:
+        return planes
+    left = unsaid(planes.confidence, planes.masked, planes.committed, commit_confidence)
+    return planes if left == planes.confidence else replace(planes, confidence=left)
+
+
+def _flags(plane: int, bits: int) -> bytes:
+    """A byte for every bit of a plane, 0 or 1."""
+    return f"{plane:0{bits}b}".encode().translate(_FLAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +130,8 @@ class BlockTrace:
             raise InvalidRecord("a plane of a block has another length than its tokens")
         if self.emitted > width:
             raise InvalidRecord("a block cannot emit more tokens than it has")
+        if self.steps.abridged and not (self.commit_confidence and all(0 <= value <= 1 for value in self.commit_confidence)):
+            raise InvalidRecord("what a step committed has no confidence, neither there nor in the block")
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -134,9 +184,9 @@ class _Block3(_Block2):
     tokens: tuple[int, ...] | None = field(metadata=at(5, forms.maybe(VARINTS)))
 
 
-def write_third(block: BlockTrace) -> bytes:
-    """The bytes of schema 3; raises InvalidRecord for a field out of its form."""
-    planes, stride = block.steps, (block.steps.width + 7) // 8
+def write_fourth(block: BlockTrace) -> bytes:
+    """The bytes of schema 4, which has the form of schema 3; raises InvalidRecord for a field out of its form."""
+    planes, stride = _abridged(block.steps, block.commit_confidence), (block.steps.width + 7) // 8
     masked = planes.masked[:stride] if planes.steps and _follows(planes, stride) else planes.masked
     steps = _Steps3(
         planes.steps, planes.width, masked, planes.committed, planes.changed[stride:], planes.ids, planes.confidence
@@ -150,14 +200,34 @@ def write_third(block: BlockTrace) -> bytes:
     )  # fmt: skip
 
 
+def read_first(value: Value) -> BlockTrace:
+    """The block of a CBOR map of schema 1; raises MalformedData."""
+    return _whole(forms.unpack(BlockTrace, value))
+
+
 def read_second(value: Value) -> BlockTrace:
-    """The block of a CBOR map of schema 2; raises MalformedData, also where something is written that follows."""
-    return _block(forms.unpack(_Block2, value))
+    """The same of schema 2, also where something is written that follows."""
+    return _whole(_block(forms.unpack(_Block2, value)))
 
 
 def read_third(value: Value) -> BlockTrace:
     """The same of schema 3."""
-    return _block(forms.unpack(_Block3, value))
+    return _whole(_block(forms.unpack(_Block3, value)))
+
+
+def read_fourth(value: Value) -> BlockTrace:
+    """The same of schema 4."""
+    found = _block(forms.unpack(_Block3, value))
+    if _abridged(found.steps, found.commit_confidence) is not found.steps:
+        raise MalformedData("the confidences of a block's commits are written twice")
+    return found
+
+
+def _whole(found: BlockTrace) -> BlockTrace:
+    """The block, if it has every confidence, as earlier schemas do."""
+    if found.steps.abridged:
+        raise MalformedData("bit planes and the values they announce disagree")
+    return found
 
 
 def _block(found: _Block2) -> BlockTrace:

@@ -45,15 +45,16 @@ from audit.approvals import (
     ResultAttached,
 )
 from audit.blocks import BlockTrace as BlockTrace  # noqa: PLC0414 - a record like the others, in a file of its own
-from audit.blocks import read_second, read_third, write_third
+from audit.blocks import read_first, read_fourth, read_second, read_third, write_fourth
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import BOOL, DIGEST, FLOAT, FLOATS, IDS, TEXT, TEXTS, UINT, UUID16, at
 from audit.judgements import Asked, ReleaseDecision
 
 SCHEMA = 1
 """The schema of every kind but blocks."""
-BLOCK_SCHEMA = 3
-"""The schema in which blocks are written; those of schemas 1 and 2 are read."""
+BLOCK_SCHEMA = 4
+"""The schema in which blocks are written; those of schemas 1 to 3 are read."""
+_BLOCKS = {SCHEMA: read_first, 2: read_second, 3: read_third, BLOCK_SCHEMA: read_fourth}
 
 
 class Kind(IntEnum):
@@ -344,7 +345,7 @@ def is_known(kind: int, schema: int) -> bool:
 
 def encode_body(body: Body) -> bytes:
     """Deterministic CBOR of a body (plaintext) in the schema of its kind; raises InvalidRecord for a field out of its form."""
-    data = write_third(body) if isinstance(body, BlockTrace) else forms.write(body)
+    data = write_fourth(body) if isinstance(body, BlockTrace) else forms.write(body)
     if len(data) > cbor.MAX_BYTES:
         raise InvalidRecord(f"{len(data)} bytes of CBOR; split the record, at most {cbor.MAX_BYTES} are written")
     return data
@@ -356,6 +357,4 @@ def decode_body(kind: int, schema: int, data: bytes) -> Body:
         unknown = f"schema {schema} of kind {kind}" if kind in KINDS else f"record kind {kind}"
         raise MalformedData(f"{unknown} is unknown here; use a newer verifier")
     value = cbor.decode(data)
-    if schema == SCHEMA:
-        return forms.unpack(BODIES[Kind(kind)], value)
-    return read_third(value) if schema == BLOCK_SCHEMA else read_second(value)
+    return _BLOCKS[schema](value) if kind == Kind.BLOCK else forms.unpack(BODIES[Kind(kind)], value)

@@ -2,7 +2,7 @@
 
 What returns from `decode_steps` equals what went into `encode_steps`: masks, proposals and commits bit for
 bit, and confidences after rounding to the nearest 1/255, which is their recorded form. Each step stays
-addressable by itself.
+addressable by itself. How sure a step was of what it committed is recorded once, with the block, if both say the same.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit import forms
-from audit.blocks import MAX_WIDTH, StepPlanes
+from audit.blocks import MAX_WIDTH, QUANTA, BlockTrace, StepPlanes, level, unsaid
 from audit.errors import InvalidRecord
-
-QUANTA = 255
 
 _Bits = NDArray[np.bool_]
 _Ids = NDArray[np.int64]
@@ -51,12 +49,13 @@ class Step:
 
 def quantise(confidence: float) -> float:
     """The recorded form of a step confidence: the nearest multiple of 1/255."""
-    return round(float(confidence) * QUANTA) / QUANTA
+    return level(float(confidence)) / QUANTA
 
 
-def encode_steps(steps: Sequence[StepLike]) -> StepPlanes:
-    """The planes of a block's steps; raises InvalidRecord for ragged steps or confidences outside 0 to 1.
+def encode_steps(steps: Sequence[StepLike], commit_confidence: Sequence[float] = ()) -> StepPlanes:
+    """The planes of the steps of a block with this `commit_confidence`, abridged where that says what the steps say.
 
+    Raises InvalidRecord for ragged steps or confidences outside 0 to 1.
     Row by row in plain Python: a block is a few short rows, for which numpy takes twice as long.
     """
     width = len(steps[0].masked) if steps else 0
@@ -74,7 +73,8 @@ def encode_steps(steps: Sequence[StepLike]) -> StepPlanes:
     committed = b"".join(forms.packed_bits(step.committed) for step in steps)
     if ids and not (min(ids) >= 0 and max(ids) < 1 << 32):
         raise InvalidRecord("a proposed token id is from 0 below 2^32")
-    return StepPlanes(len(steps), width, masked, committed, bytes(changed), tuple(ids), bytes(levels))
+    left = unsaid(bytes(levels), masked, committed, commit_confidence) if len(commit_confidence) == width else bytes(levels)
+    return StepPlanes(len(steps), width, masked, committed, bytes(changed), tuple(ids), left)
 
 
 def _rows(step: StepLike) -> tuple[Sequence[bool] | Sequence[int] | Sequence[float], ...]:
@@ -88,7 +88,7 @@ def _levels(step: StepLike) -> bytes:
     try:
         if any(known) or (shown and not (min(shown) >= 0 and max(shown) <= 1)):
             raise ValueError
-        return bytes([round(confidence * QUANTA) for confidence in shown])
+        return bytes(map(level, shown))
     except ValueError as error:  # also what rounding says to NaN
         raise InvalidRecord("a step confidence is from 0 to 1, and 0 at a position that is not masked") from error
 
@@ -98,14 +98,20 @@ def _unpack(plane: bytes, planes: StepPlanes) -> _Bits:
     return np.unpackbits(rows, axis=1, count=planes.width).astype(np.bool_)
 
 
-def decode_steps(planes: StepPlanes) -> tuple[Step, ...]:
+def decode_steps(block: BlockTrace) -> tuple[Step, ...]:
     """Every step of the block, in order."""
+    planes = block.steps
     if not planes.steps:
         return ()
-    masked, changed = _unpack(planes.masked, planes), _unpack(planes.changed, planes)
+    masked, committed = _unpack(planes.masked, planes), _unpack(planes.committed, planes)
+    proposal = _replay(_unpack(planes.changed, planes), planes)
     confidence = np.zeros(masked.shape, dtype=np.float64)
-    confidence[masked] = np.frombuffer(planes.confidence, dtype=np.uint8) / QUANTA
-    committed, proposal = _unpack(planes.committed, planes), _replay(changed, planes)
+    stated = masked
+    if planes.abridged:
+        stated = masked & ~committed
+        settled = np.array([quantise(value) for value in block.commit_confidence])
+        confidence = np.where(masked & committed, settled, 0.0)
+    confidence[stated] = np.frombuffer(planes.confidence, dtype=np.uint8) / QUANTA
     return tuple(
         Step(tuple(masked[i].tolist()), tuple(proposal[i].tolist()), tuple(confidence[i].tolist()),
              tuple(committed[i].tolist()))
@@ -122,8 +128,8 @@ def _replay(changed: _Bits, planes: StepPlanes) -> _Ids:
     return proposal
 
 
-def decode_step(planes: StepPlanes, index: int) -> Step:
+def decode_step(block: BlockTrace, index: int) -> Step:
     """One intermediate state by itself; raises InvalidRecord for a step that the block does not have."""
-    if not 0 <= index < planes.steps:
-        raise InvalidRecord(f"step {index} does not exist; the block has {planes.steps}")
-    return decode_steps(planes)[index]
+    if not 0 <= index < block.steps.steps:
+        raise InvalidRecord(f"step {index} does not exist; the block has {block.steps.steps}")
+    return decode_steps(block)[index]

@@ -92,7 +92,7 @@ def _recorded(body: Body) -> Iterable[Item]:
         case SpecRounds():
             return [Item("round", _values(each)) for each in body.rounds]
         case BlockTrace():
-            return [Item("block", _values(body, "steps"), tuple(map(_values, decode_steps(body.steps))))]
+            return [Item("block", _values(body, "steps"), tuple(map(_values, decode_steps(body))))]
         case GateVerdict():
             return [Item("verdict", _ruled(body, body.block_index, body.verdict))]
         case EngineNote() if body.note not in _CIRCUMSTANCES:

@@ -22,7 +22,7 @@ def story(bodies: Iterable[Body], tokenizer: Tokenizer) -> Iterator[str]:
         elif isinstance(body, BlockTrace):
             yield from (
                 f"  block {body.index} step {number}  {_step(step, tokenizer)}"
-                for number, step in enumerate(decode_steps(body.steps))
+                for number, step in enumerate(decode_steps(body))
             )
 
 

@@ -246,7 +246,7 @@ def _block(event: BlockDecoded) -> BlockTrace:
         index=event.index,
         start=event.start,
         seeded=event.seeded,
-        steps=encode_steps(event.steps),
+        steps=encode_steps(event.steps, event.commit_confidence),
         tokens=event.tokens,
         commit_confidence=event.commit_confidence,
         verifier_logprob=event.verifier_logprob,

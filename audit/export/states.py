@@ -67,5 +67,5 @@ def _rows(opened: Opened, block: BlockTrace) -> list[dict[str, Any]]:
     return [
         place | {"step": number, "masked": step.masked, "proposal": step.proposal, "confidence": step.confidence,
                  "committed": step.committed}
-        for number, step in enumerate(decode_steps(block.steps))
+        for number, step in enumerate(decode_steps(block))
     ]  # fmt: skip

@@ -105,7 +105,7 @@ async def show_step(
     seq, trace = _block(found, block)
     if not 0 <= step < trace.steps.steps:
         raise NotHere(NOTHING)
-    state = decode_step(trace.steps, step)
+    state = decode_step(trace, step)
     return answer(documents.step(seq, block, step, state, _spell(house)))
 
 

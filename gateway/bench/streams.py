@@ -76,31 +76,37 @@ def sample_blocks() -> tuple[BlockTrace, ...]:
 
 def _block(random: Random, index: int) -> BlockTrace:
     masked, proposal = [True] * WIDTH, [_word(random) for _ in range(WIDTH)]
-    steps = []
+    steps, settled = [], [0.0] * WIDTH
     for step in range(STEPS):
-        confidence = tuple(random.random() if open_ else 0.0 for open_ in masked)
+        confidence = tuple(_float32(random.random()) if open_ else 0.0 for open_ in masked)
         due = WIDTH if step == STEPS - 1 else (step + 1) * WIDTH // STEPS
         committed = tuple(open_ and place < due for place, open_ in enumerate(masked))
         steps.append(Step(tuple(masked), tuple(proposal), confidence, committed))
+        settled = [new if done else old for new, old, done in zip(confidence, settled, committed, strict=True)]
         masked = [open_ and not done for open_, done in zip(masked, committed, strict=True)]
         proposal = [
             _word(random) if open_ and random.random() < REVISED else token
             for open_, token in zip(masked, proposal, strict=True)
         ]
-    figures = unpack(f"{WIDTH}f", pack(f"{WIDTH}f", *(random.random() for _ in range(WIDTH))))
     return BlockTrace(
         index=index,
         start=index * WIDTH,
         seeded=False,
-        steps=encode_steps(steps),
+        steps=encode_steps(steps, settled),
         tokens=tuple(proposal),
-        commit_confidence=figures,
-        verifier_logprob=tuple(-figure for figure in figures),
+        commit_confidence=tuple(settled),
+        verifier_logprob=tuple(-_float32(random.random()) for _ in range(WIDTH)),
         agreement=(True,) * WIDTH,
         emitted=WIDTH,
         forwards=STEPS + 1,
         complete=True,
     )
+
+
+def _float32(value: float) -> float:
+    """As records have it."""
+    (rounded,) = unpack("f", pack("f", value))
+    return float(rounded)
 
 
 def _word(random: Random) -> int:

@@ -205,7 +205,7 @@ class _Course:
         self._room = 0
 
     def _block(self, block: BlockTrace) -> None:
-        frames: list[Frame] = [Denoised(self._next(), block, step) for step in decode_steps(block.steps)]
+        frames: list[Frame] = [Denoised(self._next(), block, step) for step in decode_steps(block)]
         if block.verifier_logprob:
             frames.append(Scored(self._next(), block))
         if frames:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,12 +31,13 @@ from audit.acts import (
     commit_to,
 )
 from audit.export import Disclosure, Exported, disclose_all, export
-from audit.forms import SHORT_IDS
+from audit.forms import SHORT_IDS, write
 from audit.header import Header, StoredRecord, leaf_hash, uuid7
 from audit.judgements import Asked, Called, Due, ReleaseDecision
 from audit.keys import KeyStore
 from audit.merkle import CompactRange
 from audit.records import (
+    SCHEMA,
     Alternatives,
     BlockTrace,
     Body,
@@ -75,6 +78,9 @@ BLOCK = BlockTrace(
     commit_confidence=(1.0, 1.0, 0.75, 0.5), verifier_logprob=(-0.125, -0.5, -1.0, -2.0),
     agreement=(True, True, False, True), emitted=4, forwards=3, complete=True,
 )  # fmt: skip
+_SURE = (1.0, 1.0, struct.unpack("f", struct.pack("f", 0.8))[0], struct.unpack("f", struct.pack("f", 0.4))[0])
+SURE = dataclasses.replace(BLOCK, steps=encode_steps(STEPS, _SURE), commit_confidence=_SURE)
+"""The same, but it says of each token what the step said that committed it."""
 ROUND = SpecRoundTrace(
     index=0, start=16, draft=(60, 70000, 81), draft_confidence=(1.0, 0.5, 0.25), verified=(70000, 80, 9),
     accepted=1, output=(70000, 80), logprob=(-0.25, -0.5), forwards=2, complete=True,
@@ -239,9 +245,13 @@ def small_log(folder: Path) -> Log:
     return log
 
 
-def in_second_schema(block: BlockTrace) -> bytes:
-    """A block as schema 2 spelt it: schema 3 but for its ids, which have two, three or four bytes each."""
+def in_schema(schema: int, block: BlockTrace) -> bytes:
+    """A block that states every confidence, as an earlier schema spelt it; in the second, ids have two, three or four bytes."""
+    if schema == SCHEMA:
+        return write(block)
     entries: Any = cbor.decode(encode_body(block))
-    entries[4][6] = cbor.decode(SHORT_IDS.write(block.steps.ids))
-    entries[5] = None if entries[5] is None else cbor.decode(SHORT_IDS.write(block.tokens))
+    entries[4][7] = block.steps.confidence
+    if schema == 2:
+        entries[4][6] = cbor.decode(SHORT_IDS.write(block.steps.ids))
+        entries[5] = None if entries[5] is None else cbor.decode(SHORT_IDS.write(block.tokens))
     return cbor.encode(entries)

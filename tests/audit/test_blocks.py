@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,18 @@ from audit.blocks import BlockTrace
 from audit.errors import InvalidRecord, MalformedData
 from audit.forms import write
 from audit.records import BLOCK_SCHEMA, SCHEMA, Kind, decode_body, encode_body
-from audit.trace import Step, encode_steps
-from tests.audit.samples import BLOCK, in_second_schema
+from audit.trace import Step, decode_steps, encode_steps
+from tests.audit.samples import BLOCK, SURE, in_schema
 from tests.audit.test_trace import traces
 
 VECTORS = Path(__file__).parent / "vectors"
 
 
-def block_of(steps: list[Step], tokens: tuple[int, ...]) -> BlockTrace:
+def block_of(steps: list[Step], tokens: tuple[int, ...], commit_confidence: tuple[float, ...] = ()) -> BlockTrace:
     """A block of these steps."""
     return dataclasses.replace(
-        BLOCK, steps=encode_steps(steps), tokens=tokens, commit_confidence=(), verifier_logprob=(), agreement=(), emitted=0,
-        complete=False,
+        BLOCK, steps=encode_steps(steps, commit_confidence), tokens=tokens, commit_confidence=commit_confidence,
+        verifier_logprob=(), agreement=(), emitted=0, complete=False,
     )  # fmt: skip
 
 
@@ -38,26 +39,62 @@ def denoised(draw: st.DrawFn) -> BlockTrace:
     width = draw(st.integers(1, 20))
     ids = st.integers(0, draw(st.sampled_from([9, 65_535, 65_536, 2**24 - 1, 2**24, 2**32 - 1])))
     masked, proposal = [True] * width, [draw(ids) for _ in range(width)]
-    steps = []
+    steps, settled = [], [0.0] * width
     for _ in range(draw(st.integers(1, 5))):
         committed = [hidden and draw(st.booleans()) for hidden in masked]
-        confidence = tuple(float(hidden) for hidden in masked)
+        confidence = tuple(draw(st.floats(0, 1, width=32)) if hidden else 0.0 for hidden in masked)
+        settled = [new if done else old for new, old, done in zip(confidence, settled, committed, strict=True)]
         steps.append(Step(tuple(masked), tuple(proposal), confidence, tuple(committed)))
         masked = [hidden and not done for hidden, done in zip(masked, committed, strict=True)]
         proposal = [draw(ids) if hidden else token for hidden, token in zip(masked, proposal, strict=True)]
-    return block_of(steps, steps[-1].proposal)
+    return block_of(steps, steps[-1].proposal, tuple(settled))
 
 
 @given(denoised())
 def test_what_follows_is_not_written(block: BlockTrace) -> None:
-    """Masks after the first, proposals of step 0 and the tokens of a denoised block are not in its bytes, and come back."""
+    """Later masks, proposals of step 0, the tokens and how sure each was are not in a block's bytes, and come back."""
     data = encode_body(block)
     assert decode_body(Kind.BLOCK, BLOCK_SCHEMA, data) == block
     entries: Any = cbor.decode(data)
     stride, planes = (block.steps.width + 7) // 8, entries[4]
     assert entries[5] is None
     assert (len(planes[3]), len(planes[5])) == (stride, (block.steps.steps - 1) * stride)
+    left = sum(hidden and not done for step in decode_steps(block) for hidden, done in zip(*_marks(step), strict=True))
+    assert len(planes[7]) == left
     assert len(data) < len(write(block))
+
+
+def _marks(step: Step) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    return step.masked, step.committed
+
+
+@given(denoised(), st.data())
+def test_how_sure_a_commit_was_is_told_once(block: BlockTrace, data: st.DataObject) -> None:
+    """A step says it if the block says something else or nothing, and in earlier schemas; readers find the same."""
+    steps, sure = decode_steps(block), block.commit_confidence
+    committed = [place for step in steps for place, done in enumerate(step.committed) if done]
+    whole = dataclasses.replace(block, steps=encode_steps(steps))
+    assert not whole.steps.abridged and whole.steps.confidence and decode_steps(whole) == steps
+    assert block.steps.abridged == bool(committed) and encode_body(whole) == encode_body(block)
+    for schema in range(SCHEMA, BLOCK_SCHEMA):
+        assert decode_body(Kind.BLOCK, schema, in_schema(schema, whole)) == whole
+        if committed:
+            with pytest.raises(MalformedData):
+                decode_body(Kind.BLOCK, schema, in_schema(schema, block))
+    if not committed:
+        return
+    with pytest.raises(MalformedData, match="twice"):
+        decode_body(Kind.BLOCK, BLOCK_SCHEMA, in_schema(3, whole))
+    place = data.draw(st.sampled_from(committed))
+    other = (*sure[:place], data.draw(st.sampled_from([0.25, 1.5, -1.0, math.nan])), *sure[place + 1 :])
+    if round(255 * sure[place]) != 64:
+        apart = dataclasses.replace(whole, steps=encode_steps(steps, other), commit_confidence=other)
+        assert not apart.steps.abridged and decode_steps(apart) == steps
+        back = decode_body(Kind.BLOCK, BLOCK_SCHEMA, encode_body(apart))
+        assert isinstance(back, BlockTrace) and decode_steps(back) == steps
+    for nothing in ((), (1.5,) * len(sure), (math.nan,) * len(sure)):
+        with pytest.raises(InvalidRecord, match="no confidence"):
+            dataclasses.replace(block, commit_confidence=nothing)
 
 
 @given(traces(), st.data())
@@ -67,13 +104,15 @@ def test_what_does_not_follow_is_written(steps: list[Step], data: st.DataObject)
     tokens = tuple(data.draw(st.lists(st.integers(0, 2**32 - 1), min_size=width, max_size=width)))
     block = block_of(steps, tokens)
     assert decode_body(Kind.BLOCK, BLOCK_SCHEMA, encode_body(block)) == block
-    assert decode_body(Kind.BLOCK, SCHEMA, write(block)) == block
-    assert decode_body(Kind.BLOCK, 2, in_second_schema(block)) == block
+    for schema in range(SCHEMA, BLOCK_SCHEMA):
+        assert decode_body(Kind.BLOCK, schema, in_schema(schema, block)) == block
 
 
-def test_schema_2_is_read_as_it_was_published() -> None:
-    """The published bytes of schema 2 are what the tests take it for."""
-    assert in_second_schema(BLOCK) == cbor.encode(_entries(2))
+def test_earlier_schemas_are_read_as_they_were_published() -> None:
+    """The published bytes of earlier schemas are what the tests take them for; a block that is told twice has its own."""
+    for schema in (2, 3):
+        assert in_schema(schema, BLOCK) == cbor.encode(_entries(schema))
+    assert encode_body(SURE) == cbor.encode(_entries(4, " abridged")) != encode_body(BLOCK)
 
 
 def test_a_block_wider_than_any_is_refused_at_once() -> None:
@@ -107,9 +146,9 @@ def test_ids_out_of_range_are_not_written(token: int) -> None:
         encode_body(block_of([Step((True,), (5,), (1.0,), (True,))], (token,)))
 
 
-def _entries(schema: int) -> dict[int, Any]:
+def _entries(schema: int, which: str = "") -> dict[int, Any]:
     """The published bytes of the sample in a schema, as the map that they are."""
-    golden = json.loads((VECTORS / "bodies.json").read_text())[f"4/{schema}"]
+    golden = json.loads((VECTORS / "bodies.json").read_text())[f"4/{schema}{which}"]
     found: Any = cbor.decode(bytes.fromhex(golden))
     return dict(found)
 

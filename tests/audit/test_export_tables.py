@@ -144,7 +144,7 @@ def test_every_intermediate_state_stands_by_itself(tmp_path: Path, monkeypatch: 
         (seq, 0, 12, step) for seq in (3, 14) for step in (0, 1)
     ]
     for row in rows:
-        step = decode_step(BLOCK.steps, row["step"])
+        step = decode_step(BLOCK, row["step"])
         assert tuple(row["masked"]) == step.masked and tuple(row["proposal"]) == step.proposal
         assert tuple(row["confidence"]) == step.confidence and tuple(row["committed"]) == step.committed
         assert UUID(bytes=row["request"]) == decode_header(log.rows[row["seq"]].header).request

@@ -1,15 +1,16 @@
 """Laws of the denoising trace: what is recorded is what happened, step by step."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.blocks import BlockTrace, StepPlanes
+from audit.blocks import QUANTA, BlockTrace, StepPlanes
 from audit.errors import InvalidRecord, MalformedData
 from audit.records import BLOCK_SCHEMA, Kind, decode_body, encode_body
-from audit.trace import QUANTA, Step, decode_step, decode_steps, encode_steps, quantise
+from audit.trace import Step, decode_step, decode_steps, encode_steps, quantise
 from tests.audit.samples import BLOCK, STEPS
 
 
@@ -28,38 +29,41 @@ def traces(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
+def traced(steps: Sequence[Step], commit_confidence: tuple[float, ...] = ()) -> BlockTrace:
+    """An unfinished block of these steps."""
+    planes = encode_steps(steps, commit_confidence)
+    return BlockTrace(
+        index=1, start=2, seeded=False, steps=planes, tokens=(5,) * planes.width, commit_confidence=commit_confidence,
+        verifier_logprob=(), agreement=(), emitted=0, forwards=len(steps), complete=False,
+    )  # fmt: skip
+
+
 @given(traces())
 def test_round_trip_is_exact(steps: list[Step]) -> None:
     """Every mask, proposal, commit and recorded confidence comes back as it was."""
-    planes = encode_steps(steps)
-    assert decode_steps(planes) == tuple(steps)
-    assert all(decode_step(planes, index) == step for index, step in enumerate(steps))
+    block = traced(steps)
+    assert decode_steps(block) == tuple(steps)
+    assert all(decode_step(block, index) == step for index, step in enumerate(steps))
 
 
 @given(traces())
 def test_round_trip_through_bytes(steps: list[Step]) -> None:
     """The trace survives the record's bytes, and encoding it again gives the same planes."""
-    planes = encode_steps(steps)
-    width = planes.width
-    body = BlockTrace(
-        index=1, start=2, seeded=False, steps=planes, tokens=(5,) * width, commit_confidence=(),
-        verifier_logprob=(),
-        agreement=(), emitted=0, forwards=len(steps), complete=False,
-    )  # fmt: skip
+    body = traced(steps)
     back = decode_body(Kind.BLOCK, BLOCK_SCHEMA, encode_body(body))
     assert isinstance(back, BlockTrace)
     assert back == body
-    assert encode_steps(decode_steps(back.steps)) == planes
+    assert encode_steps(decode_steps(back)) == body.steps
 
 
 @given(st.floats(0, 1))
 def test_confidence_is_kept_within_one_quantum(confidence: float) -> None:
     """A recorded step confidence is the nearest 1/255, and recording it again changes nothing."""
     step = Step((True,), (9,), (confidence,), (True,))
-    (back,) = decode_steps(encode_steps([step]))
+    (back,) = decode_steps(traced([step]))
     assert back.confidence == (quantise(confidence),)
     assert abs(back.confidence[0] - confidence) <= 0.5 / QUANTA + 1e-12
-    assert decode_steps(encode_steps([back])) == (back,)
+    assert decode_steps(traced([back])) == (back,)
 
 
 def test_only_changes_are_stored() -> None:
@@ -88,7 +92,7 @@ def test_impossible_steps_are_refused(change: dict[str, tuple[float, ...]]) -> N
 def test_a_step_that_does_not_exist_is_an_error(index: int) -> None:
     """Asking for a step outside the block is answered by an error, not by the last step."""
     with pytest.raises(InvalidRecord, match="does not exist"):
-        decode_step(BLOCK.steps, index)
+        decode_step(BLOCK, index)
 
 
 @pytest.mark.parametrize(
@@ -118,4 +122,4 @@ def test_disagreeing_planes_are_malformed_when_read() -> None:
 def test_a_block_without_steps_has_empty_planes() -> None:
     """A block that was aborted before its first step is still a block."""
     assert encode_steps([]) == StepPlanes(0, 0, b"", b"", b"", (), b"")
-    assert decode_steps(encode_steps([])) == ()
+    assert decode_steps(traced([])) == ()

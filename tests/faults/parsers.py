@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from audit import bundle, cbor
 from audit.errors import AuditError
-from audit.forms import write
 from audit.header import decode_header
 from audit.note import (
     Checkpoint,
@@ -36,7 +35,7 @@ from gateway.dialects.request import Conversation
 from gateway.errors import BadRequest
 from policies import BASELINE, PolicyError, load
 from tests.audit.outside_samples import KEY, LATTICE, LATTICE_VKEY, ORIGIN, VKEY, SampleLog, Shelf, signed
-from tests.audit.samples import BLOCK, SAMPLES, in_second_schema
+from tests.audit.samples import BLOCK, SAMPLES, SURE, in_schema
 from tests.audit.witness_samples import body_of
 
 T = TypeVar("T")
@@ -99,17 +98,18 @@ def body_parser() -> Parser:
     def read(data: bytes) -> None:
         kind, schema = (*data[:2], 0, 0)[:2]
         body = decode_body(kind, schema, data[2:])
-        again = encode_body(body) if schema == schema_of(kind) else _in_older_schema(schema, body)
+        again = encode_body(body) if schema == schema_of(kind) else in_schema(schema, _block(body))
         assert bytes([kind_of(body), schema]) + again == data, "accepted in a spelling that is not its own"
 
-    newest = (bytes([kind, schema_of(kind)]) + encode_body(body) for kind, body in SAMPLES.items())
-    older = (bytes([Kind.BLOCK, schema]) + _in_older_schema(schema, BLOCK) for schema in range(SCHEMA, BLOCK_SCHEMA))
+    newest = [bytes([kind, schema_of(kind)]) + encode_body(body) for kind, body in SAMPLES.items()]
+    newest.append(bytes([Kind.BLOCK, BLOCK_SCHEMA]) + encode_body(SURE))
+    older = (bytes([Kind.BLOCK, schema]) + in_schema(schema, BLOCK) for schema in range(SCHEMA, BLOCK_SCHEMA))
     return Parser("body", (*newest, *older), read)
 
 
-def _in_older_schema(schema: int, body: Body) -> bytes:
+def _block(body: Body) -> BlockTrace:
     assert isinstance(body, BlockTrace), "only blocks have had another schema"
-    return write(body) if schema == SCHEMA else in_second_schema(body)
+    return body
 
 
 def note_parser() -> Parser:

@@ -60,7 +60,7 @@ def test_the_figures_are_sane(document: dict[str, Any]) -> None:
 def test_sample_blocks_are_blocks() -> None:
     """Each has all its steps: masks only vanish, the last step leaves none, and what was committed is the text."""
     for block in sample_blocks():
-        steps = decode_steps(block.steps)
+        steps = decode_steps(block)
         assert len(steps) == STEPS and all(len(step.masked) == WIDTH for step in steps)
         assert sum(sum(step.committed) for step in steps) == WIDTH
         final = {index: step.proposal[index] for step in steps for index in range(WIDTH) if step.committed[index]}

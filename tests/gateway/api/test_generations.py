@@ -45,7 +45,7 @@ async def test_every_state_of_a_block_is_the_recorded_one(office: Office) -> Non
     trace = blocks[0]
     block = (await office.ada.get(f"/api/generations/{made}/blocks/{trace.index}")).json()
     assert (block["ids"], block["steps"], block["emitted"]) == (list(trace.tokens), trace.steps.steps, trace.emitted)
-    for number, step in enumerate(decode_steps(trace.steps)):
+    for number, step in enumerate(decode_steps(trace)):
         told = (await office.ada.get(f"/api/generations/{made}/blocks/{trace.index}/steps/{number}")).json()
         assert (told["ids"], told["masked"]) == (list(step.proposal), list(step.masked))
         assert (told["committed"], told["confidence"]) == (list(step.committed), list(step.confidence))

@@ -47,7 +47,7 @@ def test_every_denoising_step_is_the_logs_own() -> None:
     """Masks, proposals, confidences and commits of each step are what audit.trace decodes and what the engine said."""
     said = told(Mode.DIFFUSION, temperature=1.0)
     steps = [frame.step for _, frame in frames_of(said.review.stages) if isinstance(frame, Denoised)]
-    logged = [step for body in said.bodies if isinstance(body, BlockTrace) for step in decode_steps(body.steps)]
+    logged = [step for body in said.bodies if isinstance(body, BlockTrace) for step in decode_steps(body)]
     events = [step for event in said.events if isinstance(event, BlockDecoded) for step in event.steps]
     assert steps == logged and len(steps) == len(events) > 4
     for step, event in zip(steps, events, strict=True):
