@@ -87,7 +87,7 @@ def requests(draw: st.DrawFn) -> GenerationRequest:
     return asked(mode, prompt, draw(st.integers(1, 20)), **more)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(requests())
 def test_a_generation_hears_what_it_would_have_heard(request: GenerationRequest) -> None:
     """Guessed or not, every event is the same to the last bit."""
@@ -95,7 +95,7 @@ def test_a_generation_hears_what_it_would_have_heard(request: GenerationRequest)
     assert nameless(one_by_one) == nameless(in_a_row)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.lists(requests(), min_size=2, max_size=4))
 def test_company_hears_what_it_would_have_heard(together: list[GenerationRequest]) -> None:
     """So do several at once, which end at different times; bits are the kernels' affair, which these definitions are not."""
