@@ -83,8 +83,8 @@ def bare(model: LoadedModel) -> LoadedModel:
 def answers(
     engine: Engine, model: LoadedModel, asked: Sequence[Exercise], setting: Setting, at_once: int = 1
 ) -> Iterator[tuple[int, str, Finished, float]]:
-    """Ask all, so many `at_once`, and drive the engine: which question ended, its answer, and the engine's seconds since the
-    one before it, compiling excluded.
+    """Ask all, so many `at_once`, and drive the engine: which question ended, its answer, and its share of the engine's seconds
+    since one ended before; those that end together share alike. Compiling is excluded.
 
     Raises InvalidRequest when the model cannot take one.
     """
@@ -99,12 +99,14 @@ def answers(
         began = time.monotonic()
         events = engine.step()
         seconds += time.monotonic() - began
+        ended = sum(isinstance(event, Finished) for event in events)
         for event in events:
             if isinstance(event, Output):
                 said[event.generation] += event.output
             elif isinstance(event, Finished):
-                yield event.generation.int, heard(model.tokenizer, said.pop(event.generation)), event, seconds
-                seconds = 0.0
+                yield event.generation.int, heard(model.tokenizer, said.pop(event.generation)), event, seconds / ended
+        if ended:
+            seconds = 0.0
 
 
 def _request(

@@ -36,9 +36,8 @@ HEADS, SIZE = 2, 32
 
 
 def tooled(folder: Path) -> Path:
-    """The shipped checkpoint, told of tools and given room."""
+    """The shipped checkpoint, given room."""
     shutil.copytree(TINY, folder)
-    (folder / "chat_template.jinja").write_bytes(CHAT_TEMPLATE.read_bytes())
     shape = folder / "config.json"
     document = json.loads(shape.read_text(encoding="utf-8")) | {"max_position_embeddings": TOOLED_CONTEXT}
     shape.write_text(json.dumps(document, indent=2), encoding="utf-8")

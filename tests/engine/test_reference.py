@@ -51,7 +51,7 @@ def test_the_shipped_checkpoint_says_the_same_elsewhere(mode: Mode) -> None:
     reference = Reference(given)
     for prompt, events in zip(prompts, ours(given, mode, prompts), strict=True):
         said = theirs(reference, mode, prompt)
-        assert output(events) == said.ids
+        assert output(events) == said.ids[:MOST]
         assert finished(events).forwards == forwards(mode, said)
 
 
