@@ -153,6 +153,13 @@ def test_without_a_guide_random_weights_say_nothing_usable(model: LoadedModel) -
     assert finished.tokens > 0 and seconds > 0
 
 
+def test_answers_that_end_together_share_the_time(model: LoadedModel) -> None:
+    """Of questions that end in one step none took no time, so every group of them has a rate."""
+    given = list(answers(Engine(model), model, questions(1) * 4, Setting(Mode.AR, longest=4), at_once=4))
+    seconds = [taken for _, _, _, taken in given]
+    assert len(seconds) == 4 and min(seconds) == max(seconds) > 0
+
+
 @pytest.mark.long
 def test_how_many_are_under_way_changes_no_answer(model: LoadedModel) -> None:
     """Seven at once give each question the text, tokens and passes that it has alone, guided or not, in every mode."""
