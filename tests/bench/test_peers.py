@@ -26,14 +26,14 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 def test_everybody_does_the_same_work() -> None:
     """In float32 every peer, at every concurrency, answers the same prompts with the same number of real tokens."""
-    given = load(TINY)
+    given, most = load(TINY), 82
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.ERROR)
-    others = [peer for peer in theirs(given, torch.float32, max_tokens=60) if peer.name != COMPILED]
-    rows = race(contests(ours(given, torch.float32, max_tokens=60), others, (1, 2)), questions(given, 2), repeats=1)
+    others = [peer for peer in theirs(given, torch.float32, max_tokens=most) if peer.name != COMPILED]
+    rows = race(contests(ours(given, torch.float32, max_tokens=most), others, (1, 2)), questions(given, 2), repeats=1)
     assert {row["peer"]: row["error"] for row in rows if "error" in row} == {}
     assert len(rows) == 9
     assert len({row["tokens"] for row in rows}) == 1
-    assert 2 < rows[0]["tokens"] < 2 * 60  # stops are honoured, and padding is not counted
+    assert most < rows[0]["tokens"] < 2 * most  # one is cut, the other's stop is honoured, and padding is not counted
     assert all(row["tokens_per_second"] > 0 and row["dtype"] == "float32" for row in rows)
 
 
