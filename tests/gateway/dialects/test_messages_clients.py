@@ -25,7 +25,7 @@ def asked(served: Served, **more: Any) -> dict[str, Any]:
     """The arguments of one request."""
     messages = [{"role": "user", "content": QUESTION}]
     greedy = {"temperature": 0}
-    return {"model": served.model, "messages": messages, "extra_body": greedy, "max_tokens": 64} | more
+    return {"model": served.model, "messages": messages, "extra_body": greedy, "max_tokens": 128} | more
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def client(served: Served) -> Iterator[anthropic.Anthropic]:
 def raw(served: Served, path: str = "/v1/messages", **more: Any) -> httpx.Response:
     """One request as Claude Code sends it, with its headers."""
     headers = {"x-api-key": served.key, "anthropic-version": "2023-06-01", "anthropic-beta": "a-2025-01-01,b-2025-02-02"}
-    body = {"model": served.model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 64}
+    body = {"model": served.model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 128}
     return httpx.post(served.url + path, json=body | more, headers=headers, timeout=60, trust_env=False, verify=PLAIN)
 
 

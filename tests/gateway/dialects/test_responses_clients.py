@@ -35,7 +35,7 @@ def client(served: Served) -> Iterator[openai.OpenAI]:
 
 def asked(served: Served, **more: Any) -> dict[str, Any]:
     """The arguments of one request."""
-    return {"model": served.model, "input": QUESTION, "temperature": 0, "max_output_tokens": 64} | more
+    return {"model": served.model, "input": QUESTION, "temperature": 0, "max_output_tokens": 128} | more
 
 
 def raw(served: Served, **more: Any) -> httpx.Response:

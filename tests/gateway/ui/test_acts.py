@@ -22,6 +22,7 @@ from gateway.people.names import Role
 from gateway.recorded import opened
 from tests.audit.writer_samples import TENANT
 from tests.gateway.planted import PASSWORD, plant_tenant, plant_user
+from tests.gateway.ui.archives import unpacked
 from tests.gateway.ui.browsing import Browser, Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,8 +81,7 @@ async def test_an_export_is_recorded_made_downloaded_and_verifies(shared: Site, 
         taken = await browser.post(f"/exports/{place}/download", {})
         assert taken.status_code == 200 and "attachment" in taken.headers["content-disposition"]
         with tarfile.open(fileobj=io.BytesIO(taken.content)) as archive:
-            archive.extractall(tmp_path, filter="data")
-            folder = tmp_path / archive.getnames()[0]
+            folder = unpacked(archive, tmp_path)
         vkey, origin = shared.housed.log.export(tmp_path / "own")
         report = verify(folder, [vkey], origin)
         assert report.verdict is Verdict.VERIFIED and report.decrypted > 0

@@ -26,6 +26,7 @@ from tests.gateway.dialects.test_leaving import QUESTION, WANDERING
 from tests.gateway.dialects.wired import RESPONSES, generation_of
 from tests.gateway.planted import PASSWORD, plant_user
 from tests.gateway.served import Served, environ
+from tests.gateway.ui.archives import unpacked
 
 ROOT = Path(__file__).parents[3]
 PLACES = (
@@ -205,7 +206,7 @@ def test_an_export_is_downloaded_and_verifies_as_its_page_says(inside: Page, tmp
     with inside.expect_download() as download:
         inside.get_by_role("button", name="Download").click()
     with tarfile.open(download.value.path()) as archive:
-        archive.extractall(tmp_path, filter="data")
+        unpacked(archive, tmp_path)
     program, *arguments = shlex.split(command)
     assert program == "python"
     told = subprocess.run(
