@@ -74,27 +74,32 @@ def level(confidence: float) -> int:
     return round(confidence * QUANTA)
 
 
-def unsaid(levels: bytes, masked: bytes, committed: bytes, commit_confidence: Sequence[float]) -> bytes:
-    """Of the levels of every masked position of these planes those that `commit_confidence` does not say.
+def unsaid(levels: bytes, masked: bytes, committed: bytes, width: int, commit_confidence: Sequence[float]) -> bytes:
+    """Of the levels of every masked position of these planes, so wide, those that `commit_confidence` does not say.
 
     All of them if it says something else of any that a step commits, or if not every position has a value from 0 to 1.
     """
     settled = array("f", commit_confidence)  # in float32, as they are recorded
-    if not settled or not all(0 <= value <= 1 for value in settled):
+    if len(settled) != width or not _probabilities(settled):
         return levels
     bits, hidden, done = 8 * len(masked), int.from_bytes(masked, "big"), int.from_bytes(committed, "big")
     by_step = bytes(compress(_flags(done, bits), _flags(hidden, bits)))
-    row = bytes(map(level, settled)) + bytes(-len(settled) % 8)
+    row = bytes(map(level, settled)) + bytes(-width % 8)
     said = bytes(compress(levels, by_step))
     if said != bytes(compress(row * (bits // len(row)), _flags(hidden & done, bits))):
         return levels
     return bytes(compress(levels, by_step.translate(_OTHER)))
 
 
+def _probabilities(values: Sequence[float]) -> bool:
+    """Whether there are some, and each is from 0 to 1."""
+    return len(values) > 0 and all(0 <= value <= 1 for value in values)
+
+
 def _abridged(planes: StepPlanes, commit_confidence: Sequence[float]) -> StepPlanes:
-    if planes.abridged or len(commit_confidence) != planes.width:
+    if planes.abridged:
         return planes
-    left = unsaid(planes.confidence, planes.masked, planes.committed, commit_confidence)
+    left = unsaid(planes.confidence, planes.masked, planes.committed, planes.width, commit_confidence)
     return planes if left == planes.confidence else replace(planes, confidence=left)
 
 
@@ -130,7 +135,7 @@ class BlockTrace:
             raise InvalidRecord("a plane of a block has another length than its tokens")
         if self.emitted > width:
             raise InvalidRecord("a block cannot emit more tokens than it has")
-        if self.steps.abridged and not (self.commit_confidence and all(0 <= value <= 1 for value in self.commit_confidence)):
+        if self.steps.abridged and not _probabilities(self.commit_confidence):
             raise InvalidRecord("what a step committed has no confidence, neither there nor in the block")
 
     @property

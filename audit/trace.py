@@ -73,7 +73,7 @@ def encode_steps(steps: Sequence[StepLike], commit_confidence: Sequence[float] =
     committed = b"".join(forms.packed_bits(step.committed) for step in steps)
     if ids and not (min(ids) >= 0 and max(ids) < 1 << 32):
         raise InvalidRecord("a proposed token id is from 0 below 2^32")
-    left = unsaid(bytes(levels), masked, committed, commit_confidence) if len(commit_confidence) == width else bytes(levels)
+    left = unsaid(bytes(levels), masked, committed, width, commit_confidence)
     return StepPlanes(len(steps), width, masked, committed, bytes(changed), tuple(ids), left)
 
 

@@ -71,7 +71,9 @@ class _Rows:
         """The rows of the plain asks, or of the others."""
         starts = np.cumsum([0, *(ask.rows for ask in asks)])
         places = [place for place, ask in enumerate(asks) if ask.plain is plain]
-        rows = np.array([row for place in places for row in range(starts[place], starts[place + 1])], dtype=np.int64)
+        if not places:
+            return cls((), (), starts[:0], hidden[:0], positions[:0])
+        rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
         own = hidden if len(places) == len(asks) else hidden[torch.from_numpy(rows).to(hidden.device)]
         return cls([asks[place] for place in places], places, rows, own, positions[rows])
 
