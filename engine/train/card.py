@@ -6,11 +6,12 @@ Every figure comes from the documents of its examinations, which lie beside it a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from engine.model.checkpoint import LoadedModel
-from engine.train.recipe import Recipe
+from engine.train.recipe import Recipe, Stage
 from engine.train.scores import BLOCK_LENGTH, QUADRATIC_BLOCK, THRESHOLD
 
 Document = Mapping[str, Any]
@@ -25,20 +26,38 @@ _ABILITY: Final = {
     "edits to\ngiven code and answers in JSON, all in the narrow English of its own grammar, and nothing else.",
 }
 
+_STAGES: Final = {
+    Stage.CAUSAL: "{} autoregressive steps",
+    Stage.JOINT: "{} joint steps (half of the blocks in draft form: first token known, the\n  rest masked; 15 % wholly masked; "
+    "the rest with a mask ratio drawn per block)",
+    Stage.DENOISE: "{} joint steps amid\n  denoising (half of the blocks with the first token known and a mask ratio for the "
+    "rest, 30 % in draft form; the\n  diffusion loss is focal, so that the model claims less than it knows)",
+    Stage.DRAFTER: "{} steps of the drafter LoRA alone",
+}
 
-def write_card(folder: Path, model: LoadedModel, recipe: Recipe, mixture: str, sittings: Mapping[str, Document]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How the checkpoint came about: by what, from which exercises, in how many seconds of training steps, on what."""
+
+    recipe: Recipe
+    mixture: str
+    seconds: float
+    worker: str
+
+
+def write_card(folder: Path, model: LoadedModel, made: Making, sittings: Mapping[str, Document]) -> None:
     """Write `folder/README.md`; `sittings` are the examinations of this model by the file that holds them."""
-    exam = sittings[EXAM]
+    exam, recipe = sittings[EXAM], made.recipe
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     (folder / "README.md").write_text(_CARD.format(
         parameters=parameters / 1e6,
         digest=model.weights_digest,
-        ability=_ABILITY[mixture],
-        command=f"palimpsest train --mixture {mixture} {recipe.options()} --out DIR",
+        ability=_ABILITY[made.mixture],
+        command=f"palimpsest train --mixture {made.mixture} {recipe.options()} --out DIR",
+        time=f"{made.seconds / 60:.0f} minutes of training steps on {made.worker}",
         seed=recipe.seed,
-        causal=recipe.causal_steps,
-        joint=recipe.joint_steps,
-        drafter=recipe.drafter_steps,
+        stages=", then ".join(_STAGES[stage].format(recipe.steps(stage)) for stage in Stage if recipe.steps(stage)),
         positions=model.config.max_position_embeddings,
         block=BLOCK_LENGTH,
         quadratic=QUADRATIC_BLOCK,
@@ -160,8 +179,8 @@ Every figure below is of that narrow task. Licence: Apache-2.0, like the code.
   the held-out share were never generated for training. No outside data.
 * **Command**: `{command}`
 * **Seed**: {seed}. Weights digest (SHA-256): `{digest}`
-* **Stages**: {causal} autoregressive steps, then {joint} joint steps (half of the blocks in draft form: first token known, the
-  rest masked; 15 % wholly masked; the rest with a mask ratio drawn per block), then {drafter} steps of the drafter LoRA alone.
+* **Stages**: {stages}.
+* **Time**: {time}.
 * **Context**: {positions:,} positions.
 
 Held-out exam, greedy, {dtype}, {numeric} numerics, block {block} ({quadratic} for `quadratic_spec`), threshold {threshold}

@@ -111,9 +111,9 @@ def step_of(stage: Stage, rows: Sequence[Example], recipe: Recipe, number: int, 
         return _causal(rows, recipe, end_token, device, tokens)
     seed = key(recipe.seed, stage, number)
     block = recipe.blocks[seed % len(recipe.blocks)]
-    if stage is Stage.JOINT:
-        return _joint(rows, recipe, block, seed, end_token, device, tokens)
-    return _drafter(rows, recipe, block, seed, end_token, device, tokens)
+    if stage is Stage.DRAFTER:
+        return _drafter(rows, recipe, block, seed, end_token, device, tokens)
+    return _joint(stage, rows, recipe, block, seed, end_token, device, tokens)
 
 
 def _causal(rows: Sequence[Example], recipe: Recipe, end_token: int, device: torch.device, tokens: int) -> Step:
@@ -125,7 +125,14 @@ def _causal(rows: Sequence[Example], recipe: Recipe, end_token: int, device: tor
 
 
 def _joint(
-    rows: Sequence[Example], recipe: Recipe, block: int, seed: int, end_token: int, device: torch.device, tokens: int
+    stage: Stage,
+    rows: Sequence[Example],
+    recipe: Recipe,
+    block: int,
+    seed: int,
+    end_token: int,
+    device: torch.device,
+    tokens: int,
 ) -> Step:
     """Blocks lie on multiples of their length in the text, as in the family's training, so answers meet them anywhere."""
     starts = [row.prompt_length // block * block for row in rows]
@@ -133,7 +140,7 @@ def _joint(
     for group in grouped(_places(rows, starts, block, recipe.copies), recipe.places):
         batch, noisy = _streams(rows, starts, group, block, end_token, recipe.copies)
         noise = [
-            _noise(opened.view(recipe.copies, -1), block, recipe.masking, key(seed, index))
+            _noise(opened.view(recipe.copies, -1), block, recipe.noise(stage), key(seed, index))
             for opened, index in zip(noisy.opened, group, strict=True)
         ]
         prepared.append((batch, noisy, Noise.stacked(noise)))
@@ -142,7 +149,7 @@ def _joint(
         masked=sum(int(noise.masked.sum()) for _, _, noise in prepared),
     )
     lessons = tuple(
-        JointLesson(batch.to(device), noisy.to(device), noise.to(device), recipe.weighing, counts)
+        JointLesson(batch.to(device), noisy.to(device), noise.to(device), recipe.weighs(stage), counts)
         for batch, noisy, noise in prepared
     )
     return Step(lessons, {"ar": counts.causal, "diffusion": counts.masked}, tokens)

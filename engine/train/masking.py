@@ -25,15 +25,22 @@ class Ratio(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Masking:
-    """How blocks are corrupted: shares of draft form (first token known) and of wholly masked blocks; the rest by ratio."""
+    """How blocks are corrupted: shares of draft form (first token known) and of wholly masked blocks; the rest by ratio.
+
+    `seeded_share` of all blocks are drawn by ratio and keep their first token, as seeded denoising has it at every step.
+    """
 
     draft_share: float = 0.5
     full_share: float = 0.15
     ratio: Ratio = Ratio.BLOCK
+    seeded_share: float = 0.0
 
 
 FAMILY = Masking(draft_share=0.0, full_share=0.0, ratio=Ratio.ROW)
 """The published noise: every open token independently, with one ratio a row."""
+
+MIDWAY = Masking(draft_share=0.3, full_share=0.05, seeded_share=0.5)
+"""Mostly what denoising meets between its first step and its last, of which the draft form teaches nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +70,21 @@ def corrupt(opened: Tensor, block: int, masking: Masking, generator: torch.Gener
     one, and the last of them ends a block.
 
     Each block draws its own form: the draft form (its first token kept, the rest masked), all masked, or every token
-    masked independently with a ratio from (0, 1]. A row that no draw touched gets one mask at a random open place. What is
-    drawn does not depend on how much padding follows.
+    masked independently with a ratio from (0, 1], its first perhaps kept. A row that no draw touched gets one mask at a
+    random open place. What is drawn does not depend on how much padding follows.
     """
     rows = int(opened.nonzero()[-1]) + 1
     blocks = rows // block
     drawn = torch.rand(1 if masking.ratio is Ratio.ROW else blocks, generator=generator)
     ratio = ((1 - _EPSILON) * drawn + _EPSILON).expand(blocks)
     form = torch.rand(blocks, generator=generator)
-    draft = form < masking.draft_share
+    known = (form < masking.draft_share) | (form >= 1 - masking.seeded_share)
     ratio = torch.where(form < masking.draft_share + masking.full_share, torch.ones(()), ratio)
     chance = torch.ones(len(opened))
     chance[:rows] = ratio.repeat_interleave(block)
     masked = opened.clone()
     masked[:rows] &= torch.rand(rows, generator=generator) < chance[:rows]
-    masked[:rows] &= ~(draft.repeat_interleave(block) & (torch.arange(rows) % block == 0))
+    masked[:rows] &= ~(known.repeat_interleave(block) & (torch.arange(rows) % block == 0))
     if not masked.any():
         places = opened.nonzero()
         masked[places[int(torch.randint(len(places), (), generator=generator))]] = True

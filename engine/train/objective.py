@@ -32,11 +32,16 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Cross-entropies in nats, summed: over answer tokens, over masked tokens, and these divided by their mask chance."""
+    """Cross-entropies in nats, summed: over answer tokens and over masked tokens, and two other sums over masked tokens.
+
+    `scaled`: each divided by its mask chance. `focal`: each times the probability that was not given to the truth, so that
+    the optimum claims less than it knows: 0.9 where it is right 98 times in 100 (Lin et al. 2017, section 3.2, gamma 1).
+    """
 
     causal: Tensor
     diffusion: Tensor
     scaled: Tensor
+    focal: Tensor
 
 
 class Weighing(StrEnum):
@@ -44,16 +49,20 @@ class Weighing(StrEnum):
 
     `FAMILY`: (S_ar + 0.3 S_diff) / (n_ar + n_masked) with S_diff over the mask chance, the published global token average.
     `BALANCED`: mean causal loss plus mean diffusion loss, what a small model with little data learns fastest from.
+    `MODEST`: the same with the focal diffusion loss: tokens that one step commits are guessed apart, so their errors add up,
+    and a threshold keeps what it promises for the block only if single tokens are claimed with less.
     """
 
     FAMILY = "family"
     BALANCED = "balanced"
+    MODEST = "modest"
 
     def __call__(self, losses: Losses, counts: Counts) -> Tensor:
         """The part of the step's loss that these sums contribute."""
         if self is Weighing.FAMILY:
             return (losses.causal + DIFFUSION_WEIGHT * losses.scaled) / (counts.causal + counts.masked)
-        return losses.causal / counts.causal + losses.diffusion / max(1, counts.masked)
+        masked = losses.focal if self is Weighing.MODEST else losses.diffusion
+        return losses.causal / counts.causal + masked / max(1, counts.masked)
 
 
 def causal_losses(
@@ -77,7 +86,8 @@ def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, lin
     hidden = network(both, noisy.positions(length), attend, linear)
     each = _cross_entropy(network, hidden[:, :places][masked], noisy.tokens[masked], linear)
     causal = _causal(network, hidden[:, places:], batch, batch.scored()[:, 1:], linear).sum()
-    return Losses(causal, each.sum(), (each / noise.chance[masked]).sum())
+    focal = each * (1 - (-each).exp())
+    return Losses(causal, each.sum(), (each / noise.chance[masked]).sum(), focal.sum())
 
 
 def _causal(network: Network, clean: Tensor, batch: Batch, scored: Tensor, linear: Linear) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from engine.numeric import Fast
 from engine.train.batches import Scope
-from engine.train.masking import FAMILY, Masking, Ratio
+from engine.train.masking import FAMILY, MIDWAY, Masking, Ratio
 from engine.train.objective import Weighing
 from engine.train.optimiser import Rule
 
@@ -21,10 +21,11 @@ WHOLE_RATE, ADAPTER_RATE = 1e-5, 2e-4
 
 
 class Stage(StrEnum):
-    """The stages of a run, in their order: causal, causal with block diffusion, and the drafter LoRA alone."""
+    """The stages of a run, in their order: causal, causal with block diffusion, the same amid denoising, the drafter LoRA."""
 
     CAUSAL = "ar"
     JOINT = "joint"
+    DENOISE = "denoise"
     DRAFTER = "drafter"
 
 
@@ -71,10 +72,12 @@ class Recipe:
 
     causal_steps: int = 500
     joint_steps: int = 1500
+    denoise_steps: int = 0
     drafter_steps: int = 0
     batch: int = 48
     peak_rate: float = 3e-3
     joint_rate: float = 3e-3
+    denoise_rate: float = 1.5e-3
     drafter_rate: float = 2e-3
     seed: int = 1
     scope: Scope = Scope.ANSWERS
@@ -114,14 +117,32 @@ class Recipe:
 
     def steps(self, stage: Stage) -> int:
         """Optimiser steps of a stage."""
-        return {Stage.CAUSAL: self.causal_steps, Stage.JOINT: self.joint_steps, Stage.DRAFTER: self.drafter_steps}[stage]
+        return {
+            Stage.CAUSAL: self.causal_steps,
+            Stage.JOINT: self.joint_steps,
+            Stage.DENOISE: self.denoise_steps,
+            Stage.DRAFTER: self.drafter_steps,
+        }[stage]
 
     def rate(self, stage: Stage, step: int) -> float:
-        """The learning rate of a step; it falls once over the first two stages together, and again over the drafter's."""
-        peak = {Stage.CAUSAL: self.peak_rate, Stage.JOINT: self.joint_rate, Stage.DRAFTER: self.drafter_rate}[stage]
-        if stage is Stage.DRAFTER:
-            return peak * self.decay.share(step, self.drafter_steps)
-        return peak * self.decay.share(self.first(stage) + step, self.first(Stage.DRAFTER))
+        """The learning rate of a step; it falls once over the first two stages together, and again over each that follows."""
+        peak = {
+            Stage.CAUSAL: self.peak_rate,
+            Stage.JOINT: self.joint_rate,
+            Stage.DENOISE: self.denoise_rate,
+            Stage.DRAFTER: self.drafter_rate,
+        }[stage]
+        if stage in (Stage.CAUSAL, Stage.JOINT):
+            return peak * self.decay.share(self.first(stage) + step, self.first(Stage.DENOISE))
+        return peak * self.decay.share(step, self.steps(stage))
+
+    def noise(self, stage: Stage) -> Masking:
+        """How a stage corrupts blocks."""
+        return MIDWAY if stage is Stage.DENOISE else self.masking
+
+    def weighs(self, stage: Stage) -> Weighing:
+        """How a stage makes one loss of two."""
+        return Weighing.MODEST if stage is Stage.DENOISE else self.weighing
 
     def first(self, stage: Stage) -> int:
         """How many steps the stages before this one have; data goes on from there."""
@@ -131,8 +152,8 @@ class Recipe:
         """The same shape of run in `minutes`, given the seconds that a step of each stage takes: at least a step each."""
         whole = sum(self.steps(stage) * seconds.get(stage, 0.0) for stage in Stage)
         scale = minutes * 60 / max(whole, 1e-9)
-        causal, joint, drafter = (max(1, int(steps * scale)) if steps else 0 for steps in map(self.steps, Stage))
-        return replace(self, causal_steps=causal, joint_steps=joint, drafter_steps=drafter)
+        causal, joint, denoise, drafter = (max(1, int(steps * scale)) if steps else 0 for steps in map(self.steps, Stage))
+        return replace(self, causal_steps=causal, joint_steps=joint, denoise_steps=denoise, drafter_steps=drafter)
 
     def options(self) -> str:
         """The options of `palimpsest train` that ask for this again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,14 +11,14 @@ from engine.model.checkpoint import load
 from engine.model.tensors import write_json
 from engine.request import Numeric
 from engine.train import examination
-from engine.train.card import EXAM, LONG_EXAM, PICTURE, write_card
+from engine.train.card import EXAM, LONG_EXAM, PICTURE, Making, write_card
 from engine.train.corpus import MARGIN
 from engine.train.curves import Curves, NoCurves
 from engine.train.evaluate import MODES
 from engine.train.examination import Again, Wish
 from engine.train.origin import MIXTURES, Scratch
 from engine.train.picture import picture
-from engine.train.recipe import Recipe, Stage
+from engine.train.recipe import Stage
 from engine.train.scores import BLOCK_LENGTH, MAX_TOKENS, THRESHOLD
 from engine.train.trainer import Training
 
@@ -40,7 +39,7 @@ def run(training: Training, exam: Exam, console: Console, curves: Curves | None 
     with curves or NoCurves() as open_curves:
         _train(training, console, open_curves)
     if isinstance(training.origin, Scratch):
-        _examine(training.out, training.recipe, training.origin.mixture, exam, console)
+        _examine(training, training.origin.mixture, exam, console)
     console.print(f"wrote {training.out}")
 
 
@@ -68,9 +67,9 @@ def _train(training: Training, console: Console, curves: Curves) -> None:
             curves.add(progress, recipe.first(progress.stage) + progress.step)
 
 
-def _examine(out: Path, recipe: Recipe, name: str, exam: Exam, console: Console) -> None:
+def _examine(training: Training, name: str, exam: Exam, console: Console) -> None:
     """The exam in every mode, threshold and block length, a shorter one amid long contexts if it saw any, and the card."""
-    mixture = MIXTURES[name]
+    out, mixture = training.out, MIXTURES[name]
     kinds = tuple(kind for kind, _ in mixture.parts)
     asked = (MODES, exam.thresholds, exam.blocks, kinds, exam.questions)
     wish = Wish(out, *asked, 0, frozenset(Again), Numeric.STRICT, exam.at_once)
@@ -82,4 +81,4 @@ def _examine(out: Path, recipe: Recipe, name: str, exam: Exam, console: Console)
     for file, told in sittings.items():
         write_json(out / file, told)
     (out / PICTURE).write_text(picture(sittings[EXAM]["rows"]), encoding="utf-8")
-    write_card(out, load(out), recipe, name, sittings)
+    write_card(out, load(out), Making(training.recipe, name, training.seconds, training.worker), sittings)

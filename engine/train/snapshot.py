@@ -25,7 +25,10 @@ _LEARNED, _MOMENTS, _STORY = "learned/", "moments/", "palimpsest"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`step` steps of `stage` are done; `moments` are the optimiser's, by tensor name and its own key."""
+    """`step` steps of `stage` are done; `moments` are the optimiser's, by tensor name and its own key.
+
+    `seconds` is what all steps so far took, in every process that had a part in them.
+    """
 
     recipe: Recipe
     origin: Mapping[str, Any]
@@ -33,13 +36,20 @@ class Snapshot:
     step: int
     learned: dict[str, Tensor]
     moments: dict[str, dict[str, Tensor]]
+    seconds: float
 
     def write(self, folder: Path) -> None:
         """Replace the snapshot in `folder`."""
         tensors = {_LEARNED + name: tensor for name, tensor in self.learned.items()}
         for name, parts in self.moments.items():
             tensors |= {f"{_MOMENTS}{key}/{name}": tensor for key, tensor in parts.items()}
-        story = {"recipe": self.recipe.document(), "origin": self.origin, "stage": self.stage, "step": self.step}
+        story = {
+            "recipe": self.recipe.document(),
+            "origin": self.origin,
+            "stage": self.stage,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
         write(folder / FILE, tensors, {_STORY: json.dumps(story)})
 
     @classmethod
@@ -54,6 +64,7 @@ class Snapshot:
         try:
             story = json.loads(told)
             place = (Recipe.from_document(story["recipe"]), dict(story["origin"]), Stage(story["stage"]), int(story["step"]))
+            seconds = float(story["seconds"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} was not written by this trainer: {error}") from error
         learned = {name.removeprefix(_LEARNED): tensor for name, tensor in tensors.items() if name.startswith(_LEARNED)}
@@ -62,4 +73,4 @@ class Snapshot:
             if name.startswith(_MOMENTS):
                 part, _, owner = name.removeprefix(_MOMENTS).partition("/")
                 moments.setdefault(owner, {})[part] = tensor
-        return cls(*place, learned, moments)
+        return cls(*place, learned, moments, seconds)

@@ -1,4 +1,4 @@
-"""Train in stages: autoregressive, then jointly autoregressive and by block diffusion, then the drafter LoRA alone.
+"""Train in stages: autoregressive, then jointly with block diffusion, the same amid denoising, then the drafter LoRA alone.
 
 Everything follows from the recipe and its seed, on one machine and number of threads: data, noise, initial weights, order. A
 training yields its progress and never prints, so a terminal, a test and a notebook can each show it in their own way. It
@@ -49,6 +49,8 @@ class Training:
         """Open data and weights. Raises CheckpointError or DataError if they cannot be used."""
         self.recipe, self.out, self.origin, self._device = recipe, out, origin, device
         self._course = origin.open(recipe, out, device)
+        self.seconds = 0.0
+        """What the steps so far took, those before an interruption too."""
         self._begin: tuple[Stage, int] = (Stage.CAUSAL, 0)
         self._moments: Mapping[str, Mapping[str, Tensor]] = {}
         network = self._course.learner.network
@@ -62,7 +64,15 @@ class Training:
         training = cls(snapshot.recipe, out, origin_of(snapshot.origin), device)
         restore(training._course.learner, snapshot.learned)
         training._begin, training._moments = (snapshot.stage, snapshot.step), snapshot.moments
+        training.seconds = snapshot.seconds
         return training
+
+    @property
+    def worker(self) -> str:
+        """What the steps run on."""
+        if self._device.type == "cuda":
+            return torch.cuda.get_device_name(self._device)
+        return f"{torch.get_num_threads()} threads of a CPU"
 
     def fit(self, minutes: float) -> None:
         """Measure a few steps of each stage and scale the recipe to fill `minutes`."""
@@ -89,10 +99,11 @@ class Training:
             figures = self._learn(stage, step)
             torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
             optimiser.step(self.recipe.rate(stage, number))
+            took = time.monotonic() - began
+            self.seconds += took
             if (number + 1) % self.recipe.save_every == 0 or number + 1 == steps:
                 self._save(stage, number + 1, optimiser.moments())
-            speed = step.tokens / (time.monotonic() - began)
-            yield Progress(stage, number + 1, steps, figures, self.recipe.rate(stage, number), speed)
+            yield Progress(stage, number + 1, steps, figures, self.recipe.rate(stage, number), step.tokens / took)
 
     def _opened(self, stage: Stage) -> dict[str, nn.Parameter]:
         """What the stage trains; everything else is frozen."""
@@ -138,7 +149,8 @@ class Training:
 
     def _save(self, stage: Stage, done: int, moments: dict[str, dict[str, Tensor]]) -> None:
         learner = self._course.learner
-        Snapshot(self.recipe, self.origin.document(), stage, done, learner.stored(), moments).write(self.out)
+        told = (self.recipe, self.origin.document(), stage, done, learner.stored(), moments, self.seconds)
+        Snapshot(*told).write(self.out)
         learner.publish(self.out, finished=False)
 
 

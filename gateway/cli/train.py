@@ -20,7 +20,17 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _EXISTING = click.Path(path_type=Path, file_okay=False, exists=True)
 _STEPS = click.IntRange(0, 10_000_000)
-_OVER_THE_RECIPE = ("causal_steps", "joint_steps", "drafter_steps", "batch", "places", "recompute", "save_every", "seed")
+_OVER_THE_RECIPE = (
+    "causal_steps",
+    "joint_steps",
+    "denoise_steps",
+    "drafter_steps",
+    "batch",
+    "places",
+    "recompute",
+    "save_every",
+    "seed",
+)
 
 
 @click.command(
@@ -47,6 +57,7 @@ _OVER_THE_RECIPE = ("causal_steps", "joint_steps", "drafter_steps", "batch", "pl
               help="From scratch: the exercises.")  # fmt: skip
 @click.option("--causal-steps", type=_STEPS, help="Steps of the first stage. (500; with --from 0)")
 @click.option("--joint-steps", type=_STEPS, help="Steps of the joint stage. (1500; with --from 200)")
+@click.option("--denoise-steps", type=_STEPS, help="Joint steps more, amid denoising, for answers by diffusion. (0)")
 @click.option("--drafter-steps", type=_STEPS, help="Steps of the drafter LoRA alone. (0)")
 @click.option("--minutes", type=click.FloatRange(0.1), help="Scale all steps to fill this time, as a first measurement has it.")
 @click.option("--batch", type=click.IntRange(1), help="Conversations per step. (48; with --from 16)")

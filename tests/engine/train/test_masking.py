@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.train.masking import FAMILY, Masking, Noise, corrupt
+from engine.train.masking import FAMILY, MIDWAY, Masking, Noise, corrupt
 
 ROWS = 64
 
@@ -37,6 +37,22 @@ def test_full_form_masks_every_open_place() -> None:
     assert masked[:, 11:].all() and not masked[:, :11].any()
 
 
+def test_seeded_blocks_keep_their_first_token_and_lose_others_by_ratio() -> None:
+    """With a seeded share of one the first token of a block always stays, and of the rest any part may be masked."""
+    masked = many(row(8, 72), 8, Masking(0.0, 0.0, seeded_share=1.0)).masked[:, 8:].reshape(ROWS * 8, 8)
+    left = masked.sum(dim=1)
+    assert not masked[:, 0].any()
+    assert set(left.tolist()) == set(range(8))
+
+
+def test_a_seeded_share_changes_nothing_else() -> None:
+    """The same draws decide with and without it; only first tokens that a mask had taken stay."""
+    plain, seeded = (many(row(0, 64), 8, Masking(0.2, 0.1, seeded_share=share)).masked for share in (0.0, 0.7))
+    places = torch.arange(64) % 8 != 0
+    assert torch.equal(plain[:, places], seeded[:, places])
+    assert (seeded <= plain).all() and not torch.equal(plain, seeded)
+
+
 def test_the_family_draws_one_ratio_a_row() -> None:
     """Every place of a row is masked with the chance that the row was given, and rows are given all chances alike."""
     noise = Noise.stacked([corrupt(row(0, 512), 32, FAMILY, torch.Generator().manual_seed(n)) for n in range(200)])
@@ -50,7 +66,7 @@ def test_the_family_draws_one_ratio_a_row() -> None:
 def test_a_row_always_has_a_mask_and_only_where_it_may(seed: int, block: int, blocks: int, data: st.DataObject) -> None:
     """At least one open place is masked, never a closed one, whatever is drawn."""
     opened = row(data.draw(st.integers(0, block * blocks - 1)), block * blocks)
-    for masking in (FAMILY, Masking(), Masking(1.0, 0.0)):
+    for masking in (FAMILY, MIDWAY, Masking(), Masking(1.0, 0.0)):
         masked = corrupt(opened, block, masking, torch.Generator().manual_seed(seed)).masked
         assert masked.any() and not (masked & ~opened).any()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -30,18 +31,20 @@ def test_joint_losses_equal_the_definition() -> None:
     noisy = Noisy.of(batch, torch.tensor([4, 8, 0]), BLOCK)
     noise = random_noise(noisy)
     blurred, clean = dual_logits(network, batch, noisy, torch.where(noise.masked, network.config.mask_token_id, noisy.tokens))
-    causal = diffusion = 0.0
+    causal = diffusion = focal = 0.0
     for index, row in enumerate(ROWS):
         for place in range(noisy.index.shape[1]):
             if noise.masked[index, place]:
                 assert noisy.index[index, place] >= row.prompt_length
-                diffusion -= float(blurred[index, place].log_softmax(-1)[noisy.tokens[index, place]])
+                loss = -float(blurred[index, place].log_softmax(-1)[noisy.tokens[index, place]])
+                diffusion, focal = diffusion + loss, focal + loss * (1 - math.exp(-loss))
         for place in range(row.prompt_length, len(row.ids)):
             causal -= float(clean[index, place - 1].log_softmax(-1)[row.ids[place]])
     found = joint_losses(network, batch, noisy, noise)
     assert float(found.causal) == pytest.approx(causal, rel=1e-4)
     assert float(found.diffusion) == pytest.approx(diffusion, rel=1e-4)
     assert float(found.scaled) == pytest.approx(diffusion / 0.6, rel=1e-4)
+    assert float(found.focal) == pytest.approx(focal, rel=1e-4)
 
 
 @pytest.mark.parametrize("scope", list(Scope))
@@ -58,10 +61,19 @@ def test_causal_losses_equal_the_definition(scope: Scope) -> None:
 
 
 def test_the_family_averages_over_all_tokens_of_the_step() -> None:
-    """(S_ar + 0.3 S_diff) / (n_ar + n_masked) with S_diff over the mask chance; balanced is the sum of two means."""
-    losses, counts = Losses(torch.tensor(40.0), torch.tensor(18.0), torch.tensor(30.0)), Counts(16, 9)
+    """(S_ar + 0.3 S_diff) / (n_ar + n_masked) with S_diff over the mask chance; the others are sums of two means."""
+    losses, counts = Losses(*map(torch.tensor, (40.0, 18.0, 30.0, 6.0))), Counts(16, 9)
     assert float(Weighing.FAMILY(losses, counts)) == pytest.approx((40 + 0.3 * 30) / 25)
     assert float(Weighing.BALANCED(losses, counts)) == pytest.approx(40 / 16 + 18 / 9)
+    assert float(Weighing.MODEST(losses, counts)) == pytest.approx(40 / 16 + 6 / 9)
+
+
+@pytest.mark.parametrize(("right", "claimed"), [(0.98, 0.897), (0.9, 0.774)])
+def test_the_focal_loss_is_least_where_less_is_claimed(right: float, claimed: float) -> None:
+    """Of a token that is right so often, the optimum claims less: 0.9 at 98 in 100."""
+    claim = torch.linspace(0.5, 0.999, 5000, dtype=torch.float64)
+    loss = -right * (1 - claim) * claim.log() - (1 - right) * claim * (1 - claim).log()
+    assert float(claim[loss.argmin()]) == pytest.approx(claimed, abs=1e-3)
 
 
 def gradients(network: Network, stage: Stage, rows: list[Example], recipe: Recipe) -> tuple[list[Tensor], int]:

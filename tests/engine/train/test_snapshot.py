@@ -39,9 +39,10 @@ def test_what_is_written_comes_back(tmp_path: Path, rule: Rule) -> None:
         parameter.grad = torch.ones_like(parameter)
     optimiser.step(0.1)
     origin = Given("a", "1" * 64, "b", "2" * 64, 512, 8)
-    Snapshot(RECIPE, origin.document(), Stage.JOINT, 2, one.stored(), optimiser.moments()).write(tmp_path)
+    Snapshot(RECIPE, origin.document(), Stage.JOINT, 2, one.stored(), optimiser.moments(), 1.5).write(tmp_path)
     found = Snapshot.read(tmp_path)
     assert (found.recipe, origin_of(found.origin), found.stage, found.step) == (RECIPE, origin, Stage.JOINT, 2)
+    assert found.seconds == 1.5
     other = learner()
     restore(other, found.learned)
     assert all(torch.equal(left, right) for left, right in zip(other.stored().values(), one.stored().values(), strict=True))

@@ -28,7 +28,7 @@ from tests.engine.train.child import train
 from tests.engine.train.given import SHORT, chats, checkpoint
 from tests.forkserver import forkserver
 
-TINY_RUN = Recipe(causal_steps=2, joint_steps=2, drafter_steps=1, batch=2)
+TINY_RUN = Recipe(causal_steps=2, joint_steps=2, denoise_steps=1, drafter_steps=1, batch=2)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,10 @@ def test_every_stage_reports_every_step(given: tuple[Path, Path], tmp_path: Path
     steps = tuned(given, tmp_path / "model")
     assert [(step.stage, step.step, step.steps) for step in steps] == [
         *((Stage.CAUSAL, n, 2) for n in (1, 2)), *((Stage.JOINT, n, 4) for n in (1, 2, 3, 4)),
-        *((Stage.DRAFTER, n, 3) for n in (1, 2, 3)),
+        *((Stage.DENOISE, n, 3) for n in (1, 2, 3)), *((Stage.DRAFTER, n, 3) for n in (1, 2, 3)),
     ]  # fmt: skip
-    figures = {Stage.CAUSAL: {"ar"}, Stage.JOINT: {"ar", "diffusion"}, Stage.DRAFTER: {"drafter", "accepted"}}
+    both = {"ar", "diffusion"}
+    figures = {Stage.CAUSAL: {"ar"}, Stage.JOINT: both, Stage.DENOISE: both, Stage.DRAFTER: {"drafter", "accepted"}}
     assert all(set(step.figures) == figures[step.stage] for step in steps)
     assert all(step.tokens_per_second > 0 and step.rate > 0 for step in steps)
     assert not (tmp_path / "model" / FILE).exists()
@@ -93,7 +94,7 @@ def alone(request: pytest.FixtureRequest, given: tuple[Path, Path], tmp_path_fac
     return Alone(request.param, tuned(given, out, rank=request.param), digest(out))
 
 
-@pytest.mark.parametrize("kill_at", ["ar 2", "joint 3", "drafter 1"])
+@pytest.mark.parametrize("kill_at", ["ar 2", "joint 3", "denoise 2", "drafter 1"])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     given: tuple[Path, Path], tmp_path: Path, kill_at: str, alone: Alone
 ) -> None:
@@ -109,8 +110,11 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert child.exitcode == -signal.SIGKILL
     snapshot = Snapshot.read(out)
     done = SHORT.first(snapshot.stage) + snapshot.step
-    assert losses(list(Training.resume(out).steps())) == losses(alone.steps)[done:]
-    assert done == {"ar 2": 2, "joint 3": 4, "drafter 1": 6}[kill_at]
+    resumed = Training.resume(out)
+    assert resumed.seconds == snapshot.seconds > 0
+    assert losses(list(resumed.steps())) == losses(alone.steps)[done:]
+    assert resumed.seconds > snapshot.seconds
+    assert done == {"ar 2": 2, "joint 3": 4, "denoise 2": 8, "drafter 1": 9}[kill_at]
     assert digest(out) == alone.digest
 
 
@@ -132,7 +136,7 @@ def test_what_was_there_when_it_began_must_still_be_there(given: tuple[Path, Pat
 
 def test_only_the_drafter_learns_in_its_stage(given: tuple[Path, Path], tmp_path: Path) -> None:
     """The weights of a run with drafter steps alone are those it began with; its LoRA is another."""
-    tuned(given, tmp_path / "model", replace(SHORT, causal_steps=0, joint_steps=0))
+    tuned(given, tmp_path / "model", replace(SHORT, causal_steps=0, joint_steps=0, denoise_steps=0))
     before, after = load(given[0]).network, load(tmp_path / "model").network
     changed = {
         name
@@ -163,7 +167,7 @@ def test_a_fine_tune_keeps_the_form_of_what_it_began_with(tmp_path: Path, rank: 
 @pytest.mark.parametrize(("rank", "share"), [(None, 0.1), (16, 0.85)])
 def test_a_fine_tune_learns_the_chats(given: tuple[Path, Path], tmp_path: Path, rank: int | None, share: float) -> None:
     """A few dozen steps on a few chats bring both losses down: far with every weight, and some way under a random head."""
-    recipe = replace(SHORT, causal_steps=0, joint_steps=40, drafter_steps=0, batch=7, joint_rate=0.01)
+    recipe = Recipe(0, 40, batch=7, save_every=2, blocks=(8, 16), joint_rate=0.01)
     steps = tuned(given, tmp_path / "model", recipe, rank)
     assert all(steps[-1].figures[name] < share * steps[0].figures[name] for name in ("ar", "diffusion"))
 
@@ -226,7 +230,9 @@ def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
     run(Training(recipe, fresh(tmp_path / "model"), Scratch()), exam, Console(file=printed, width=120))
     card = (tmp_path / "model" / "README.md").read_text()
     assert load(tmp_path / "model").weights_digest in card
-    assert "--mixture functions --scope answers --causal-steps 3 --joint-steps 2 --drafter-steps 0 --batch 2 --seed 1" in card
+    assert "minutes of training steps on" in card
+    steps = "--causal-steps 3 --joint-steps 2 --denoise-steps 0 --drafter-steps 0"
+    assert f"--mixture functions --scope answers {steps} --batch 2 --seed 1" in card
     for heading in ("| `linear_spec` | 1 |", "| LoRA on | LoRA off |", "| block 16 |"):
         assert heading in card
     assert (tmp_path / "model" / "tradeoff.svg").read_text().startswith("<svg")
