@@ -12,14 +12,13 @@ from engine.model.tensors import write_json
 from engine.request import Numeric
 from engine.train import examination
 from engine.train.card import EXAM, LONG_EXAM, PICTURE, Making, write_card
-from engine.train.corpus import MARGIN
 from engine.train.curves import Curves, NoCurves
 from engine.train.evaluate import MODES
 from engine.train.examination import Again, Wish
 from engine.train.origin import MIXTURES, Scratch
 from engine.train.picture import picture
 from engine.train.recipe import Stage
-from engine.train.scores import BLOCK_LENGTH, MAX_TOKENS, THRESHOLD
+from engine.train.scores import BLOCK_LENGTH, THRESHOLD
 from engine.train.trainer import Training
 
 
@@ -75,7 +74,7 @@ def _examine(training: Training, name: str, exam: Exam, console: Console) -> Non
     wish = Wish(out, *asked, 0, frozenset(Again), Numeric.STRICT, exam.at_once)
     sittings = {EXAM: examination.run(wish, console)}
     if mixture.long:
-        few, context = -(-exam.questions // 5), mixture.limit - MARGIN - MAX_TOKENS
+        few, context = -(-exam.questions // 5), mixture.limit // 2  # about, so that no question is longer than the limit
         usual = replace(wish, thresholds=(THRESHOLD,), blocks=(BLOCK_LENGTH,), again=frozenset())
         sittings[LONG_EXAM] = examination.run(replace(usual, count=few, context=context), console)
     for file, told in sittings.items():
