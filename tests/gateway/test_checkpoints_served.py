@@ -11,8 +11,10 @@ import httpx
 from audit.records import PolicyDecision, PromptBody, RequestOpen
 from engine.chat_template import ChatTemplate
 from engine.model.checkpoint import LoadedModel
+from engine.tokenizer import THINK_END
 from gateway.replay import the
 from tests.gateway.housed import Housed, housed, tiny
+from tests.gateway.tenant_log import output_ids
 from tests.gateway.test_admission import stricter
 from tests.gateway.tooled import WEATHER
 from tests.postgres_fixtures import Database
@@ -79,9 +81,9 @@ async def test_a_thought_ends_at_its_budget(database: Database, tmp_path: Path) 
 
 
 def thought(inside: Housed, answer: httpx.Response) -> int:
-    """Tokens of the thought in an answer of chat completions."""
-    message = answer.json()["choices"][0]["message"]
-    return len(inside.house.intake.model.tokenizer.encode(message["reasoning_content"]))
+    """Tokens of the thought that opens an answer, by its records: its text might be cut into others."""
+    ids, end = output_ids(inside.records(answer)), inside.house.intake.model.tokenizer.id_of(THINK_END)
+    return ids.index(end) if end in ids else len(ids)
 
 
 YES = {"palimpsest": {"regex": "yes|no"}}

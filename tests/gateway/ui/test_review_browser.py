@@ -118,7 +118,7 @@ def sign(page: Page, button: str) -> None:
 def test_an_answer_is_approved_once_all_of_it_was_on_screen(pages: Pages) -> None:
     """Approve does nothing until every line was seen; then a password signs, and the page says so."""
     generation = pages.hold()
-    with pages.of("grace", (1440, 420)) as page:
+    with pages.of("grace", (1440, 340)) as page:
         opened(page, generation)
         approve = page.locator("[data-approve]")
         expect(approve).to_have_attribute("aria-disabled", "true")
