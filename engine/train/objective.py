@@ -32,10 +32,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Cross-entropies in nats, summed: over answer tokens and over masked tokens, and two other sums over masked tokens.
-
-    `scaled`: each divided by its mask chance. `focal`: each times the probability that was not given to the truth, so that
-    the optimum claims less than it knows: 0.9 where it is right 98 times in 100 (Lin et al. 2017, section 3.2, gamma 1).
+    """Cross-entropies in nats, summed: over answer tokens and over masked tokens, the latter also divided by their mask chance
+    (`scaled`) and as `focal` has them.
     """
 
     causal: Tensor
@@ -86,8 +84,14 @@ def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, lin
     hidden = network(both, noisy.positions(length), attend, linear)
     each = _cross_entropy(network, hidden[:, :places][masked], noisy.tokens[masked], linear)
     causal = _causal(network, hidden[:, places:], batch, batch.scored()[:, 1:], linear).sum()
-    focal = each * (1 - (-each).exp())
-    return Losses(causal, each.sum(), (each / noise.chance[masked]).sum(), focal.sum())
+    return Losses(causal, each.sum(), (each / noise.chance[masked]).sum(), focal(each).sum())
+
+
+def focal(losses: Tensor) -> Tensor:
+    """Each cross-entropy times the probability that was not given to the truth, so that the optimum claims less than it knows:
+    0.9 where it is right 98 times in 100 (Lin et al. 2017, section 3.2, gamma 1).
+    """
+    return losses * (1 - (-losses).exp())
 
 
 def _causal(network: Network, clean: Tensor, batch: Batch, scored: Tensor, linear: Linear) -> Tensor:

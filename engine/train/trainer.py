@@ -149,8 +149,8 @@ class Training:
 
     def _save(self, stage: Stage, done: int, moments: dict[str, dict[str, Tensor]]) -> None:
         learner = self._course.learner
-        told = (self.recipe, self.origin.document(), stage, done, learner.stored(), moments, self.seconds)
-        Snapshot(*told).write(self.out)
+        origin, stored = self.origin.document(), learner.stored()
+        Snapshot(self.recipe, origin, stage, done, stored, moments, self.seconds).write(self.out)
         learner.publish(self.out, finished=False)
 
 

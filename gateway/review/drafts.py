@@ -57,7 +57,7 @@ def drafts_of(stages: Sequence[Stage], tokens: Sequence[Token], words: Words) ->
         if 0 <= index < len(tokens) and tokens[index].id != token:
             kept = found.setdefault(index, [])
             kept[:] = [each for each in kept if each.id != token or why is not Why.REVISED]
-            kept.append(Draft(token, words.of(token), confidence, why, frame.number))
+            kept.append(Draft(token, words.alone(token), confidence, why, frame.number))
     return {index: tuple(kept[-DRAFTS_MOST:]) for index, kept in found.items()}
 
 

@@ -12,6 +12,7 @@ Decode: TypeAlias = Callable[[tuple[int, ...]], bytes]
 MASK: Final = "░"
 WORD_MOST: Final = 80
 END: Final = "⟨end⟩"
+BLANK: Final = "␣"
 
 
 class Words:
@@ -29,6 +30,11 @@ class Words:
         if not text:
             return f"⟨{token}⟩"
         return text if len(text) <= WORD_MOST else f"{text[: WORD_MOST - 1]}…"
+
+    def alone(self, token: int) -> str:
+        """The same where it stands by itself: of blanks there would be nothing to see."""
+        word = self.of(token)
+        return word if word.strip() else BLANK * len(word)
 
     def phrase(self, ids: Sequence[int]) -> str:
         """Several ids in one, on a line."""

@@ -35,7 +35,7 @@ def shown(reading: Reading) -> Shown:
     """Everything that is drawn of one generation. May take a moment for a long one: call it in a thread."""
     review = reading.review
     struck = [
-        (review.words.of(review.tokens[index].id), draft)
+        (review.words.alone(review.tokens[index].id), draft)
         for index, drafts in sorted(review.drafts.items())
         for draft in drafts
         if draft.why.struck

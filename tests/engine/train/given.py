@@ -11,7 +11,9 @@ from engine.model.checkpoint import save
 from engine.train.recipe import Recipe
 from tests.engine.small import TINY, random_network, small_config
 
-SHORT = Recipe(2, 4, 3, 3, batch=3, save_every=2, blocks=(8, 16), drafter_rate=0.02)
+SHORT = Recipe(
+    causal_steps=2, joint_steps=4, denoise_steps=3, drafter_steps=3, batch=3, save_every=2, blocks=(8, 16), drafter_rate=0.02
+)
 """All four stages in a few seconds."""
 
 

@@ -167,7 +167,7 @@ def test_a_fine_tune_keeps_the_form_of_what_it_began_with(tmp_path: Path, rank: 
 @pytest.mark.parametrize(("rank", "share"), [(None, 0.1), (16, 0.85)])
 def test_a_fine_tune_learns_the_chats(given: tuple[Path, Path], tmp_path: Path, rank: int | None, share: float) -> None:
     """A few dozen steps on a few chats bring both losses down: far with every weight, and some way under a random head."""
-    recipe = Recipe(0, 40, batch=7, save_every=2, blocks=(8, 16), joint_rate=0.01)
+    recipe = Recipe(causal_steps=0, joint_steps=40, batch=7, save_every=2, blocks=(8, 16), joint_rate=0.01)
     steps = tuned(given, tmp_path / "model", recipe, rank)
     assert all(steps[-1].figures[name] < share * steps[0].figures[name] for name in ("ar", "diffusion"))
 

@@ -123,3 +123,9 @@ def test_words_of_ids() -> None:
     words = Words(lambda ids: {1: b"a\n", 2: b"", 3: b"", 4: b"x" * 500}[ids[0]], [2])
     assert [words.of(token) for token in (1, 2, 3)] == ["a↵", "⟨end⟩", "⟨3⟩"]
     assert len(words.of(4)) == WORD_MOST
+
+
+def test_a_blank_that_stands_by_itself_is_seen() -> None:
+    """Of blanks alone each becomes a sign; every other word is as it is in its line, where a blank stays one."""
+    words = Words(lambda ids: {1: b"  ", 2: b" a ", 3: b"\n"}[ids[0]], [])
+    assert [words.alone(token) for token in (1, 2, 3)] == ["␣␣", " a ", "↵"] and words.of(1) == "  "
