@@ -39,7 +39,7 @@ class Masking:
 FAMILY = Masking(draft_share=0.0, full_share=0.0, ratio=Ratio.ROW)
 """The published noise: every open token independently, with one ratio a row."""
 
-MIDWAY = Masking(draft_share=0.3, full_share=0.05, seeded_share=0.5)
+MIDWAY = Masking(draft_share=0.15, full_share=0.05, seeded_share=0.6)
 """Mostly what denoising meets between its first step and its last, of which the draft form teaches nothing."""
 
 
@@ -89,3 +89,10 @@ def corrupt(opened: Tensor, block: int, masking: Masking, generator: torch.Gener
         places = opened.nonzero()
         masked[places[int(torch.randint(len(places), (), generator=generator))]] = True
     return Noise(masked, chance)
+
+
+def distant(masked: Tensor, block: int) -> Tensor:
+    """Boolean [..., m]: masks right behind another mask of their block: a token there is a guess at a distance."""
+    behind = masked.roll(1, dims=-1)
+    behind[..., ::block] = False
+    return masked & behind

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.train.masking import FAMILY, MIDWAY, Masking, Noise, corrupt
+from engine.train.masking import FAMILY, MIDWAY, Masking, Noise, corrupt, distant
 
 ROWS = 64
 
@@ -79,3 +79,10 @@ def test_padding_changes_nothing(seed: int, padding: int) -> None:
     alone, padded = (corrupt(o, 8, Masking(), torch.Generator().manual_seed(seed)) for o in (opened, longer))
     assert torch.equal(alone.masked, padded.masked[:32]) and torch.equal(alone.chance, padded.chance[:32])
     assert not padded.masked[32:].any()
+
+
+def test_a_guess_at_a_distance_stands_behind_another_mask_of_its_block() -> None:
+    """The first place of a block has a known token before it, the end of another block's masks or not."""
+    masked = torch.tensor([[1, 1, 0, 1, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0, 0, 1]], dtype=torch.bool)
+    wanted = [[0, 1, 0, 0, 0, 1, 1, 0], [0, 0, 1, 1, 0, 0, 0, 0]]
+    assert distant(masked, 4).long().tolist() == wanted
