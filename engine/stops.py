@@ -17,7 +17,10 @@ class Stops:
     def first(self, ids: Sequence[int]) -> int | None:
         """The index of the first of the next `ids` that would end the answer."""
         if not self._strings:
-            return next((index for index, token in enumerate(ids) if token in self._ids), None)
+            for index, token in enumerate(ids):
+                if token in self._ids:
+                    return index
+            return None
         tail = self._tail
         for index, token in enumerate(ids):
             if token in self._ids:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from engine.events import RunDecoded
-from engine.plan import Follow, Step, Want, clean, clean_frame
+from engine.plan import Follow, Step, Want, clean_frame
 from engine.sampling import Picks
 from engine.session import Session
 
 RUN = 8
-AHEAD = 3
-"""How many further tokens a step foretells: each is one row behind the pick of the one before."""
+LONE: Final = clean_frame(1, Want.ALL)
+AHEAD: Final = (Follow(LONE, 1, (0,), (0,)),) * 3
+"""The further tokens that a step foretells: each is one row behind the pick of the one before."""
 
 
 def ar(session: Session, first: Picks) -> Generator[Step, Picks, None]:
@@ -30,16 +31,14 @@ def ar(session: Session, first: Picks) -> Generator[Step, Picks, None]:
 
 def step(session: Session, run: Run, seed: int) -> Generator[Step, Picks, int]:
     """Put the decided token `seed` into the cache and decide the next."""
-    picks = yield clean((seed,), allowed=session.allowed(), follow=_follow(session))
+    picks = yield Step((seed,), LONE, allowed=session.allowed(), follow=_follow(session))
     session.commit(1)
     return run.add(picks)
 
 
 def _follow(session: Session) -> tuple[Follow, ...]:
     """As many single tokens as the answer has room for behind the next."""
-    if session.constrained:
-        return ()
-    return (Follow(clean_frame(1, Want.ALL), 1, (0,), (0,)),) * min(AHEAD, session.room - 1)
+    return () if session.constrained else AHEAD[: session.room - 1]
 
 
 class Run:
