@@ -12,7 +12,7 @@ import torch
 
 from engine.numeric import Fast
 from engine.train.batches import Scope
-from engine.train.masking import FAMILY, MIDWAY, Masking, Ratio
+from engine.train.masking import FAMILY, LATE, MIDWAY, Masking, Ratio
 from engine.train.objective import Weighing
 from engine.train.optimiser import Rule
 
@@ -21,11 +21,12 @@ WHOLE_RATE, ADAPTER_RATE = 1e-5, 2e-4
 
 
 class Stage(StrEnum):
-    """The stages of a run, in their order: causal, causal with block diffusion, the same amid denoising, the drafter LoRA."""
+    """The stages of a run, in their order: causal, with block diffusion, the same amid denoising, guarded, the drafter."""
 
     CAUSAL = "ar"
     JOINT = "joint"
     DENOISE = "denoise"
+    SETTLE = "settle"
     DRAFTER = "drafter"
 
 
@@ -73,11 +74,13 @@ class Recipe:
     causal_steps: int = 500
     joint_steps: int = 1500
     denoise_steps: int = 0
+    settle_steps: int = 0
     drafter_steps: int = 0
     batch: int = 48
     peak_rate: float = 3e-3
     joint_rate: float = 3e-3
     denoise_rate: float = 1.5e-3
+    settle_rate: float = 1e-3
     drafter_rate: float = 2e-3
     seed: int = 1
     scope: Scope = Scope.ANSWERS
@@ -121,6 +124,7 @@ class Recipe:
             Stage.CAUSAL: self.causal_steps,
             Stage.JOINT: self.joint_steps,
             Stage.DENOISE: self.denoise_steps,
+            Stage.SETTLE: self.settle_steps,
             Stage.DRAFTER: self.drafter_steps,
         }[stage]
 
@@ -130,6 +134,7 @@ class Recipe:
             Stage.CAUSAL: self.peak_rate,
             Stage.JOINT: self.joint_rate,
             Stage.DENOISE: self.denoise_rate,
+            Stage.SETTLE: self.settle_rate,
             Stage.DRAFTER: self.drafter_rate,
         }[stage]
         if stage in (Stage.CAUSAL, Stage.JOINT):
@@ -138,11 +143,11 @@ class Recipe:
 
     def noise(self, stage: Stage) -> Masking:
         """How a stage corrupts blocks."""
-        return MIDWAY if stage is Stage.DENOISE else self.masking
+        return {Stage.DENOISE: MIDWAY, Stage.SETTLE: LATE}.get(stage, self.masking)
 
     def weighs(self, stage: Stage) -> Weighing:
         """How a stage makes one loss of two."""
-        return Weighing.MODEST if stage is Stage.DENOISE else self.weighing
+        return {Stage.DENOISE: Weighing.MODEST, Stage.SETTLE: Weighing.GUARDED}.get(stage, self.weighing)
 
     def first(self, stage: Stage) -> int:
         """How many steps the stages before this one have; data goes on from there."""
@@ -152,8 +157,11 @@ class Recipe:
         """The same shape of run in `minutes`, given the seconds that a step of each stage takes: at least a step each."""
         whole = sum(self.steps(stage) * seconds.get(stage, 0.0) for stage in Stage)
         scale = minutes * 60 / max(whole, 1e-9)
-        causal, joint, denoise, drafter = (max(1, int(steps * scale)) if steps else 0 for steps in map(self.steps, Stage))
-        return replace(self, causal_steps=causal, joint_steps=joint, denoise_steps=denoise, drafter_steps=drafter)
+        steps = (max(1, int(steps * scale)) if steps else 0 for steps in map(self.steps, Stage))
+        causal, joint, denoise, settle, drafter = steps
+        return replace(
+            self, causal_steps=causal, joint_steps=joint, denoise_steps=denoise, settle_steps=settle, drafter_steps=drafter
+        )
 
     def options(self) -> str:
         """The options of `palimpsest train` that ask for this again."""
