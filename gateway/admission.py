@@ -14,8 +14,8 @@ from typing import Final
 from uuid import UUID
 
 import policies
-from audit.records import PolicyDecision, PromptBody, RequestOpen
-from audit.writer import Entry
+from audit.records import Body, PolicyDecision, PromptBody, RequestOpen
+from audit.writer import Entry, Range
 from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
@@ -24,6 +24,7 @@ from gateway.appending import Log, append_when_room
 from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
+from gateway.budgets.lease import Lease
 from gateway.budgets.visit import Visit
 from gateway.compiling import beside_the_loop
 from gateway.dialects.prompt import read
@@ -81,24 +82,43 @@ async def admit(
             law = Law(policy, allotted.verdict)
             request = _generation_request(intake, subject.tenant, chat, law, request_id, prompt, room)
             await _check_constraint(intake, request)
-            bodies = (_open(intake, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
-            entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
-            appended = await append_when_room(log, entries)
-            return Admitted(
-                request=request,
-                tenant=subject.tenant,
-                caller=subject.caller,
-                model=chat.model,
-                law=law,
-                records=len(entries),
-                first_seq=appended.first_seq,
-                last_seq=appended.last_seq,
-                lease=allotted.lease,
-                claim=claim,
-                reader=answer_reader(intake.model, chat.prompt, "", constrained=request.constraint is not None),
-                contributors=() if subject.user is None else (subject.user,),
-                delivery=chat.delivery,
-            )
+            opening = (_open(intake, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
+            on_record = await _recorded(log, subject, request_id, policy, opening)
+            return _admitted(intake, subject, chat, law, request, on_record, allotted.lease, claim)
+
+
+async def _recorded(log: Log, subject: Subject, request_id: UUID, policy: policies.Policy, bodies: Sequence[Body]) -> Range:
+    """The opening records of one request, in one commit, and their places once it is durable. Raises LogUnavailable."""
+    entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
+    return await append_when_room(log, entries)
+
+
+def _admitted(
+    intake: Intake,
+    subject: Subject,
+    chat: ChatRequest,
+    law: Law,
+    request: GenerationRequest,
+    on_record: Range,
+    lease: Lease,
+    claim: Claim,
+) -> Admitted:
+    """The request as its generation takes it over, with what it has reserved and claimed."""
+    return Admitted(
+        request=request,
+        tenant=subject.tenant,
+        caller=subject.caller,
+        model=chat.model,
+        law=law,
+        records=on_record.last_seq - on_record.first_seq + 1,
+        first_seq=on_record.first_seq,
+        last_seq=on_record.last_seq,
+        lease=lease,
+        claim=claim,
+        reader=answer_reader(intake.model, chat.prompt, "", constrained=request.constraint is not None),
+        contributors=() if subject.user is None else (subject.user,),
+        delivery=chat.delivery,
+    )
 
 
 def _as_it_runs(policy: policies.Policy, chat: ChatRequest, facts: policies.RequestFacts) -> policies.RequestFacts:
