@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
@@ -33,6 +34,21 @@ def test_an_address_of_nobody_here_is_refused(host: str) -> None:
     """What is no address of this machine, or no name, is said with the settings that choose another."""
     with pytest.raises(SettingsError, match=f"^cannot listen on {host}:0 .*: choose PALIMPSEST_HOST"):
         hold(host, 0).__enter__()
+
+
+async def test_what_is_written_leaves_at_once() -> None:
+    """A connection to a held address never waits for the other side's acknowledgement before it sends the rest."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with hold("127.0.0.1", 0) as (held,):
+        async with await asyncio.start_server(answer, sock=held):
+            _, writer = await asyncio.open_connection(*held.getsockname())
+            assert await accepted
+            writer.close()
 
 
 @pytest.mark.timeout(180)
