@@ -64,8 +64,6 @@ class Frame:
     """The rows whose logits are asked for."""
     picks: Ints = field(init=False)
     """The offsets that these rows speak of: the next one for causal rows, their own for noisy ones."""
-    asking: bool = field(init=False)
-    """Whether there are such rows."""
     lora: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +71,6 @@ class Frame:
         object.__setattr__(self, "size", self.rows.shape[1])
         object.__setattr__(self, "wanted", np.flatnonzero(flags & Flag.WANT_LOGITS))
         object.__setattr__(self, "picks", self.rows[0, self.wanted] + (self.wanted < self.clean))
-        object.__setattr__(self, "asking", len(self.wanted) > 0)
         object.__setattr__(self, "lora", bool((flags & Flag.LORA).any()))
 
     @property

@@ -75,7 +75,7 @@ class Turn:
     @property
     def asking(self) -> bool:
         """Whether any of its rows wants logits."""
-        return self.step.frame.asking
+        return len(self.step.frame.wanted) > 0
 
 
 class Scheduler:

@@ -36,7 +36,7 @@ from engine.gates import REFINES_MOST, BlockFacts, Ruling, Verdict
 from engine.plan import Step, Want, clean
 from engine.request import GenerationRequest, Mode
 from engine.rules import RowRules
-from engine.sampling import Ask, Picks, Rules, sampling_key
+from engine.sampling import Ask, Picks, sampling_key
 from engine.stops import Stops
 from engine.units import CausalUnit
 
@@ -65,14 +65,11 @@ class Session:
         self.request, self.cache, self.mask_id, self.load = request, cache, mask_id, load
         self.mode = Mode.LINEAR_SPEC if matcher and request.mode is Mode.DIFFUSION else request.mode
         self.tokens = list(request.prompt)
-        self.room = request.max_tokens
-        """How many tokens may still be decided."""
         self.ended: FinishReason | None = None
         self.blocks = self.rounds = self.gated = 0
         self.busy = 0.0
         self._rules, self._stops, self._matcher = rules, stops, matcher
         self._key = sampling_key(request.sampling)
-        self._asks: dict[int, Ask] = {}  # of so many rows that nothing rules
         self._events: list[Event] = []
         self._unclaimed = self._steps = self._forwards = 0
         self._prefilled = False
@@ -96,6 +93,11 @@ class Session:
     def position(self) -> int:
         """Absolute position of the next output token that no event has told."""
         return self.prompt_tokens + self._said
+
+    @property
+    def room(self) -> int:
+        """How many tokens may still be decided."""
+        return self.request.max_tokens - (len(self.tokens) - self.prompt_tokens)
 
     @property
     def constrained(self) -> bool:
@@ -125,15 +127,10 @@ class Session:
 
     def ask(self, step: Step) -> Ask:
         """What the wanted rows of `step` are subject to."""
-        rules, rows = self._rules.of(step, self.cache.filled), len(step.frame.wanted)
-        if rules is not None or step.targets:
-            return self._asked(rows, step.targets, rules)
-        if rows not in self._asks:
-            self._asks[rows] = self._asked(rows)
-        return self._asks[rows]
-
-    def _asked(self, rows: int, targets: Sequence[int] = (), rules: Rules | None = None) -> Ask:
-        return Ask(rows, self.request.sampling.temperature, self._key, targets, self.request.top_logprobs, rules)
+        request = self.request
+        rules = self._rules.of(step, self.cache.filled)
+        temperature = request.sampling.temperature
+        return Ask(len(step.frame.wanted), temperature, self._key, step.targets, request.top_logprobs, rules)
 
     def allowed(self, draft: Sequence[int] = ()) -> NDArray[np.bool_] | None:
         """What the constraint permits after the answer and after each leading part of `draft`, bool [1 + len(draft), V]."""
@@ -163,7 +160,6 @@ class Session:
         count, self.ended = self.cut(ids)
         taken = ids[:count]
         self.tokens += taken
-        self.room -= count
         self._stops.read(taken)
         if self._matcher is not None:
             self._matcher.accept(taken)

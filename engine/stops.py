@@ -17,10 +17,7 @@ class Stops:
     def first(self, ids: Sequence[int]) -> int | None:
         """The index of the first of the next `ids` that would end the answer."""
         if not self._strings:
-            for index, token in enumerate(ids):
-                if token in self._ids:
-                    return index
-            return None
+            return next((index for index, token in enumerate(ids) if token in self._ids), None)
         tail = self._tail
         for index, token in enumerate(ids):
             if token in self._ids:
