@@ -113,9 +113,5 @@ def guarded(logits: Tensor, targets: Tensor, guessed: Tensor) -> Tensor:
 
 def _causal(network: Network, clean: Tensor, batch: Batch, scored: Tensor, linear: Linear) -> Tensor:
     """The loss of predicting each scored token, scored [b, n - 1], from the clean row before it."""
-    return _cross_entropy(network, clean[:, :-1][scored], batch.tokens[:, 1:][scored], linear)
-
-
-def _cross_entropy(network: Network, rows: Tensor, targets: Tensor, linear: Linear) -> Tensor:
-    """Cross-entropy of each row in float32; logits are made for scored rows only."""
-    return F.cross_entropy(network.logits(rows, linear).float(), targets, reduction="none")
+    logits = network.logits(clean[:, :-1][scored], linear).float()
+    return F.cross_entropy(logits, batch.tokens[:, 1:][scored], reduction="none")
