@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.model.checkpoint import LoadedModel
+from engine.train.picture import whole
 from engine.train.recipe import Recipe, Stage
 from engine.train.scores import BLOCK_LENGTH, QUADRATIC_BLOCK, THRESHOLD
 
@@ -33,7 +34,7 @@ _STAGES: Final = {
     Stage.DENOISE: "{} joint steps amid\n  denoising (half of the blocks with the first token known and a mask ratio for the "
     "rest, 30 % in draft form; the\n  diffusion loss is focal, so that the model claims less than it knows)",
     Stage.SETTLE: "{} such steps (60 % of the blocks\n  with the first token known, 15 % in draft form) with a loss that "
-    "claims less for guesses at a distance alone",
+    "claims less for\n  guesses at a distance alone",
     Stage.DRAFTER: "{} steps of the drafter LoRA alone",
 }
 
@@ -89,7 +90,7 @@ def _usual(row: Row) -> bool:
 
 
 def _plain(row: Row) -> bool:
-    return _usual(row) and not row["guided"] and row["lora"] == "on"
+    return _usual(row) and whole(row)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -131,7 +132,7 @@ def _guided(rows: Sequence[Row]) -> str:
         return f"{_percent(row)} ({_percent(row, 'usable')})"
 
     def formed(row: Row) -> bool:
-        return _usual(row) and row["lora"] == "on" and row["kind"] in ("tool", "turns", "json")
+        return _usual(row) and (row["guided"] or whole(row)) and row["kind"] in ("tool", "turns", "json")
 
     return _pivot(rows, formed, lambda row: f"`{row['mode']}`{', grammar' * row['guided']}", lambda row: row["kind"], told)
 
@@ -143,12 +144,15 @@ def _lora(rows: Sequence[Row]) -> str:
     def told(row: Row) -> str:
         return f"{row['tokens_per_forward']:.2f}"
 
-    return _pivot(rows, drafted, lambda row: f"`{row['mode']}`", lambda row: f"LoRA {row['lora']}", told)
+    def asked(row: Row) -> str:
+        return f"`{row['mode']}`, temperature {row['temperature']:g}"
+
+    return _pivot(rows, drafted, asked, lambda row: f"LoRA {row['lora']}", told)
 
 
 def _trade(rows: Sequence[Row]) -> str:
     def diffusion(row: Row) -> bool:
-        return row["kind"] == "all" and row["threshold"] is not None and not row["guided"]
+        return row["kind"] == "all" and row["threshold"] is not None and whole(row)
 
     def told(row: Row) -> str:
         return f"{_percent(row)}, {row['tokens_per_forward']:.2f}"
@@ -198,7 +202,7 @@ Calls and JSON without and with the engine's grammar, correct (usable: parses, r
 
 {guided}
 
-Tokens per forward with the drafter LoRA on and off:
+Tokens per forward with the drafter LoRA on and off, greedily and drawn (what is said is the same either way):
 
 {lora}
 

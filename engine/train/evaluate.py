@@ -53,7 +53,7 @@ def sit(
     numeric: Numeric = Numeric.STRICT,
     at_once: int = 1,
 ) -> Iterator[Sat]:
-    """Every exercise in every setting at temperature 0, setting by setting; equal answers are judged once.
+    """Every exercise in every setting, setting by setting; equal answers are judged once.
 
     So many are under way `at_once`; in strict numerics their number changes nothing but the time, which is then that of all
     together. A guided setting asks only what a guide exists for. Raises InvalidRequest for a question that the model cannot
@@ -122,7 +122,7 @@ def _request(
         mode=setting.mode,
         modes_permitted=frozenset({setting.mode}),
         max_tokens=max(1, min(GUIDED_TOKENS if given else setting.longest, engine.longest - len(prompt))),
-        sampling=Sampling(temperature=0.0, seed=0),
+        sampling=Sampling(temperature=setting.temperature, seed=name.int),
         block_length=setting.block,
         threshold=setting.threshold,
         max_steps=setting.block,

@@ -28,10 +28,13 @@ from engine.train.tasks.guide import guide
 
 
 class Again(StrEnum):
-    """What is asked a second time: calls and JSON held to their form, or drafts without the drafter LoRA."""
+    """What is asked a second time: calls and JSON held to their form, drafts without the drafter LoRA, or drafts at
+    temperature 1 with the LoRA and without it.
+    """
 
     GUIDED = "grammar"
     BARE = "bare"
+    SAMPLED = "sampled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,9 @@ def _asked(wish: Wish) -> list[Setting]:
         asked += [replace(setting, guided=True) for setting in plain if setting.mode is not Mode.DIFFUSION]
     if Again.BARE in wish.again:
         asked += [replace(setting, lora=Lora.OFF) for setting in plain if setting.mode in DRAFTING]
+    if Again.SAMPLED in wish.again:
+        drawn = [replace(setting, temperature=1.0) for setting in plain if setting.mode is not Mode.DIFFUSION]
+        asked += drawn + [replace(setting, lora=Lora.OFF) for setting in drawn if setting.mode in DRAFTING]
     return asked
 
 
@@ -87,7 +93,7 @@ def _fitting(model: LoadedModel, exercises: Sequence[Exercise]) -> list[Exercise
 def _sit(model: LoadedModel, exercises: Sequence[Exercise], wish: Wish, console: Console) -> list[Sat]:
     asked = _asked(wish)
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<38}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[correct]} correct"),
@@ -114,6 +120,8 @@ def _called(setting: Setting) -> str:
     if setting.mode is Mode.DIFFUSION:
         words.append(f"at {setting.threshold:g}")
     words += ["guided"] * setting.guided + ["bare"] * (setting.lora is Lora.OFF)
+    if setting.temperature:
+        words.append(f"drawn at {setting.temperature:g}")
     return " ".join(words)
 
 
@@ -164,6 +172,7 @@ def _row(each: Score) -> dict[str, Any]:
     known: dict[str, Any] = {"mode": each.mode.value, "guided": each.setting.guided, "lora": each.setting.lora.name.lower()}
     known["block"] = None if each.mode is Mode.AR else setting["block"]
     known["threshold"] = setting["threshold"] if each.mode is Mode.DIFFUSION else None
+    known["temperature"] = setting["temperature"]
     told["kind"] = each.kind.value if each.kind else "all"
     return known | told | {
         "tokens_per_forward": round(each.tokens_per_forward, 4),

@@ -29,9 +29,14 @@ class Dot:
     label: str
 
 
+def whole(row: Row) -> bool:
+    """Whether the row was answered greedily, without a grammar, by the model with all that it has."""
+    return not row["guided"] and row["lora"] == "on" and row["temperature"] == 0
+
+
 def picture(rows: Sequence[Row]) -> str:
     """SVG of an examination's rows. Raises ValueError when there is nothing to draw."""
-    dots = [_dot(row) for row in rows if row["kind"] == "all" and not row["guided"] and row["lora"] == "on"]
+    dots = [_dot(row) for row in rows if row["kind"] == "all" and whole(row)]
     if not dots:
         raise ValueError("an examination without a whole row has nothing to draw")
     right = max(1.0, *(dot.tokens for dot in dots)) * 1.05

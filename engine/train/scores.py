@@ -29,7 +29,7 @@ class Setting:
     """How answers are decoded; `guided` holds calls and JSON to their form by the engine's constraint.
 
     `lora` is that of the drafter; `longest` is how many tokens an answer may have, and a guided one always has room to come
-    to its end.
+    to its end; at `temperature` 0 decoding is greedy.
     """
 
     mode: Mode
@@ -38,6 +38,7 @@ class Setting:
     guided: bool = False
     lora: Lora = Lora.ON
     longest: int = MAX_TOKENS
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ class Sat:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Totals of one setting over questions of one kind, or over all; `same_as_ar` is None where `ar` was not asked."""
+    """Totals of one setting over questions of one kind, or over all; `same_as_ar` is None where `ar` was not asked at its
+    temperature.
+    """
 
     setting: Setting
     kind: Kind | None
@@ -93,7 +96,11 @@ def settings(modes: Sequence[Mode], thresholds: Sequence[float], blocks: Sequenc
 
 def tally(sat: Sequence[Sat]) -> list[Score]:
     """One score per setting over all, and one per kind if there are several; in the order of the sitting."""
-    reference = {each.place: each.text for each in sat if each.setting.mode is Mode.AR and not each.setting.guided}
+    reference = {
+        (each.setting.temperature, each.place): each.text
+        for each in sat
+        if each.setting.mode is Mode.AR and not each.setting.guided
+    }
     scores = []
     for setting, group in groupby(sat, lambda each: each.setting):
         own = list(group)
@@ -104,7 +111,8 @@ def tally(sat: Sequence[Sat]) -> list[Score]:
     return scores
 
 
-def _score(setting: Setting, kind: Kind | None, own: Sequence[Sat], reference: dict[int, str]) -> Score:
+def _score(setting: Setting, kind: Kind | None, own: Sequence[Sat], reference: dict[tuple[float, int], str]) -> Score:
+    known = [reference.get((setting.temperature, each.place)) for each in own]
     return Score(
         setting=setting,
         kind=kind,
@@ -112,7 +120,7 @@ def _score(setting: Setting, kind: Kind | None, own: Sequence[Sat], reference: d
         usable=sum(each.verdict.outcome in USABLE for each in own),
         correct=sum(each.verdict.outcome is Outcome.PASSED for each in own),
         exact=sum(_exact(each) for each in own),
-        same_as_ar=sum(each.text == reference[each.place] for each in own) if reference else None,
+        same_as_ar=None if None in known else sum(each.text == text for each, text in zip(own, known, strict=True)),
         tokens=sum(each.tokens for each in own),
         forwards=sum(each.forwards for each in own),
         seconds=sum(each.seconds for each in own),

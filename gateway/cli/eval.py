@@ -56,6 +56,7 @@ KINDS = ("function", "tool", "turns", "edit", "json")
     "--grammar", is_flag=True, help="Ask calls and JSON a second time, held to their form by the engine's constraint."
 )
 @click.option("--bare", is_flag=True, help="Ask the speculative modes a second time without the drafter LoRA.")
+@click.option("--sampled", is_flag=True, help="Ask all but diffusion at temperature 1 too, with that LoRA and without.")
 @click.option(
     "--at-once",
     default=1,
@@ -77,6 +78,7 @@ def evaluate(
     context: int,
     grammar: bool,
     bare: bool,
+    sampled: bool,
     at_once: int,
     plot: Path | None,
     numeric: str,
@@ -85,8 +87,8 @@ def evaluate(
 ) -> None:
     """Ask held-out questions of five kinds in every mode, run and check the answers, and print how many were right.
 
-    Questions are asked at temperature 0. Code is executed against hidden cases in a locked process; calls and JSON are read,
-    validated by their schema and compared. `usable` counts answers in the right form, right or wrong.
+    Questions are asked at temperature 0 unless said otherwise. Code is executed against hidden cases in a locked process;
+    calls and JSON are read, validated by their schema and compared. `usable` counts answers in the right form, right or wrong.
     The questions are narrow: they are drawn from the grammar that the tiny checkpoint was trained on, never from its
     training share.
     """
@@ -111,7 +113,7 @@ def evaluate(
         kinds=[Kind(kind) for kind in kinds or KINDS],
         count=count,
         context=context,
-        again=frozenset([Again.GUIDED] * grammar + [Again.BARE] * bare),
+        again=frozenset([Again.GUIDED] * grammar + [Again.BARE] * bare + [Again.SAMPLED] * sampled),
         numeric=Numeric(numeric),
         at_once=at_once,
     )

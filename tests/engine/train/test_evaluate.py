@@ -85,6 +85,15 @@ def test_a_tally_counts_what_was_sat() -> None:
     assert tally(given[2:])[0].same_as_ar is None
 
 
+def test_what_was_drawn_is_compared_with_what_was_drawn() -> None:
+    """A setting is compared with `ar` at its own temperature, and with nothing where that was not asked."""
+    ar, hot = Setting(Mode.AR), replace(LINEAR, temperature=1.0)
+    given = [sat(ar, 0, "x", Outcome.WRONG), sat(hot, 0, "y", Outcome.WRONG)]
+    assert [each.same_as_ar for each in tally(given)] == [1, None]
+    given.insert(1, sat(replace(ar, temperature=1.0), 0, "y", Outcome.WRONG))
+    assert [each.same_as_ar for each in tally(given)] == [1, 1, 1]
+
+
 def test_modes_that_must_agree_do_agree(model: LoadedModel) -> None:
     """In strict numerics the three causal modes give one text for every kind, and the tally says so."""
     modes = (Mode.QUADRATIC_SPEC, Mode.AR, Mode.LINEAR_SPEC)
@@ -94,9 +103,12 @@ def test_modes_that_must_agree_do_agree(model: LoadedModel) -> None:
     assert all(each.same_as_ar == each.questions == 5 and each.tokens > 0 and each.forwards > 0 for each in found)
 
 
-def test_the_drafter_changes_drafts_and_never_the_text(model: LoadedModel) -> None:
-    """Without its drafter LoRA a speculative mode says the same in another number of passes; the model itself is left alone."""
-    asked = [replace(LINEAR, longest=24), replace(LINEAR, longest=24, lora=Lora.OFF)]
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_drafter_changes_drafts_and_never_the_text(model: LoadedModel, temperature: float) -> None:
+    """Without its drafter LoRA a speculative mode says the same in another number of passes, greedily or drawn; the model
+    itself is left alone."""
+    linear = replace(LINEAR, longest=24, temperature=temperature)
+    asked = [linear, replace(linear, lora=Lora.OFF)]
     given = list(sit(model, questions(5), asked))
     drafted, plain = given[:5], given[5:]
     assert {each.setting.lora for each in drafted} == {Lora.ON} and {each.setting.lora for each in plain} == {Lora.OFF}
@@ -106,13 +118,14 @@ def test_the_drafter_changes_drafts_and_never_the_text(model: LoadedModel) -> No
 
 
 def test_the_picture_shows_every_setting() -> None:
-    """One dot per whole, unguided setting, named in its title, thresholds of a block length joined; no script, no reference."""
+    """One dot per whole, greedy, unguided setting, named by its title, thresholds of a length joined; no script or link."""
     rows: list[dict[str, Any]] = [
         {"mode": mode, "block": block, "threshold": threshold, "kind": "all", "guided": guided, "lora": "on",
-         "questions": 10, "correct": correct, "tokens_per_forward": tokens}
-        for mode, block, threshold, guided, correct, tokens in (
-            ("ar", None, None, False, 10, 1.0), ("diffusion", 16, 0.9, False, 9, 3.0), ("diffusion", 16, 0.5, False, 5, 4.0),
-            ("ar", None, None, True, 1, 1.0),
+         "temperature": temperature, "questions": 10, "correct": correct, "tokens_per_forward": tokens}
+        for mode, block, threshold, guided, temperature, correct, tokens in (
+            ("ar", None, None, False, 0.0, 10, 1.0), ("diffusion", 16, 0.9, False, 0.0, 9, 3.0),
+            ("diffusion", 16, 0.5, False, 0.0, 5, 4.0), ("ar", None, None, False, 1.0, 2, 1.0),
+            ("ar", None, None, True, 0.0, 1, 1.0),
         )
     ]  # fmt: skip
     drawn = ET.fromstring(picture(rows))  # noqa: S314 - our own text
@@ -208,15 +221,14 @@ def test_an_examination_prints_and_tells_all(model: LoadedModel, tmp_path: Path)
     build(tmp_path, 400)
     save(tmp_path, model.network)
     printed = io.StringIO()
-    wish = Wish(
-        tmp_path, (Mode.AR, Mode.DIFFUSION), (0.5, 0.9), (8,), (Kind.JSON,), 1, 0, frozenset({Again.GUIDED}), Numeric.FAST
-    )
+    wish = Wish(tmp_path, (Mode.AR, Mode.DIFFUSION), (0.5, 0.9), (8,), (Kind.JSON,), 1, 0, frozenset(Again), Numeric.FAST)
     told = examination.run(wish, Console(file=printed, width=100))
-    assert [(row["mode"], row["threshold"], row["guided"]) for row in told["rows"]] == [
-        ("ar", None, False), ("diffusion", 0.5, False), ("diffusion", 0.9, False), ("ar", None, True),
+    assert [(row["mode"], row["threshold"], row["guided"], row["temperature"]) for row in told["rows"]] == [
+        ("ar", None, False, 0), ("diffusion", 0.5, False, 0), ("diffusion", 0.9, False, 0), ("ar", None, True, 0),
+        ("ar", None, False, 1),
     ]  # fmt: skip
-    assert told["rows"][-1]["usable"] == 1 and told["left_out"] == 0 and json.loads(json.dumps(told)) == told
-    for line in ("diffusion block 8 at 0.5", "ar guided", "tokens/pass"):
+    assert told["rows"][3]["usable"] == 1 and told["left_out"] == 0 and json.loads(json.dumps(told)) == told
+    for line in ("diffusion block 8 at 0.5", "ar guided", "ar drawn at 1", "tokens/pass"):
         assert line in printed.getvalue()
 
 
