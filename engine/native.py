@@ -47,6 +47,8 @@ class CompiledPass:
         # What torch would refuse by itself; compiled code reads whatever lies there.
         if plan.token.view(np.uint64).max() >= self._network.config.vocab_size:
             raise IndexError("a token id is not in the vocabulary")
+        if max(group.frame.group_size for group in plan.groups) > compiled.MOST_NOISY:
+            raise ValueError(f"at most {compiled.MOST_NOISY} noisy rows can see each other: ask for shorter blocks")
         furthest = int(plan.position.max())
         if furthest >= self._known:
             self._tell(furthest)

@@ -1,6 +1,6 @@
 // Attention of a few rows of one sequence over its pages and the noisy rows beside them, by online softmax
-// (Milakov and Gimelshein 2018), 32 keys at a time. Scores and mixes are the products of product.h: keys and values are kept in
-// the order in which it reads its weights.
+// (Milakov and Gimelshein 2018), a span of pages at a time. Scores and mixes are the products of product.h: keys and values are
+// kept in the order in which it reads its weights.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +9,11 @@
 
 namespace palimpsest {
 
-constexpr int64_t kKeys = 32;       // keys of one step: a page
+constexpr int64_t kKeys = 32;       // keys of a page
+constexpr int64_t kSpan = 16;       // pages of one step
 constexpr int64_t kMostHead = 256;  // largest head
 constexpr float kNothing = -1e30f;
+constexpr int64_t kNowhere = -(1 << 20);  // where noisy rows are: below every limit
 
 // Queries of one key head, kTile at most, in the order they are packed: their state over the steps so far.
 struct Mix {
@@ -26,6 +28,7 @@ struct Mix {
 struct Keys {
     half *keys, *values;
 
+    Keys() = default;
     Keys(half* page, int64_t heads, int64_t head, int64_t size)
         : keys(page + head * size * kKeys), values(page + (heads + head) * size * kKeys) {}
 
@@ -36,32 +39,55 @@ struct Keys {
     }
 };
 
-// Let `mix` see 32 keys of which the first is number `first` of its kind; query i sees those below `mix.limit[i]`.
-inline void see(Mix& mix, const Keys& from, int64_t first, int64_t size) {
-    alignas(64) half weights[kTile][kKeys];
-    product<Bfloat16>(mix.count, mix.query[0], kMostHead, from.keys, size, kKeys, [&](int i, int64_t, __m512 a, __m512 b) {
-        const int64_t seen = std::clamp<int64_t>(mix.limit[i] - first, 0, kKeys);
-        const uint32_t mask = (uint32_t)((1ull << seen) - 1);
-        const __mmask16 low = (__mmask16)mask, high = (__mmask16)(mask >> kLanes);
-        const __m512 hidden = _mm512_set1_ps(kNothing);
-        const __m512 higher = _mm512_max_ps(_mm512_mask_mov_ps(hidden, low, a), _mm512_mask_mov_ps(hidden, high, b));
-        const float peak = std::max(_mm512_reduce_max_ps(higher), mix.peak[i]);
-        const __m512 shift = _mm512_set1_ps(peak);
-        a = _mm512_maskz_mov_ps(low, power_of_two(_mm512_sub_ps(a, shift)));
-        b = _mm512_maskz_mov_ps(high, power_of_two(_mm512_sub_ps(b, shift)));
-        narrow(weights[i], a);
-        narrow(weights[i] + kLanes, b);
-        const float shrink = _mm512_cvtss_f32(power_of_two(_mm512_set1_ps(mix.peak[i] - peak)));
-        mix.mass[i] = mix.mass[i] * shrink + _mm512_reduce_add_ps(_mm512_add_ps(a, b));
+// Scores, then weights, of the keys of a span.
+constexpr int64_t kWidth = (kSpan + 1) * kKeys;
+struct Scores {
+    float score[kTile][kWidth];
+    half weight[kTile][kWidth];
+    __m512 top[kTile];
+};
+
+// Let `mix` see a span: `clean` pages whose first key is number `first`, of which query i sees the keys below `mix.limit[i]`,
+// then, if there are any, a page of `near` noisy rows, of which it sees all. A span begins at the same key for every row, so a
+// row's bits do not depend on who is beside it.
+inline void see(Mix& mix, const Keys* pages, int64_t first, int64_t clean, int64_t near, int64_t size, Scores& with) {
+    const int64_t count = clean + (near > 0);
+    const __m512 hidden = _mm512_set1_ps(kNothing);
+    for (int i = 0; i < mix.count; ++i) with.top[i] = hidden;
+    for (int64_t page = 0; page < count; ++page)
+        product<Bfloat16>(mix.count, mix.query[0], kMostHead, pages[page].keys, size, kKeys,
+                          [&, most = page < clean ? kKeys : near, from = page < clean ? first + page * kKeys : kNowhere](
+                              int i, int64_t, __m512 a, __m512 b) {
+                              const uint32_t mask = (uint32_t)((1ull << std::clamp<int64_t>(mix.limit[i] - from, 0, most)) - 1);
+                              a = _mm512_mask_mov_ps(hidden, (__mmask16)mask, a);
+                              b = _mm512_mask_mov_ps(hidden, (__mmask16)(mask >> kLanes), b);
+                              with.top[i] = _mm512_max_ps(with.top[i], _mm512_max_ps(a, b));
+                              float* to = with.score[i] + page * kKeys;
+                              _mm512_storeu_ps(to, a);
+                              _mm512_storeu_ps(to + kLanes, b);
+                          });
+    for (int i = 0; i < mix.count; ++i) {
+        const float peak = std::max(_mm512_reduce_max_ps(with.top[i]), mix.peak[i]);
+        const __m512 shift = _mm512_set1_ps(peak == kNothing ? 0.0f : peak);
+        __m512 mass = _mm512_setzero_ps();
+        for (int64_t key = 0; key < count * kKeys; key += kLanes) {
+            const __m512 weight = power_of_two(_mm512_sub_ps(_mm512_loadu_ps(with.score[i] + key), shift));
+            narrow(with.weight[i] + key, weight);
+            mass = _mm512_add_ps(mass, weight);
+        }
+        const __m512 shrink = power_of_two(_mm512_set1_ps(mix.peak[i] - peak));
+        mix.mass[i] = mix.mass[i] * _mm512_cvtss_f32(shrink) + _mm512_reduce_add_ps(mass);
         mix.peak[i] = peak;
         for (int64_t d = 0; d < size; d += kLanes)
-            _mm512_storeu_ps(mix.sum[i] + d, _mm512_mul_ps(_mm512_loadu_ps(mix.sum[i] + d), _mm512_set1_ps(shrink)));
-    });
-    product<Bfloat16>(mix.count, weights[0], kKeys, from.values, kKeys, size, [&](int i, int64_t d, __m512 a, __m512 b) {
-        float* to = mix.sum[i] + d;
-        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), a));
-        _mm512_storeu_ps(to + kLanes, _mm512_add_ps(_mm512_loadu_ps(to + kLanes), b));
-    });
+            _mm512_storeu_ps(mix.sum[i] + d, _mm512_mul_ps(_mm512_loadu_ps(mix.sum[i] + d), shrink));
+    }
+    for (int64_t page = 0; page < count; ++page)
+        product<Bfloat16>(mix.count, with.weight[0] + page * kKeys, kWidth, pages[page].values, kKeys, size,
+                          [&](int i, int64_t d, __m512 a, __m512 b) {
+                              float* to = mix.sum[i] + d;
+                              _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), a));
+                              _mm512_storeu_ps(to + kLanes, _mm512_add_ps(_mm512_loadu_ps(to + kLanes), b));
+                          });
 }
 
 }  // namespace palimpsest

@@ -1,7 +1,8 @@
 // One pass of the network over packed rows of any number of sequences, in one call.
 //
 // Rows are cut into tiles of at most kTile, and a thread owns whole tiles: everything but attention is a row's own affair, so
-// threads meet once per layer, when all keys and values of the pass are in place. The structures mirror forward.py.
+// threads meet once per layer, when all keys and values of the pass are in place. Behind the last layer's, only rows whose
+// logits are wanted go on. The structures mirror forward.py.
 #include <omp.h>
 
 #include <algorithm>
@@ -33,6 +34,11 @@ struct Group {
     int64_t start, count, size, clean, group_size, sequence;
 };
 
+// Neighbouring rows that are computed together.
+struct Tile {
+    int64_t first, rows;
+};
+
 struct Pass {
     int64_t rows, wanted_rows, table_width, page_stride, layer_stride, threads;
     const int64_t *token, *position, *limit, *slot, *wanted, *tables;
@@ -62,8 +68,10 @@ constexpr int64_t kMostWidth = 1 << 15;
 struct Desk {
     half narrow[kTile * kMostWidth];
     float wide[kTile * kMostWidth];
-    half beside[2 * kMostHead * kKeys];  // 32 noisy rows of one head, as a page of one head would have them
+    half beside[2 * kMostHead * kKeys];  // a group's noisy rows of one head, 32 at most, as a page of one head would have them
     Mix mix[kTile * 16];
+    Keys pages[kSpan + 1];
+    Scores scores;
 };
 
 struct Run {
@@ -185,13 +193,17 @@ struct Run {
         const int64_t furthest = *std::max_element(pass.limit + row, pass.limit + row + scope.count);
         for (int64_t head = 0; head < net.keys; ++head) {
             gather(desk.mix, row, head, queries);
-            for (int64_t key = 0; key < furthest; key += kKeys)
-                see_all(desk, Keys(page(index, scope.table[key / kKeys]), net.keys, head, size), queries, key);
-            for (int64_t i = 0; i < queries; ++i) desk.mix[i / kTile].limit[i % kTile] = scope.near_count;
-            for (int64_t key = 0; key < scope.near_count; key += kKeys) {
-                const int64_t count = std::min(kKeys, scope.near_count - key);
-                see_all(desk, beside(index, head, scope.near + key, count, desk), queries, key);
-            }
+            int64_t key = 0;
+            do {
+                const int64_t clean = std::min(kSpan, (furthest - key + kKeys - 1) / kKeys);
+                const int64_t near = key + kSpan * kKeys < furthest ? 0 : scope.near_count;
+                for (int64_t i = 0; i < clean; ++i)
+                    desk.pages[i] = Keys(page(index, scope.table[key / kKeys + i]), net.keys, head, size);
+                if (near) desk.pages[clean] = beside(index, head, scope.near, near, desk);
+                for (int64_t i = 0; i < queries; i += kTile)
+                    see(desk.mix[i / kTile], desk.pages, key, clean, near, size, desk.scores);
+                key += kSpan * kKeys;
+            } while (key < furthest);
             settle(to, desk.mix, head, queries);
         }
         return scope.count;
@@ -212,10 +224,6 @@ struct Run {
             keys.put(t, from, from + net.keys * size, size);
         }
         return keys;
-    }
-
-    void see_all(Desk& desk, const Keys& keys, int64_t queries, int64_t first) const {
-        for (int64_t i = 0; i < queries; i += kTile) see(desk.mix[i / kTile], keys, first, net.head);
     }
 
     // Fresh states for the queries of one key head.
@@ -246,15 +254,29 @@ struct Run {
         }
     }
 
+    // Which of the wanted rows are the tile's.
+    Tile wanted(int64_t first, int64_t rows) const {
+        const int64_t *stop = pass.wanted + pass.wanted_rows, *from = std::lower_bound(pass.wanted, stop, first);
+        return {from - pass.wanted, std::lower_bound(from, stop, first + rows) - from};
+    }
+
+    // From the tile's first wanted row to its last.
+    Tile heard(int64_t first, int64_t rows) const {
+        const Tile own = wanted(first, rows);
+        if (!own.rows) return {first, 0};
+        const int64_t* from = pass.wanted + own.first;
+        return {*from, from[own.rows - 1] + 1 - *from};
+    }
+
     // Logits of the tile's wanted rows.
     void speak(int64_t first, int64_t rows, Desk& desk) const {
-        const int64_t *stop = pass.wanted + pass.wanted_rows, *from = std::lower_bound(pass.wanted, stop, first);
-        const int64_t count = std::lower_bound(from, stop, first + rows) - from;
+        const auto [own, count] = wanted(first, rows);
+        const int64_t* from = pass.wanted + own;
         if (!count) return;
         for (int64_t m = 0; m < count; ++m)
             rms_norm(desk.wide + m * net.hidden, room.x + from[m] * net.hidden, net.norm, net.hidden, net.eps);
         product<Float32>(count, desk.wide, net.hidden, net.vocabulary_weight, net.hidden, net.vocabulary,
-                         keep(pass.logits + (from - pass.wanted) * net.vocabulary, net.vocabulary));
+                         keep(pass.logits + own * net.vocabulary, net.vocabulary));
     }
 };
 
@@ -267,19 +289,23 @@ extern "C" void palimpsest_forward(const palimpsest::Network* net, const palimps
     const Run run{*net, *pass, Room(*net, pass->rows, memory)};
     const auto shares = [](int64_t all, int64_t parts) { return (all + parts - 1) / parts; };
     const int64_t each = shares(pass->rows, pass->threads * kTile);  // tiles of a thread
-    const int64_t tile = shares(pass->rows, pass->threads * each), tiles = shares(pass->rows, tile);
+    const int64_t tiles = std::min(pass->threads * each, pass->rows);
+    const auto begins = [&](int64_t tile) { return tile * pass->rows / tiles; };
 #pragma omp parallel num_threads(std::min(pass->threads, tiles))
     {
         static thread_local Desk desk;
         const auto own_tiles = [&](auto&& work) {
             for (int64_t t = omp_get_thread_num(); t < tiles; t += omp_get_num_threads())
-                work(t * tile, std::min(tile, pass->rows - t * tile));
+                work(begins(t), begins(t + 1) - begins(t));
         };
         own_tiles([&](int64_t first, int64_t rows) { run.embed(first, rows); });
         for (int64_t index = 0; index < net->layers; ++index) {
             own_tiles([&](int64_t first, int64_t rows) { run.project(net->layer[index], index, first, rows, desk); });
 #pragma omp barrier
-            own_tiles([&](int64_t first, int64_t rows) { run.mix(net->layer[index], index, first, rows, desk); });
+            own_tiles([&](int64_t first, int64_t rows) {
+                const Tile tile = index + 1 < net->layers ? Tile{first, rows} : run.heard(first, rows);
+                if (tile.rows) run.mix(net->layer[index], index, tile.first, tile.rows, desk);
+            });
         }
         own_tiles([&](int64_t first, int64_t rows) { run.speak(first, rows, desk); });
     }

@@ -1,7 +1,7 @@
 """One pass of the whole network in one call, in bfloat16 on a CPU: what `engine.model.weights` defines, compiled.
 
-A product's sum runs over its inputs in order and in float32, whatever the number of rows, and a row attends in steps of 32 keys
-cut by absolute position; so here, too, the bits of a row depend on its own sequence alone.
+A product's sum runs over its inputs in order and in float32, whatever the number of rows, and a row attends in steps of 512
+keys, cut by absolute position; so here, too, the bits of a row depend on its own sequence alone.
 Legend: R rows, W wanted rows, H hidden, D head size, Hq query heads, Hk key heads, I inner, V vocabulary.
 """
 
@@ -20,6 +20,7 @@ from kernels.cpu.build import FORWARD, library
 
 COLUMNS = 32
 MOST_HEAD, MOST_FOLDS, MOST_WIDTH = 256, 16, 1 << 15
+MOST_NOISY = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,9 +62,9 @@ class Shape:
 class Rows:
     """Packed rows, int64 [R] each, contiguous.
 
-    `groups` [G, 6] are start, count, size, clean rows, group size and first table of neighbouring sequences of one shape
-    and hold every row, `tables` [S, pages] their pages; `gate` float32 [R] is 1 for rows that run with the LoRA and 0 for the
-    others, or None.
+    `groups` [G, 6] are start, count, size, clean rows, group size (MOST_NOISY at most) and first table of neighbouring
+    sequences of one shape and hold every row, `tables` [S, pages] their pages; `gate` float32 [R] is 1 for rows that run with
+    the LoRA and 0 for the others, or None.
     """
 
     token: Tensor

@@ -21,7 +21,7 @@ from engine.forward import LibraryPass
 from engine.model.network import Network
 from engine.native import CompiledPass
 from engine.numeric import Fast
-from engine.plan import Lora, clean, noisy, quadratic
+from engine.plan import Lora, Want, clean, noisy, quadratic
 from engine.request import Mode
 from tests.engine.harness import EXACT_MODES, asked, events_of, loaded, nameless, output
 from tests.engine.passes import PROMPT, Room
@@ -49,7 +49,7 @@ HERE = CompiledPass.usable(NETWORK.config)
 
 def room(network: Network = NETWORK) -> Room:
     """Where compiled passes run."""
-    found = Room(network, Fast(), pages=128)
+    found = Room(network, Fast(), pages=192)
     assert isinstance(found.forward, CompiledPass if HERE else LibraryPass)
     return found
 
@@ -134,6 +134,21 @@ def test_one_row_equals_many() -> None:
         single.keep(1, (*PROMPT[:250], *block))
 
 
+@pytest.mark.parametrize("company", [(), (2, 4), (1,)])
+def test_rows_that_nobody_asks_about_are_not_missed(company: tuple[int, ...]) -> None:
+    """Logits, and keys and values of every layer, are the same bits whether all rows are asked about, the last one or none."""
+    where, tokens = room(), PROMPT[40:59]
+    told, kept = [], []
+    for want in (Want.ALL, Want.LAST, Want.NONE):
+        place = where.prefilled(PROMPT[:40])
+        others = [(where.prefilled(before), step) for before, step in map(JOBS.__getitem__, company)]
+        found = where.run((place, clean(tokens, want)), *others)
+        told.append(found[: found.shape[0] - sum(len(step.frame.wanted) for _, step in others)])
+        kept.append(where.pool.kv[:, place.pages].flatten(1, 2)[:, :59])
+    assert [len(each) for each in told] == [19, 1, 0] and same(told[0][-1:], told[1])
+    assert all(same(kept[0], each) for each in kept[1:])
+
+
 def test_noisy_rows_leave_every_page_as_it_was() -> None:
     """A denoise step changes no byte of the pool."""
     where = room()
@@ -164,6 +179,32 @@ def test_the_causal_modes_say_the_same(temperature: float) -> None:
     for request in requests:
         again = events_of(Engine(given_model, Fast()), request)[request.id]
         assert nameless(again) == nameless(together[request.id]) if HERE else output(again)
+
+
+@pytest.mark.parametrize("length", [480, 511, 512, 513, 1030])
+def test_contexts_of_several_spans(length: int) -> None:
+    """A row that sees more keys than one step shows is still the network's, and alone it still has the bits of a block."""
+    tokens, block = tuple((11 * n) % 97 for n in range(length)), (3, 1, 4, 1, 5)
+    network = rounded(random_network(shape(), seed=5, spread=2.0))
+    where, plain = room(network), Room(network, Fast(torch.float32), pages=192)
+    for step in (clean(block), noisy((8, *[100] * 15), Lora.ON), noisy((100,) * 32, Lora.OFF)):
+        found, wanted = (each.run((each.prefilled(tokens), step)) for each in (where, plain))
+        error = (found - wanted).norm(dim=1) / wanted.norm(dim=1)
+        assert error.median() < 0.02 and error.max() < 0.1
+    together, single = where.run((where.prefilled(tokens), clean(block))), where.prefilled(tokens)
+    for index, token in enumerate(block):
+        assert same(where.run((single, clean((token,))))[0], together[index])
+        single.keep(1, (*tokens, *block))
+
+
+def test_more_noisy_rows_than_there_is_room_for() -> None:
+    """The compiled pass says so; the library takes any number."""
+    where, step = room(), noisy((100,) * 33, Lora.OFF)
+    if not HERE:
+        assert len(where.run((where.prefilled(PROMPT[:9]), step))) == 33
+        return
+    with pytest.raises(ValueError, match="shorter blocks"):
+        where.run((where.prefilled(PROMPT[:9]), step))
 
 
 @pytest.mark.parametrize("token", [-1, NETWORK.config.vocab_size, 1 << 40])
