@@ -156,6 +156,8 @@ class Engine:
     def _end_aborted(self, events: list[Event]) -> None:
         with self._changed:
             aborts, self._aborts = self._aborts, set()
+            if not aborts:
+                return
             early = [arrival for arrival in self._waiting if arrival.request.id in aborts]
             if early:
                 self._waiting = deque(arrival for arrival in self._waiting if arrival.request.id not in aborts)
@@ -215,7 +217,7 @@ class Engine:
         while link is not None:
             links.append(link)
             self._totals.passes += 1
-            self._totals.rows += sum(turn.step.frame.size for turn in link.turns)
+            self._totals.rows += link.plan.groups[-1].rows.stop
             yield link
             link = link.following(self._forward.padded) if len(links) < self._forward.most else None
 
@@ -227,7 +229,7 @@ class Engine:
             return
         live.session.passed()
         try:
-            if not all(map(math.isfinite, picks.logprob)):
+            if not math.isfinite(sum(picks.logprob)):
                 raise NumericFault("the network gave logits that are not finite: check the checkpoint's weights")
             live.wanted = live.passes.send(picks)
         except StopIteration:
