@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from engine.plan import NO_SOURCE, Follow, Frame, Plan, Step
+from engine.plan import NO_SOURCE, Follow, Plan, Step
 from engine.sampling import Ask, Picks
 from engine.scheduler import Turn
 
@@ -66,17 +66,14 @@ class Link:
     @classmethod
     def of(cls, turns: Sequence[Turn], padded: Callable[[int], int]) -> Self:
         """The pass of these turns, those of one frame side by side."""
-        by_frame: dict[Frame, list[Turn]] = {}
-        for turn in turns:
-            by_frame.setdefault(turn.step.frame, []).append(turn)
-        ordered = [turn for frame in sorted(by_frame, key=lambda frame: frame.size) for turn in by_frame[frame]]
+        ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
         plan = Plan.pack([(turn, turn.step) for turn in ordered], padded)
-        return cls(plan, ordered, [turn.live.session.ask(turn.step) for turn in ordered if turn.step.frame.asking])
+        return cls(plan, ordered, [turn.live.session.ask(turn.step) for turn in ordered if turn.asking])
 
     def following(self, padded: Callable[[int], int]) -> Self | None:
         """The pass of what most likely comes behind it: for turns whose picks are made without the host."""
         start, found = 0, list[Turn]()
-        for turn, ask in zip((turn for turn in self.turns if turn.step.frame.asking), self.asks, strict=True):
+        for turn, ask in zip((turn for turn in self.turns if turn.asking), self.asks, strict=True):
             guess = Guess.after(turn, start) if ask.plain else None
             if guess is not None:
                 found.append(guess)
@@ -87,14 +84,11 @@ class Link:
         """Each turn with its picks; None for one that wants no logits."""
         left = iter(picks)
         for turn in self.turns:
-            yield turn, next(left) if turn.step.frame.asking else None
+            yield turn, next(left) if turn.asking else None
 
 
 def delivered(links: Sequence[Link], picks: Sequence[Sequence[Picks]]) -> Iterator[tuple[Turn, Picks | None]]:
     """What each generation is to hear, pass by pass; what a guess gave that does not hold when its turn comes is left out."""
-    if len(links) == 1:  # nothing was guessed
-        yield from links[0].shared(picks[0])
-        return
     heard: dict[Turn, Picks] = {}
     for link, of_link in zip(links, picks, strict=True):
         for turn, own in link.shared(of_link):

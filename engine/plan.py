@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from functools import lru_cache
-from itertools import groupby, zip_longest
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
@@ -64,8 +64,6 @@ class Frame:
     """The rows whose logits are asked for."""
     picks: Ints = field(init=False)
     """The offsets that these rows speak of: the next one for causal rows, their own for noisy ones."""
-    asking: bool = field(init=False)
-    """Whether any row wants logits."""
     lora: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +71,6 @@ class Frame:
         object.__setattr__(self, "size", self.rows.shape[1])
         object.__setattr__(self, "wanted", np.flatnonzero(flags & Flag.WANT_LOGITS))
         object.__setattr__(self, "picks", self.rows[0, self.wanted] + (self.wanted < self.clean))
-        object.__setattr__(self, "asking", len(self.wanted) > 0)
         object.__setattr__(self, "lora", bool((flags & Flag.LORA).any()))
 
     @property
@@ -279,7 +276,7 @@ class Plan:
         """A field of the frames (0 offset, 1 group, 2 flags), int64 [R]; 0 for padding."""
         found = np.zeros(len(self.token), dtype=np.int64)
         for group in self.groups:
-            found[group.rows].reshape(group.count, -1)[:] = group.frame.rows[row]
+            found[group.rows] = np.tile(group.frame.rows[row], group.count)
         return found
 
 
@@ -297,4 +294,7 @@ def _tables(pages: Sequence[Sequence[int]]) -> Ints:
     """The sequences' page tables as one array, as wide as the longest."""
     if len(pages) == 1:
         return np.array([pages[0]], dtype=np.int64)
-    return np.array(list(zip(*zip_longest(*pages, fillvalue=SCRATCH), strict=True)), dtype=np.int64)
+    tables = np.full((len(pages), max(map(len, pages))), SCRATCH, dtype=np.int64)
+    for row, own in enumerate(pages):
+        tables[row, : len(own)] = own
+    return tables

@@ -144,17 +144,15 @@ def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logprobs: N
     start = 0
     for ask in asks:
         end = start + ask.rows
-        scored: list[float] = []
+        own = logprobs[start:end]
+        scored: list[float] = own[np.arange(ask.rows), ask.targets].tolist() if ask.targets else []
         top_ids: list[list[int]] = []
         top_logprob: list[list[float]] = []
-        if ask.targets:
-            scored = logprobs[np.arange(start, end), ask.targets].tolist()
         if ask.top:
-            values, where = torch.from_numpy(logprobs[start:end]).topk(ask.top, dim=-1)
+            values, where = torch.from_numpy(own).topk(ask.top, dim=-1)
             top_ids, top_logprob = where.tolist(), values.tolist()
         # The last row is copied: picks outlive their pass, and its other rows are not to be kept for that.
-        last = logprobs[end - 1].copy()
-        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, last))
+        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, own[-1].copy()))
         start = end
     return found
 

@@ -72,6 +72,11 @@ class Turn:
         """The cache's page table."""
         return self.live.session.cache.pages
 
+    @property
+    def asking(self) -> bool:
+        """Whether any of its rows wants logits."""
+        return len(self.step.frame.wanted) > 0
+
 
 class Scheduler:
     """The running and the preempted generations of one engine; owned by its thread."""

@@ -36,7 +36,7 @@ from engine.gates import REFINES_MOST, BlockFacts, Ruling, Verdict
 from engine.plan import Step, Want, clean
 from engine.request import GenerationRequest, Mode
 from engine.rules import RowRules
-from engine.sampling import Ask, Picks, Rules, sampling_key
+from engine.sampling import Ask, Picks, sampling_key
 from engine.stops import Stops
 from engine.units import CausalUnit
 
@@ -68,10 +68,7 @@ class Session:
         self.ended: FinishReason | None = None
         self.blocks = self.rounds = self.gated = 0
         self.busy = 0.0
-        self._end = len(request.prompt) + request.max_tokens
         self._rules, self._stops, self._matcher = rules, stops, matcher
-        self._asks: dict[int, Ask] = {}
-        """What rows are subject to where that is the same for all, by their number."""
         self._key = sampling_key(request.sampling)
         self._events: list[Event] = []
         self._unclaimed = self._steps = self._forwards = 0
@@ -100,7 +97,7 @@ class Session:
     @property
     def room(self) -> int:
         """How many tokens may still be decided."""
-        return self._end - len(self.tokens)
+        return self.request.max_tokens - (len(self.tokens) - self.prompt_tokens)
 
     @property
     def constrained(self) -> bool:
@@ -130,16 +127,10 @@ class Session:
 
     def ask(self, step: Step) -> Ask:
         """What the wanted rows of `step` are subject to."""
-        rows, rules = len(step.frame.wanted), self._rules.of(step, self.cache.filled)
-        if rules is not None or step.targets:
-            return self._ask(rows, step.targets, rules)
-        if rows not in self._asks:
-            self._asks[rows] = self._ask(rows)
-        return self._asks[rows]
-
-    def _ask(self, rows: int, targets: Sequence[int] = (), rules: Rules | None = None) -> Ask:
         request = self.request
-        return Ask(rows, request.sampling.temperature, self._key, targets, request.top_logprobs, rules)
+        rules = self._rules.of(step, self.cache.filled)
+        temperature = request.sampling.temperature
+        return Ask(len(step.frame.wanted), temperature, self._key, step.targets, request.top_logprobs, rules)
 
     def allowed(self, draft: Sequence[int] = ()) -> NDArray[np.bool_] | None:
         """What the constraint permits after the answer and after each leading part of `draft`, bool [1 + len(draft), V]."""
