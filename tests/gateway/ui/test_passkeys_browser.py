@@ -47,6 +47,17 @@ def at_the_desk(window: Window, chromium: Browser) -> Iterator[Page]:
     assert complaints == []
 
 
+def test_no_press_is_lost_before_the_script_came(window: Window, chromium: Browser) -> None:
+    """The button that makes a passkey can be pressed only once somebody listens; the next test presses it."""
+    with at_the_desk(window, chromium) as page:
+        page.route("**/passkeys.js", lambda route: route.abort())
+        page.goto("/account")
+        page.get_by_label("Name of a new passkey").fill("my laptop")
+        page.get_by_label("Your password").first.fill(PASSWORD)
+        page.get_by_role("button", name="Add a passkey").click()
+        expect(page.get_by_role("button", name="Make it now")).to_be_disabled()
+
+
 def test_a_passkey_is_made_and_signs(window: Window, chromium: Browser) -> None:
     """Enrolled after the password, it approves and rejects without one; it signs for nobody it cannot verify; then it goes."""
     with at_the_desk(window, chromium) as page:
