@@ -52,7 +52,7 @@ class CompiledPass:
         furthest = int(plan.position.max())
         if furthest >= self._known:
             self._tell(furthest)
-        gate = None if not plan.lora else torch.from_numpy(plan.gated).float()
+        gate = torch.from_numpy(plan.gated) if plan.lora else None
         groups = [
             (group.start, group.count, group.frame.size, group.frame.clean, group.frame.group_size, group.sequence)
             for group in plan.groups
@@ -78,12 +78,12 @@ class CompiledPass:
 
 def _layer(layer: Layer) -> compiled.Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    lora = (attention.lora_a, attention.lora_b * LORA_SCALE)
+    out, lora = attention.o_proj.weight.float(), LORA_SCALE * attention.lora_b.float() @ attention.lora_a.float()
     return compiled.Layer(
         input_norm=layer.input_layernorm.weight,
         qkv=torch.cat((attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)),
-        out=attention.o_proj.weight,
-        lora=lora if bool(lora[1].any()) else None,
+        out=out,
+        drafting=out + lora if bool(lora.any()) else None,
         post_norm=layer.post_attention_layernorm.weight,
         gate=mlp.gate_proj.weight,
         up=mlp.up_proj.weight,

@@ -64,14 +64,18 @@ class Frame:
     """The rows whose logits are asked for."""
     picks: Ints = field(init=False)
     """The offsets that these rows speak of: the next one for causal rows, their own for noisy ones."""
+    gated: NDArray[np.bool_] = field(init=False)
+    """Which rows run with the drafter LoRA."""
     lora: bool = field(init=False)
+    """Whether any does."""
 
     def __post_init__(self) -> None:
         flags = self.rows[2]
         object.__setattr__(self, "size", self.rows.shape[1])
         object.__setattr__(self, "wanted", np.flatnonzero(flags & Flag.WANT_LOGITS))
         object.__setattr__(self, "picks", self.rows[0, self.wanted] + (self.wanted < self.clean))
-        object.__setattr__(self, "lora", bool((flags & Flag.LORA).any()))
+        object.__setattr__(self, "gated", (flags & Flag.LORA) != 0)
+        object.__setattr__(self, "lora", bool(self.gated.any()))
 
     @property
     def noisy(self) -> int:
@@ -264,7 +268,9 @@ class Plan:
     @property
     def gated(self) -> NDArray[np.bool_]:
         """Which rows run with the drafter LoRA, bool [R]."""
-        found: NDArray[np.bool_] = (self.field(2) & Flag.LORA) != 0
+        found = np.zeros(len(self.token), dtype=np.bool_)
+        for group in self.groups:
+            found[group.rows].reshape(group.count, -1)[:] = group.frame.gated
         return found
 
     def written(self) -> Ints | None:
@@ -276,7 +282,7 @@ class Plan:
         """A field of the frames (0 offset, 1 group, 2 flags), int64 [R]; 0 for padding."""
         found = np.zeros(len(self.token), dtype=np.int64)
         for group in self.groups:
-            found[group.rows] = np.tile(group.frame.rows[row], group.count)
+            found[group.rows].reshape(group.count, -1)[:] = group.frame.rows[row]
         return found
 
 

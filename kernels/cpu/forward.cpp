@@ -13,11 +13,11 @@ namespace palimpsest {
 
 struct Layer {
     const float *input_norm, *post_norm;
-    const half *qkv, *out, *lora_down, *lora_up, *gate_up, *down;
+    const half *qkv, *out, *drafting, *gate_up, *down;  // `drafting` is `out` with the drafter LoRA in it, or null
 };
 
 struct Network {
-    int64_t hidden, queries, keys, head, inner, rank, vocabulary, layers;
+    int64_t hidden, queries, keys, head, inner, vocabulary, layers;
     float eps;
     const half* embedding;  // [V, H]
     const float* norm;
@@ -43,9 +43,9 @@ struct Pass {
     int64_t rows, wanted_rows, table_width, page_stride, layer_stride, threads;
     const int64_t *token, *position, *limit, *slot, *wanted, *tables;
     const Group* group;
-    const float* gate;  // [rows], or null
-    half* pages;        // [layers, pages], each as attention.h has it
-    float* logits;      // [W, V]
+    const bool* gate;  // [rows], or null
+    half* pages;       // [layers, pages], each as attention.h has it
+    float* logits;     // [W, V]
 };
 
 // What outlives a phase of a pass, per row.
@@ -144,8 +144,12 @@ struct Run {
     void mix(const Layer& layer, int64_t index, int64_t first, int64_t rows, Desk& desk) const {
         const int64_t width = net.queries * net.head;
         for (int64_t row = first; row < first + rows;) row += attend(index, row, first, first + rows, desk);
-        product<Bfloat16>(rows, desk.narrow, width, layer.out, width, net.hidden, add_to_rows(first));
-        if (pass.gate && layer.lora_down) draft(layer, first, rows, desk);
+        for (int64_t some, done = 0; done < rows; done += some) {
+            const bool drafting = drafts(layer, first + done);
+            for (some = 1; done + some < rows && drafts(layer, first + done + some) == drafting;) ++some;
+            product<Bfloat16>(some, desk.narrow + done * width, width, drafting ? layer.drafting : layer.out, width, net.hidden,
+                              add_to_rows(first + done));
+        }
         normed(desk.narrow, layer.post_norm, first, rows);
         half* opened = (half*)desk.wide;
         product<Bfloat16>(rows, desk.narrow, net.hidden, layer.gate_up, net.hidden, 2 * net.inner,
@@ -155,18 +159,7 @@ struct Run {
         product<Bfloat16>(rows, opened, net.inner, layer.down, net.inner, net.hidden, add_to_rows(first));
     }
 
-    // The drafter LoRA: its inner values are set to zero for rows that run without.
-    void draft(const Layer& layer, int64_t first, int64_t rows, Desk& desk) const {
-        const int64_t width = net.queries * net.head;
-        half* low = (half*)desk.wide;
-        product<Bfloat16>(rows, desk.narrow, width, layer.lora_down, width, net.rank,
-                          [&](int m, int64_t n, __m512 a, __m512 b) {
-                              const __m512 gate = _mm512_set1_ps(pass.gate[first + m]);
-                              narrow(low + m * net.rank + n, _mm512_mul_ps(a, gate));
-                              narrow(low + m * net.rank + n + kLanes, _mm512_mul_ps(b, gate));
-                          });
-        product<Bfloat16>(rows, low, net.rank, layer.lora_up, net.rank, net.hidden, add_to_rows(first));
-    }
+    bool drafts(const Layer& layer, int64_t row) const { return layer.drafting && pass.gate && pass.gate[row]; }
 
     // The rows from `row` on, up to `end` at most, that see the same pages and the same noisy rows.
     struct Scope {

@@ -25,12 +25,15 @@ MOST_NOISY = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """One layer: norms [H], qkv [(Hq + 2 Hk) D, H], out [H, Hq D], LoRA [r, Hq D] and [H, r], gate, up [I, H], down [H, I]."""
+    """One layer: norms [H], qkv [(Hq + 2 Hk) D, H], out and drafting [H, Hq D], gate, up [I, H], down [H, I].
+
+    `drafting` is `out` for rows that run with the drafter LoRA, which is in it: they cost what others cost. None without one.
+    """
 
     input_norm: Tensor
     qkv: Tensor
     out: Tensor
-    lora: tuple[Tensor, Tensor] | None
+    drafting: Tensor | None
     post_norm: Tensor
     gate: Tensor
     up: Tensor
@@ -63,8 +66,8 @@ class Rows:
     """Packed rows, int64 [R] each, contiguous.
 
     `groups` [G, 6] are start, count, size, clean rows, group size (MOST_NOISY at most) and first table of neighbouring
-    sequences of one shape and hold every row, `tables` [S, pages] their pages; `gate` float32 [R] is 1 for rows that run with
-    the LoRA and 0 for the others, or None.
+    sequences of one shape and hold every row, `tables` [S, pages] their pages; `gate` bool [R] marks those that run with the
+    LoRA, or is None.
     """
 
     token: Tensor
@@ -87,9 +90,8 @@ class Forward:
         self._library, self._shape, self.digest = found.calls, shape, found.digest
         self._library.palimpsest_room.restype = ctypes.c_size_t
         self._kept = [_half(embedding), _single(norm), _packed(_single(head), 1)]
-        rank = next((layer.lora[0].shape[0] for layer in layers if layer.lora), 0)
         self._layers = (_Layer * len(layers))(*(self._layer(layer) for layer in layers))
-        sizes = (shape.hidden, shape.queries, shape.keys, shape.head, shape.inner, -(-rank // COLUMNS) * COLUMNS)
+        sizes = (shape.hidden, shape.queries, shape.keys, shape.head, shape.inner)
         ends = (tensor.data_ptr() for tensor in self._kept[:3])
         self._network = _Network(*sizes, shape.vocabulary, len(layers), shape.eps, *ends, None, None, self._layers)
         self._room = torch.empty(0, dtype=torch.uint8)
@@ -132,8 +134,7 @@ class Forward:
     def _layer(self, layer: Layer) -> _Layer:
         blocks = (-1, COLUMNS // 2, self._shape.hidden)
         opened = torch.stack((layer.gate.view(blocks), layer.up.view(blocks)), dim=1).flatten(0, 2)
-        down, up = layer.lora or (None, None)
-        products = (layer.qkv, layer.out, down, up, opened, layer.down)
+        products = (layer.qkv, layer.out, layer.drafting, opened, layer.down)
         weights = [None if weight is None else _packed(_half(weight), 2) for weight in products]
         norms = [_single(layer.input_norm), _single(layer.post_norm)]
         self._kept += [tensor for tensor in (*weights, *norms) if tensor is not None]
@@ -157,13 +158,13 @@ def _packed(weight: Tensor, step: int) -> Tensor:
 
 class _Layer(ctypes.Structure):
     _fields_: ClassVar = [
-        (name, ctypes.c_void_p) for name in ("input_norm", "post_norm", "qkv", "out", "lora_down", "lora_up", "gate_up", "down")
+        (name, ctypes.c_void_p) for name in ("input_norm", "post_norm", "qkv", "out", "drafting", "gate_up", "down")
     ]
 
 
 class _Network(ctypes.Structure):
     _fields_: ClassVar = [
-        *((name, ctypes.c_int64) for name in ("hidden", "queries", "keys", "head", "inner", "rank", "vocabulary", "layers")),
+        *((name, ctypes.c_int64) for name in ("hidden", "queries", "keys", "head", "inner", "vocabulary", "layers")),
         ("eps", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in ("embedding", "norm", "vocabulary_weight", "turns", "scales")),
         ("layer", ctypes.POINTER(_Layer)),
