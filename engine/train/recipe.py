@@ -80,7 +80,7 @@ class Recipe:
     peak_rate: float = 3e-3
     joint_rate: float = 3e-3
     denoise_rate: float = 1.5e-3
-    settle_rate: float = 2e-4
+    settle_rate: float = 1e-3
     drafter_rate: float = 2e-3
     seed: int = 1
     scope: Scope = Scope.ANSWERS
