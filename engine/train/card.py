@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.model.checkpoint import LoadedModel
-from engine.train.corpus import Mixture
-from engine.train.origin import MIXTURES
 from engine.train.picture import whole
 from engine.train.recipe import Recipe, Stage
 from engine.train.scores import BLOCK_LENGTH, QUADRATIC_BLOCK, THRESHOLD
-from engine.train.tasks import Kind
 
 Document = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -60,7 +57,6 @@ def write_card(folder: Path, model: LoadedModel, made: Making, sittings: Mapping
         parameters=parameters / 1e6,
         digest=model.weights_digest,
         ability=_ABILITY[made.mixture],
-        shares=_shares(MIXTURES[made.mixture]),
         command=f"palimpsest train --mixture {made.mixture} {recipe.options()} --out DIR",
         time=f"{made.seconds / 60:.0f} minutes of training steps on {made.worker}",
         seed=recipe.seed,
@@ -80,15 +76,6 @@ def write_card(folder: Path, model: LoadedModel, made: Making, sittings: Mapping
         concurrency=exam["concurrency"],
         picture=PICTURE,
     ), encoding="utf-8")  # fmt: skip
-
-
-def _shares(mixture: Mixture) -> str:
-    def told(parts: Sequence[tuple[Kind, int]]) -> str:
-        whole_of = sum(part for _, part in parts)
-        return ", ".join(f"`{kind}` {100 * part / whole_of:.0f} %" for kind, part in parts)
-
-    late = f"; from `settle` on {told(mixture.late)}" if mixture.late else ""
-    return told(mixture.parts) + late
 
 
 def _percent(row: Row, what: str = "correct") -> str:
@@ -196,7 +183,6 @@ Every figure below is of that narrow task. Licence: Apache-2.0, like the code.
 
 * **Data**: made by `engine/train/`; compositions of filter, map and reduction, names, tools and schemas whose hash falls into
   the held-out share were never generated for training. No outside data.
-* **Exercises**: {shares}.
 * **Command**: `{command}`
 * **Seed**: {seed}. Weights digest (SHA-256): `{digest}`
 * **Stages**: {stages}.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -28,31 +28,18 @@ MARGIN: Final = 384
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """How often each kind comes, in parts; `long` is the share set amid long contexts, none above `limit` tokens in all.
-
-    `late` has the parts for a model that knows the rest already, if they are others.
-    """
+    """How often each kind comes, in parts; `long` is the share set amid long contexts, none above `limit` tokens in all."""
 
     parts: tuple[tuple[Kind, int], ...]
     long: float = 0.0
     limit: int = 4096
-    late: tuple[tuple[Kind, int], ...] = ()
-
-    @property
-    def settled(self) -> Mixture:
-        """The mixture with its late parts."""
-        return replace(self, parts=self.late or self.parts, late=())
 
 
 FUNCTIONS: Final = Mixture(((Kind.FUNCTION, 1),), limit=1024)
 """Functions alone, as short as they come."""
 
-WHOLE: Final = Mixture(
-    ((Kind.FUNCTION, 15), (Kind.TOOL, 30), (Kind.TURNS, 20), (Kind.EDIT, 10), (Kind.JSON, 25)),
-    long=0.02,
-    late=((Kind.FUNCTION, 8), (Kind.TOOL, 55), (Kind.TURNS, 12), (Kind.EDIT, 5), (Kind.JSON, 20)),
-)
-"""Everything. What is learnt soonest, functions and edits, comes less often; late, what is learnt last, the right tool."""
+WHOLE: Final = Mixture(((Kind.FUNCTION, 15), (Kind.TOOL, 30), (Kind.TURNS, 20), (Kind.EDIT, 10), (Kind.JSON, 25)), long=0.02)
+"""Everything; what is learnt soonest, functions and edits, comes less often."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,23 +22,21 @@ from engine.train.corpus import FUNCTIONS, WHOLE, Example, example
 from engine.train.grammar import Split
 from engine.train.learner import AdaptedLearner, Learner, WholeLearner, with_drafter
 from engine.train.lora import Adapters
-from engine.train.recipe import Precision, Recipe, Stage
+from engine.train.recipe import Precision, Recipe
 from engine.train.vocabulary import build as build_vocabulary
 from engine.train.wiring import wire
 
 MIXTURES = {"functions": FUNCTIONS, "whole": WHOLE}
-LATE_STAGES = (Stage.SETTLE, Stage.DRAFTER)
-"""Stages of a model that knows its exercises: these come in the late parts of the mixture."""
 _DRAFTER_RANK = 16
 _ROWS_OF_A_SEED = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A learner and the endless rows of each stage; `end_token` closes every row."""
+    """A learner and its endless rows; `end_token` closes every row."""
 
     learner: Learner
-    row: Callable[[Stage, int], Example]
+    row: Callable[[int], Example]
     end_token: int
 
 
@@ -68,9 +66,8 @@ class Scratch:
         save(out, network)
         network.to(device)
 
-        def row(stage: Stage, index: int) -> Example:
-            drawn_from = mixture.settled if stage in LATE_STAGES else mixture
-            return example(recipe.seed * _ROWS_OF_A_SEED + index, Split.TRAIN, tokenizer, drawn_from)
+        def row(index: int) -> Example:
+            return example(recipe.seed * _ROWS_OF_A_SEED + index, Split.TRAIN, tokenizer, mixture)
 
         return Course(WholeLearner(network, out), row, tokenizer.eos_id)
 
@@ -109,8 +106,7 @@ class Given:
         out.mkdir(parents=True, exist_ok=True)
         if recipe.drafter_steps:
             with_drafter(model.network, _DRAFTER_RANK, recipe.seed)
-        learner = self._learner(model.network.to(device), recipe)
-        return Course(learner, lambda _, index: chats.row(index), model.tokenizer.eos_id)
+        return Course(self._learner(model.network.to(device), recipe), chats.row, model.tokenizer.eos_id)
 
     def _learner(self, network: Network, recipe: Recipe) -> Learner:
         folder = Path(self.checkpoint)

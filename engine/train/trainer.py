@@ -119,7 +119,7 @@ class Training:
 
     def _lessons(self, stage: Stage, number: int) -> Step:
         first = (self.recipe.first(stage) + number) * self.recipe.batch
-        rows = [self._course.row(stage, first + index) for index in range(self.recipe.batch)]
+        rows = [self._course.row(first + index) for index in range(self.recipe.batch)]
         return step_of(stage, rows, self.recipe, number, self._course.end_token, self._device)
 
     def _learn(self, stage: Stage, step: Step) -> dict[str, float]:

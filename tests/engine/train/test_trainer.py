@@ -15,11 +15,8 @@ from safetensors.torch import load_file
 
 from engine.config import CheckpointError
 from engine.model.checkpoint import digest, load
-from engine.tokenizer import Tokenizer
 from engine.train.chats import DataError
-from engine.train.corpus import WHOLE, example
 from engine.train.evaluate import MODES
-from engine.train.grammar import Split
 from engine.train.learner import ADAPTER_FOLDER
 from engine.train.origin import Given, Scratch
 from engine.train.recipe import Decay, Precision, Recipe, Stage
@@ -65,15 +62,6 @@ def test_a_run_follows_from_its_seed(tmp_path: Path) -> None:
     other = list(Training(replace(TINY_RUN, seed=2), fresh(tmp_path / "c"), Scratch()).steps())
     assert losses(first) == losses(again) != losses(other)
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
-
-
-def test_what_is_learnt_last_comes_late_and_often(tmp_path: Path) -> None:
-    """From `settle` on rows are drawn from the late parts of the mixture, before it from the others."""
-    course, tokenizer = Scratch("whole").open(Recipe(), fresh(tmp_path / "model"), torch.device("cpu")), Tokenizer.load(TINY)
-    for stage in Stage:
-        mixture = WHOLE.settled if stage in {Stage.SETTLE, Stage.DRAFTER} else WHOLE
-        expected = [example(10**9 + index, Split.TRAIN, tokenizer, mixture) for index in range(30)]
-        assert [course.row(stage, index) for index in range(30)] == expected
 
 
 def test_every_stage_reports_every_step(given: tuple[Path, Path], tmp_path: Path) -> None:
