@@ -141,7 +141,10 @@ class Engine:
             self._changed.wait_for(lambda: self._aborts or (self._known and not self._paused), timeout)
 
     def step(self) -> list[Event]:
-        """One pass of the network for as many generations as fit (on a device a few in a row); its events, in order."""
+        """One pass of the network for as many generations as fit (on a device a few in a row); its events, in order.
+
+        One that finds nothing to do looks whether the page pool is whole, and raises PageFault if it is not.
+        """
         events: list[Event] = []
         with torch.inference_mode():
             self._end_aborted(events)
@@ -151,6 +154,8 @@ class Engine:
                 if turns:
                     self._run(turns)
         self._gather(events)
+        if not events and not self._known:
+            self._pool.check()
         return events
 
     def _end_aborted(self, events: list[Event]) -> None:
@@ -262,7 +267,7 @@ class Engine:
         self._scheduler.end(live)
 
     def _gather(self, events: list[Event]) -> None:
-        """Collect what was said, and forget those that ended. A pool without owners must be whole."""
+        """Collect what was said, and forget those that ended."""
         for live in (*self._scheduler, *self._ended):
             events += live.session.drain()
         with self._changed:
@@ -270,8 +275,6 @@ class Engine:
                 self._known.discard(live.id)
                 self._aborts.discard(live.id)
             self._ended.clear()
-            if not self._known:
-                self._pool.check()
 
     # -- what a request may be ------------------------------------------------------------------------------------------
 

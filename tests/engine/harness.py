@@ -83,6 +83,7 @@ def events_of(engine: Engine, *requests: GenerationRequest) -> dict[UUID, list[E
     while not engine.idle():
         for event in engine.step():
             found[event.generation].append(event)
+    assert engine.step() == []  # and the page pool is whole
     return found
 
 
@@ -119,6 +120,7 @@ def drained(engine: Engine) -> list[Event]:
     found: list[Event] = []
     while not engine.idle():
         found += engine.step()
+    assert engine.step() == []  # and the page pool is whole
     return found
 
 

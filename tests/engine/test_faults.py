@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.engine import Engine
+from engine.errors import PageFault
 from engine.events import BlockDecoded, Event, Finished, FinishReason, Noted, NoteKind, Prefilled, SpecRound
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Constraint, ConstraintKind, Mode
@@ -27,6 +28,15 @@ from tests.engine.harness import (
     stepped,
 )
 from tests.engine.small import TINY, small_network
+
+
+def test_an_idle_engine_notices_that_its_pool_lost_count() -> None:
+    """The first step that finds nothing to do raises when a page is still owned."""
+    engine = Engine(model())
+    events_of(engine, asked(Mode.AR, (5,) * 40, tokens=3))
+    engine._pool._owners[1] += 1
+    with pytest.raises(PageFault, match="lost count"):
+        engine.step()
 
 
 def poisoned(token: int) -> LoadedModel:
