@@ -19,6 +19,8 @@ from tests.gateway.test_admission import stricter
 from tests.gateway.tooled import WEATHER
 from tests.postgres_fixtures import Database
 
+TALK = "Reply with a short list of three colors."
+"""At this the checkpoint goes on for a while, in its thought and behind it."""
 THINKING = "{{ messages[0].content }}{% if enable_thinking %}<think>{% else %}<think></think>{% endif %}"
 
 
@@ -59,11 +61,12 @@ async def test_a_thought_ends_at_its_budget(database: Database, tmp_path: Path) 
     """However a client says it, a thought has at most so many tokens, and the record of its request says how many."""
     budget = {"palimpsest": {"think_budget": 3}}
     body: dict[str, Any] = {"model": "palimpsest-tiny", "temperature": 0, "max_tokens": 12}
-    body |= {"messages": [{"role": "user", "content": "hello"}]}
+    body |= {"messages": [{"role": "user", "content": TALK}]}
     async with housed(database, tmp_path, model=templated(THINKING)) as inside:
         for mode in ("ar", "linear_spec", "diffusion"):
-            free = await inside.ask(reasoning_effort="high", max_tokens=12, palimpsest={"mode": mode})
-            bound = await inside.ask(reasoning_effort="high", max_tokens=12, palimpsest={"mode": mode, "think_budget": 3})
+            free = await inside.ask(TALK, reasoning_effort="high", max_tokens=12, palimpsest={"mode": mode})
+            knob = {"mode": mode, "think_budget": 3}
+            bound = await inside.ask(TALK, reasoning_effort="high", max_tokens=12, palimpsest=knob)
             assert thought(inside, free) > 3 >= thought(inside, bound), mode
             assert the(RequestOpen, inside.records(bound)).think_budget == 3
             assert bound.json()["choices"][0]["message"]["content"]

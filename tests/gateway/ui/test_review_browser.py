@@ -26,6 +26,12 @@ from tests.gateway.ui.served_held import Window, windowed
 from tests.postgres_fixtures import copied
 
 QUESTION = "Write a Python function named add that adds two numbers."
+"""Unlike what the checkpoint was made for, so that it is not sure of every token."""
+EXERCISE = (
+    "Define `measure_items`: from a list of integers called `items`, keep only those less than 18, negate each of them and "
+    "return them as a list."
+)
+"""One of its exercises, whose answer is as long as it may be."""
 WIDE, ZOOMED, NARROW = (1440, 820), (720, 410), (320, 640)
 
 
@@ -66,14 +72,14 @@ class Pages:
         opened.close()
         assert complaints == []
 
-    def hold(self, mode: str = "linear_spec", **more: Any) -> UUID:
+    def hold(self, mode: str = "linear_spec", question: str = QUESTION, **more: Any) -> UUID:
         """A held answer of several lines."""
-        return self.window.ask(lambda site: site.hold(QUESTION, mode, max_tokens=44, **more))
+        return self.window.ask(lambda site: site.hold(question, mode, max_tokens=44, **more))
 
     def held(self, mode: str = "linear_spec") -> UUID:
         """One that no test decides."""
         if mode not in self.read:
-            self.read[mode] = self.hold(mode)
+            self.read[mode] = self.hold(mode, EXERCISE)
         return self.read[mode]
 
     def case(self, generation: UUID) -> Case:
