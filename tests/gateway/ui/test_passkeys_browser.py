@@ -50,7 +50,7 @@ def at_the_desk(window: Window, chromium: Browser) -> Iterator[Page]:
 def test_no_press_is_lost_before_the_script_came(window: Window, chromium: Browser) -> None:
     """The button that makes a passkey can be pressed only once somebody listens; the next test presses it."""
     with at_the_desk(window, chromium) as page:
-        page.route("**/passkeys.js", lambda route: route.abort())
+        page.route("**/passkeys.js?*", lambda route: route.abort())
         page.goto("/account")
         page.get_by_label("Name of a new passkey").fill("my laptop")
         page.get_by_label("Your password").first.fill(PASSWORD)
