@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntFlag
 from functools import lru_cache
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from engine.pages import PAGE, SCRATCH
 
 NO_SLOT = NO_SOURCE = -1
 Ints = NDArray[np.int64]
+T = TypeVar("T", bound=np.generic)
 
 
 class Flag(IntFlag):
@@ -268,10 +269,7 @@ class Plan:
     @property
     def gated(self) -> NDArray[np.bool_]:
         """Which rows run with the drafter LoRA, bool [R]."""
-        found = np.zeros(len(self.token), dtype=np.bool_)
-        for group in self.groups:
-            found[group.rows].reshape(group.count, -1)[:] = group.frame.gated
-        return found
+        return self._spread(np.zeros(len(self.token), dtype=np.bool_), lambda frame: frame.gated)
 
     def written(self) -> Ints | None:
         """The rows that have a slot, or None when all have."""
@@ -280,9 +278,12 @@ class Plan:
 
     def field(self, row: int) -> Ints:
         """A field of the frames (0 offset, 1 group, 2 flags), int64 [R]; 0 for padding."""
-        found = np.zeros(len(self.token), dtype=np.int64)
+        return self._spread(np.zeros(len(self.token), dtype=np.int64), lambda frame: frame.rows[row])
+
+    def _spread(self, found: NDArray[T], told: Callable[[Frame], NDArray[T]]) -> NDArray[T]:
+        """What the frames tell of their rows, over `found` [R], which keeps what it has for padding."""
         for group in self.groups:
-            found[group.rows].reshape(group.count, -1)[:] = group.frame.rows[row]
+            found[group.rows].reshape(group.count, -1)[:] = told(group.frame)
         return found
 
 

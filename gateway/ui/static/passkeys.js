@@ -54,16 +54,16 @@ async function sign(form, keys) {
 }
 
 // Browsers know passkeys in secure contexts alone, and only under the name they were made for.
-const able = Boolean(window.PublicKeyCredential);
+const usable = (part) => Boolean(window.PublicKeyCredential) && location.origin === part.dataset.passkeyAt;
 for (const form of document.querySelectorAll("[data-passkey-make]")) {
   const button = form.querySelector("button");
   button.addEventListener("click", () => make(form));
   // Until this line nobody listens, so the page came with the button disabled.
-  button.disabled = !able || location.origin !== form.dataset.passkeyAt;
+  button.disabled = !usable(form);
   if (button.disabled) tell(form, `This browser makes passkeys at ${form.dataset.passkeyAt} only: open the page there.`);
 }
 for (const keys of document.querySelectorAll("[data-passkeys]")) {
-  keys.hidden = !able || location.origin !== keys.dataset.passkeyAt;
+  keys.hidden = !usable(keys);
   keys.querySelector("button").addEventListener("click", () => sign(keys.closest("form"), keys));
 }
 
