@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.plan import Ints
-from engine.sampling import Ask, Picks, sample
+from engine.sampling import Ask, Logits, Picks, sample
 from kernels.head import Asked, Heat, pick
 from kernels.linear import tiled_linear
 
@@ -48,7 +48,7 @@ class DevicePicks:
     def on_host(self, rows: _Rows) -> list[Picks]:
         """The picks of rows whose logits are carried to the host."""
         logits = tiled_linear(rows.hidden.float(), self._wide).cpu()
-        return sample(logits, rows.positions, rows.asks, self._mask_id)
+        return sample(Logits.of(logits, self._mask_id), rows.positions, rows.asks)
 
     @cached_property
     def _wide(self) -> Tensor:
@@ -108,10 +108,13 @@ class Picked:
                 ids[rows].tolist(),
                 (logit[rows] - mass[rows]).tolist(),
                 (scored[rows] - mass[rows]).tolist() if ask.targets else [],
-                last=_LastRow(self.fused.hidden[rows.stop - 1].clone(), self.by.head, float(mass[rows.stop - 1])),
+                last=self._last(rows.stop - 1, float(mass[rows.stop - 1])) if ask.others else None,
             )
             for ask, rows in _spans(self.fused.asks)
         ]
+
+    def _last(self, row: int, mass: float) -> _LastRow:
+        return _LastRow(self.fused.hidden[row].clone(), self.by.head, mass)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

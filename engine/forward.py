@@ -15,7 +15,7 @@ from engine.model.network import Network
 from engine.model.weights import Attend, Products, Weights
 from engine.pages import PagePool
 from engine.plan import Plan
-from engine.sampling import Ask, Picks, sample
+from engine.sampling import Ask, Logits, Picks, sample
 
 
 class PlannedPass(Protocol):
@@ -51,8 +51,8 @@ class LogitsPass(Protocol):
     def padded(self, rows: int) -> int:
         """As in `Forward`."""
 
-    def __call__(self, plan: Plan, pool: PagePool) -> Tensor:
-        """Logits float32 [W, V] of the wanted rows, in row order."""
+    def __call__(self, plan: Plan, pool: PagePool) -> Logits:
+        """The logits of the wanted rows, in row order; they hold until the next pass."""
 
 
 class OnHost:
@@ -60,8 +60,8 @@ class OnHost:
 
     most = 1
 
-    def __init__(self, logits: LogitsPass, mask_id: int) -> None:
-        self.logits, self._mask_id = logits, mask_id
+    def __init__(self, logits: LogitsPass) -> None:
+        self.logits = logits
         self.kernels, self.padded = logits.kernels, logits.padded
 
     def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
@@ -69,7 +69,7 @@ class OnHost:
 
     def _picks(self, asked: PlannedPass, pool: PagePool) -> list[Picks]:
         logits = self.logits(asked.plan, pool)
-        return sample(logits, asked.plan.picks, asked.asks, self._mask_id) if asked.asks else []
+        return sample(logits, asked.plan.picks, asked.asks) if asked.asks else []
 
 
 class Library(Products, Protocol):
@@ -91,10 +91,11 @@ class LibraryPass:
 
     def __init__(self, network: Network, library: Library) -> None:
         self._weights, self._library = Weights(network, library.dtype), library
+        self._mask_id = network.config.mask_token_id
         self.padded = library.padded
 
-    def __call__(self, plan: Plan, pool: PagePool) -> Tensor:
-        return run(self._weights, self._library, plan, pool)
+    def __call__(self, plan: Plan, pool: PagePool) -> Logits:
+        return Logits.of(run(self._weights, self._library, plan, pool), self._mask_id)
 
 
 def run(weights: Weights, library: Library, plan: Plan, pool: PagePool) -> Tensor:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.model.network import LORA_SCALE, Layer, Network
 from engine.model.rope import half_turns
 from engine.pages import PagePool
 from engine.plan import Plan
+from engine.sampling import Logits
 from kernels.cpu import forward as compiled
 
 
@@ -32,6 +32,7 @@ class CompiledPass:
         )
         self.kernels = f"compiled {self._forward.digest}"
         self._known = 0
+        self._said = _Said(0, network.config)
 
     @staticmethod
     def usable(config: ModelConfig) -> bool:
@@ -42,8 +43,8 @@ class CompiledPass:
         """As they are."""
         return rows
 
-    def __call__(self, plan: Plan, pool: PagePool) -> Tensor:
-        """Logits float32 [W, V] of the wanted rows, in row order."""
+    def __call__(self, plan: Plan, pool: PagePool) -> Logits:
+        """The logits of the wanted rows, in row order; they are overwritten by the next pass."""
         # What torch would refuse by itself; compiled code reads whatever lies there.
         if plan.token.view(np.uint64).max() >= self._network.config.vocab_size:
             raise IndexError("a token id is not in the vocabulary")
@@ -67,13 +68,31 @@ class CompiledPass:
             groups=torch.from_numpy(np.array(groups)),
             gate=gate,
         )
-        return self._forward(rows, pool.kv)
+        if self._said.rows < len(plan.wanted):
+            self._said = _Said(len(plan.wanted), self._network.config)
+        self._forward(rows, pool.kv, self._said.mask_id, self._said.room)
+        return self._said.first(len(plan.wanted))
 
     def _tell(self, furthest: int) -> None:
         """Rotations up to this position, and some more."""
         cosines, sines, scales = half_turns(self._network.frequencies, self._network.config.rope, furthest)
         self._known = len(scales)
         self._forward.positions(cosines, sines, scales)
+
+
+class _Said:
+    """Where passes put what they say of `rows` wanted rows at most: one after the other in the same place."""
+
+    def __init__(self, rows: int, config: ModelConfig) -> None:
+        self.rows, self.mask_id = rows, config.mask_token_id
+        self.room = compiled.Said.of(rows, config.vocab_size)
+        self._raw, self._ids = self.room.logits.numpy(), self.room.outcome.numpy()
+        self._figures = self._ids.view(np.float32)
+
+    def first(self, rows: int) -> Logits:
+        """What was said of the first so many."""
+        figures = self._figures[:rows]
+        return Logits(self._raw[:rows], self.mask_id, self._ids[:rows, 0], figures[:, 1], figures[:, 2], figures[:, 3])
 
 
 def _layer(layer: Layer) -> compiled.Layer:

@@ -80,7 +80,7 @@ class Strict:
 
     def prepare(self, network: Network) -> Forward:
         """By the library, in fixed shapes."""
-        return OnHost(LibraryPass(network, self), network.config.mask_token_id)
+        return OnHost(LibraryPass(network, self))
 
 
 class Fast:
@@ -112,7 +112,7 @@ class Fast:
     def prepare(self, network: Network) -> Forward:
         """Compiled where that is possible, else by the library."""
         compiled = self.dtype is torch.bfloat16 and CompiledPass.usable(network.config)
-        return OnHost(CompiledPass(network) if compiled else LibraryPass(network, self), network.config.mask_token_id)
+        return OnHost(CompiledPass(network) if compiled else LibraryPass(network, self))
 
 
 def arithmetic(numeric: Numeric, device: torch.device = HOST) -> Arithmetic:

@@ -15,7 +15,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, SupportsFloat
+from typing import Protocol, Self, SupportsFloat
 
 import numpy as np
 import torch
@@ -55,7 +55,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """The wanted rows of one generation: how many, and what they are subject to. `top` alternatives are told of each."""
+    """The wanted rows of one generation: how many, and what they are subject to.
+
+    `top` alternatives are told of each, and with `others` the log-probability of any token in the last.
+    """
 
     rows: int
     temperature: float
@@ -63,6 +66,7 @@ class Ask:
     targets: Sequence[int] = ()
     top: int = 0
     rules: Rules | None = None
+    others: bool = False
 
     @property
     def plain(self) -> bool:
@@ -80,7 +84,7 @@ class LastRow(Protocol):
 class Picks:
     """One picked id per row with its log-probability; `scored` are the log-probabilities of the targets that were asked for.
 
-    `top_ids` and `top_logprob` [n][top] are the likeliest tokens; `last` tells that of any token in the last row.
+    `top_ids` and `top_logprob` [n][top] are the likeliest tokens; `last` tells that of any token in the last row, where asked.
     """
 
     ids: list[int]
@@ -98,7 +102,7 @@ class Picks:
     def last_logprob(self, token: int) -> float:
         """The log-probability of another token than the one picked, in the last row."""
         if self.last is None:
-            raise ValueError("these picks came from no row")
+            raise ValueError("these picks know no other token: ask for them with `others`")
         return float(self.last[token])
 
 
@@ -107,22 +111,64 @@ def confidences(logprob: Sequence[float]) -> tuple[float, ...]:
     return tuple(np.exp(np.array(logprob, dtype=np.float32)).tolist())
 
 
-def sample(logits: Tensor, positions: Ints, asks: Sequence[Ask], mask_id: int) -> list[Picks]:
-    """Pick for float32 `logits` [W, V] the tokens at absolute `positions` [W]; each ask has the next of the rows.
+@dataclass(frozen=True, slots=True, eq=False)
+class Logits:
+    """Logits float32 [W, V] as the network gave them, and what each row comes to.
 
-    `logits` are overwritten. Rows that are not finite give arbitrary ids and a log-probability that is not finite.
+    `best` [W] is the first of the highest, the mask id apart, and `logprob` [W] its log-probability. That of any token is its
+    logit less `peak` less `mass`. Rows that are not finite have an arbitrary best and a log-probability that is not finite.
     """
-    logprobs, scores = torch.log_softmax(logits, dim=-1).numpy(), logits.numpy()
-    scores[:, mask_id] = -math.inf
+
+    raw: NDArray[np.float32]
+    mask_id: int
+    best: NDArray[np.integer]
+    logprob: NDArray[np.float32]
+    peak: NDArray[np.float32]
+    mass: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, logits: Tensor, mask_id: int) -> Self:
+        """By torch's own softmax."""
+        logprobs, raw = torch.log_softmax(logits, dim=-1).numpy(), logits.numpy()
+        rows, masked = np.arange(len(raw)), raw[:, mask_id].copy()
+        raw[:, mask_id] = -math.inf
+        best = raw.argmax(axis=-1)  # numpy's is many times quicker than torch's
+        raw[:, mask_id] = masked
+        logprob = logprobs[rows, best]
+        return cls(raw, mask_id, best, logprob, np.maximum(raw[rows, best], masked), -np.maximum(logprob, logprobs[:, mask_id]))
+
+    def logprobs(self, rows: slice) -> NDArray[np.float32]:
+        """The log-probabilities of all tokens in some rows."""
+        return self.raw[rows] - self.peak[rows, None] - self.mass[rows, None]
+
+    def logprobs_of(self, start: int, ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The log-probability of one token in each of the rows from `start` on."""
+        rows = np.arange(start, start + len(ids))
+        found: NDArray[np.float32] = self.raw[rows, ids] - self.peak[rows] - self.mass[rows]
+        return found
+
+
+def sample(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
+    """Pick the tokens at absolute `positions` [W]; each ask has the next of the rows."""
+    ids, chosen = logits.best, logits.logprob
+    if any(ask.temperature or ask.rules is not None for ask in asks):
+        ids = _ruled(logits, positions, asks)
+        chosen = logits.logprobs_of(0, ids)
+    return _split(asks, ids.tolist(), chosen.tolist(), logits)
+
+
+def _ruled(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> Ints:
+    """The ids that are picked where more than a row's best decides."""
+    scores = torch.from_numpy(logits.raw.copy())
+    scores[:, logits.mask_id] = -math.inf
     start = 0
     for ask in asks:
         if ask.rules is not None:
-            shape(logits[start : start + ask.rows], ask.rules)
+            shape(scores[start : start + ask.rows], ask.rules)
         start += ask.rows
-    _heat(logits, positions, asks)
-    ids = scores.argmax(axis=-1)  # numpy's is many times quicker than torch's
-    chosen = logprobs[np.arange(len(ids)), ids]
-    return _split(asks, ids.tolist(), chosen.tolist(), logprobs)
+    _heat(scores, positions, asks)
+    ids: Ints = scores.numpy().argmax(axis=-1)
+    return ids
 
 
 def _heat(scores: Tensor, positions: Ints, asks: Sequence[Ask]) -> None:
@@ -138,21 +184,20 @@ def _heat(scores: Tensor, positions: Ints, asks: Sequence[Ask]) -> None:
     scores[rows] = scores[rows] / torch.from_numpy(temperature[warm])[:, None] + noise
 
 
-def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logprobs: NDArray[np.float32]) -> list[Picks]:
-    """Hand each ask its rows."""
+def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logits: Logits) -> list[Picks]:
+    """Hand each ask its rows. Picks outlive their pass and keep nothing of it but what they were asked for."""
     found: list[Picks] = []
     start = 0
     for ask in asks:
         end = start + ask.rows
-        own = logprobs[start:end]
-        scored: list[float] = own[np.arange(ask.rows), ask.targets].tolist() if ask.targets else []
+        scored: list[float] = logits.logprobs_of(start, np.array(ask.targets)).tolist() if ask.targets else []
         top_ids: list[list[int]] = []
         top_logprob: list[list[float]] = []
         if ask.top:
-            values, where = torch.from_numpy(own).topk(ask.top, dim=-1)
+            values, where = torch.from_numpy(logits.logprobs(slice(start, end))).topk(ask.top, dim=-1)
             top_ids, top_logprob = where.tolist(), values.tolist()
-        # The last row is copied: picks outlive their pass, and its other rows are not to be kept for that.
-        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, own[-1].copy()))
+        last = logits.logprobs(slice(end - 1, end))[0] if ask.others else None
+        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, last))
         start = end
     return found
 

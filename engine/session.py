@@ -130,7 +130,8 @@ class Session:
         request = self.request
         rules = self._rules.of(step, self.cache.filled)
         temperature = request.sampling.temperature
-        return Ask(len(step.frame.wanted), temperature, self._key, step.targets, request.top_logprobs, rules)
+        others = self.mode is Mode.DIFFUSION  # a block's first token is scored by the pick before it
+        return Ask(len(step.frame.wanted), temperature, self._key, step.targets, request.top_logprobs, rules, others)
 
     def allowed(self, draft: Sequence[int] = ()) -> NDArray[np.bool_] | None:
         """What the constraint permits after the answer and after each leading part of `draft`, bool [1 + len(draft), V]."""

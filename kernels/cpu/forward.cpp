@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "attention.h"
+#include "logits.h"
 
 namespace palimpsest {
 
@@ -40,12 +41,13 @@ struct Tile {
 };
 
 struct Pass {
-    int64_t rows, wanted_rows, table_width, page_stride, layer_stride, threads;
+    int64_t rows, wanted_rows, table_width, page_stride, layer_stride, threads, never;
     const int64_t *token, *position, *limit, *slot, *wanted, *tables;
     const Group* group;
     const bool* gate;  // [rows], or null
     half* pages;       // [layers, pages], each as attention.h has it
     float* logits;     // [W, V]
+    Outcome* outcome;  // [W]; `never` is not to be picked
 };
 
 // What outlives a phase of a pass, per row.
@@ -261,7 +263,7 @@ struct Run {
         return {*from, from[own.rows - 1] + 1 - *from};
     }
 
-    // Logits of the tile's wanted rows.
+    // Logits of the tile's wanted rows, and what they come to.
     void speak(int64_t first, int64_t rows, Desk& desk) const {
         const auto [own, count] = wanted(first, rows);
         const int64_t* from = pass.wanted + own;
@@ -270,6 +272,8 @@ struct Run {
             rms_norm(desk.wide + m * net.hidden, room.x + from[m] * net.hidden, net.norm, net.hidden, net.eps);
         product<Float32>(count, desk.wide, net.hidden, net.vocabulary_weight, net.hidden, net.vocabulary,
                          keep(pass.logits + own * net.vocabulary, net.vocabulary));
+        for (int64_t at = own; at < own + count; ++at)
+            pass.outcome[at] = outcome(pass.logits + at * net.vocabulary, net.vocabulary, pass.never);
     }
 };
 

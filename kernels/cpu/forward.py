@@ -11,7 +11,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -80,6 +80,23 @@ class Rows:
     gate: Tensor | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What a pass says of its W wanted rows, in room for W or more: `logits` float32 [W, V] and `outcome` int32 [W, 4].
+
+    An outcome is the row's best id and the bits of three float32: the best id's log-probability, the peak and the mass. The
+    log-probability of any id is its logit less peak less mass.
+    """
+
+    logits: Tensor
+    outcome: Tensor
+
+    @classmethod
+    def of(cls, rows: int, vocabulary: int) -> Self:
+        """Room for so many rows."""
+        return cls(torch.empty(rows, vocabulary), torch.empty(rows, 4, dtype=torch.int32))
+
+
 class Forward:
     """The compiled pass of one network. Owned by one thread; `usable` says whether there can be one here."""
 
@@ -108,28 +125,26 @@ class Forward:
         self._scales = _single(scales * (math.log2(math.e) / math.sqrt(self._shape.head)))
         self._network.turns, self._network.scales = self._turns.data_ptr(), self._scales.data_ptr()
 
-    def __call__(self, rows: Rows, pages: Tensor) -> Tensor:
-        """Logits float32 [W, V]; `pages` bfloat16 [layers, pages, 32, 2, Hk, D] gets the keys and values of rows with a slot.
+    def __call__(self, rows: Rows, pages: Tensor, never: int, said: Said) -> None:
+        """Put logits and outcomes into `said`; `never` is no row's best.
 
-        `positions` must have been told as many as the rows need.
+        `pages` bfloat16 [layers, pages, 32, 2, Hk, D] gets the keys and values of rows with a slot. `positions` must have been
+        told as many as the rows need.
         """
         count, wanted = len(rows.token), len(rows.wanted)
-        logits = torch.empty(wanted, self._shape.vocabulary)
         need = self._library.palimpsest_room(ctypes.byref(self._network), ctypes.c_int64(count))
         if self._room.numel() < need:
             self._room = torch.empty(need, dtype=torch.uint8)
         fields = (rows.token, rows.position, rows.limit, rows.slot, rows.wanted, rows.tables, rows.groups)
         given = _Pass(
-            *(count, wanted, rows.tables.shape[1], pages.stride(1), pages.stride(0), torch.get_num_threads()),
+            *(count, wanted, rows.tables.shape[1], pages.stride(1), pages.stride(0), torch.get_num_threads(), never),
             *(field.data_ptr() for field in fields),
             None if rows.gate is None else rows.gate.data_ptr(),
-            pages.data_ptr(),
-            logits.data_ptr(),
+            *(tensor.data_ptr() for tensor in (pages, said.logits, said.outcome)),
         )
         self._library.palimpsest_forward(
             ctypes.byref(self._network), ctypes.byref(given), ctypes.c_void_p(self._room.data_ptr())
         )
-        return logits
 
     def _layer(self, layer: Layer) -> _Layer:
         blocks = (-1, COLUMNS // 2, self._shape.hidden)
@@ -173,9 +188,8 @@ class _Network(ctypes.Structure):
 
 class _Pass(ctypes.Structure):
     _fields_: ClassVar = [
-        *((name, ctypes.c_int64) for name in ("rows", "wanted_rows", "table_width", "page_stride", "layer_stride", "threads")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("token", "position", "limit", "slot", "wanted", "tables", "group", "gate", "pages", "logits")
-        ),
+        *((name, ctypes.c_int64) for name in ("rows", "wanted_rows", "table_width", "page_stride", "layer_stride")),
+        *((name, ctypes.c_int64) for name in ("threads", "never")),
+        *((name, ctypes.c_void_p) for name in ("token", "position", "limit", "slot", "wanted", "tables", "group")),
+        *((name, ctypes.c_void_p) for name in ("gate", "pages", "logits", "outcome")),
     ]

@@ -25,7 +25,7 @@ from engine.pages import PagePool
 from engine.plan import Flag, Plan
 from engine.request import GenerationRequest, Mode, Sampling
 from engine.rules import RowRules
-from engine.sampling import sample
+from engine.sampling import Logits, sample
 from engine.session import Session
 from engine.stops import Stops
 from engine.tokenizer import Tokenizer
@@ -146,7 +146,8 @@ def play(
                 step = session.refill() or next(passes)
             else:
                 session.passed()
-                step = passes.send(sample(logits, plan.picks, [session.ask(step)], given.config.mask_token_id)[0])
+                said = Logits.of(logits, given.config.mask_token_id)
+                step = passes.send(sample(said, plan.picks, [session.ask(step)])[0])
         except StopIteration:
             assert session.ended is not None
             session.finish(session.ended)

@@ -34,7 +34,7 @@ class Room:
         for cache, step in steps:
             assert cache.reserve(cache.filled + step.frame.clean)
         with torch.inference_mode():
-            return self.forward(Plan.pack(steps, self.forward.padded), self.pool)
+            return torch.from_numpy(self.forward(Plan.pack(steps, self.forward.padded), self.pool).raw.copy())
 
     def prefilled(self, tokens: Sequence[int], chunk: int = 128) -> KVCache:
         """A cache that holds `tokens`, written in passes of `chunk`."""

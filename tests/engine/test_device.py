@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from engine.engine import Engine
 from engine.numeric import Arithmetic, Strict, numeric_fingerprint
 from engine.plan import Ints
 from engine.request import Constraint, ConstraintKind, Mode, Numeric, Sampling
-from engine.sampling import Ask, Picks, Rules, sample
+from engine.sampling import Ask, Logits, Picks, Rules, sample
 from tests.bench.engine_laws import EngineLaws
 from tests.engine.harness import asked, events_of, finished, loaded, model, output
 from tests.engine.small import small_network
@@ -106,9 +107,10 @@ def test_picks_are_those_of_the_definition() -> None:
         Ask(3, 0.7, 9, rules=Rules(SHAPED[0], allowed)),
         Ask(2, 0.6, 9, rules=Rules(SHAPED[1])),
     ]
+    asks = [replace(ask, others=True) for ask in asks]
     positions = np.arange(40, 54)
     found = picked(DevicePicks(head, 3), hidden, positions, asks)
-    wanted = sample(hidden @ head.t(), positions, asks, 3)
+    wanted = sample(Logits.of(hidden @ head.t(), 3), positions, asks)
     for one, other in zip(found, wanted, strict=True):
         assert one.ids == other.ids and one.top_ids == other.top_ids
         for name in ("logprob", "scored", "top_logprob"):
@@ -124,7 +126,8 @@ def test_a_constraint_needs_no_logits_on_the_host() -> None:
     bound = Rules(Sampling(temperature=0.0, seed=0), np.arange(40)[None, :] == np.array([[7], [39]]))
     picks = DevicePicks(head, 3)
     first, second = picked(picks, hidden, np.arange(4), [Ask(2, 0.0, 0), Ask(2, 0.0, 0, rules=bound)])
-    assert second.ids == [7, 39] and first.ids == sample(hidden[:2] @ head.t(), np.arange(2), [Ask(2, 0.0, 0)], 3)[0].ids
+    assert second.ids == [7, 39]
+    assert first.ids == sample(Logits.of(hidden[:2] @ head.t(), 3), np.arange(2), [Ask(2, 0.0, 0)])[0].ids
     assert "_wide" not in vars(picks)
 
 

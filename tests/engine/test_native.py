@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,8 +22,9 @@ from engine.forward import LibraryPass
 from engine.model.network import Network
 from engine.native import CompiledPass
 from engine.numeric import Fast
-from engine.plan import Lora, Want, clean, noisy, quadratic
+from engine.plan import Lora, Plan, Want, clean, noisy, quadratic
 from engine.request import Mode
+from engine.sampling import Logits
 from tests.engine.harness import EXACT_MODES, asked, events_of, loaded, nameless, output
 from tests.engine.passes import PROMPT, Room
 from tests.engine.small import random_network, small_config
@@ -99,6 +101,33 @@ def test_it_is_the_network(seed: int, sizes: tuple[int, int, int], head: int, in
     found, wanted = logits(room(network), range(len(JOBS))), logits(Room(network, Fast(torch.float32)), range(len(JOBS)))
     error = (found - wanted).norm(dim=1) / wanted.norm(dim=1)
     assert error.median() < 0.02 and error.max() < 0.1
+
+
+@pytest.mark.parametrize("broken", [None, float("nan"), float("inf")])
+def test_it_says_what_a_row_comes_to(broken: float | None) -> None:
+    """Best id, its log-probability and where those of all ids begin are what torch finds in the same logits."""
+    network, config = random_network(shape(), spread=4.0), shape()
+    with torch.no_grad():
+        head = network.diffusion_head.weight
+        head[config.mask_token_id] = 3 * head[64]  # often the highest, and never the best
+        head[[5, 31, 90]] = 2 * head[64]  # ties, within a vector and across
+        if broken is not None:
+            head[70, 0] = broken
+    where = Room(network, Fast(), pages=192)
+    steps = [(where.prefilled(tokens), step) for tokens, step in JOBS]
+    for cache, step in steps:
+        cache.reserve(cache.filled + step.frame.clean)
+    found = where.forward(Plan.pack(steps), where.pool)
+    wanted = Logits.of(torch.from_numpy(found.raw.copy()), config.mask_token_id)
+    if broken is not None:
+        finite = np.isfinite(found.logprob)
+        assert np.array_equal(finite, np.isfinite(wanted.logprob)) and not finite.all()
+        assert (found.best >= 0).all() and (found.best < config.vocab_size).all()
+        return
+    assert np.array_equal(found.best, wanted.best) and {5, 31, 90} & set(found.best.tolist()) == {5}
+    assert np.array_equal(found.peak, wanted.peak) and (found.peak > found.raw[np.arange(len(found.best)), found.best]).any()
+    for one, other in ((found.logprob, wanted.logprob), (found.mass, wanted.mass)):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5, 6), (6, 5, 4, 3, 2, 1, 0), (1, 3, 0, 4, 2), (2, 0, 6, 4)])

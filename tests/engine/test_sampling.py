@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.request import Sampling
-from engine.sampling import Ask, Picks, Rules, confidences, sample, sampling_key, shape
+from engine.sampling import Ask, Logits, Picks, Rules, confidences, sample, sampling_key, shape
 from kernels.noise import gumbel
 
 MASK = 3
@@ -22,7 +22,7 @@ MASK = 3
 def picked(logits: Tensor, sampling: Sampling, start: int = 0, rules: Rules | None = None) -> Picks:
     """The picks of one generation for rows at positions from `start` on."""
     ask = Ask(len(logits), sampling.temperature, sampling_key(sampling), rules=rules)
-    return sample(logits.clone(), np.arange(start, start + len(logits)), [ask], MASK)[0]
+    return sample(Logits.of(logits.clone(), MASK), np.arange(start, start + len(logits)), [ask])[0]
 
 
 def test_greedy_is_argmax_with_the_lowest_id() -> None:
@@ -59,7 +59,8 @@ def test_a_pick_is_a_function_of_its_row_and_position() -> None:
     assert together.logprob == [picks.logprob[0] for picks in alone]
     asks = [Ask(4, 0.0, 1), Ask(20, 1.0, sampling_key(sampling)), Ask(7, 0.3, 5)]
     positions = np.concatenate((np.arange(4), np.arange(100, 120), np.arange(7)))
-    mixed = sample(torch.cat((torch.randn(4, 64), logits, torch.randn(7, 64))), positions, asks, MASK)
+    several = torch.cat((torch.randn(4, 64), logits, torch.randn(7, 64)))
+    mixed = sample(Logits.of(several, MASK), positions, asks)
     assert (mixed[1].ids, mixed[1].logprob) == (together.ids, together.logprob)
 
 
@@ -91,6 +92,16 @@ def test_logprob_and_confidence_are_of_the_raw_softmax() -> None:
         assert float(torch.tensor(confidence, dtype=torch.float32)) == confidence
 
 
+def test_log_probabilities_are_torch_s_to_the_bit() -> None:
+    """A logit less its row's peak less its mass is the log-softmax of torch, also where the mask id is the highest."""
+    logits = torch.randn(50, 90, generator=torch.Generator().manual_seed(6)) * 9
+    logits[::2, MASK] = 60.0
+    found = Logits.of(logits.clone(), MASK)
+    assert np.array_equal(found.raw, logits.numpy()), "the logits are told as they came"
+    assert np.array_equal(found.logprobs(slice(None)), logits.log_softmax(-1).numpy())
+    assert np.array_equal(found.logprob, found.logprobs_of(0, found.best))
+
+
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_broken_logits_show(poison: float) -> None:
     """A row with a logit that is no finite number has a log-probability that is none, and no other row does."""
@@ -102,14 +113,21 @@ def test_broken_logits_show(poison: float) -> None:
 def test_picks_keep_no_more_than_their_last_row() -> None:
     """Picks outlive their pass, and what they hold for the log-probabilities of other tokens is one row of it."""
     logits = torch.randn(3, 9, generator=torch.Generator().manual_seed(4))
-    for picks in sample(logits, np.arange(3), [Ask(2, 0.0, 0), Ask(1, 0.0, 0)], 8):
-        assert isinstance(picks.last, np.ndarray) and picks.last.base is None and picks.last.size == 9
+    asks = [Ask(2, 0.0, 0, others=True), Ask(1, 0.0, 0)]
+    some, none = sample(Logits.of(logits.clone(), 8), np.arange(3), asks)
+    held = some.last
+    while isinstance(held, np.ndarray):
+        assert held.size == 9
+        held = held.base
+    assert some.last_logprob(5) == float(logits.log_softmax(-1)[1, 5])
+    with pytest.raises(ValueError, match="others"):
+        none.last_logprob(5)
 
 
 def test_targets_and_alternatives_are_of_the_raw_softmax() -> None:
     """Log-probabilities of asked-for ids and of the best ids are those of the raw logits, best first."""
     logits = torch.randn(5, 30)
-    picks = sample(logits.clone(), np.arange(5), [Ask(5, 0.0, 1, targets=(4, 3, 2, 1, 0), top=6)], MASK)[0]
+    picks = sample(Logits.of(logits.clone(), MASK), np.arange(5), [Ask(5, 0.0, 1, targets=(4, 3, 2, 1, 0), top=6)])[0]
     exact = logits.log_softmax(-1)
     assert picks.scored == [float(exact[row, 4 - row]) for row in range(5)]
     for row in range(5):
@@ -205,7 +223,7 @@ def test_rules_touch_their_own_rows_only() -> None:
     asks = [Ask(3, 0.8, 7), Ask(3, 0.8, 7, rules=Rules(ruled))]
     positions = np.array([0, 1, 2, 0, 1, 2])
     both = torch.cat((logits[:3], logits[:3]))
-    free, bound = sample(both.clone(), positions, asks, MASK)
-    assert free.ids == sample(logits[:3].clone(), positions[:3], asks[:1], MASK)[0].ids
+    free, bound = sample(Logits.of(both.clone(), MASK), positions, asks)
+    assert free.ids == sample(Logits.of(logits[:3].clone(), MASK), positions[:3], asks[:1])[0].ids
     best = logits[:3].index_fill(1, torch.tensor([MASK]), -math.inf).topk(2).indices.tolist()
     assert all(token in pair for token, pair in zip(bound.ids, best, strict=True))
