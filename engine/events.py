@@ -8,6 +8,8 @@ aborted or failed in the middle of a block or round.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import takewhile
@@ -15,6 +17,11 @@ from uuid import UUID
 
 from engine.gates import Verdict
 from engine.request import Mode
+
+
+def octets(ids: Sequence[int]) -> bytes:
+    """Ids as digests read them: four bytes each, big-endian."""
+    return struct.pack(f">{len(ids)}I", *ids)
 
 
 class NoteKind(StrEnum):

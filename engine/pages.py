@@ -24,6 +24,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.errors import PageFault
+from engine.events import octets
 from engine.model.network import HOST
 
 PAGE: Final = 32
@@ -143,7 +144,7 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
 
 def chain_hash(parent: bytes, tokens: Sequence[int]) -> bytes:
     """H(parent, tokens): SHA-256 over the parent's hash and the ids, four bytes each, big-endian."""
-    return hashlib.sha256(parent + b"".join(token.to_bytes(4, "big") for token in tokens)).digest()
+    return hashlib.sha256(parent + octets(tokens)).digest()
 
 
 def prefix_salt(*parts: str) -> bytes:

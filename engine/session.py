@@ -31,6 +31,7 @@ from engine.events import (
     Prefilled,
     RunDecoded,
     SpecRound,
+    octets,
 )
 from engine.gates import REFINES_MOST, BlockFacts, Ruling, Verdict
 from engine.plan import Step, Want, clean
@@ -293,7 +294,7 @@ class Session:
                 steps=self._steps,
                 rounds=self.rounds,
                 forwards=self._forwards,
-                output_digest=hashlib.sha256(b"".join(token.to_bytes(4, "big") for token in told)).hexdigest(),
+                output_digest=hashlib.sha256(octets(told)).hexdigest(),
                 busy_us=round(self.busy * 1_000_000),
             )
         )

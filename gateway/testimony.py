@@ -35,6 +35,7 @@ from engine.events import (
     Prefilled,
     RunDecoded,
     SpecRound,
+    octets,
 )
 
 TOKENS_PER_RECORD: Final = 32
@@ -69,7 +70,7 @@ class Tally:
         """Add one event."""
         ids = output_of(event)
         self.tokens += len(ids)
-        self._digest.update(b"".join(token.to_bytes(4, "big") for token in ids))
+        self._digest.update(octets(ids))
         match event:
             case BlockDecoded():
                 self.blocks += 1

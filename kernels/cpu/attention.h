@@ -37,7 +37,49 @@ struct Keys {
         for (int64_t d = 0; d < size; ++d)
             values[d / kColumns * kColumns * kKeys + t / 2 * 2 * kColumns + d % kColumns * 2 + t % 2] = value[d];
     }
+
+    // All of the page at once: `count` keys and values, `stride` apart, then zeros.
+    void fill(int64_t count, const half* key, const half* value, int64_t stride, int64_t size) const;
 };
+
+// A 16 x 16 matrix of 32-bit numbers turned over its diagonal: in each round neighbours at a distance swap what lies off it.
+inline void transpose(__m512i (&rows)[kLanes]) {
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+#pragma GCC unroll 4
+    for (int apart = 1; apart < kLanes; apart *= 2) {
+        const __m512i across = _mm512_xor_si512(lane, _mm512_set1_epi32(apart));
+        const __mmask16 upper = _mm512_test_epi32_mask(lane, _mm512_set1_epi32(apart));
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) {
+            if (i & apart) continue;
+            const __m512i low = rows[i], high = rows[i + apart];
+            rows[i] = _mm512_mask_permutexvar_epi32(low, upper, across, high);
+            rows[i + apart] = _mm512_mask_permutexvar_epi32(high, (__mmask16)~upper, across, low);
+        }
+    }
+}
+
+inline void Keys::fill(int64_t count, const half* key, const half* value, int64_t stride, int64_t size) const {
+    const __m512i zero = _mm512_setzero_si512();
+    for (int64_t first = 0; first < kKeys; first += kLanes)
+        for (int64_t d = 0; d < size; d += kColumns) {
+            __m512i rows[kLanes];
+#pragma GCC unroll 16
+            for (int t = 0; t < kLanes; ++t)
+                rows[t] = first + t < count ? _mm512_loadu_si512(key + (first + t) * stride + d) : zero;
+            transpose(rows);
+#pragma GCC unroll 16
+            for (int t = 0; t < kLanes; ++t) _mm512_storeu_si512(keys + ((d / 2 + t) * kKeys + first) * 2, rows[t]);
+        }
+    const auto one = [&](int64_t t, int64_t d) {
+        const auto from = (const __m256i*)(value + t * stride + d);
+        return t < count ? _mm512_cvtepu16_epi32(_mm256_loadu_si256(from)) : zero;
+    };
+    for (int64_t d = 0; d < size; d += kLanes)
+        for (int64_t t = 0; t < kKeys; t += 2)
+            _mm512_storeu_si512(values + d / kColumns * kColumns * kKeys + t * kColumns + d % kColumns * 2,
+                                _mm512_or_si512(one(t, d), _mm512_slli_epi32(one(t + 1, d), 16)));
+}
 
 // Scores, then weights, of the keys of a span.
 constexpr int64_t kWidth = (kSpan + 1) * kKeys;

@@ -212,12 +212,8 @@ struct Run {
     Keys beside(int64_t index, int64_t head, int64_t row, int64_t count, Desk& desk) const {
         const int64_t size = net.head;
         const Keys keys(desk.beside, 1, 0, size);
-        // A hidden key has weight zero, but zero times a number of an earlier, broken pass may not be zero.
-        if (count < kKeys) std::memset(desk.beside, 0, (size_t)(2 * size * kKeys) * sizeof *desk.beside);
-        for (int64_t t = 0; t < count; ++t) {
-            const half* from = room.fresh[index % 2] + (row + t) * net.pair() + head * size;
-            keys.put(t, from, from + net.keys * size, size);
-        }
+        const half* from = room.fresh[index % 2] + row * net.pair() + head * size;
+        keys.fill(count, from, from + net.keys * size, net.pair(), size);
         return keys;
     }
 
