@@ -131,7 +131,7 @@ class Forward:
         `pages` bfloat16 [layers, pages, 32, 2, Hk, D] gets the keys and values of rows with a slot. `positions` must have been
         told as many as the rows need.
         """
-        count, wanted = len(rows.token), len(rows.wanted)
+        count, wanted = rows.token.numel(), rows.wanted.numel()
         need = self._library.palimpsest_room(ctypes.byref(self._network), ctypes.c_int64(count))
         if self._room.numel() < need:
             self._room = torch.empty(need, dtype=torch.uint8)
