@@ -38,7 +38,8 @@ struct Keys {
             values[d / kColumns * kColumns * kKeys + t / 2 * 2 * kColumns + d % kColumns * 2 + t % 2] = value[d];
     }
 
-    // All of the page at once: `count` keys and values, `stride` apart, then zeros.
+    // All of the page at once: `count` keys and values, `stride` apart, then zeros: a hidden key has weight zero, but zero times
+    // what an earlier, broken pass left there may not be zero.
     void fill(int64_t count, const half* key, const half* value, int64_t stride, int64_t size) const;
 };
 

@@ -14,7 +14,7 @@ struct Outcome {
     float logprob, peak, mass;
 };
 
-// Of `size` logits, a whole number of vectors. If one of them is not finite, the log-probability is not finite either.
+// Of `size` logits, a whole number of vectors. If one is no number or infinitely high, the log-probability is no number.
 inline Outcome outcome(const float* x, int64_t size, int64_t never) {
     const auto others = [never](int64_t i) { return (__mmask16)~((never - i) >> 4 ? 0u : 1u << (never - i)); };
     __m512 top = _mm512_set1_ps(-__builtin_inff());
@@ -29,7 +29,7 @@ inline Outcome outcome(const float* x, int64_t size, int64_t never) {
         const __mmask16 found = _mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), _mm512_set1_ps(highest), _CMP_EQ_OQ) & others(i);
         if (found) return {(int32_t)i + __builtin_ctz(found), highest - peak - mass, peak, mass};
     }
-    return {0, mass, peak, mass};  // no number is the highest: one was not a number, and then the mass is none
+    return {0, mass, peak, mass};  // nothing equals the highest: there was no number, and the mass is none either
 }
 
 }  // namespace palimpsest
