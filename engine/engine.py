@@ -12,8 +12,9 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import count
+from typing import Final
 from uuid import UUID
 
 import torch
@@ -30,13 +31,15 @@ from engine.model.checkpoint import LoadedModel
 from engine.modes import decode
 from engine.numeric import Arithmetic, arithmetic, dtype_name, numeric_fingerprint
 from engine.pages import PagePool, prefix_salt
-from engine.request import GenerationRequest, Numeric
+from engine.request import GenerationRequest, Numeric, Sampling
 from engine.rules import RowRules
 from engine.sampling import Picks
 from engine.scheduler import Capacity, Live, Scheduler, Turn
 from engine.session import Session
 from engine.stops import Stops
 from engine.tokenizer import THINK_END, THINK_START
+
+_SAMPLING: Final = tuple(field.name for field in fields(Sampling))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,7 +290,7 @@ class Engine:
             threshold=request.threshold,
             max_steps=request.max_steps,
             seed_first=request.seed_first,
-            **asdict(request.sampling),
+            **{name: getattr(request.sampling, name) for name in _SAMPLING},
             top_logprobs=request.top_logprobs,
             think_budget=request.think_budget,
             stop_ids=tuple(sorted(request.stop_ids)),

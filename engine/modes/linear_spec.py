@@ -7,7 +7,7 @@ last kept one is output too, so every token is a causal pick and the text is tha
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from functools import partial
 
 from engine.events import RunDecoded, SpecRound
 from engine.plan import NO_SOURCE, Follow, Lora, Step, Want, clean, clean_frame, noisy
@@ -34,16 +34,16 @@ def begin(session: Session, first: Picks) -> int:
 def round_of(session: Session, seed: int, size: int) -> Generator[Step, Picks, int]:
     """Draft `size` - 1 tokens, verify, output what holds; returns the next seed, which is output and not cached."""
     drafted = yield from draft(session, seed, size, _verification(session, seed, size))
-    opened = opened_round(session, (seed, *drafted.ids), drafted)
-    with session.interrupted(lambda: opened):
-        picks = yield clean(opened.draft, allowed=session.allowed(drafted.ids))
+    tokens = (seed, *drafted.ids)
+    opened = opened_round(session, tokens, drafted)
+    with session.interrupted(lambda: unverified(opened)):
+        picks = yield clean(tokens, allowed=session.allowed(drafted.ids))
     matched = leading_matches(drafted.ids, picks.ids)
     kept = session.take(picks.ids[: matched + 1])
     session.commit(kept)
     session.alternatives((picks,), kept)
     session.emit(
-        replace(
-            opened,
+        opened(
             verified=tuple(picks.ids),
             accepted=matched,
             output=tuple(picks.ids[:kept]),
@@ -70,21 +70,15 @@ def _verification(session: Session, seed: int, size: int) -> Sequence[Follow]:
     return (Follow(clean_frame(size, Want.ALL), 0, (seed,) * size, (NO_SOURCE, *range(1, size))),)
 
 
-def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> SpecRound:
-    """The record of a round whose `tokens` are a certain one and then `drafted`, not yet verified."""
-    return SpecRound(
-        generation=session.request.id,
-        index=session.rounds,
-        start=session.committed,
-        draft=tokens,
-        draft_confidence=(1.0, *confidences(drafted.logprob)),
-        verified=(),
-        accepted=0,
-        output=(),
-        logprob=(),
-        forwards=0,
-        complete=False,
-    )
+def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> partial[SpecRound]:
+    """The record of a round whose `tokens` are a certain one and then `drafted`; what comes of them is still to be said."""
+    confidence = (1.0, *confidences(drafted.logprob))
+    return partial(SpecRound, session.request.id, session.rounds, session.committed, tokens, confidence)
+
+
+def unverified(opened: partial[SpecRound]) -> SpecRound:
+    """The record of a round that is cut short."""
+    return opened(verified=(), accepted=0, output=(), logprob=(), forwards=0, complete=False)
 
 
 def leading_matches(drafted: Sequence[int], wanted: Sequence[int]) -> int:

@@ -7,9 +7,9 @@ after it is already drafted. `draft[0]` is the causal pick of the pass before, s
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from engine.modes.linear_spec import begin, draft, leading_matches, opened_round
+from engine.modes.linear_spec import begin, draft, leading_matches, opened_round, unverified
 from engine.plan import Lora, Step, quadratic
 from engine.sampling import Picks
 from engine.session import Session
@@ -35,22 +35,21 @@ def quadratic_spec(session: Session, first: Picks) -> Generator[Step, Picks, Non
 
 def _round(session: Session, current: _Next) -> Generator[Step, Picks, _Next]:
     """One pass: output the drafts that hold, and the causal pick after them only if it ends the answer."""
-    opened = opened_round(session, (*current.head.ids, *current.drafted.ids), current.drafted)
-    size = len(opened.draft)
-    with session.interrupted(lambda: opened):
-        allowed = session.allowed(opened.draft)
-        picks = yield quadratic(opened.draft, session.mask_id, Lora.ON, None if allowed is None else allowed[1:])
+    tokens = (*current.head.ids, *current.drafted.ids)
+    opened, size = opened_round(session, tokens, current.drafted), len(tokens)
+    with session.interrupted(lambda: unverified(opened)):
+        allowed = session.allowed(tokens)
+        picks = yield quadratic(tokens, session.mask_id, Lora.ON, None if allowed is None else allowed[1:])
     accepted = 1 + leading_matches(current.drafted.ids, picks.ids[:size])
     head = picks.part(accepted - 1, accepted)
-    kept = session.take(_output(session, (*opened.draft[:accepted], *head.ids)))
+    kept = session.take(_output(session, (*tokens[:accepted], *head.ids)))
     session.commit(min(accepted, kept))
     session.alternatives((current.head, picks), kept)
     session.emit(
-        replace(
-            opened,
+        opened(
             verified=tuple(picks.ids[:size]),
             accepted=accepted,
-            output=(*opened.draft[:accepted], *head.ids)[:kept],
+            output=(*tokens[:accepted], *head.ids)[:kept],
             logprob=(*current.head.logprob, *picks.logprob)[:kept],
             forwards=session.claim(),
             complete=True,

@@ -33,14 +33,33 @@ struct Keys {
         : keys(page + head * size * kKeys), values(page + (heads + head) * size * kKeys) {}
 
     void put(int64_t t, const half* key, const half* value, int64_t size) const {
-        for (int64_t d = 0; d < size; d += 2) std::memcpy(keys + (d / 2 * kKeys + t) * 2, key + d, 2 * sizeof *key);
+        put_key(t, key, size);
         for (int64_t d = 0; d < size; ++d)
             values[d / kColumns * kColumns * kKeys + t / 2 * 2 * kColumns + d % kColumns * 2 + t % 2] = value[d];
+    }
+
+    // Two neighbours, `stride` apart, of which the first has an even place: their values go by whole vectors.
+    void put_two(int64_t t, const half* key, const half* value, int64_t stride, int64_t size) const {
+        put_key(t, key, size);
+        put_key(t + 1, key + stride, size);
+        for (int64_t d = 0; d < size; d += kLanes) put_values(t, d, lanes(value + d), lanes(value + stride + d));
     }
 
     // All of the page at once: `count` keys and values, `stride` apart, then zeros: a hidden key has weight zero, but zero times
     // what an earlier, broken pass left there may not be zero.
     void fill(int64_t count, const half* key, const half* value, int64_t stride, int64_t size) const;
+
+  private:
+    void put_key(int64_t t, const half* key, int64_t size) const {
+        for (int64_t d = 0; d < size; d += 2) std::memcpy(keys + (d / 2 * kKeys + t) * 2, key + d, 2 * sizeof *key);
+    }
+
+    void put_values(int64_t t, int64_t d, __m512i first, __m512i second) const {
+        half* to = values + d / kColumns * kColumns * kKeys + t * kColumns + d % kColumns * 2;
+        _mm512_storeu_si512(to, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
+    }
+
+    static __m512i lanes(const half* from) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)); }
 };
 
 // A 16 x 16 matrix of 32-bit numbers turned over its diagonal: in each round neighbours at a distance swap what lies off it.
@@ -72,14 +91,9 @@ inline void Keys::fill(int64_t count, const half* key, const half* value, int64_
 #pragma GCC unroll 16
             for (int t = 0; t < kLanes; ++t) _mm512_storeu_si512(keys + ((d / 2 + t) * kKeys + first) * 2, rows[t]);
         }
-    const auto one = [&](int64_t t, int64_t d) {
-        const auto from = (const __m256i*)(value + t * stride + d);
-        return t < count ? _mm512_cvtepu16_epi32(_mm256_loadu_si256(from)) : zero;
-    };
+    const auto one = [&](int64_t t, int64_t d) { return t < count ? lanes(value + t * stride + d) : zero; };
     for (int64_t d = 0; d < size; d += kLanes)
-        for (int64_t t = 0; t < kKeys; t += 2)
-            _mm512_storeu_si512(values + d / kColumns * kColumns * kKeys + t * kColumns + d % kColumns * 2,
-                                _mm512_or_si512(one(t, d), _mm512_slli_epi32(one(t + 1, d), 16)));
+        for (int64_t t = 0; t < kKeys; t += 2) put_values(t, d, one(t, d), one(t + 1, d));
 }
 
 // Scores, then weights, of the keys of a span.

@@ -122,7 +122,7 @@ struct Run {
         }
     }
 
-    // Queries, keys and values of a tile; clean rows' keys and values go to their pages.
+    // Queries, keys and values of a tile.
     void project(const Layer& layer, int64_t index, int64_t first, int64_t rows, Desk& desk) const {
         const int64_t size = net.head, heads = net.queries + 2 * net.keys, width = heads * size;
         normed(desk.narrow, layer.input_norm, first, rows);
@@ -135,11 +135,22 @@ struct Run {
             from += net.queries * size;
             for (int64_t h = 0; h < net.keys; ++h) turn(fresh + h * size, from + h * size, position, 1.0f);
             for (int64_t d = net.keys * size; d < net.pair(); d += kLanes) narrow(fresh + d, _mm512_loadu_ps(from + d));
-            if (pass.slot[row] < 0) continue;
-            half* own = page(index, pass.slot[row] / kKeys);
-            for (int64_t h = 0; h < net.keys; ++h)
-                Keys(own, net.keys, h, size).put(pass.slot[row] % kKeys, fresh + h * size, fresh + (net.keys + h) * size, size);
         }
+        for (int64_t row = first, count; row < first + rows; row += count) count = store(index, row, first + rows);
+    }
+
+    // Clean rows' keys and values go to their pages: those of `row`, and of the next where both fit one reading; their number.
+    int64_t store(int64_t index, int64_t row, int64_t end) const {
+        const int64_t slot = pass.slot[row], size = net.head, place = slot % kKeys;
+        if (slot < 0) return 1;
+        const bool two = place % 2 == 0 && row + 1 < end && pass.slot[row + 1] == slot + 1;
+        const half *key = room.fresh[index % 2] + row * net.pair(), *value = key + net.keys * size;
+        for (int64_t h = 0; h < net.keys; ++h, key += size, value += size) {
+            const Keys to(page(index, slot / kKeys), net.keys, h, size);
+            if (two) to.put_two(place, key, value, net.pair(), size);
+            else to.put(place, key, value, size);
+        }
+        return two ? 2 : 1;
     }
 
     // What comes after a tile's keys and values are known everywhere: attention, its projection, the feed-forward.
