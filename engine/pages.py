@@ -30,9 +30,6 @@ from engine.model.network import HOST
 PAGE: Final = 32
 """Positions per page: the longest block, and the row tile of strict attention."""
 SCRATCH: Final = 0
-CLAIMED: Final = 1 << 30
-"""Bytes up to which a pool in the host's memory is claimed from the system at once: a verification that writes to pages nobody
-wrote to before waits for the system to find them, and takes half as long again."""
 
 
 class PagePool:
@@ -135,11 +132,10 @@ class PagePool:
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    size = math.prod(shape) * dtype.itemsize
-    if device != HOST or size <= CLAIMED:
+    if device != HOST:
         return torch.zeros(shape, dtype=dtype, device=device)
-    # Zeroed memory from numpy is claimed as it is used, so a large pool costs nothing while it is empty.
-    return torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(shape)
+    # Zeroed memory from numpy is claimed page by page as it is used, so a large pool costs nothing while it is empty.
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
 
 
 def chain_hash(parent: bytes, tokens: Sequence[int]) -> bytes:
