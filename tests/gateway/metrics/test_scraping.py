@@ -13,6 +13,7 @@ import httpx
 import policies
 from audit.store import read_tenant
 from gateway.app import ROUTES, create_app
+from gateway.tenancy import PREFIX
 from tests.audit.writer_samples import TENANT
 from tests.gateway.approvals.test_webhooks import hook
 from tests.gateway.asgi import Reader
@@ -125,7 +126,7 @@ async def test_nothing_but_numbers_is_told(database: Database, tmp_path: Path) -
         numbers = await scraped(inside)
     key = next(iter(answers)).request.headers["authorization"].removeprefix("Bearer ")
     text = answers[0].json()["choices"][0]["message"]["content"]
-    for hidden in (TENANT, SECRET, key, key.rpartition("_")[2], TOKEN, "no-key", text):
+    for hidden in (TENANT, SECRET, key, key.removeprefix(PREFIX), TOKEN, "no-key", text):
         assert hidden and hidden not in numbers.text, hidden
     assert {name for name, _ in numbers.labels()} <= LABELS | {"version", "model", "numeric", "device"}
     assert all(len(value) < 48 and re.fullmatch(r"[\w.:+-]+", value) for _, value in numbers.labels())
