@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from queue import Queue
 from urllib.parse import quote
 
 import pytest
@@ -114,6 +115,23 @@ def test_the_door_keeps_alive_and_keeps_bounds(server: WitnessServer) -> None:
         connection.endheaders()
         assert connection.getresponse().status == status
         connection.close()
+
+
+def test_no_part_of_an_answer_waits_for_the_client(server: WitnessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nagle's algorithm is off: a body follows its headers at once, not when a client has acknowledged them."""
+    set_off: Queue[int] = Queue()
+    closed = server.shutdown_request
+
+    def looked(request: socket.socket) -> None:
+        set_off.put(request.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        closed(request)
+
+    monkeypatch.setattr(server, "shutdown_request", looked)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.request("POST", "/add-checkpoint", body_of(0, 5))
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert set_off.get(timeout=10) == 1
 
 
 def test_a_slow_or_silent_client_is_hung_up_on(server: WitnessServer, monkeypatch: pytest.MonkeyPatch) -> None:
