@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -88,16 +89,31 @@ class ChatTemplate:
         `turns` and `tools` are as clients send them to a chat endpoint, with the arguments of calls as objects and one of
         `ROLES` in each turn. Raises InvalidRequest for what is not Unicode, nested too deeply, or turned down by the template.
         """
-        try:
+        with _refusing():
             mark = _unused(chain(_strings(turns), _strings(tools)))
-            told = [self._guard.told(turn, mark) | {"role": ROLES[turn["role"]]} for turn in turns]
-            offered = self._guard.told(tools, mark) or None
-            text = self._template.render(messages=told, tools=offered, add_generation_prompt=True, enable_thinking=think)
-        except RecursionError as error:
-            raise InvalidRequest("the conversation is nested too deeply") from error
-        except (TemplateError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise InvalidRequest(f"the chat template does not take this conversation: {str(error)[:200]}") from error
+            text = self._printed(turns, tools, mark, add_generation_prompt=True, enable_thinking=think)
         return self._ids(text, mark)
+
+    def answered(
+        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[list[int], list[int]]:
+        """Ids of the prompt that `render` gives for all turns but the last, and of the last, the assistant's, to its end mark.
+
+        Raises InvalidRequest also for a template that prints a past answer in another way than it asks for one.
+        """
+        with _refusing():
+            mark = _unused(chain(_strings(turns), _strings(tools)))
+            asked = self._printed(turns[:-1], tools, mark, add_generation_prompt=True, enable_thinking=False)
+            whole = self._printed(turns, tools, mark, add_generation_prompt=False, enable_thinking=False)
+        said = self._ids(whole.removeprefix(asked), mark)
+        if not whole.startswith(asked) or self._tokenizer.eos_id not in said:
+            raise InvalidRequest("the chat template prints a past answer in another way than it asks for one")
+        return self._ids(asked, mark), said[: said.index(self._tokenizer.eos_id) + 1]
+
+    def _printed(self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], mark: str, **wish: bool) -> str:
+        """The template's text, with `mark` wherever told text could be read as a token."""
+        told = [self._guard.told(turn, mark) | {"role": ROLES[turn["role"]]} for turn in turns]
+        return self._template.render(messages=told, tools=self._guard.told(tools, mark) or None, **wish)
 
     def _ids(self, text: str, mark: str) -> list[int]:
         """Neighbouring texts are encoded as one, as they stand in the printed template."""
@@ -105,6 +121,17 @@ class ChatTemplate:
         for place, piece in enumerate(self._guard.pattern.split(text)):
             ids += [self._tokenizer.id_of(piece)] if place % 2 else self._tokenizer.encode(piece.replace(mark, ""))
         return ids
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What a template does not take is an InvalidRequest that says why."""
+    try:
+        yield
+    except RecursionError as error:
+        raise InvalidRequest("the conversation is nested too deeply") from error
+    except (TemplateError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InvalidRequest(f"the chat template does not take this conversation: {str(error)[:200]}") from error
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from engine.config import CheckpointError, read_json
 from engine.model.checkpoint import ADAPTER, ADAPTER_CONFIG, released_names, save, save_drafter
 from engine.model.network import Linear, Network, plain_linear
 from engine.model.tensors import SHARD_BYTES, write, write_json
+from engine.train.card import EXAM, LONG_EXAM
 from engine.train.lora import Adapters
 from engine.train.recipe import Stage
 
 ADAPTER_FOLDER = "lora"
 _BESIDE = {".json", ".jinja", ".py", ".txt"}
-_REWRITTEN = {"model.safetensors.index.json", "config.json"}
+_NOT_KEPT = {"model.safetensors.index.json", "config.json", EXAM, LONG_EXAM}
+"""What is written anew, or was measured of other weights."""
 
 
 class Learner(Protocol):
@@ -129,6 +131,7 @@ def _publish(folder: Path, network: Network, like: Path, dtype: torch.dtype) -> 
     if like == folder:
         return
     for path in like.iterdir():
-        if path.is_file() and path.suffix in _BESIDE and path.name not in _REWRITTEN:
+        if path.is_file() and path.suffix in _BESIDE and path.name not in _NOT_KEPT:
             shutil.copyfile(path, folder / path.name)
-    write_json(folder / "config.json", read_json(like / "config.json") | {"torch_dtype": str(dtype).removeprefix("torch.")})
+    learned = {"torch_dtype": str(dtype).removeprefix("torch."), "eos_token_id": network.config.eos_token_id}
+    write_json(folder / "config.json", read_json(like / "config.json") | learned)

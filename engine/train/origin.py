@@ -5,15 +5,17 @@ An origin is plain data that a snapshot keeps. Opening it gives the same weights
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, RopeConfig
-from engine.model.checkpoint import digest, initialise, load, save
+from engine.model.checkpoint import LoadedModel, digest, initialise, load, save
 from engine.model.network import Network
 from engine.model.tensors import stored_weights
 from engine.tokenizer import Tokenizer
@@ -23,6 +25,7 @@ from engine.train.grammar import Split
 from engine.train.learner import AdaptedLearner, Learner, WholeLearner, with_drafter
 from engine.train.lora import Adapters
 from engine.train.recipe import Precision, Recipe
+from engine.train.vocabulary import CHAT_TEMPLATE
 from engine.train.vocabulary import build as build_vocabulary
 from engine.train.wiring import wire
 
@@ -101,9 +104,9 @@ class Given:
             raise CheckpointError(f"{folder} has changed since this training began: it cannot go on")
         if file_digest(data) != self.data_digest:
             raise DataError(f"{data}: it has changed since this training began, which cannot go on")
-        context = min(self.context, model.config.max_position_embeddings)
-        chats = Chats(data, model.tokenizer, context, recipe.seed)
         out.mkdir(parents=True, exist_ok=True)
+        context = min(self.context, model.config.max_position_embeddings)
+        chats = Chats(data, model.template or _taught(model, out), context, recipe.seed)
         if recipe.drafter_steps:
             with_drafter(model.network, _DRAFTER_RANK, recipe.seed)
         return Course(self._learner(model.network.to(device), recipe), chats.row, model.tokenizer.eos_id)
@@ -121,6 +124,13 @@ class Given:
     def document(self) -> dict[str, Any]:
         """Both places with their digests."""
         return {"kind": "given"} | asdict(self)
+
+
+def _taught(model: LoadedModel, out: Path) -> ChatTemplate:
+    """The family's chat form, left in `out` beside what a base checkpoint becomes, whose answers end as its turns do."""
+    shutil.copyfile(CHAT_TEMPLATE, out / CHAT_TEMPLATE.name)
+    model.network.config = replace(model.network.config, eos_token_id=model.tokenizer.eos_id)
+    return ChatTemplate(CHAT_TEMPLATE.read_text(encoding="utf-8"), model.tokenizer)
 
 
 def origin_of(document: Mapping[str, Any]) -> Origin:

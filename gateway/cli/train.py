@@ -50,7 +50,7 @@ _OVER_THE_RECIPE = (
     callback=checkpoint_folder,
     help="A checkpoint to fine-tune; without it training starts from scratch.",
 )
-@click.option("--data", type=_FILE, help='With --from: chats, one {"messages": [...]} a line.')
+@click.option("--data", type=_FILE, help='With --from: chats, one {"messages": [...], "tools": [...]} a line.')
 @click.option("--lora", is_flag=True, help="With --from: train low-rank adapters and merge them, instead of every weight.")
 @click.option("--rank", default=16, type=click.IntRange(1, 1024), show_default=True, help="With --lora: its rank.")
 @click.option("--context", default=4096, type=click.IntRange(16), show_default=True, help="With --from: longest chat, tokens.")

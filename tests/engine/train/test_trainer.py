@@ -13,8 +13,11 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from engine.config import CheckpointError
+from engine.config import CheckpointError, read_json
 from engine.model.checkpoint import digest, load
+from engine.model.tensors import write_json
+from engine.tokenizer import Message, Role
+from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
 from engine.train.learner import ADAPTER_FOLDER
@@ -149,12 +152,17 @@ def test_only_the_drafter_learns_in_its_stage(given: tuple[Path, Path], tmp_path
 
 @pytest.mark.parametrize("rank", [None, 4])
 def test_a_fine_tune_keeps_the_form_of_what_it_began_with(tmp_path: Path, rank: int | None) -> None:
-    """A bfloat16 checkpoint gives a bfloat16 checkpoint that loads, with its tokenizer, its LoRA and its own config keys."""
+    """A bfloat16 checkpoint gives a bfloat16 checkpoint that loads, with its tokenizer, its LoRA and its own config keys.
+
+    It does not give its examination, which was of other weights.
+    """
     base, data = checkpoint(tmp_path / "base", torch.bfloat16), chats(tmp_path / "chats.jsonl")
     text = (base / "config.json").read_text().replace('"block_size"', '"auto_map": {"AutoModel": "m.M"},\n  "block_size"')
     (base / "config.json").write_text(text)
+    write_json(base / EXAM, {"rows": []})
     recipe = replace(SHORT, precision=Precision.BFLOAT16, drafter_steps=0)
     tuned((base, data), tmp_path / "model", recipe, rank)
+    assert not (tmp_path / "model" / EXAM).exists()
     made = load(tmp_path / "model")
     tensors = load_file(tmp_path / "model" / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
@@ -163,6 +171,21 @@ def test_a_fine_tune_keeps_the_form_of_what_it_began_with(tmp_path: Path, rank: 
     assert made.tokenizer.encode("def f") == load(base).tokenizer.encode("def f")
     assert digest(tmp_path / "model") != digest(base)
     assert (tmp_path / "model" / ADAPTER_FOLDER / "adapter_model.safetensors").exists() is (rank is not None)
+
+
+def test_a_base_checkpoint_learns_to_chat(tmp_path: Path) -> None:
+    """One without a chat template becomes one with the family's, and its answers end as the turns that it learnt do."""
+    base, data = checkpoint(tmp_path / "base", lora=False), chats(tmp_path / "chats.jsonl")
+    (base / "chat_template.jinja").unlink()
+    config = read_json(base / "config.json") | {"eos_token_id": 2}
+    write_json(base / "config.json", config)
+    assert load(base).template is None and load(base).config.eos_token_id == 2
+    tuned((base, data), tmp_path / "model", replace(SHORT, drafter_steps=0))
+    made = load(tmp_path / "model")
+    assert made.config == replace(load(base).config, eos_token_id=made.tokenizer.eos_id)
+    assert made.template is not None
+    asked = made.template.render([{"role": "user", "content": "Say 3."}])
+    assert asked == made.tokenizer.render_chat([Message(Role.USER, "Say 3.")])
 
 
 @pytest.mark.parametrize(("rank", "share"), [(None, 0.1), (16, 0.85)])
