@@ -19,6 +19,7 @@ from uuid import UUID
 
 import torch
 
+from engine.apart import apart
 from engine.busy import charged
 from engine.cache import KVCache
 from engine.chain import Link, delivered
@@ -62,14 +63,15 @@ class Engine:
         """
         self._arithmetic = arithmetic(numeric, model.device) if isinstance(numeric, Numeric) else numeric
         self.numeric, self.dtype = self._arithmetic.numeric, dtype_name(self._arithmetic.dtype)
-        self._forward = self._arithmetic.prepare(model.network)
+        self._forward = apart(lambda: self._arithmetic.prepare(model.network))
         self._model = model
         self._capacity = fitted(model.config, self._arithmetic.dtype, self._arithmetic.device, capacity or Capacity())
         self.kernels = self._forward.kernels
         self.fingerprint = numeric_fingerprint(self._arithmetic, self.kernels)
         self.longest = min(model.config.max_position_embeddings, self._capacity.positions)
         self.constrainer = Constrainer(model.tokenizer, model.config.vocab_size)
-        self._pool = PagePool(model.config, self._capacity.pages, self._arithmetic.dtype, self._arithmetic.device)
+        pages = (self._capacity.pages, self._arithmetic.dtype, self._arithmetic.device)
+        self._pool = apart(lambda: PagePool(model.config, *pages))
         self._scheduler = Scheduler(self._pool, self._capacity)
         self._think = (model.tokenizer.id_of(THINK_START), model.tokenizer.id_of(THINK_END))
         self._arrivals = count()

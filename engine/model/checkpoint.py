@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from engine.apart import apart
 from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, read_json
 from engine.model.network import HOST, LORA_SCALE, Network
@@ -84,23 +85,23 @@ def load(folder: Path, name: str | None = None, device: str = "cpu") -> LoadedMo
     check(shapes, found, folder)
     where = torch.device(device)
     network = Network.blank(config, adapter.rank, torch.float32 if where == HOST else torch.bfloat16)
-    with torch.no_grad():
-        for key, parameter in released_names(network):
-            _fill(parameter, found.get(key), where)
+    apart(lambda: _fill(network, found, where))
     network.requires_grad_(False).eval()
     tokenizer = Tokenizer.load(folder)
     template = ChatTemplate.load(folder, tokenizer)
     return LoadedModel(name or f"palimpsest-{folder.name}", config, network, tokenizer, digest(folder), template, where)
 
 
-def _fill(parameter: nn.Parameter, found: Stored | None, device: torch.device) -> None:
-    """Give a parameter what is stored, or zeros. On the host it is copied, so that nobody who changes a file changes it."""
-    if found is None:
-        parameter.zero_()
-    elif device != HOST and found.dtype is parameter.dtype:
-        parameter.data = found.read()
-    else:
-        parameter.copy_(found.read())
+@torch.no_grad()
+def _fill(network: Network, found: Mapping[str, Stored], device: torch.device) -> None:
+    """Give parameters what is stored, or zeros. On the host it is copied, so that nobody who changes a file changes them."""
+    for key, parameter in released_names(network):
+        if (stored := found.get(key)) is None:
+            parameter.zero_()
+        elif device != HOST and stored.dtype is parameter.dtype:
+            parameter.data = stored.read()
+        else:
+            parameter.copy_(stored.read())
 
 
 def save(

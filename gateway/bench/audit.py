@@ -22,7 +22,6 @@ from rich.table import Table
 import policies
 from audit.store import read_tenant
 from audit.writer import SYSTEM
-from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
 from gateway.bench.lanes import BenchError, Course, Lane, Run, block_of
@@ -38,7 +37,7 @@ from gateway.postgres_place import find_place
 from gateway.settings import DatabaseUrl, Settings
 
 DEFINITIONS: Final = {
-    "throughput_ratio_on_off": "tokens per second with admission, log and release around the engine / of the engine alone",
+    "throughput_ratio_on_off": "tokens per second with admission, log and release around the engine / without them",
     "records_per_second": "durable block records of 32 tokens and 8 steps that the synthetic streams got per second",
     "commit_ms": "what one such record waited from append to durable",
     "cpu_us_per_block": "processor microseconds of database and gateway, its engine thread apart, per block of output tokens",
@@ -118,7 +117,7 @@ class _Bench:
         self._asked = Asked(wish.mode, block_of(wish.mode, wish.block), wish.max_tokens)
         postmaster = postmaster_pid(find_place(settings.home)) if settings.database is None else None
         self._cpu = Cpu("engine", postmaster)
-        self._engine = Engine(model, settings.numeric)
+        self._engine = self._house.intake.engine
         chats = [as_chat(model, text) for text in self._prompts]
         self._course = Course(self._engine, chats, wish.max_tokens, model.config.eos_token_id)
 
@@ -138,7 +137,8 @@ class _Bench:
     async def _pair(self) -> Pair:
         wish = self._wish
         lane = Lane(wish.mode.value, (wish.mode,), wish.concurrency, self._asked.block)
-        alone = await asyncio.to_thread(self._course.run, lane)
+        # By the same engine and thread: two that compute in one process put each other's helpers to sleep (engine/apart.py).
+        alone = await self._course.run_on(self._house.engine, lane)
         # A tenant of its own, so that no prompt is found in the cache, as in the engine's own run.
         tenant = f"bench-{uuid4().hex[:12]}"
         logged = await ask_all(self._house, tenant, self._prompts, self._asked, wish.concurrency, self._cpu)

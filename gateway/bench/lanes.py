@@ -19,11 +19,13 @@ from uuid import UUID, uuid4
 from engine.engine import Engine
 from engine.events import Event, Finished, FinishReason, Output
 from engine.request import CAUSAL_MODES, GenerationRequest, Mode, Sampling
+from gateway.engine_thread import EngineThread, Patience
 
 MIXED: Final = "mixed"
 MIXED_MODES: Final = (Mode.AR, Mode.DIFFUSION, Mode.LINEAR_SPEC, Mode.QUADRATIC_SPEC)
 QUADRATIC_BLOCK: Final = 8
 THRESHOLD: Final = 0.9
+_AT_ONCE: Final = Patience(0.0, 0, ())
 
 Prompt = tuple[int, ...]
 
@@ -122,6 +124,27 @@ class Course:
             for event in events:
                 answers[event.generation].read(event, now)
                 running -= isinstance(event, Finished)
+
+    async def run_on(self, thread: EngineThread, lane: Lane) -> Run:
+        """The same by the thread of a gateway that steps this engine. Raises what `run` raises."""
+        seats, answers = asyncio.Semaphore(lane.concurrency), list[Answer]()
+
+        async def ask(place: int, request: GenerationRequest) -> None:
+            async with seats:
+                answers.append(answer := Answer(place, request.mode, perf_counter()))
+                feed = await thread.submit(request)
+                try:
+                    while not answer.ended:
+                        for event in await feed.take(_AT_ONCE):
+                            answer.read(event, perf_counter())
+                finally:
+                    thread.unfollow(request.id)
+
+        started = perf_counter()
+        async with together() as group:
+            for place, request in self._requests(lane):
+                group.create_task(ask(place, request))
+        return Run(perf_counter() - started, tuple(answers))
 
     def _requests(self, lane: Lane) -> list[tuple[int, GenerationRequest]]:
         """Prompt by prompt; the modes of one prompt stand side by side but find nothing of one another in the cache."""

@@ -237,8 +237,6 @@ def gateway(json_file: Path | None, mode: str, threads: int, busy: bool, **other
     The engine computes as PALIMPSEST_NUMERIC says (strict unless set), as the gateway would.
     """
     load_average = starting(json_file, threads, busy)
-    # Two engines take turns on this machine: threads that wait for work must not spin while the other computes.
-    os.environ["OMP_WAIT_POLICY"] = "passive"
 
     from rich.console import Console
 

@@ -235,7 +235,7 @@ def main() -> None:
     asked_for, load_average, console = _arguments(), os.getloadavg()[0], Console()
     if why := refusal(load_average, asked_for.busy):
         raise SystemExit(why)
-    os.environ |= {"OMP_WAIT_POLICY": "passive", "PALIMPSEST_CHECKPOINT": str(TINY)}
+    os.environ["PALIMPSEST_CHECKPOINT"] = str(TINY)
     model = load(TINY)
     recorded = recordings(model)
     engine, replay = Engine(model), Replay(recorded)
