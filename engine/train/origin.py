@@ -15,7 +15,7 @@ import torch
 
 from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, RopeConfig
-from engine.model.checkpoint import LoadedModel, digest, initialise, load, save
+from engine.model.checkpoint import digest, initialise, load, save
 from engine.model.network import Network
 from engine.model.tensors import stored_weights
 from engine.tokenizer import Tokenizer
@@ -104,9 +104,13 @@ class Given:
             raise CheckpointError(f"{folder} has changed since this training began: it cannot go on")
         if file_digest(data) != self.data_digest:
             raise DataError(f"{data}: it has changed since this training began, which cannot go on")
-        out.mkdir(parents=True, exist_ok=True)
         context = min(self.context, model.config.max_position_embeddings)
-        chats = Chats(data, model.template or _taught(model, out), context, recipe.seed)
+        template = model.template or ChatTemplate(CHAT_TEMPLATE.read_text(encoding="utf-8"), model.tokenizer)
+        chats = Chats(data, template, context, recipe.seed)
+        out.mkdir(parents=True, exist_ok=True)
+        if model.template is None:  # a base checkpoint learns the family's form, and its answers end as turns do
+            shutil.copyfile(CHAT_TEMPLATE, out / CHAT_TEMPLATE.name)
+            model.network.config = replace(model.network.config, eos_token_id=model.tokenizer.eos_id)
         if recipe.drafter_steps:
             with_drafter(model.network, _DRAFTER_RANK, recipe.seed)
         return Course(self._learner(model.network.to(device), recipe), chats.row, model.tokenizer.eos_id)
@@ -124,13 +128,6 @@ class Given:
     def document(self) -> dict[str, Any]:
         """Both places with their digests."""
         return {"kind": "given"} | asdict(self)
-
-
-def _taught(model: LoadedModel, out: Path) -> ChatTemplate:
-    """The family's chat form, left in `out` beside what a base checkpoint becomes, whose answers end as its turns do."""
-    shutil.copyfile(CHAT_TEMPLATE, out / CHAT_TEMPLATE.name)
-    model.network.config = replace(model.network.config, eos_token_id=model.tokenizer.eos_id)
-    return ChatTemplate(CHAT_TEMPLATE.read_text(encoding="utf-8"), model.tokenizer)
 
 
 def origin_of(document: Mapping[str, Any]) -> Origin:
