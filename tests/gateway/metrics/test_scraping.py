@@ -13,7 +13,7 @@ import httpx
 import policies
 from audit.store import read_tenant
 from gateway.app import ROUTES, create_app
-from gateway.tenancy import PREFIX
+from gateway.registry import PREFIX
 from tests.audit.writer_samples import TENANT
 from tests.gateway.approvals.test_webhooks import hook
 from tests.gateway.asgi import Reader
