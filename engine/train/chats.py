@@ -17,8 +17,9 @@ from random import Random
 
 from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
+from engine.tokenizer import Role
 from engine.train.corpus import Example
-from engine.train.messages import ASSISTANT, Conversation
+from engine.train.messages import Conversation
 
 LONGEST_LINE = 16 * 1024 * 1024
 MOST_LINES = 10_000_000
@@ -99,7 +100,7 @@ def _answers(told: Conversation, template: ChatTemplate, context: int) -> Iterat
     if told.tools and template.call_form is None:
         raise ValueError("this checkpoint's chat template knows no tools")
     for index, turn in enumerate(told.turns):
-        if turn["role"] != ASSISTANT:
+        if turn["role"] != Role.ASSISTANT:
             continue
         prompt, answer = template.answered(told.turns[: index + 1], told.tools)
         if (tokens := len(prompt) + len(answer)) > context:

@@ -10,14 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-ASSISTANT: Final = "assistant"
+from engine.tokenizer import THINK_END, Role
+
 _FIELDS: Final = {
-    "system": {"role", "content"},
-    "user": {"role", "content"},
-    ASSISTANT: {"role", "content", "tool_calls"},
+    Role.SYSTEM: {"role", "content"},
+    Role.USER: {"role", "content"},
+    Role.ASSISTANT: {"role", "content", "tool_calls"},
     "tool": {"role", "content", "tool_call_id", "name"},
 }
-_FOLLOWS: Final = {"start": {"user"}, "user": {ASSISTANT}, ASSISTANT: {"user"}, "call": {"tool"}, "tool": {"tool", ASSISTANT}}
+_FOLLOWS: Final[Mapping[str, set[str]]] = {
+    "start": {Role.USER},
+    Role.USER: {Role.ASSISTANT},
+    Role.ASSISTANT: {Role.USER},
+    "call": {"tool"},
+    "tool": {"tool", Role.ASSISTANT},
+}
 """Who may speak after whom; `call` stands for an assistant that calls tools."""
 _TURNS: Final = (
     "after an optional system message, user and assistant must take turns and the assistant come last; "
@@ -77,7 +84,7 @@ def _turn(given: Any, where: str, tools: Mapping[str, Any]) -> Mapping[str, Any]
         content = ""
     if not isinstance(content, str):
         raise ValueError(f"{where} has a content that is not text")
-    if role == ASSISTANT and (not (content.strip() or calls) or "</think>" in content):
+    if role == Role.ASSISTANT and (not (content.strip() or calls) or THINK_END in content):
         raise ValueError(f"{where} must say something, and only the answer: no thinking")
     return {"role": role, "content": content} | ({"tool_calls": calls} if calls else {})
 
@@ -107,9 +114,9 @@ def _call(given: Any, where: str, tools: Mapping[str, Any]) -> Mapping[str, Any]
 
 def _check_order(turns: Sequence[Mapping[str, Any]]) -> None:
     before = "start"
-    for turn in turns[1:] if turns and turns[0]["role"] == "system" else turns:
+    for turn in turns[1:] if turns and turns[0]["role"] == Role.SYSTEM else turns:
         if turn["role"] not in _FOLLOWS[before]:
             raise ValueError(_TURNS)
         before = "call" if "tool_calls" in turn else turn["role"]
-    if not turns or turns[-1]["role"] != ASSISTANT:
+    if not turns or turns[-1]["role"] != Role.ASSISTANT:
         raise ValueError(_TURNS)
