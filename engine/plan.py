@@ -301,7 +301,5 @@ def _tables(pages: Sequence[Sequence[int]]) -> Ints:
     """The sequences' page tables as one array, as wide as the longest."""
     if len(pages) == 1:
         return np.array([pages[0]], dtype=np.int64)
-    tables = np.full((len(pages), max(map(len, pages))), SCRATCH, dtype=np.int64)
-    for row, own in enumerate(pages):
-        tables[row, : len(own)] = own
-    return tables
+    width = max(map(len, pages))
+    return np.array([[*own, *(SCRATCH,) * (width - len(own))] for own in pages], dtype=np.int64)

@@ -71,6 +71,7 @@ class Session:
         self.busy = 0.0
         self._rules, self._stops, self._matcher = rules, stops, matcher
         self._key = sampling_key(request.sampling)
+        self._asked: Ask | None = None
         self._events: list[Event] = []
         self._unclaimed = self._steps = self._forwards = 0
         self._prefilled = False
@@ -127,12 +128,17 @@ class Session:
         self.note(NoteKind.RESUMED, f"{left} of {self.committed} positions were still there, the others are computed again")
 
     def ask(self, step: Step) -> Ask:
-        """What the wanted rows of `step` are subject to."""
-        request = self.request
-        rules = self._rules.of(step, self.cache.filled)
-        temperature = request.sampling.temperature
+        """What the wanted rows of `step` are subject to; where that is what it was before, the same object."""
+        rules, rows = self._rules.of(step, self.cache.filled), len(step.frame.wanted)
         others = self.mode is Mode.DIFFUSION  # a block's first token is scored by the pick before it
-        return Ask(len(step.frame.wanted), temperature, self._key, step.targets, request.top_logprobs, rules, others)
+        asked = self._asked
+        if rules is None and not step.targets and asked and (asked.rows, asked.others) == (rows, others):
+            return asked
+        request = self.request
+        new = Ask(rows, request.sampling.temperature, self._key, step.targets, request.top_logprobs, rules, others)
+        if rules is None and not step.targets:
+            self._asked = new
+        return new
 
     def allowed(self, draft: Sequence[int] = ()) -> NDArray[np.bool_] | None:
         """What the constraint permits after the answer and after each leading part of `draft`, bool [1 + len(draft), V]."""

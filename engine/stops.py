@@ -17,7 +17,8 @@ class Stops:
     def first(self, ids: Sequence[int]) -> int | None:
         """The index of the first of the next `ids` that would end the answer."""
         if not self._strings:
-            return next((index for index, token in enumerate(ids) if token in self._ids), None)
+            ends = not self._ids.isdisjoint(ids)
+            return next(index for index, token in enumerate(ids) if token in self._ids) if ends else None
         tail = self._tail
         for index, token in enumerate(ids):
             if token in self._ids:
