@@ -20,7 +20,7 @@ def charged(links: Sequence[Link]) -> Iterator[None]:
     try:
         yield
     finally:
-        turns = [turn for link in links for turn in link.turns]
-        seconds, rows = time.perf_counter() - began, sum(turn.step.frame.size for turn in turns)
-        for turn in turns:
-            turn.live.session.busy += seconds * turn.step.frame.size / rows
+        seconds, rows = time.perf_counter() - began, sum(link.plan.size for link in links)
+        for link in links:
+            for turn in link.turns:
+                turn.live.session.busy += seconds * turn.step.frame.size / rows

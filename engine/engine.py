@@ -226,7 +226,7 @@ class Engine:
         while link is not None:
             links.append(link)
             self._totals.passes += 1
-            self._totals.rows += sum(turn.step.frame.size for turn in link.turns)
+            self._totals.rows += link.plan.size
             yield link
             link = link.following(self._forward.padded) if len(links) < self._forward.most else None
 

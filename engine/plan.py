@@ -262,6 +262,12 @@ class Plan:
         return cls(token, source, position, limit, slot, np.concatenate(wanted), np.concatenate(picks), groups, tables)
 
     @property
+    def size(self) -> int:
+        """The number of rows, padding apart."""
+        last = self.groups[-1]
+        return last.start + last.count * last.frame.size
+
+    @property
     def lora(self) -> bool:
         """Whether any row runs with the drafter LoRA."""
         return any(group.frame.lora for group in self.groups)

@@ -65,7 +65,7 @@ class Session:
         """`load` tells how many generations wait or run, for `auto`."""
         self.request, self.cache, self.mask_id, self.load = request, cache, mask_id, load
         self.mode = Mode.LINEAR_SPEC if matcher and request.mode is Mode.DIFFUSION else request.mode
-        self.tokens = list(request.prompt)
+        self.tokens, self.prompt_tokens = list(request.prompt), len(request.prompt)
         self.ended: FinishReason | None = None
         self.blocks = self.rounds = self.gated = 0
         self.busy = 0.0
@@ -85,11 +85,6 @@ class Session:
     def _commit_prompt(self, count: int) -> None:
         self._rules.commit(self.tokens[:count], 0)
         self.committed = count
-
-    @property
-    def prompt_tokens(self) -> int:
-        """The length of the prompt."""
-        return len(self.request.prompt)
 
     @property
     def position(self) -> int:
