@@ -32,6 +32,7 @@ from gateway.http.chat import chat_completions, completions
 from gateway.http.elsewhere import embeddings, hello
 from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS, of_framework
+from gateway.http.heads import Connection
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
 from gateway.http.messages import count_tokens, messages
@@ -115,7 +116,10 @@ def _serve(settings: Settings, house: type[House], sockets: list[socket.socket])
     policy = policies.load(policies.BASELINE)
     with open_database(settings, logs.notice, remind=True) as urls:
         made = house(settings, urls, model, policy)
-        config = uvicorn.Config(create_app(made), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
+        app = create_app(made)
+        config = uvicorn.Config(
+            app, http=Connection, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS
+        )
         server = uvicorn.Server(config)
         made.leaving = lambda: server.should_exit
         # Code and weights stay to the end: a collection that looked at them held every answer up for a quarter of a second.

@@ -1,0 +1,71 @@
+"""Laws of a connection's heads: one that ends is served, one that does not is given up before it fills the memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from gateway.http.heads import HEAD_MOST, Connection
+
+PIECE = 16 * 1024
+
+
+async def counted(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the length of the body and the number of headers."""
+    length, more = 0, True
+    while more:
+        message = await receive()
+        length += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    body = f"{length} {len(scope['headers'])}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that is read as the gateway reads its own."""
+    config, state = uvicorn.Config(counted, log_config=None, access_log=False), ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        yield reader, writer
+        writer.close()
+
+
+async def test_a_head_that_does_not_end_is_refused() -> None:
+    """Whether it is one header or many: a 400 comes after no more than a few reads, and the connection is closed."""
+    for header in (b"a" * PIECE, b"a: b\r\n" * (PIECE // 6)):
+        async with served() as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nx: ")
+            sent = 0
+            try:
+                while sent < 64 * HEAD_MOST and not reader.at_eof() and not reader._buffer:  # type: ignore[attr-defined]
+                    writer.write(header)
+                    await writer.drain()
+                    sent += len(header)
+                    await asyncio.sleep(0)
+            except ConnectionError:
+                pass
+            assert sent < 32 * HEAD_MOST
+            assert (await reader.read(16)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_head_in_many_pieces_is_read_to_its_end() -> None:
+    """What ends within the bound is served, however it is cut, and bytes of bodies are not counted as a head's."""
+    async with served() as (reader, writer):
+        for _ in range(3):
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n")
+            for number in range(100):
+                writer.write(f"x-{number}: {'a' * 1000}\r\n".encode())
+                await writer.drain()
+                await asyncio.sleep(0)
+            writer.write(b"\r\n" + bytes(1_000_000))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert await reader.readexactly(len(b"1000000 102")) == b"1000000 102"
