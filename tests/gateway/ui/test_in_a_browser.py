@@ -43,7 +43,8 @@ COLOURS = {"runOnly": ["color-contrast"]}
 def asked(served: Served) -> UUID:
     """A generation of the served house, and people who look at it."""
     plant_user(served.database.app_url, TENANT, "bea", *Role)
-    answer = served.post({"model": served.model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 24})
+    said = [{"role": "user", "content": "hello"}]
+    answer = served.post({"model": served.model, "messages": said, "max_tokens": 24, "temperature": 0})
     return UUID(answer.headers["x-request-id"])
 
 
