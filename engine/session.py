@@ -126,12 +126,12 @@ class Session:
         """What the wanted rows of `step` are subject to; where that is what it was before, the same object."""
         rules, rows = self._rules.of(step, self.cache.filled), len(step.frame.wanted)
         others = self.mode is Mode.DIFFUSION  # a block's first token is scored by the pick before it
-        asked = self._asked
-        if rules is None and not step.targets and asked and (asked.rows, asked.others) == (rows, others):
+        plain, asked = rules is None and not step.targets, self._asked
+        if plain and asked and (asked.rows, asked.others) == (rows, others):
             return asked
         request = self.request
         new = Ask(rows, request.sampling.temperature, self._key, step.targets, request.top_logprobs, rules, others)
-        if rules is None and not step.targets:
+        if plain:
             self._asked = new
         return new
 
