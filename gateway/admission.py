@@ -118,6 +118,7 @@ def _admitted(
         reader=answer_reader(intake.model, chat.prompt, "", constrained=request.constraint is not None),
         contributors=() if subject.user is None else (subject.user,),
         delivery=chat.delivery,
+        scored=chat.scored,
     )
 
 

@@ -37,7 +37,7 @@ from gateway.law.called import calls_read
 from gateway.law.hearing import Heard, Hearing, Law
 from gateway.pieces import Account, Held
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
-from gateway.scores import Scorer, TokenScore
+from gateway.scores import Scorer, Unscored
 from gateway.seats import UNKNOWN_SECONDS
 from gateway.testimony import Statement, Tally, attest, close
 from policies import Action
@@ -85,6 +85,8 @@ class Admitted:
     """Persons whose hands touched the request: the owner of its key."""
     delivery: Delivery = Delivery.STREAM
     """How the client asked to be told."""
+    scored: bool = True
+    """Whether the client is told of single tokens."""
 
     @property
     def policy_digest(self) -> bytes:
@@ -133,7 +135,7 @@ class Generation:
         self._approvals = approvals
         request = admitted.request
         self._release = Release(admitted.rule, self.outlet, request.stop_strings)
-        self._scorer = Scorer(decode_bytes, len(request.prompt))
+        self._said = (Scorer(decode_bytes, len(request.prompt)) if admitted.scored else Unscored(decode_bytes)).said
         self._begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._hearing = Hearing(admitted.law)
         self._tally = Tally()
@@ -205,7 +207,7 @@ class Generation:
                 return end, events
             await self._append(self._attested(events))
             self._obey(events)
-            self._release.durable(DurableTokens(self._scored(events)))
+            self._release.durable(DurableTokens(self._said(events)))
             if isinstance(end, Finished):
                 return end, ()
 
@@ -225,9 +227,6 @@ class Generation:
                 self._cached = event.cached
         return statements
 
-    def _scored(self, events: Sequence[Event]) -> tuple[TokenScore, ...]:
-        return tuple(self._scorer.scores(events))
-
     async def _note_end(self, note: str, detail: str) -> Finished:
         """The engine does not take this request or cannot go on with it: say so in the log and count what it had done."""
         await self._append([Statement(self.id, EngineNote(note, detail))])
@@ -240,7 +239,7 @@ class Generation:
         """
         statements = self._attested(last)
         self._obey(last)
-        self._release.ending(self._scored(last))
+        self._release.ending(self._said(last))
         heard = self._judge(finished) if finished.reason in JUDGED else None
         outcome = self._outcome(heard)
         if outcome is Outcome.COMPLETE:

@@ -25,11 +25,11 @@ from gateway.approvals.choices import Cleared
 from gateway.errors import GatewayError
 from gateway.pieces import Account, Approval, Ended, Failed, Held, Made, Piece, Text, joined
 from gateway.recall import Ending, Recalled, Unreadable
-from gateway.scores import TokenScore
+from gateway.scores import Said, TokenScore
 from gateway.stop_text import StopText
 
-DurableTokens = NewType("DurableTokens", tuple[TokenScore, ...])
-"""Output tokens whose records are committed; made only by `generation.py`, after its append has returned."""
+DurableTokens = NewType("DurableTokens", Said)
+"""Output whose records are committed; made only by `generation.py`, after its append has returned."""
 
 
 class ReleaseRule(StrEnum):
@@ -82,13 +82,13 @@ class Release:
         self._last: Text | None = None
         self._open = True
 
-    def durable(self, tokens: DurableTokens) -> None:
+    def durable(self, said: DurableTokens) -> None:
         """Take tokens that are committed and hand out what the rule lets go."""
-        self._pass_on(self._taken(tokens))
+        self._pass_on(self._taken(said))
 
-    def ending(self, tokens: Sequence[TokenScore]) -> None:
+    def ending(self, said: Said) -> None:
         """Take the last tokens, whose records are committed together with the end: their text leaves with it."""
-        self._keep(self._taken(tokens))
+        self._keep(self._taken(said))
 
     def whole(self) -> str:
         """No more tokens will come: all text of the answer, as its client would have it, for whoever judges it."""
@@ -134,13 +134,13 @@ class Release:
         self._open = False
         self._outlet.put(Failed(error))
 
-    def _taken(self, tokens: Sequence[TokenScore]) -> Text:
+    def _taken(self, said: Said) -> Text:
         """The text that has become clear with these tokens."""
-        for token in tokens:
-            self._seen += len(token.data)
-            if token.data:
-                self._waiting.append((self._seen, token))
-        return self._cleared_text(self._stop.clear(b"".join(token.data for token in tokens)))
+        for score in said.scores:
+            self._seen += len(score.data)
+            if score.data:
+                self._waiting.append((self._seen, score))
+        return self._cleared_text(self._stop.clear(said.data))
 
     def _cleared_text(self, data: bytes, *, final: bool = False) -> Text:
         """Bytes that may be read, as text, with the tokens that are complete by them."""

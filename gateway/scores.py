@@ -21,6 +21,25 @@ class TokenScore:
     top: tuple[tuple[bytes, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The next bytes of an answer, and the scores of their tokens if the client is told of single tokens."""
+
+    data: bytes
+    scores: tuple[TokenScore, ...] = ()
+
+
+class Unscored:
+    """Follows the events of a generation whose client is not told of single tokens: the bytes of its output ids."""
+
+    def __init__(self, decode_bytes: Decode) -> None:
+        self._decode = decode_bytes
+
+    def said(self, events: Iterable[Event]) -> Said:
+        """What these events add to the answer."""
+        return Said(self._decode(tuple(token for event in events if isinstance(event, Output) for token in event.output)))
+
+
 class Scorer:
     """Follows the events of one generation and scores its output ids one by one."""
 
@@ -29,8 +48,12 @@ class Scorer:
         self._decode, self._position = decode_bytes, start
         self._top: dict[int, tuple[tuple[bytes, float], ...]] = {}
 
-    def scores(self, events: Iterable[Event]) -> list[TokenScore]:
-        """One score per output id of `events`, in order."""
+    def said(self, events: Iterable[Event]) -> Said:
+        """What these events add to the answer, with one score per output id, in order."""
+        scores = tuple(self._scores(events))
+        return Said(b"".join(score.data for score in scores), scores)
+
+    def _scores(self, events: Iterable[Event]) -> list[TokenScore]:
         found: list[TokenScore] = []
         for event in events:
             if isinstance(event, Alternatives):

@@ -191,6 +191,11 @@ class ChatRequest:
     index: int = 0
 
     @property
+    def scored(self) -> bool:
+        """Whether the client is told of single tokens: what they weigh or, in Responses, how many were thought."""
+        return self.top_logprobs is not None or self.dialect is Dialect.RESPONSES
+
+    @property
     def tools(self) -> tuple[ToolSpec, ...]:
         """The tools that are offered, whether they may be called or not."""
         return self.prompt.tools if isinstance(self.prompt, Conversation) else ()

@@ -17,26 +17,38 @@ BEAT_SECONDS: Final = 10.0
 async def kept_alive(
     events: AsyncIterator[bytes], beat: Callable[[], bytes], seconds: float = BEAT_SECONDS
 ) -> AsyncGenerator[bytes, None]:
-    """The events that say something as they come, and a beat whenever `seconds` have passed without one.
+    """The events that say something as they come, together where several have come, and a beat after `seconds` without one.
 
-    Raises what `events` raises.
+    They are asked for by one task, ahead of a client that reads slowly. Raises what `events` raises, after what came before.
     """
-    ahead = asyncio.ensure_future(_next(events))
+    ready, news = list[bytes](), asyncio.Event()
+    asking = asyncio.ensure_future(_ask(events, ready, news))
+    asking.add_done_callback(lambda _: news.set())
     try:
-        while True:
-            await asyncio.wait({ahead}, timeout=seconds)
-            if not ahead.done():
+        while ready or not asking.done():
+            if ready:
+                said = b"".join(ready)
+                ready.clear()
+                yield said
+            elif not await _within(seconds, news):
                 yield beat()
-                continue
-            event = ahead.result()
-            if event is None:
-                return
-            ahead = asyncio.ensure_future(_next(events))
-            if event:
-                yield event
+        asking.result()
     finally:
-        ahead.cancel()
+        asking.cancel()
 
 
-async def _next(events: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(events, None)
+async def _ask(events: AsyncIterator[bytes], ready: list[bytes], news: asyncio.Event) -> None:
+    async for event in events:
+        if event:
+            ready.append(event)
+            news.set()
+
+
+async def _within(seconds: float, news: asyncio.Event) -> bool:
+    """Whether there is something new, in so many seconds at most."""
+    news.clear()
+    try:
+        async with asyncio.timeout(seconds):
+            return await news.wait()
+    except TimeoutError:
+        return False

@@ -11,6 +11,10 @@ T = TypeVar("T")
 
 async def merged(streams: Sequence[AsyncIterator[T]]) -> AsyncIterator[tuple[int, T]]:
     """Each item with the number of its stream, until all have ended. Raises what a stream raises, when it does."""
+    if len(streams) == 1:  # nearly always, and then there is nobody to wait for beside it
+        async for only in streams[0]:
+            yield 0, only
+        return
     ahead = {asyncio.ensure_future(_next(stream)): place for place, stream in enumerate(streams)}
     try:
         while ahead:

@@ -34,6 +34,16 @@ async def test_a_wait_is_filled_with_beats() -> None:
     assert closed == ["closed"]
 
 
+async def test_what_has_come_leaves_together() -> None:
+    """Events that were there while nobody took any are one piece, in their order; one that says nothing is none."""
+
+    async def quick() -> AsyncIterator[bytes]:
+        for event in (b"a", b"", b"b", b"c"):
+            yield event
+
+    assert [data async for data in kept_alive(quick(), lambda: BEAT)] == [b"abc"]
+
+
 async def test_a_reader_that_leaves_closes_what_it_read() -> None:
     """Cancelled in the middle of a wait, the events are told at once."""
     gate, closed, got = asyncio.Event(), list[str](), list[bytes]()

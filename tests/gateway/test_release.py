@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Iterable
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,16 +10,21 @@ from hypothesis import strategies as st
 from gateway.errors import LogDown
 from gateway.pieces import Failed, Text
 from gateway.release import DurableTokens, Outcome, Outlet, Release, ReleaseRule
-from gateway.scores import TokenScore
+from gateway.scores import Said, TokenScore
 from tests.gateway.test_openai_reply import ACCOUNT
 
 POEM = "naïve — 日本語 🙂 end".encode()
 
 
+def told(*scores: TokenScore) -> DurableTokens:
+    """Tokens that are committed, with what they weigh."""
+    return DurableTokens(Said(b"".join(score.data for score in scores), scores))
+
+
 def tokens(data: bytes, size: int = 1) -> DurableTokens:
     """Tokens of `size` bytes each."""
     parts = [data[place : place + size] for place in range(0, len(data), size)]
-    return DurableTokens(tuple(TokenScore(part, -0.5 * index) for index, part in enumerate(parts)))
+    return told(*(TokenScore(part, -0.5 * index) for index, part in enumerate(parts)))
 
 
 SPECIAL = TokenScore(b"", -1.0)
@@ -63,7 +69,7 @@ def test_incomplete_utf8_is_kept_back() -> None:
     made, outlet = release(ReleaseRule.STREAM)
     made.durable(tokens("🙂".encode()[:3]))
     assert drain(outlet) == []
-    made.durable(DurableTokens((*tokens("🙂".encode()[3:]), SPECIAL)))
+    made.durable(told(*tokens("🙂".encode()[3:]).scores, SPECIAL))
     assert drain(outlet) == ["🙂"]
 
 
@@ -133,8 +139,8 @@ def test_a_failure_is_the_last_piece() -> None:
 def test_scores_leave_with_the_text_of_their_tokens() -> None:
     """A token's score is handed out once all its bytes are cleared, in order, and a token without text has none."""
     made, outlet = release(ReleaseRule.STREAM, "stop")
-    made.durable(DurableTokens((TokenScore(b"a s", -1.0), SPECIAL, TokenScore(b"t", -2.0))))
-    made.durable(DurableTokens((TokenScore(b"ep", -3.0),)))
+    made.durable(told(TokenScore(b"a s", -1.0), SPECIAL, TokenScore(b"t", -2.0)))
+    made.durable(told(TokenScore(b"ep", -3.0)))
     made.whole()
     made.approve()
     made.end(ACCOUNT)
@@ -143,7 +149,7 @@ def test_scores_leave_with_the_text_of_their_tokens() -> None:
     assert texts == [("a ", []), ("step", [-1.0, -2.0, -3.0])]
 
 
-def ended(parts: DurableTokens, stops: list[str]) -> str:
+def ended(parts: Iterable[TokenScore], stops: list[str]) -> str:
     """The answer by its definition: the first token that completes a stop string is the last, and the text ends before it."""
     text = ""
     for part in parts:
@@ -158,10 +164,10 @@ def ended(parts: DurableTokens, stops: list[str]) -> str:
 def test_text_ends_before_the_first_stop_string(text: str, stops: list[str], size: int) -> None:
     """Whatever the cut into tokens, the text handed out is the answer up to its first stop string, never more at any time."""
     made, outlet = release(ReleaseRule.STREAM, *stops)
-    parts = tokens(text.encode(), size)
+    parts = tokens(text.encode(), size).scores
     wanted, out = ended(parts, stops), ""
     for part in parts:
-        made.durable(DurableTokens((part,)))
+        made.durable(told(part))
         out += "".join(drain(outlet))
         assert wanted.startswith(out)
     made.whole()
@@ -173,7 +179,7 @@ def test_text_ends_before_the_first_stop_string(text: str, stops: list[str], siz
 def test_a_token_that_a_stop_string_cuts_has_no_score() -> None:
     """A token of which a part is withheld tells nothing about itself."""
     made, outlet = release(ReleaseRule.WHOLE, "no")
-    made.durable(DurableTokens((TokenScore(b"yes", -1.0), TokenScore(b" no", -2.0))))
+    made.durable(told(TokenScore(b"yes", -1.0), TokenScore(b" no", -2.0)))
     made.whole()
     made.approve()
     made.end(ACCOUNT)
