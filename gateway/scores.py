@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from audit import records
 from audit.records import BlockTrace, Body, DecodeRun, SpecRounds
 from engine.events import Alternatives, BlockDecoded, Event, Output
+from gateway.testimony import output_of
 
 Decode = Callable[[tuple[int, ...]], bytes]
 
@@ -37,7 +39,7 @@ class Unscored:
 
     def said(self, events: Iterable[Event]) -> Said:
         """What these events add to the answer."""
-        return Said(self._decode(tuple(token for event in events if isinstance(event, Output) for token in event.output)))
+        return Said(self._decode(tuple(chain.from_iterable(map(output_of, events)))))
 
 
 class Scorer:
