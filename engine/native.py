@@ -1,4 +1,4 @@
-"""The compiled pass over a plan: the whole network in one call (`kernels/cpu`), bfloat16 products with float32 sums.
+"""The compiled pass over a plan: the whole network in one call (`kernels/cpu`), products in its dtype with float32 sums.
 
 A row's bits depend on its own sequence alone, so here, as under `strict`, company changes nothing; a test asks for it.
 """
@@ -20,11 +20,12 @@ from kernels.cpu import forward as compiled
 class CompiledPass:
     """A network's weights as the compiled pass wants them."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
         """Raises ValueError where it is not `usable`."""
         self._network = network
         self._forward = compiled.Forward(
             _shape(network.config),
+            dtype,
             network.embed_tokens.weight,
             [_layer(layer) for layer in network.layers if isinstance(layer, Layer)],
             network.norm.weight,
@@ -35,9 +36,9 @@ class CompiledPass:
         self._said = _Said(0, network.config)
 
     @staticmethod
-    def usable(config: ModelConfig) -> bool:
+    def usable(config: ModelConfig, dtype: torch.dtype) -> bool:
         """Whether processor, compiler and sizes allow it."""
-        return compiled.Forward.usable(_shape(config))
+        return compiled.Forward.usable(_shape(config), dtype)
 
     def padded(self, rows: int) -> int:
         """As they are."""

@@ -1,13 +1,12 @@
 """Numeric policies: how a pass multiplies, attends and rounds, and what to call it in a record.
 
-`strict`: float32, linears in tiles of 32 rows, attention in calls of 32 queries by 256 keys. A row's logits depend on its own
-sequence alone, never on its neighbours or on where it stands. Elementwise kernels of torch round differently in a vector's
-ragged tail; whole tiles on at most `STRICT_THREADS` threads never leave one.
+`strict`: float32. A row's logits depend on its own sequence alone, never on its neighbours or on where it stands.
+`fast`: bfloat16 where the processor has it, else float32, and no such promise.
 
-`fast`: bfloat16 where the processor has it: then one compiled call per pass where there is a compiler too (`engine/native.py`),
-else whatever matmul the library likes and one padded attention call per group.
-
-On a CUDA device both are `engine.device`'s.
+Where there is a compiler both are one compiled call per pass (`engine/native.py`). By the library `strict` has linears in tiles
+of 32 rows and attention in calls of 32 queries by 256 keys: elementwise kernels of torch round differently in a vector's
+ragged tail, which whole tiles on at most `STRICT_THREADS` threads never leave. `fast` has whatever matmul the library likes
+and one padded attention call per group. On a CUDA device both are `engine.device`'s.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from torch import Tensor
 import kernels
 from engine.attend import GroupedAttention, TiledAttention
 from engine.device import OnDevice
-from engine.forward import Forward, LibraryPass, OnHost
+from engine.forward import Forward, Library, LibraryPass, LogitsPass, OnHost
 from engine.model.network import HOST, Network
 from engine.model.weights import Attend
 from engine.native import CompiledPass
@@ -79,8 +78,8 @@ class Strict:
         return TiledAttention(plan, pool)
 
     def prepare(self, network: Network) -> Forward:
-        """By the library, in fixed shapes."""
-        return OnHost(LibraryPass(network, self))
+        """Compiled where that is possible, else by the library in fixed shapes."""
+        return OnHost(_on_host(network, self))
 
 
 class Fast:
@@ -111,8 +110,12 @@ class Fast:
 
     def prepare(self, network: Network) -> Forward:
         """Compiled where that is possible, else by the library."""
-        compiled = self.dtype is torch.bfloat16 and CompiledPass.usable(network.config)
-        return OnHost(CompiledPass(network) if compiled else LibraryPass(network, self))
+        return OnHost(_on_host(network, self))
+
+
+def _on_host(network: Network, library: Library) -> LogitsPass:
+    compiled = CompiledPass.usable(network.config, library.dtype)
+    return CompiledPass(network, library.dtype) if compiled else LibraryPass(network, library)
 
 
 def arithmetic(numeric: Numeric, device: torch.device = HOST) -> Arithmetic:

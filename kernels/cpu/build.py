@@ -48,7 +48,8 @@ class Source:
         return None if best is None else (*_COMMON, f"-ffp-contract={self.contract}", *(f"-m{name}" for name in best))
 
 
-FORWARD = Source("forward.cpp", ((*_WIDE, "avx512bf16"),), "off", "decoding", "AVX-512 with bfloat16")
+HALF = Source("forward.cpp", ((*_WIDE, "avx512bf16"),), "off", "decoding", "AVX-512 with bfloat16")
+SINGLE = Source("forward.cpp", (("fma", "avx2"),), "off", "decoding", "AVX2")
 SPANS = Source("spans.cpp", (_WIDE, ("fma", "avx2")), "fast", "training", "AVX2")
 
 

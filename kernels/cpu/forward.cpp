@@ -1,6 +1,6 @@
 // One pass of the network over packed rows of any number of sequences, in one call.
 //
-// Rows are cut into tiles of at most kTile, and a thread owns whole tiles: everything but attention is a row's own affair, so
+// Rows are cut into tiles of at most kRows, and a thread owns whole tiles: everything but attention is a row's own affair, so
 // threads meet once per layer, when all keys and values of the pass are in place. Behind the last layer's, only rows whose
 // logits are wanted go on. The structures mirror forward.py.
 #include <omp.h>
@@ -14,13 +14,13 @@ namespace palimpsest {
 
 struct Layer {
     const float *input_norm, *post_norm;
-    const half *qkv, *out, *drafting, *gate_up, *down;  // `drafting` is `out` with the drafter LoRA in it, or null
+    const number *qkv, *out, *drafting, *gate_up, *down;  // `drafting` is `out` with the drafter LoRA in it, or null
 };
 
 struct Network {
     int64_t hidden, queries, keys, head, inner, vocabulary, layers;
     float eps;
-    const half* embedding;  // [V, H]
+    const number* embedding;  // [V, H]
     const float* norm;
     const float* vocabulary_weight;
     const float* turns;  // [positions, D]: cosines, then sines, of half a head
@@ -45,7 +45,7 @@ struct Pass {
     const int64_t *token, *position, *limit, *slot, *wanted, *tables;
     const Group* group;
     const bool* gate;  // [rows], or null
-    half* pages;       // [layers, pages], each as attention.h has it
+    number* pages;     // [layers, pages], each as pages.h has it
     float* logits;     // [W, V]
     Outcome* outcome;  // [W]; `never` is not to be picked
 };
@@ -53,25 +53,25 @@ struct Pass {
 // What outlives a phase of a pass, per row.
 struct Room {
     float* x;                   // [rows, H]
-    half *query, *fresh[2];     // [rows, Hq D]; keys, then values, [rows, 2 Hk D], for even and odd layers
+    number *query, *fresh[2];   // [rows, Hq D]; keys, then values, [rows, 2 Hk D], for even and odd layers
     static size_t bytes(const Network& net, int64_t rows) {
-        return (size_t)rows * (4 * net.hidden + 2 * net.queries * net.head + 4 * net.pair()) + 256;
+        return (size_t)rows * (sizeof(float) * net.hidden + sizeof(number) * (net.queries * net.head + 2 * net.pair())) + 256;
     }
     Room(const Network& net, int64_t rows, void* memory) {
         x = (float*)memory;
-        query = (half*)(x + rows * net.hidden);
+        query = (number*)(x + rows * net.hidden);
         fresh[0] = query + rows * net.queries * net.head;
         fresh[1] = fresh[0] + rows * net.pair();
     }
 };
 
 // Buffers of one tile; sizes are bounded by forward.py.
-constexpr int64_t kMostWidth = 1 << 15;
+constexpr int64_t kMostWidth = 1 << 15, kMostFolds = 16;
 struct Desk {
-    half narrow[kTile * kMostWidth];
-    float wide[kTile * kMostWidth];
-    half beside[2 * kMostHead * kKeys];  // a group's noisy rows of one head, 32 at most, as a page of one head would have them
-    Mix mix[kTile * 16];
+    number narrow[kRows * kMostWidth];
+    float wide[kRows * kMostWidth];
+    number beside[2 * kMostHead * kKeys];  // a group's noisy rows of one head, 32 at most, as a page of one head would have them
+    Mix mix[kRows * kMostFolds / kTile];
     Keys pages[kSpan + 1];
     Scores scores;
 };
@@ -82,43 +82,43 @@ struct Run {
     Room room;
 
     static auto keep(float* to, int64_t width) {
-        return [to, width](int m, int64_t n, __m512 a, __m512 b) {
-            _mm512_storeu_ps(to + m * width + n, a);
-            _mm512_storeu_ps(to + m * width + n + kLanes, b);
+        return [to, width](int m, int64_t n, lanes a, lanes b) {
+            store(to + m * width + n, a);
+            store(to + m * width + n + kLanes, b);
         };
     }
 
     auto add_to_rows(int64_t first) const {
         float* x = room.x + first * net.hidden;
-        return [x, width = net.hidden](int m, int64_t n, __m512 a, __m512 b) {
+        return [x, width = net.hidden](int m, int64_t n, lanes a, lanes b) {
             float* to = x + m * width + n;
-            _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), a));
-            _mm512_storeu_ps(to + kLanes, _mm512_add_ps(_mm512_loadu_ps(to + kLanes), b));
+            store(to, load(to) + a);
+            store(to + kLanes, load(to + kLanes) + b);
         };
     }
 
     void embed(int64_t first, int64_t rows) const {
         for (int64_t row = first; row < first + rows; ++row) {
-            const half* from = net.embedding + pass.token[row] * net.hidden;
-            for (int64_t i = 0; i < net.hidden; i += kLanes) _mm512_storeu_ps(room.x + row * net.hidden + i, widen(from + i));
+            const number* from = net.embedding + pass.token[row] * net.hidden;
+            for (int64_t i = 0; i < net.hidden; i += kLanes) store(room.x + row * net.hidden + i, load(from + i));
         }
     }
 
-    void normed(half* to, const float* weight, int64_t first, int64_t rows) const {
+    void normed(number* to, const float* weight, int64_t first, int64_t rows) const {
         for (int64_t m = 0; m < rows; ++m)
             rms_norm(to + m * net.hidden, room.x + (first + m) * net.hidden, weight, net.hidden, net.eps);
     }
 
     // Rotate-half of one head, times `scale`.
-    void turn(half* to, const float* from, int64_t position, float scale) const {
+    void turn(number* to, const float* from, int64_t position, float scale) const {
         const int64_t middle = net.head / 2;
         const float* cosine = net.turns + position * net.head;
-        const __m512 by = _mm512_set1_ps(scale);
+        const lanes by = every(scale);
         for (int64_t d = 0; d < middle; d += kLanes) {
-            const __m512 a = _mm512_loadu_ps(from + d), b = _mm512_loadu_ps(from + middle + d);
-            const __m512 c = _mm512_loadu_ps(cosine + d), s = _mm512_loadu_ps(cosine + middle + d);
-            narrow(to + d, _mm512_mul_ps(by, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s))));
-            narrow(to + middle + d, _mm512_mul_ps(by, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s))));
+            const lanes a = load(from + d), b = load(from + middle + d);
+            const lanes c = load(cosine + d), s = load(cosine + middle + d);
+            store(to + d, by * fma(a, c, -(b * s)));
+            store(to + middle + d, by * fma(b, c, a * s));
         }
     }
 
@@ -126,25 +126,25 @@ struct Run {
     void project(const Layer& layer, int64_t index, int64_t first, int64_t rows, Desk& desk) const {
         const int64_t size = net.head, heads = net.queries + 2 * net.keys, width = heads * size;
         normed(desk.narrow, layer.input_norm, first, rows);
-        product<Bfloat16>(rows, desk.narrow, net.hidden, layer.qkv, net.hidden, width, keep(desk.wide, width));
+        product<Numbers>(rows, desk.narrow, net.hidden, layer.qkv, net.hidden, width, keep(desk.wide, width));
         for (int64_t m = 0; m < rows; ++m) {
             const int64_t row = first + m, position = pass.position[row];
             const float* from = desk.wide + m * width;
-            half *query = room.query + row * net.queries * size, *fresh = room.fresh[index % 2] + row * net.pair();
+            number *query = room.query + row * net.queries * size, *fresh = room.fresh[index % 2] + row * net.pair();
             for (int64_t h = 0; h < net.queries; ++h) turn(query + h * size, from + h * size, position, net.scales[position]);
             from += net.queries * size;
             for (int64_t h = 0; h < net.keys; ++h) turn(fresh + h * size, from + h * size, position, 1.0f);
-            for (int64_t d = net.keys * size; d < net.pair(); d += kLanes) narrow(fresh + d, _mm512_loadu_ps(from + d));
+            for (int64_t d = net.keys * size; d < net.pair(); d += kLanes) store(fresh + d, load(from + d));
         }
-        for (int64_t row = first, count; row < first + rows; row += count) count = store(index, row, first + rows);
+        for (int64_t row = first, count; row < first + rows; row += count) count = commit(index, row, first + rows);
     }
 
     // Clean rows' keys and values go to their pages: those of `row`, and of the next where both fit one reading; their number.
-    int64_t store(int64_t index, int64_t row, int64_t end) const {
+    int64_t commit(int64_t index, int64_t row, int64_t end) const {
         const int64_t slot = pass.slot[row], size = net.head, place = slot % kKeys;
         if (slot < 0) return 1;
         const bool two = place % 2 == 0 && row + 1 < end && pass.slot[row + 1] == slot + 1;
-        const half *key = room.fresh[index % 2] + row * net.pair(), *value = key + net.keys * size;
+        const number *key = room.fresh[index % 2] + row * net.pair(), *value = key + net.keys * size;
         for (int64_t h = 0; h < net.keys; ++h, key += size, value += size) {
             const Keys to(page(index, slot / kKeys), net.keys, h, size);
             if (two) to.put_two(place, key, value, net.pair(), size);
@@ -160,16 +160,16 @@ struct Run {
         for (int64_t some, done = 0; done < rows; done += some) {
             const bool drafting = drafts(layer, first + done);
             for (some = 1; done + some < rows && drafts(layer, first + done + some) == drafting;) ++some;
-            product<Bfloat16>(some, desk.narrow + done * width, width, drafting ? layer.drafting : layer.out, width, net.hidden,
+            product<Numbers>(some, desk.narrow + done * width, width, drafting ? layer.drafting : layer.out, width, net.hidden,
                               add_to_rows(first + done));
         }
         normed(desk.narrow, layer.post_norm, first, rows);
-        half* opened = (half*)desk.wide;
-        product<Bfloat16>(rows, desk.narrow, net.hidden, layer.gate_up, net.hidden, 2 * net.inner,
-                          [&](int m, int64_t n, __m512 gate, __m512 up) {
-                              narrow(opened + m * net.inner + n / 2, _mm512_mul_ps(silu(gate), up));
+        number* opened = (number*)desk.wide;
+        product<Numbers>(rows, desk.narrow, net.hidden, layer.gate_up, net.hidden, 2 * net.inner,
+                          [&](int m, int64_t n, lanes gate, lanes up) {
+                              store(opened + m * net.inner + n / 2, silu(gate) * up);
                           });
-        product<Bfloat16>(rows, opened, net.inner, layer.down, net.inner, net.hidden, add_to_rows(first));
+        product<Numbers>(rows, opened, net.inner, layer.down, net.inner, net.hidden, add_to_rows(first));
     }
 
     bool drafts(const Layer& layer, int64_t row) const { return layer.drafting && pass.gate && pass.gate[row]; }
@@ -191,10 +191,10 @@ struct Run {
         return {std::min(near + group->group_size, end) - row, near, group->group_size, table};
     }
 
-    // Attention of the rows of one scope, as bfloat16 [rows, Hq D] where the tile's `first` row begins the desk; their number.
+    // Attention of the rows of one scope, [rows, Hq D], where the tile's `first` row begins the desk; their number.
     int64_t attend(int64_t index, int64_t row, int64_t first, int64_t end, Desk& desk) const {
         const Scope scope = this->scope(row, end);
-        half* to = desk.narrow + (row - first) * net.queries * net.head;
+        number* to = desk.narrow + (row - first) * net.queries * net.head;
         const int64_t size = net.head, queries = scope.count * (net.queries / net.keys);
         const int64_t furthest = *std::max_element(pass.limit + row, pass.limit + row + scope.count);
         for (int64_t head = 0; head < net.keys; ++head) {
@@ -215,15 +215,15 @@ struct Run {
         return scope.count;
     }
 
-    half* page(int64_t index, int64_t number) const {
-        return pass.pages + index * pass.layer_stride + number * pass.page_stride;
+    number* page(int64_t index, int64_t at) const {
+        return pass.pages + index * pass.layer_stride + at * pass.page_stride;
     }
 
     // Noisy rows' keys and values of one head, laid out like a page.
     Keys beside(int64_t index, int64_t head, int64_t row, int64_t count, Desk& desk) const {
         const int64_t size = net.head;
         const Keys keys(desk.beside, 1, 0, size);
-        const half* from = room.fresh[index % 2] + row * net.pair() + head * size;
+        const number* from = room.fresh[index % 2] + row * net.pair() + head * size;
         keys.fill(count, from, from + net.keys * size, net.pair(), size);
         return keys;
     }
@@ -239,20 +239,19 @@ struct Run {
             mix.peak[at] = kNothing;
             mix.mass[at] = 0.0f;
             std::memset(mix.sum[at], 0, (size_t)size * sizeof(float));
-            const half* query = room.query + (own * net.queries + head * folds + i % folds) * size;
+            const number* query = room.query + (own * net.queries + head * folds + i % folds) * size;
             std::memcpy(mix.query[at], query, (size_t)size * sizeof *query);
         }
     }
 
     // What the queries of one key head have seen, each in its place of its row.
-    void settle(half* to, const Mix* mixes, int64_t head, int64_t queries) const {
+    void settle(number* to, const Mix* mixes, int64_t head, int64_t queries) const {
         const int64_t size = net.head, folds = net.queries / net.keys;
         for (int64_t i = 0; i < queries; ++i) {
             const Mix& mix = mixes[i / kTile];
-            const __m512 share = _mm512_set1_ps(1.0f / mix.mass[i % kTile]);
-            half* own = to + ((i / folds) * net.queries + head * folds + i % folds) * size;
-            for (int64_t d = 0; d < size; d += kLanes)
-                narrow(own + d, _mm512_mul_ps(_mm512_loadu_ps(mix.sum[i % kTile] + d), share));
+            const lanes share = every(1.0f / mix.mass[i % kTile]);
+            number* own = to + ((i / folds) * net.queries + head * folds + i % folds) * size;
+            for (int64_t d = 0; d < size; d += kLanes) store(own + d, load(mix.sum[i % kTile] + d) * share);
         }
     }
 
@@ -292,7 +291,7 @@ extern "C" void palimpsest_forward(const palimpsest::Network* net, const palimps
     using namespace palimpsest;
     const Run run{*net, *pass, Room(*net, pass->rows, memory)};
     const auto shares = [](int64_t all, int64_t parts) { return (all + parts - 1) / parts; };
-    const int64_t each = shares(pass->rows, pass->threads * kTile);  // tiles of a thread
+    const int64_t each = shares(pass->rows, pass->threads * kRows);  // tiles of a thread
     const int64_t tiles = std::min(pass->threads * each, pass->rows);
     const auto begins = [&](int64_t tile) { return tile * pass->rows / tiles; };
 #pragma omp parallel num_threads(std::min(pass->threads, tiles))

@@ -1,7 +1,8 @@
-"""One pass of the whole network in one call, in bfloat16 on a CPU: what `engine.model.weights` defines, compiled.
+"""One pass of the whole network in one call, on a CPU: what `engine.model.weights` defines, compiled.
 
 A product's sum runs over its inputs in order and in float32, whatever the number of rows, and a row attends in steps of 512
-keys, cut by absolute position; so here, too, the bits of a row depend on its own sequence alone.
+keys, cut by absolute position; so here, too, the bits of a row depend on its own sequence alone. Weights, keys and values are
+bfloat16 with AVX-512, or float32 with AVX2, which gives the same bits on every processor that has it.
 Legend: R rows, W wanted rows, H hidden, D head size, Hq query heads, Hk key heads, I inner, V vocabulary.
 """
 
@@ -16,11 +17,24 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from kernels.cpu.build import FORWARD, library
+from kernels.cpu.build import HALF, SINGLE, Source, library
 
-COLUMNS = 32
+WIDTH = 32
+"""Every size is a multiple of it."""
 MOST_HEAD, MOST_FOLDS, MOST_WIDTH = 256, 16, 1 << 15
 MOST_NOISY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The pass in one kind of number. product.h reads weights of it in vectors of `lanes`, `step` inputs at a time."""
+
+    source: Source
+    lanes: int
+    step: int
+
+
+BUILDS = {torch.bfloat16: Build(HALF, 16, 2), torch.float32: Build(SINGLE, 8, 1)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +70,7 @@ class Shape:
     def fits(self) -> bool:
         """Whether the compiled pass has room for it."""
         widest = max(self.hidden, self.inner, (self.queries + 2 * self.keys) * self.head)
-        whole = all(width % COLUMNS == 0 for width in (self.hidden, self.inner, self.vocabulary, self.head))
+        whole = all(width % WIDTH == 0 for width in (self.hidden, self.inner, self.vocabulary, self.head))
         folds, odd = divmod(self.queries, self.keys)
         return whole and not odd and widest <= MOST_WIDTH and self.head <= MOST_HEAD and folds <= MOST_FOLDS
 
@@ -100,13 +114,15 @@ class Said:
 class Forward:
     """The compiled pass of one network. Owned by one thread; `usable` says whether there can be one here."""
 
-    def __init__(self, shape: Shape, embedding: Tensor, layers: Sequence[Layer], norm: Tensor, head: Tensor) -> None:
-        found = library(FORWARD)
-        if found is None or not shape.fits:
+    def __init__(
+        self, shape: Shape, dtype: torch.dtype, embedding: Tensor, layers: Sequence[Layer], norm: Tensor, head: Tensor
+    ) -> None:
+        if not self.usable(shape, dtype) or (found := library(BUILDS[dtype].source)) is None:
             raise ValueError("this network has no compiled pass here: ask `usable` first")
         self._library, self._shape, self.digest = found.calls, shape, found.digest
+        self._dtype, self._build = dtype, BUILDS[dtype]
         self._library.palimpsest_room.restype = ctypes.c_size_t
-        self._kept = [_half(embedding), _single(norm), _packed(_single(head), 1)]
+        self._kept = [self._stored(embedding), _single(norm), self._packed(_single(head), 1)]
         self._layers = (_Layer * len(layers))(*(self._layer(layer) for layer in layers))
         sizes = (shape.hidden, shape.queries, shape.keys, shape.head, shape.inner)
         ends = (tensor.data_ptr() for tensor in self._kept[:3])
@@ -115,9 +131,9 @@ class Forward:
         self._turns = self._scales = torch.empty(0)
 
     @staticmethod
-    def usable(shape: Shape) -> bool:
-        """Whether processor, compiler and sizes allow it."""
-        return shape.fits and library(FORWARD) is not None
+    def usable(shape: Shape, dtype: torch.dtype) -> bool:
+        """Whether processor, compiler and sizes allow it in numbers of that type."""
+        return shape.fits and dtype in BUILDS and library(BUILDS[dtype].source) is not None
 
     def positions(self, cosines: Tensor, sines: Tensor, scales: Tensor) -> None:
         """Rotations of positions 0, 1, ... : cosines and sines [P, D / 2], and what queries are multiplied by, [P]."""
@@ -128,8 +144,8 @@ class Forward:
     def __call__(self, rows: Rows, pages: Tensor, never: int, said: Said) -> None:
         """Put logits and outcomes into `said`; `never` is no row's best.
 
-        `pages` bfloat16 [layers, pages, 32, 2, Hk, D] gets the keys and values of rows with a slot. `positions` must have been
-        told as many as the rows need.
+        `pages` [layers, pages, 32, 2, Hk, D], in the numbers of the pass, gets the keys and values of rows with a slot.
+        `positions` must have been told as many as the rows need.
         """
         count, wanted = rows.token.numel(), rows.wanted.numel()
         need = self._library.palimpsest_room(ctypes.byref(self._network), ctypes.c_int64(count))
@@ -147,28 +163,26 @@ class Forward:
         )
 
     def _layer(self, layer: Layer) -> _Layer:
-        blocks = (-1, COLUMNS // 2, self._shape.hidden)
+        blocks = (-1, self._build.lanes, self._shape.hidden)
         opened = torch.stack((layer.gate.view(blocks), layer.up.view(blocks)), dim=1).flatten(0, 2)
         products = (layer.qkv, layer.out, layer.drafting, opened, layer.down)
-        weights = [None if weight is None else _packed(_half(weight), 2) for weight in products]
+        weights = [None if weight is None else self._packed(self._stored(weight), self._build.step) for weight in products]
         norms = [_single(layer.input_norm), _single(layer.post_norm)]
         self._kept += [tensor for tensor in (*weights, *norms) if tensor is not None]
         return _Layer(*(None if tensor is None else tensor.data_ptr() for tensor in (*norms, *weights)))
 
+    def _stored(self, tensor: Tensor) -> Tensor:
+        return tensor.detach().to(self._dtype).contiguous()
 
-def _half(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.bfloat16).contiguous()
+    def _packed(self, weight: Tensor, step: int) -> Tensor:
+        """[N, K] as product.h reads it, [N / columns, K / step, columns, step]; what is missing of whole blocks is zero."""
+        (rows, inner), columns = weight.shape, 2 * self._build.lanes
+        padded = torch.nn.functional.pad(weight, (0, -inner % WIDTH, 0, -rows % columns))
+        return padded.view(-1, columns, padded.shape[1] // step, step).permute(0, 2, 1, 3).contiguous()
 
 
 def _single(tensor: Tensor) -> Tensor:
     return tensor.detach().to(torch.float32).contiguous()
-
-
-def _packed(weight: Tensor, step: int) -> Tensor:
-    """[N, K] as product.h reads it, [N / 32, K / step, 2, 16, step]; what is missing of whole blocks is zero."""
-    rows, inner = weight.shape
-    padded = torch.nn.functional.pad(weight, (0, -inner % COLUMNS, 0, -rows % COLUMNS))
-    return padded.view(-1, 2, 16, padded.shape[1] // step, step).permute(0, 3, 1, 2, 4).contiguous()
 
 
 class _Layer(ctypes.Structure):

@@ -1,57 +1,112 @@
-// Vectors of sixteen: conversions, powers of two, and sums over a row.
+// Vectors, and what numbers are kept in: bfloat16 in vectors of sixteen where the build has AVX-512 with bfloat16, else float32
+// in vectors of eight, as AVX2 has them. This is the only place that names instructions, but for pairs of bfloat16 (product.h,
+// pages.h). Sums and products are the compiler's own operators, each with a rounding of its own; `fma` is the one that has one
+// for both.
 #pragma once
 
+#include <immintrin.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <immintrin.h>
 
 namespace palimpsest {
 
+#ifdef __AVX512BF16__
+
 constexpr int kLanes = 16;
-using half = uint16_t;  // the bits of a bfloat16
+using number = uint16_t;  // the bits of a bfloat16
+using lanes = __m512;
+using mask = __mmask16;
 
-inline __m512bh bits(__m512i x) { return (__m512bh)x; }
-
-inline __m512 widen(const half* from) {
+inline lanes load(const float* from) { return _mm512_loadu_ps(from); }
+inline void store(float* to, lanes x) { _mm512_storeu_ps(to, x); }
+inline lanes load(const number* from) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16));
 }
+inline void store(number* to, lanes x) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x)); }
+inline lanes every(float x) { return _mm512_set1_ps(x); }
+inline lanes fma(lanes a, lanes b, lanes c) { return _mm512_fmadd_ps(a, b, c); }
+inline lanes greatest(lanes a, lanes b) { return _mm512_max_ps(a, b); }
+inline lanes magnitude(lanes x) { return _mm512_abs_ps(x); }
+inline lanes rounded(lanes x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline lanes reached(lanes power) { return power; }
+inline lanes scaled(lanes x, lanes power) { return _mm512_scalef_ps(x, power); }
+inline float highest_of(lanes x) { return _mm512_reduce_max_ps(x); }
+inline float sum_of(lanes x) { return _mm512_reduce_add_ps(x); }
+inline lanes select(mask which, lanes yes, lanes no) { return _mm512_mask_mov_ps(no, which, yes); }
+inline mask negative(lanes x) { return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ); }
+inline mask equal(lanes a, lanes b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+inline mask below(int64_t count) { return (mask)((1u << std::clamp<int64_t>(count, 0, kLanes)) - 1); }
+inline uint32_t bits(mask which) { return which; }
 
-inline void narrow(half* to, __m512 x) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x)); }
+#else
+
+constexpr int kLanes = 8;
+using number = float;
+using lanes = __m256;
+using mask = __m256;  // all bits of a lane, or none
+
+inline lanes load(const float* from) { return _mm256_loadu_ps(from); }
+inline void store(float* to, lanes x) { _mm256_storeu_ps(to, x); }
+inline lanes every(float x) { return _mm256_set1_ps(x); }
+inline lanes fma(lanes a, lanes b, lanes c) { return _mm256_fmadd_ps(a, b, c); }
+inline lanes greatest(lanes a, lanes b) { return _mm256_max_ps(a, b); }
+inline lanes magnitude(lanes x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+inline lanes rounded(lanes x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// Powers that `scaled` tells apart; nothing is left of a number times the least of them.
+inline lanes reached(lanes power) { return greatest(every(-127.0f), power); }
+inline lanes scaled(lanes x, lanes power) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
+    return x * _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+inline float highest_of(lanes x) {
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
+inline float sum_of(lanes x) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+inline lanes select(mask which, lanes yes, lanes no) { return _mm256_blendv_ps(no, yes, which); }
+inline mask negative(lanes x) { return _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ); }
+inline mask equal(lanes a, lanes b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+inline mask below(int64_t count) {
+    const __m256i most = _mm256_set1_epi32((int32_t)std::clamp<int64_t>(count, 0, kLanes));
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(most, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)));
+}
+inline uint32_t bits(mask which) { return (uint32_t)_mm256_movemask_ps(which); }
+
+#endif
 
 // 2^x for x <= 0, relative error below 3e-7: a polynomial on [-1/2, 1/2], then the exponent. Very negative x give 0.
-inline __m512 power_of_two(__m512 x) {
-    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 part = _mm512_sub_ps(x, whole);
-    __m512 y = _mm512_set1_ps(1.5403530e-4f);  // ln(2)^k / k!, k = 6 .. 0
+inline lanes power_of_two(lanes given) {
+    const lanes x = reached(given);
+    const lanes whole = rounded(x), part = x - whole;
+    lanes y = every(1.5403530e-4f);  // ln(2)^k / k!, k = 6 .. 0
     for (float factor : {1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f, 2.4022651e-1f, 6.9314718e-1f, 1.0f})
-        y = _mm512_fmadd_ps(y, part, _mm512_set1_ps(factor));
-    return _mm512_scalef_ps(y, whole);
+        y = fma(y, part, every(factor));
+    return scaled(y, whole);
 }
 
 // x / (1 + e^-x); both branches keep the exponent of the power at or below zero.
-inline __m512 silu(__m512 x) {
-    const __m512 one = _mm512_set1_ps(1.0f);
-    const __m512 small = power_of_two(_mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(-1.44269504f)));
-    const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
-    const __m512 top = _mm512_mask_mul_ps(x, negative, x, small);
-    return _mm512_div_ps(top, _mm512_add_ps(one, small));
+inline lanes silu(lanes x) {
+    const lanes small = power_of_two(magnitude(x) * every(-1.44269504f));
+    return select(negative(x), x * small, x) / (every(1.0f) + small);
 }
 
-// to = x / sqrt(mean(x^2) + eps) * weight over `size` values, as bfloat16 or float32 (Zhang and Sennrich 2019).
+// to = x / sqrt(mean(x^2) + eps) * weight over `size` values, as numbers or as float32 (Zhang and Sennrich 2019).
 template <class To>
 inline void rms_norm(To* to, const float* x, const float* weight, int64_t size, float eps) {
-    __m512 sum = _mm512_setzero_ps();
+    lanes sum = every(0.0f);
     for (int64_t i = 0; i < size; i += kLanes) {
-        const __m512 part = _mm512_loadu_ps(x + i);
-        sum = _mm512_fmadd_ps(part, part, sum);
+        const lanes part = load(x + i);
+        sum = fma(part, part, sum);
     }
-    const float mean = _mm512_reduce_add_ps(sum) / (float)size;
-    const __m512 scale = _mm512_set1_ps(1.0f / __builtin_sqrtf(mean + eps));
-    for (int64_t i = 0; i < size; i += kLanes) {
-        const __m512 y = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), scale), _mm512_loadu_ps(weight + i));
-        if constexpr (sizeof(To) == sizeof(half)) narrow(to + i, y);
-        else _mm512_storeu_ps(to + i, y);
-    }
+    const lanes scale = every(1.0f / __builtin_sqrtf(sum_of(sum) / (float)size + eps));
+    for (int64_t i = 0; i < size; i += kLanes) store(to + i, load(x + i) * scale * load(weight + i));
 }
 
 }  // namespace palimpsest

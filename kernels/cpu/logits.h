@@ -1,7 +1,6 @@
 // What a row of logits comes to: the greedy pick, and where its log-probabilities begin.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 
 #include "lanes.h"
@@ -16,17 +15,21 @@ struct Outcome {
 
 // Of `size` logits, a whole number of vectors. If one is no number or infinitely high, the log-probability is no number.
 inline Outcome outcome(const float* x, int64_t size, int64_t never) {
-    const auto others = [never](int64_t i) { return (__mmask16)~((never - i) >> 4 ? 0u : 1u << (never - i)); };
-    __m512 top = _mm512_set1_ps(-__builtin_inff());
-    for (int64_t i = 0; i < size; i += kLanes) top = _mm512_mask_max_ps(top, others(i), top, _mm512_loadu_ps(x + i));
-    const float highest = _mm512_reduce_max_ps(top), peak = std::max(highest, x[never]);
-    const __m512 from = _mm512_set1_ps(peak), unit = _mm512_set1_ps(1.44269504f);
-    __m512 sum = _mm512_setzero_ps();
-    for (int64_t i = 0; i < size; i += kLanes)
-        sum = _mm512_add_ps(sum, power_of_two(_mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), from), unit)));
-    const float mass = std::log(_mm512_reduce_add_ps(sum));
+    const lanes nothing = every(__builtin_nanf(""));  // is no highest, and equals none
+    const auto candidates = [=](int64_t i) {
+        const lanes found = load(x + i);
+        if (never < i || never >= i + kLanes) return found;
+        return select(below(never - i), found, select(below(never - i + 1), nothing, found));
+    };
+    lanes top = every(-__builtin_inff());
+    for (int64_t i = 0; i < size; i += kLanes) top = greatest(candidates(i), top);
+    const float highest = highest_of(top), peak = std::max(highest, x[never]);
+    const lanes from = every(peak), unit = every(1.44269504f);
+    lanes sum = every(0.0f);
+    for (int64_t i = 0; i < size; i += kLanes) sum = sum + power_of_two((load(x + i) - from) * unit);
+    const float mass = std::log(sum_of(sum));
     for (int64_t i = 0; i < size; i += kLanes) {
-        const __mmask16 found = _mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), _mm512_set1_ps(highest), _CMP_EQ_OQ) & others(i);
+        const uint32_t found = bits(equal(candidates(i), every(highest)));
         if (found) return {(int32_t)i + __builtin_ctz(found), highest - peak - mass, peak, mass};
     }
     return {0, mass, peak, mass};  // nothing equals the highest: there was no number, and the mass is none either

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kernels.cpu import build
-from kernels.cpu.build import FORWARD, SPANS, Source
+from kernels.cpu.build import HALF, SINGLE, SPANS, Source
 
 
 @pytest.fixture
@@ -70,13 +70,13 @@ def test_a_processor_without_the_instructions_is_told(
     """Nothing is compiled for instructions that the processor lacks; the warning names them."""
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": True, "fma3": True, "avx512_f": True})
     with caplog.at_level(logging.WARNING):
-        assert build.library.__wrapped__(FORWARD) is None
+        assert build.library.__wrapped__(HALF) is None
     assert "AVX-512 with bfloat16" in caplog.text and not cache.exists()
-    assert (SPANS.flags() or ())[-2:] == ("-mfma", "-mavx2")
+    assert all((source.flags() or ())[-2:] == ("-mfma", "-mavx2") for source in (SINGLE, SPANS))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("source", [FORWARD, SPANS], ids=lambda source: source.file)
+@pytest.mark.parametrize("source", [HALF, SINGLE, SPANS], ids=["half", "single", "spans"])
 def test_the_sources_compile_without_a_warning(source: Source, tmp_path: Path) -> None:
     """All warnings on, none given, for every set of instructions; the compiler's own headers are not ours to judge."""
     compiler = shutil.which("g++") or shutil.which("clang++")
