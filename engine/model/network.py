@@ -8,6 +8,7 @@ Shapes: n rows, H hidden, D head_dim, V vocabulary; leading batch dimensions are
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -37,6 +38,20 @@ class Linear(Protocol):
 def plain_linear(x: Tensor, weight: Tensor) -> Tensor:
     """The matmul torch likes best; its summation order depends on the number of rows."""
     return F.linear(x, weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the places of a pass are: their rotation (cosines and sines), the scale of their queries, their drafter gate."""
+
+    turn: tuple[Tensor, Tensor]
+    scale: Tensor
+    gate: Tensor | None
+
+    def of(self, asks: Tensor) -> Place:
+        """Those of these places alone."""
+        (cosines, sines), gate = self.turn, self.gate
+        return Place((cosines[asks], sines[asks]), self.scale[asks], None if gate is None else gate[asks])
 
 
 class RMSNorm(nn.Module):
@@ -69,17 +84,17 @@ class Attention(nn.Module):
         self.lora_a = nn.Parameter(torch.zeros(lora_rank, queries))
         self.lora_b = nn.Parameter(torch.zeros(config.hidden_size, lora_rank))
 
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], scale: Tensor, attend: Attend, linear: Linear, gate: Tensor | None
-    ) -> Tensor:
-        query = rotate(self._heads(linear(x, self.q_proj.weight)), *turn) * scale.to(x.dtype)[..., None, None]
-        key = rotate(self._heads(linear(x, self.k_proj.weight)), *turn)
+    def forward(self, x: Tensor, place: Place, attend: Attend, linear: Linear, asks: Tensor | None) -> Tensor:
+        key = rotate(self._heads(linear(x, self.k_proj.weight)), *place.turn)
         value = self._heads(linear(x, self.v_proj.weight))
+        if asks is not None:
+            x, place = x[asks], place.of(asks)
+        query = rotate(self._heads(linear(x, self.q_proj.weight)), *place.turn) * place.scale.to(x.dtype)[..., None, None]
         mixed = attend(self.layer, query, key, value).flatten(-2)
         out = linear(mixed, self.o_proj.weight)
-        if gate is None:
+        if place.gate is None:
             return out
-        return out + gate[..., None] * LORA_SCALE * linear(linear(mixed, self.lora_a), self.lora_b)
+        return out + place.gate[..., None] * LORA_SCALE * linear(linear(mixed, self.lora_a), self.lora_b)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:-1], -1, self.head_dim)
@@ -109,10 +124,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], scale: Tensor, attend: Attend, linear: Linear, gate: Tensor | None
-    ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), turn, scale, attend, linear, gate)
+    def forward(self, x: Tensor, place: Place, attend: Attend, linear: Linear, asks: Tensor | None) -> Tensor:
+        attended = self.self_attn(self.input_layernorm(x), place, attend, linear, asks)
+        x = (x if asks is None else x[asks]) + attended
         fed: Tensor = self.mlp(self.post_attention_layernorm(x), linear)
         return x + fed
 
@@ -151,17 +165,18 @@ class Network(nn.Module):
         attend: Attend,
         linear: Linear = plain_linear,
         draft_gate: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """Hidden states [..., n, H] after the final norm.
 
         `tokens` and `positions` are int64 [..., n]; `draft_gate` is 1 for rows that run with the drafter LoRA and 0 for
-        the others (None: off everywhere, and its products are not computed).
+        the others (None: off everywhere, and its products are not computed). With `wanted`, int64 [k], a pass over [n] gives
+        those places alone, [k, H]: in the last layer the others are keys and values, and nothing more of them is computed.
         """
         x = self.embed_tokens(tokens)
-        turn = rotation(self.frequencies, positions)
-        scale = query_scale(self.config.rope, positions)
+        place = Place(rotation(self.frequencies, positions), query_scale(self.config.rope, positions), draft_gate)
         for layer in self.layers:
-            inside = (x, turn, scale, attend, linear, draft_gate)
+            inside = (x, place, attend, linear, wanted if layer is self.layers[-1] else None)
             x = checkpoint(layer, *inside, use_reentrant=False) if self.recompute else layer(*inside)
         hidden: Tensor = self.norm(x)
         return hidden

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor
 
 from engine.train.corpus import Example
-
-PADDING = 0.15
-"""Largest share of a microbatch that may be padding: the less, the more and smaller the passes."""
 
 
 class Scope(StrEnum):
@@ -49,24 +47,28 @@ class Batch:
 
     def scored(self, scope: Scope = Scope.ANSWERS) -> Tensor:
         """Boolean [b, n]: the tokens that are predicted causally."""
-        index = torch.arange(self.tokens.shape[1], device=self.tokens.device)
-        inside = index < self.ends[:, None]
-        return inside if scope is Scope.ROWS else (index >= self.prompts[:, None]) & inside
+        return self.inside() if scope is Scope.ROWS else (self._index() >= self.prompts[:, None]) & self.inside()
+
+    def follows(self, scope: Scope = Scope.ANSWERS) -> Tensor:
+        """Boolean [b, n]: the places whose next token is predicted causally."""
+        return F.pad(self.scored(scope)[:, 1:], (0, 1))
+
+    def inside(self) -> Tensor:
+        """Boolean [b, n]: what is no padding."""
+        return self._index() < self.ends[:, None]
+
+    def _index(self) -> Tensor:
+        return torch.arange(self.tokens.shape[1], device=self.tokens.device)
 
 
 def grouped(costs: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices of rows by microbatch, cheapest rows first; a group costs its size times its dearest row.
-
-    No group costs more than `budget` unless it is a single row, and less than `PADDING` of its cost is padding.
-    """
+    """Indices of rows by microbatch, dearest rows first; no group costs more than `budget` unless it is a single row."""
     groups: list[list[int]] = []
-    filled = 0
-    for index in sorted(range(len(costs)), key=lambda index: (costs[index], index)):
-        whole = (len(groups[-1]) + 1) * costs[index] if groups else 0
+    filled = budget
+    for index in sorted(range(len(costs)), key=lambda index: (-costs[index], index)):
         filled += costs[index]
-        if groups and whole <= budget and whole - filled < PADDING * whole:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
+        if filled > budget:
+            groups.append([])
             filled = costs[index]
+        groups[-1].append(index)
     return groups

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine.model.network import Linear, Network, plain_linear
 from engine.train.batches import Batch
-from engine.train.streams import DualStream, Noisy
+from engine.train.streams import Noisy, Packed
 
 TEMPERATURE = 3.0
 CANDIDATES = 200
@@ -45,8 +45,7 @@ def drafter_losses(
     known = torch.arange(noisy.index.shape[1], device=noisy.index.device) % block == 0
     shown = torch.where(known, noisy.tokens, network.config.mask_token_id)
     begun = noisy.opened.view(size, -1, block)[:, :, -1]
-    hidden = _pass(network, batch, noisy, shown, linear, draft=True)
-    drafted = network.logits(hidden.view(*begun.shape, block, -1)[begun][:, 1:], linear).float()
+    drafted = _logits(network, batch, noisy, shown, linear, draft=True)
     counts = begun.sum(dim=1).tolist()
     noise = torch.cat([_noise(seed, (count, *drafted.shape[1:])) for seed, count in zip(seeds, counts, strict=True)])
     noise = noise.to(drafted.device)
@@ -54,8 +53,7 @@ def drafter_losses(
     text = noisy.tokens.view(size, -1, block).clone()
     text[:, :, 1:][begun] = draft
     with torch.no_grad():
-        hidden = _pass(network, batch, noisy, text.view(size, -1), linear, draft=False)
-        read = network.logits(hidden.view(*begun.shape, block, -1)[begun][:, :-1], linear).float()
+        read = _logits(network, batch, noisy, text.view(size, -1), linear, draft=False)
     taken = draft == _pick(read, noise, network.config.mask_token_id)
     goes_on = (taken & (draft != batch.end_token)).long()
     active = torch.cat((torch.ones_like(goes_on[:, :1]), goes_on[:, :-1].cumprod(dim=1)), dim=1).bool()
@@ -82,17 +80,21 @@ def place_loss(drafted: Tensor, read: Tensor) -> Tensor:
     return share * kl + (1 - share) * variation + wanted
 
 
-def _pass(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear: Linear, *, draft: bool) -> Tensor:
-    """Hidden states [b, m, H] of the noisy half `shown` [b, m]: with the LoRA and both ways, or as causal text."""
-    length, places = batch.tokens.shape[1], shown.shape[1]
-    gate = None
-    if draft:
-        gate = torch.zeros(shown.shape[0], places + length, device=shown.device)
-        gate[:, :places] = 1.0
-    seen = noisy.sees(length) if draft else noisy.verifies(length)
-    tokens = torch.cat((shown, batch.tokens), dim=1)
-    hidden: Tensor = network(tokens, noisy.positions(length), DualStream(seen, places), linear, gate)
-    return hidden[:, :places]
+def _logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear: Linear, *, draft: bool) -> Tensor:
+    """Logits [k, B - 1, V] of the blocks that begin in their row, the noisy half showing `shown` [b, m].
+
+    With the LoRA and both ways, of all places but the first; or as causal text, of those that speak of them.
+    """
+    block, length = noisy.block, batch.tokens.shape[1]
+    known = torch.arange(shown.shape[1], device=shown.device) % block == (0 if draft else block - 1)
+    real = noisy.real(batch)
+    clean = torch.zeros_like(batch.inside())
+    wanted = torch.cat((real[:, : shown.shape[1]] & ~known, clean), dim=1)
+    packed = Packed(real, noisy.sees(length) if draft else noisy.verifies(length), wanted)
+    tokens, positions = packed(torch.cat((shown, batch.tokens), dim=1)), packed(noisy.positions(length))
+    gate = packed(torch.cat((torch.ones_like(shown), clean), dim=1)).float() if draft else None
+    hidden = network(tokens, positions, packed.attend, linear, gate, packed.wanted)
+    return network.logits(hidden.view(-1, block - 1, hidden.shape[-1]), linear).float()
 
 
 def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.model.network import Linear, Network, plain_linear
 from engine.train.batches import Batch, Scope
 from engine.train.masking import Noise, distant
-from engine.train.streams import Causal, DualStream, Noisy
+from engine.train.streams import Noisy, Packed, causal_spans
 
 DIFFUSION_WEIGHT = 0.3
 SHARPNESS = 2.5
@@ -72,27 +72,29 @@ def causal_losses(
     network: Network, batch: Batch, linear: Linear = plain_linear, scope: Scope = Scope.ANSWERS
 ) -> tuple[Tensor, Tensor]:
     """The sums of the next-token loss over what is in scope, and over the answers."""
-    length = batch.tokens.shape[1]
-    positions = torch.arange(length, device=batch.tokens.device).expand_as(batch.tokens)
-    hidden = network(batch.tokens, positions, Causal(), linear)
-    scored, answers = batch.scored(scope)[:, 1:], batch.scored()[:, 1:]
-    each = _causal(network, hidden, batch, scored, linear)
-    return each.sum(), each[answers[scored]].sum()
+    said = batch.follows(scope)
+    packed = Packed(batch.inside(), causal_spans(len(said), said.shape[1], said.device), said)
+    positions = torch.arange(said.shape[1], device=said.device).expand_as(said)
+    hidden = network(packed(batch.tokens), packed(positions), packed.attend, linear, wanted=packed.wanted)
+    logits = network.logits(hidden, linear).float()
+    each = F.cross_entropy(logits, batch.tokens.roll(-1, dims=1)[said], reduction="none")
+    return each.sum(), each[batch.follows()[said]].sum()
 
 
 def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, linear: Linear = plain_linear) -> Losses:
     """All sums from one pass; `noise` [b, m] lies over the places of `noisy`."""
-    masked, length = noise.masked, batch.tokens.shape[1]
-    places = masked.shape[1]
+    masked, said, length = noise.masked, batch.follows(), batch.tokens.shape[1]
+    wanted = torch.cat((masked, said), dim=1)
+    packed = Packed(noisy.real(batch), noisy.sees(length), wanted)
     shown = torch.where(masked, network.config.mask_token_id, noisy.tokens)
-    both, attend = torch.cat((shown, batch.tokens), dim=1), DualStream(noisy.sees(length), places)
-    hidden = network(both, noisy.positions(length), attend, linear)
-    targets, guessed = noisy.tokens[masked], distant(masked, noisy.block)[masked]
-    logits = network.logits(hidden[:, :places][masked], linear).float()
+    tokens, positions = packed(torch.cat((shown, batch.tokens), dim=1)), packed(noisy.positions(length))
+    logits = network.logits(network(tokens, positions, packed.attend, linear, wanted=packed.wanted), linear).float()
+    targets = torch.cat((noisy.tokens, batch.tokens.roll(-1, dims=1)), dim=1)[wanted]
+    guess = torch.cat((masked, torch.zeros_like(said)), dim=1)[wanted]
     each = F.cross_entropy(logits, targets, reduction="none")
-    causal = _causal(network, hidden[:, places:], batch, batch.scored()[:, 1:], linear).sum()
-    scaled = (each / noise.chance[masked]).sum()
-    return Losses(causal, each.sum(), scaled, focal(each).sum(), guarded(logits, targets, guessed).sum())
+    guesses, distance = each[guess], distant(masked, noisy.block)[masked]
+    held = guarded(logits[guess], targets[guess], distance)
+    return Losses(each[~guess].sum(), guesses.sum(), (guesses / noise.chance[masked]).sum(), focal(guesses).sum(), held.sum())
 
 
 def focal(losses: Tensor) -> Tensor:
@@ -109,9 +111,3 @@ def guarded(logits: Tensor, targets: Tensor, guessed: Tensor) -> Tensor:
     So a block at a threshold is read from the left where it is hard, and several tokens at once where it is not.
     """
     return F.cross_entropy(logits * torch.where(guessed, SHARPNESS, 1.0)[:, None], targets, reduction="none")
-
-
-def _causal(network: Network, clean: Tensor, batch: Batch, scored: Tensor, linear: Linear) -> Tensor:
-    """The loss of predicting each scored token, scored [b, n - 1], from the clean row before it."""
-    logits = network.logits(clean[:, :-1][scored], linear).float()
-    return F.cross_entropy(logits, batch.tokens[:, 1:][scored], reduction="none")

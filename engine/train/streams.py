@@ -17,6 +17,7 @@ from torch import Tensor
 
 from engine.train.batches import Batch
 from kernels.cpu import spans as runs
+from kernels.cpu.spans import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ class Noisy:
         clean = torch.arange(length, device=self.index.device).expand(len(self.starts), -1)
         return torch.cat((self.index, clean), dim=1)
 
+    def real(self, batch: Batch) -> Tensor:
+        """Boolean [b, m + n]: the places of blocks that begin in their row, and its tokens."""
+        return torch.cat((self._begins() < batch.ends[:, None], batch.inside()), dim=1)
+
+    def _begins(self) -> Tensor:
+        """Where in its row the block of each noisy place begins, [b, m]."""
+        return self.starts[:, None] + self._own() % (self.index.shape[1] // self.copies)
+
     def _own(self) -> Tensor:
         """Where the block of each noisy place begins, [m]."""
         return torch.arange(self.index.shape[1], device=self.index.device) // self.block * self.block
@@ -72,7 +81,7 @@ class Noisy:
     def _spans(self, length: int, until: Tensor) -> Tensor:
         """Noisy places see their own block `until` [m] and what is clean before it; clean places are causal."""
         (size, m), own = self.index.shape, self._own()
-        before = (self.starts[:, None] + own % (m // self.copies)).clamp(max=length) + m
+        before = self._begins().clamp(max=length) + m
         noisy = (own.expand(size, -1), until.expand(size, -1), torch.full_like(before, m), before)
         clean = causal_spans(size, length, self.index.device)
         clean[:, :, :2] += m
@@ -86,41 +95,40 @@ def causal_spans(size: int, length: int, device: torch.device) -> Tensor:
     return spans
 
 
-class Causal:
-    """Every row sees itself and what comes before it."""
+class Packed:
+    """The `real` ones of places boolean [b, l], who of them sees whom, and whose hidden states are `wanted` (boolean [b, l]).
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002 - one rule for all
-        if runs.usable(query):
-            return runs.attention(query, key, value, causal_spans(query.shape[0], query.shape[1], query.device))
-        return _attend(query, key, value, None)
-
-
-class DualStream:
-    """Attention of both halves, `places` of them noisy, under spans [b, m + n, 4]; the clean half is causal."""
-
-    def __init__(self, spans: Tensor, places: int) -> None:
-        self._spans, self._places = spans, places
-
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002 - one rule for all
-        if runs.usable(query):
-            return runs.attention(query, key, value, self._spans)
-        m = self._places
-        noisy = _attend(query[:, :m], key, value, runs.seen(self._spans[:, :m], key.shape[1])[:, None])
-        clean = _attend(query[:, m:], key[:, m:], value[:, m:], None)
-        return torch.cat((noisy, clean), dim=1)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Torch's attention, heads before rows as torch wants them; causal without a mask.
-
-    On a CPU always in float32, whatever products are computed in: there its bfloat16 kernel is the slower one.
+    It is the attention of a pass over them: all places ask in every layer but the last, and there the wanted ones.
     """
-    query, key, value = (heads.transpose(1, 2) for heads in (query, key, value))
-    if query.device.type != "cpu":
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
-        return mixed.transpose(1, 2)
-    with torch.autocast("cpu", enabled=False):
-        mixed = F.scaled_dot_product_attention(
-            query.float(), key.float(), value.float(), attn_mask=mask, is_causal=mask is None, enable_gqa=True
-        )
-    return mixed.transpose(1, 2)
+
+    def __init__(self, real: Tensor, spans: Tensor, wanted: Tensor) -> None:
+        """`spans` [b, l, 4] are over the padded places, of which the real ones stay."""
+        self._kept = real.flatten().nonzero()[:, 0]
+        asked = wanted.flatten()[self._kept]
+        self.wanted = asked.nonzero()[:, 0]
+        """int64, which of the packed places."""
+        behind = F.pad(real.cumsum(dim=1), (1, 0))
+        own = torch.stack([behind.gather(1, side.long()) for side in spans.unbind(-1)], dim=-1).int()
+        own, places = self(own), _borders(real.sum(dim=1))
+        self._all = Rows(own, places, places)
+        self._last = Rows(own[self.wanted], _borders((real & wanted).sum(dim=1)), places)
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        """Of [b, l, ...] the real places, [r, ...]."""
+        return padded.flatten(0, 1)[self._kept]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002 - one rule for all
+        """Attention of a pass over the real places."""
+        rows = self._all if len(query) == len(key) else self._last
+        if runs.usable(query):
+            return runs.attention(query, key, value, rows)
+        if query.device.type != "cpu":
+            return runs.definition(query, key, value, rows)
+        # On a CPU always in float32, whatever products are computed in: there torch's bfloat16 kernel is the slower one.
+        with torch.autocast("cpu", enabled=False):
+            return runs.definition(query.float(), key.float(), value.float(), rows)
+
+
+def _borders(lengths: Tensor) -> Tensor:
+    """Where rows of these lengths begin and end, int64 [b + 1]."""
+    return F.pad(lengths.cumsum(dim=0), (1, 0))

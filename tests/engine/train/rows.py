@@ -9,7 +9,8 @@ from engine.model.network import Network
 from engine.train.batches import Batch
 from engine.train.corpus import Example
 from engine.train.masking import Noise
-from engine.train.streams import Causal, DualStream, Noisy
+from engine.train.streams import Noisy, Packed
+from tests.engine.harness import causal_attend
 
 END = 11
 
@@ -31,14 +32,23 @@ def random_noise(noisy: Noisy, seed: int = 0, ratio: float = 0.6) -> Noise:
 
 
 def dual_logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of the noisy half, which shows `shown` [b, m], and of the clean half."""
+    """Logits of the noisy half, which shows `shown` [b, m], and of the clean half; of what is padding they are zeros."""
     length, places = batch.tokens.shape[1], shown.shape[1]
-    tokens = torch.cat((shown, batch.tokens), dim=1)
-    logits = network.logits(network(tokens, noisy.positions(length), DualStream(noisy.sees(length), places)))
+    logits = packed_logits(network, torch.cat((shown, batch.tokens), dim=1), noisy, noisy.sees(length), noisy.real(batch))
     return logits[:, :places], logits[:, places:]
+
+
+def packed_logits(network: Network, tokens: Tensor, noisy: Noisy, spans: Tensor, real: Tensor) -> Tensor:
+    """Logits [b, m + n, V] of a pass over the real places of both halves, put back to where they belong."""
+    packed = Packed(real, spans, real)
+    positions = noisy.positions(tokens.shape[1] - noisy.index.shape[1])
+    found = network.logits(network(packed(tokens), packed(positions), packed.attend, wanted=packed.wanted))
+    logits = found.new_zeros(*real.shape, found.shape[-1])
+    logits[real] = found
+    return logits
 
 
 def causal_logits(network: Network, tokens: Tensor) -> Tensor:
     """Logits [n, V] of one text read causally."""
-    logits: Tensor = network.logits(network(tokens[None], torch.arange(len(tokens))[None], Causal()))[0]
+    logits: Tensor = network.logits(network(tokens[None], torch.arange(len(tokens))[None], causal_attend))[0]
     return logits

@@ -8,7 +8,7 @@ from torch import Tensor
 from engine.model.checkpoint import released_names
 from engine.model.network import Network, plain_linear
 from engine.train.lora import ADAPTED, Adapters
-from engine.train.streams import Causal
+from tests.engine.harness import causal_attend
 from tests.engine.small import small_network
 
 TOKENS = torch.randint(0, 90, (2, 9), generator=torch.Generator().manual_seed(1))
@@ -17,7 +17,7 @@ TOKENS = torch.randint(0, 90, (2, 9), generator=torch.Generator().manual_seed(1)
 def logits(network: Network, linear: Adapters | None = None) -> Tensor:
     """A causal pass, adapted or not."""
     used = linear or plain_linear
-    return network.logits(network(TOKENS, torch.arange(9).expand(2, 9), Causal(), used), used)
+    return network.logits(network(TOKENS, torch.arange(9).expand(2, 9), causal_attend, used), used)
 
 
 def filled(network: Network) -> Adapters:

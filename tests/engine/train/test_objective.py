@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from engine.model.network import Network, plain_linear
-from engine.train import batches
 from engine.train.batches import Batch, Scope
 from engine.train.corpus import Example
 from engine.train.lessons import step_of
@@ -101,9 +100,8 @@ def gradients(network: Network, stage: Stage, rows: list[Example], recipe: Recip
 
 @pytest.mark.parametrize("stage", list(Stage))
 @pytest.mark.parametrize("weighing", list(Weighing))
-def test_microbatches_add_up_to_the_step(stage: Stage, weighing: Weighing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_microbatches_add_up_to_the_step(stage: Stage, weighing: Weighing) -> None:
     """A step has the same gradients in one pass and in many: counts are those of the step, noise that of each row."""
-    monkeypatch.setattr(batches, "PADDING", 1.0)
     network = small_network(2, spread=2.0).requires_grad_(True)
     rows = random_rows(*((3 + n % 4, 9 + 5 * (n % 5)) for n in range(10)))
     recipe = Recipe(weighing=weighing, blocks=(8,), places=100_000)

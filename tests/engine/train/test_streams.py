@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,10 +16,10 @@ from engine.numeric import Strict
 from engine.pages import PagePool
 from engine.plan import Lora, Plan, clean, noisy
 from engine.train.batches import Batch
-from engine.train.streams import DualStream, Noisy
-from kernels.cpu.spans import seen
-from tests.engine.small import small_network
-from tests.engine.train.rows import END, causal_logits, dual_logits, random_rows
+from engine.train.streams import Noisy, Packed, causal_spans
+from kernels.cpu.spans import Rows
+from tests.engine.small import random_network, small_config, small_network
+from tests.engine.train.rows import END, causal_logits, dual_logits, packed_logits, random_rows
 
 BLOCK = 4
 
@@ -33,17 +36,23 @@ def dual(network: Network, shown: Tensor, tokens: Tensor) -> tuple[Tensor, Tenso
     return found[0][0], found[1][0]
 
 
+def seen(spans: Tensor) -> Tensor:
+    """Boolean [l, l], which place of one row sees which, from spans [1, l, 4]."""
+    whole = torch.tensor([0, spans.shape[1]])
+    return Rows(spans[0], whole, whole).mask()
+
+
 def test_visibility_of_two_blocks_is_the_published_table() -> None:
     """Two blocks of two: noisy rows see their block and earlier clean blocks."""
     expected = ["11000000", "11000000", "00111100", "00111100"]
-    found = seen(whole(torch.arange(4), 2)[1].sees(4), 8)[0, :4]
+    found = seen(whole(torch.arange(4), 2)[1].sees(4))[:4]
     assert ["".join(str(int(cell)) for cell in row) for row in found.tolist()] == expected
 
 
 def test_a_verifying_row_sees_itself_and_the_past() -> None:
     """Read causally, the places of a block see those before them in it and earlier clean blocks."""
     expected = ["10000000", "11000000", "00101100", "00111100"]
-    found = seen(whole(torch.arange(4), 2)[1].verifies(4), 8)[0, :4]
+    found = seen(whole(torch.arange(4), 2)[1].verifies(4))[:4]
     assert ["".join(str(int(cell)) for cell in row) for row in found.tolist()] == expected
 
 
@@ -137,11 +146,44 @@ def test_copies_of_a_row_do_not_know_of_each_other() -> None:
 def test_verifying_a_draft_is_reading_it() -> None:
     """A block read in the noisy half has the causal logits of the text that it would make."""
     network, tokens = small_network(6), torch.tensor(random_rows((1, 16), seed=3)[0].ids)
-    _, places = whole(tokens)
+    batch, places = whole(tokens)
     draft = (tokens + 7) % 90
     both = torch.cat((draft, tokens))[None]
-    hidden = network(both, places.positions(16), DualStream(places.verifies(16), 16))
-    logits = network.logits(hidden)[0, :16]
+    logits = packed_logits(network, both, places, places.verifies(16), places.real(batch))[0, :16]
     for start in range(0, 16, BLOCK):
         text = torch.cat((tokens[:start], draft[start : start + BLOCK]))
         assert torch.allclose(logits[start : start + BLOCK], causal_logits(network, text)[start:], atol=1e-4)
+
+
+def test_padding_is_not_computed() -> None:
+    """Of rows of unlike length what runs through the network is their tokens and the blocks that begin in them."""
+    rows = random_rows((2, 9), (5, 30))
+    batch = Batch.of(rows, END)
+    noisy = Noisy.of(batch, torch.tensor([0, 4]), BLOCK)
+    real = noisy.real(batch)
+    packed = Packed(real, noisy.sees(30), real)
+    tokens = packed(torch.cat((noisy.tokens, batch.tokens), dim=1))
+    assert tokens.tolist() == [*rows[0].ids, *(END,) * 3, *rows[0].ids, *rows[1].ids[4:], *(END,) * 2, *rows[1].ids]
+    assert packed(noisy.positions(30)).tolist() == [*range(12), *range(9), *range(4, 32), *range(30)]
+
+
+@pytest.mark.parametrize("head", [16, 32])
+def test_what_is_not_asked_for_changes_nothing(head: int) -> None:
+    """The hidden states of some places, and all gradients, are those of a pass that computes every place to its end."""
+    network = random_network(replace(small_config(), head_dim=head), 8).requires_grad_(True)
+    batch = Batch.of(random_rows((6, 22), (3, 9), (17, 18)), END)
+    generator = torch.Generator().manual_seed(9)
+    real = batch.inside()
+    some = real & (torch.rand(real.shape, generator=generator) < 0.3)
+    wanted, everything = (Packed(real, causal_spans(3, 22, real.device), who) for who in (some, real))
+    told = []
+    for packed in (wanted, everything):
+        positions = packed(torch.arange(real.shape[1]).expand_as(real))
+        hidden = network(packed(batch.tokens), positions, packed.attend, wanted=packed.wanted)
+        asked = hidden if packed is wanted else hidden[wanted.wanted]
+        network.zero_grad()
+        asked.square().sum().backward()
+        told.append([asked.detach(), *(each.grad.clone() for each in network.parameters() if each.grad is not None)])
+    assert len(told[0]) == len(told[1]) > 1
+    for left, right in zip(*told, strict=True):
+        assert torch.allclose(left, right, atol=1e-4, rtol=1e-4)
