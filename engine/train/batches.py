@@ -1,4 +1,4 @@
-"""From conversations to tensors, with little padding: rows of like length go together, as many as fit a budget of places.
+"""From conversations to tensors: as many rows go together as fit a budget of places.
 
 The rows of one optimiser step are cut into microbatches whose gradients are added; which rows share one changes neither
 the noise nor the weights of the loss, only memory and time.

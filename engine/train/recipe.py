@@ -95,7 +95,7 @@ class Recipe:
     """Block lengths; every step draws one."""
     precision: Precision = Precision.FLOAT32
     places: int = 6144
-    """Most places, padding included, of one forward pass; gradients are added until the step's batch is through."""
+    """Most places of one forward pass; gradients are added until the step's batch is through."""
     recompute: bool = False
     """Whether activations are computed again in the backward pass: a third more time for a fraction of the memory."""
     save_every: int = 250

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from engine.train.learner import restore
 from engine.train.lessons import Step, step_of
+from engine.train.memory import kept
 from engine.train.optimiser import Optimiser
 from engine.train.origin import Origin, origin_of
 from engine.train.recipe import Recipe, Stage
@@ -81,9 +82,10 @@ class Training:
     def steps(self) -> Iterator[Progress]:
         """Run every stage and leave a loadable checkpoint. Raises TrainingError if a loss stops being a number."""
         first, done = self._begin
-        for stage in tuple(Stage)[tuple(Stage).index(first) :]:
-            if self.recipe.steps(stage):
-                yield from self._stage(stage, done if stage is first else 0)
+        with kept():
+            for stage in tuple(Stage)[tuple(Stage).index(first) :]:
+                if self.recipe.steps(stage):
+                    yield from self._stage(stage, done if stage is first else 0)
         self._course.learner.publish(self.out, finished=True)
         (self.out / FILE).unlink(missing_ok=True)
 

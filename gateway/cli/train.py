@@ -70,7 +70,7 @@ _OVER_THE_RECIPE = (
               help="What the first stage learns to say: rows teach copying from prompts much sooner. (answers)")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]),
               help="Of products; weights stay float32. (bfloat16 where the machine multiplies it)")  # fmt: skip
-@click.option("--places", default=6144, type=click.IntRange(64), show_default=True, help="Most tokens of a pass, padding too.")
+@click.option("--places", default=6144, type=click.IntRange(64), show_default=True, help="Most tokens of a pass.")
 @click.option("--recompute", is_flag=True, help="Compute activations twice to save memory.")
 @click.option("--save-every", default=250, type=click.IntRange(1), show_default=True, help="Steps between snapshots.")
 @click.option("--seed", default=1, type=click.IntRange(0, 2**31), show_default=True, help="Decides data, noise and weights.")
