@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from engine.config import ModelConfig
 from engine.model.network import LORA_SCALE, Layer, Network
 from engine.model.rope import half_turns
 from engine.pages import PagePool
-from engine.plan import Plan
-from engine.sampling import Logits
+from engine.plan import Ints, Plan
+from engine.sampling import Draw, Logits
 from kernels.cpu import forward as compiled
 
 
@@ -72,7 +73,15 @@ class CompiledPass:
         if self._said.rows < len(plan.wanted):
             self._said = _Said(len(plan.wanted), self._network.config)
         self._forward(rows, pool.kv, self._said.mask_id, self._said.room)
-        return self._said.first(len(plan.wanted))
+        return self._said.first(len(plan.wanted), self._draw)
+
+    def _draw(
+        self, scores: NDArray[np.float32], temperature: NDArray[np.float32], keys: Ints, positions: Ints, never: int
+    ) -> Ints:
+        """As `engine.sampling.drawn`."""
+        rows, warm, own, where = (torch.from_numpy(each) for each in (scores, temperature, keys, positions))
+        picked: Ints = self._forward.draw(rows, warm, own, where, never).numpy()
+        return picked
 
     def _tell(self, furthest: int) -> None:
         """Rotations up to this position, and some more."""
@@ -90,10 +99,11 @@ class _Said:
         self._raw, self._ids = self.room.logits.numpy(), self.room.outcome.numpy()
         self._figures = self._ids.view(np.float32)
 
-    def first(self, rows: int) -> Logits:
+    def first(self, rows: int, draw: Draw) -> Logits:
         """What was said of the first so many."""
         figures = self._figures[:rows]
-        return Logits(self._raw[:rows], self.mask_id, self._ids[:rows, 0], figures[:, 1], figures[:, 2], figures[:, 3])
+        best, logprob, peak, mass = self._ids[:rows, 0], figures[:, 1], figures[:, 2], figures[:, 3]
+        return Logits(self._raw[:rows], self.mask_id, best, logprob, peak, mass, draw)
 
 
 def _layer(layer: Layer) -> compiled.Layer:

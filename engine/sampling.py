@@ -106,6 +106,29 @@ class Picks:
         return float(self.last[token])
 
 
+class Draw(Protocol):
+    """Picks one id of each row, as `drawn` does."""
+
+    def __call__(
+        self, scores: NDArray[np.float32], temperature: NDArray[np.float32], keys: Ints, positions: Ints, never: int
+    ) -> Ints: ...
+
+
+def drawn(scores: NDArray[np.float32], temperature: NDArray[np.float32], keys: Ints, positions: Ints, never: int) -> Ints:
+    """The definition: of `scores` [n, V] the first of the highest of each row, the id `never` apart.
+
+    Where `temperature` [n] is above 0, of score / temperature + the noise of `keys` [n] at `positions` [n].
+    """
+    heated = scores.copy()
+    heated[:, never] = -math.inf
+    warm = np.flatnonzero(temperature)
+    if warm.size:
+        noise = gumbel(torch.from_numpy(keys[warm]), torch.from_numpy(positions[warm]), scores.shape[1])
+        heated[warm] = heated[warm] / temperature[warm, None] + noise.numpy()
+    ids: Ints = heated.argmax(axis=-1)  # numpy's is many times quicker than torch's
+    return ids
+
+
 def confidences(logprob: Sequence[float]) -> tuple[float, ...]:
     """The probabilities of float32 log-probabilities, as float32 values."""
     return tuple(np.exp(np.array(logprob, dtype=np.float32)).tolist())
@@ -117,6 +140,7 @@ class Logits:
 
     `best` [W] is the first of the highest, the mask id apart, and `logprob` [W] its log-probability. That of any token is its
     logit less `peak` less `mass`. Rows that are not finite have an arbitrary best and a log-probability that is not finite.
+    `draw` is how whoever made them picks where more than the best decides.
     """
 
     raw: NDArray[np.float32]
@@ -125,6 +149,7 @@ class Logits:
     logprob: NDArray[np.float32]
     peak: NDArray[np.float32]
     mass: NDArray[np.float32]
+    draw: Draw = drawn
 
     @classmethod
     def of(cls, logits: Tensor, mask_id: int) -> Self:
@@ -132,7 +157,7 @@ class Logits:
         logprobs, raw = torch.log_softmax(logits, dim=-1).numpy(), logits.numpy()
         rows, masked = np.arange(len(raw)), raw[:, mask_id].copy()
         raw[:, mask_id] = -math.inf
-        best = raw.argmax(axis=-1)  # numpy's is many times quicker than torch's
+        best = raw.argmax(axis=-1)
         raw[:, mask_id] = masked
         logprob = logprobs[rows, best]
         return cls(raw, mask_id, best, logprob, np.maximum(raw[rows, best], masked), -np.maximum(logprob, logprobs[:, mask_id]))
@@ -159,29 +184,24 @@ def sample(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
 
 def _ruled(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> Ints:
     """The ids that are picked where more than a row's best decides."""
+    counts = [ask.rows for ask in asks]
+    temperature = np.repeat(np.array([ask.temperature for ask in asks], dtype=np.float32), counts)
+    keys = np.repeat(np.array([ask.key for ask in asks], dtype=np.int64), counts)
+    return logits.draw(_shaped(logits, asks), temperature, keys, positions, logits.mask_id)
+
+
+def _shaped(logits: Logits, asks: Sequence[Ask]) -> NDArray[np.float32]:
+    """The scores of all rows, those with rules changed by them."""
+    if all(ask.rules is None for ask in asks):
+        return logits.raw
     scores = torch.from_numpy(logits.raw.copy())
-    scores[:, logits.mask_id] = -math.inf
+    scores[:, logits.mask_id] = -math.inf  # filters rank what can be picked
     start = 0
     for ask in asks:
         if ask.rules is not None:
             shape(scores[start : start + ask.rows], ask.rules)
         start += ask.rows
-    _heat(scores, positions, asks)
-    ids: Ints = scores.numpy().argmax(axis=-1)
-    return ids
-
-
-def _heat(scores: Tensor, positions: Ints, asks: Sequence[Ask]) -> None:
-    """Divide by the temperature and add noise, in place, where there is a temperature."""
-    if not any(ask.temperature for ask in asks):
-        return
-    counts = [ask.rows for ask in asks]
-    temperature = np.repeat(np.array([ask.temperature for ask in asks], dtype=np.float32), counts)
-    warm = np.flatnonzero(temperature)
-    keys = np.repeat(np.array([ask.key for ask in asks], dtype=np.int64), counts)[warm]
-    rows = torch.from_numpy(warm)
-    noise = gumbel(torch.from_numpy(keys), torch.from_numpy(positions[warm]), scores.shape[1])
-    scores[rows] = scores[rows] / torch.from_numpy(temperature[warm])[:, None] + noise
+    return scores.numpy()
 
 
 def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logits: Logits) -> list[Picks]:

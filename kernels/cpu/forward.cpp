@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "attention.h"
+#include "draw.h"
 #include "logits.h"
 
 namespace palimpsest {
@@ -48,6 +49,14 @@ struct Pass {
     number* pages;     // [layers, pages], each as pages.h has it
     float* logits;     // [W, V]
     Outcome* outcome;  // [W]; `never` is not to be picked
+};
+
+// Rows to draw from; `picked` gets one id of each.
+struct Draw {
+    int64_t rows, size, threads, never;
+    const float *scores, *temperature;  // [rows, size], [rows]
+    const int64_t *key, *position;      // [rows] of the noise
+    int64_t* picked;                    // [rows]
 };
 
 // What outlives a phase of a pass, per row.
@@ -312,4 +321,11 @@ extern "C" void palimpsest_forward(const palimpsest::Network* net, const palimps
         }
         own_tiles([&](int64_t first, int64_t rows) { run.speak(first, rows, desk); });
     }
+}
+
+extern "C" void palimpsest_draw(const palimpsest::Draw* draw) {
+#pragma omp parallel for num_threads(std::min(draw->threads, draw->rows))
+    for (int64_t row = 0; row < draw->rows; ++row)
+        draw->picked[row] = palimpsest::drawn(draw->scores + row * draw->size, draw->size, draw->temperature[row],
+                                              (uint64_t)draw->key[row], (uint64_t)draw->position[row], draw->never);
 }

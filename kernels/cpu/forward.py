@@ -162,6 +162,28 @@ class Forward:
             ctypes.byref(self._network), ctypes.byref(given), ctypes.c_void_p(self._room.data_ptr())
         )
 
+    def draw(self, scores: Tensor, temperature: Tensor, keys: Tensor, positions: Tensor, never: int) -> Tensor:
+        """int64 [n]: of float32 `scores` [n, V] the first of the highest of each row, `never` apart.
+
+        Where float32 `temperature` [n] is above 0, of score / temperature + the noise (kernels/noise.py) of int64 `keys` [n] at
+        `positions` [n]. Raises ValueError for tensors of another kind.
+        """
+        rows, size = scores.shape
+        kinds = ((temperature, torch.float32), (keys, torch.int64), (positions, torch.int64))
+        whole = all(tensor.is_contiguous() for tensor in (scores, temperature, keys, positions))
+        if (
+            not whole
+            or scores.dtype is not torch.float32
+            or any(t.dtype is not kind or t.shape != (rows,) for t, kind in kinds)
+        ):
+            raise ValueError(
+                "scores must be float32 [n, V], temperatures float32 [n], keys and positions int64 [n], all contiguous"
+            )
+        picked = torch.empty(rows, dtype=torch.int64)
+        given = (tensor.data_ptr() for tensor in (scores, temperature, keys, positions, picked))
+        self._library.palimpsest_draw(ctypes.byref(_Draw(rows, size, torch.get_num_threads(), never, *given)))
+        return picked
+
     def _layer(self, layer: Layer) -> _Layer:
         blocks = (-1, self._build.lanes, self._shape.hidden)
         opened = torch.stack((layer.gate.view(blocks), layer.up.view(blocks)), dim=1).flatten(0, 2)
@@ -206,4 +228,11 @@ class _Pass(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("threads", "never")),
         *((name, ctypes.c_void_p) for name in ("token", "position", "limit", "slot", "wanted", "tables", "group")),
         *((name, ctypes.c_void_p) for name in ("gate", "pages", "logits", "outcome")),
+    ]
+
+
+class _Draw(ctypes.Structure):
+    _fields_: ClassVar = [
+        *((name, ctypes.c_int64) for name in ("rows", "size", "threads", "never")),
+        *((name, ctypes.c_void_p) for name in ("scores", "temperature", "key", "position", "picked")),
     ]

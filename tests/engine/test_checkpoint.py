@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.config import CheckpointError, ModelConfig
 from engine.model.checkpoint import digest, load, save
-from engine.model.network import Attention, plain_linear
+from engine.model.network import Attention, Place, plain_linear
 from engine.train.vocabulary import build
 from tests.engine.small import small_config, small_network
 
@@ -108,7 +108,7 @@ def test_lora_adds_four_times_b_a_x() -> None:
 
     turn = (torch.ones(3, 1, 16), torch.zeros(3, 1, 16))
     hidden = torch.randn(3, 48)
-    out = attention(hidden, turn, torch.ones(3), attend, plain_linear, gate)
+    out = attention(hidden, Place(turn, torch.ones(3), gate), attend, plain_linear, None)
     expected = x @ attention.o_proj.weight.T + gate[:, None] * 4.0 * (x @ attention.lora_a.T @ attention.lora_b.T)
     assert torch.allclose(out, expected, atol=1e-5)
 

@@ -25,7 +25,7 @@ from engine.native import CompiledPass
 from engine.numeric import Fast, Strict
 from engine.plan import Lora, Plan, Want, clean, noisy, quadratic
 from engine.request import Mode
-from engine.sampling import Logits
+from engine.sampling import Draw, Logits, drawn
 from tests.engine.harness import EXACT_MODES, asked, events_of, loaded, nameless, output
 from tests.engine.passes import PROMPT, Room
 from tests.engine.small import random_network, small_config
@@ -290,3 +290,69 @@ def test_other_sizes_run_by_the_library(dtype: torch.dtype, change: dict[str, in
         CompiledPass(network, dtype)
     fits, other = Engine(loaded(NETWORK), Fast(dtype)), Engine(loaded(network), Fast(dtype))
     assert (fits.fingerprint == other.fingerprint) is not HERE[dtype]
+
+
+@numbers
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.integers(1, 9),
+    vocabulary=st.sampled_from([1, 2, 255, 256, 257, 1000, 1024, 2049]),
+    spread=st.sampled_from([0.0, 0.3, 5.0, 1e4]),
+    seed=st.integers(0, 1 << 30),
+    data=st.data(),
+)
+def test_a_drawn_token_is_that_of_the_definition(
+    dtype: torch.dtype, rows: int, vocabulary: int, spread: float, seed: int, data: st.DataObject
+) -> None:
+    """With and without a temperature, between equals, beside what is forbidden and at any position it is the same id."""
+    generator = np.random.default_rng(seed)
+    scores = (generator.standard_normal((rows, vocabulary)) * spread).astype(np.float32)
+    scores[generator.random(scores.shape) < 0.3] = -np.inf
+    temperature = generator.choice([0.0, 0.05, 0.7, 1.0, 3.0], rows).astype(np.float32)
+    keys, positions = generator.integers(-(1 << 63), 1 << 63, rows), generator.integers(0, 1 << 40, rows)
+    never = data.draw(st.integers(0, vocabulary - 1))
+    draw = compiled_draw(dtype)
+    assert (
+        draw(scores, temperature, keys, positions, never).tolist()
+        == drawn(scores, temperature, keys, positions, never).tolist()
+    )
+
+
+@numbers
+def test_a_drawn_token_does_not_feel_the_number_of_threads(dtype: torch.dtype) -> None:
+    """One thread and four draw the same ids, and many of them differ from the best."""
+    generator, before = np.random.default_rng(1), torch.get_num_threads()
+    scores = generator.standard_normal((300, 512)).astype(np.float32)
+    keys, positions, warm = np.arange(300), np.arange(300) * 7, np.ones(300, dtype=np.float32)
+    try:
+        told = []
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            told.append(compiled_draw(dtype)(scores, warm, keys, positions, 100).tolist())
+    finally:
+        torch.set_num_threads(before)
+    assert told[0] == told[1] != scores.argmax(axis=1).tolist()
+
+
+def test_what_is_drawn_from_must_be_of_its_kind() -> None:
+    """Scores, temperatures, keys and positions of another dtype, shape or layout never reach the compiled code."""
+    if not HERE[torch.float32]:
+        return
+    draw = compiled_draw(torch.float32)
+    scores, warm, keys = np.zeros((4, 32), dtype=np.float32), np.ones(4, dtype=np.float32), np.arange(4)
+    assert len(draw(scores, warm, keys, keys, 0)) == 4
+    wrong: list[tuple[Any, Any, Any, Any]] = [
+        (scores.astype(np.float64), warm, keys, keys),
+        (scores[:, ::2], warm, keys, keys),
+        (scores, warm[:3], keys, keys),
+        (scores, warm, keys.astype(np.int32), keys),
+        (scores, warm, keys, np.arange(8)[::2]),
+    ]
+    for rows, temperatures, owners, positions in wrong:
+        with pytest.raises(ValueError, match="must be float32"):
+            draw(rows, temperatures, owners, positions, 0)
+
+
+def compiled_draw(dtype: torch.dtype) -> Draw:
+    """The compiled one, or where there is none the definition."""
+    return CompiledPass(NETWORK, dtype)._draw if HERE[dtype] else drawn

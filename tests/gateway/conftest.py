@@ -29,3 +29,10 @@ def served(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose answers last as long as they are let."""
     return endless_checkpoint(tmp_path_factory.mktemp("checkpoints") / "endless")
+
+
+@pytest.fixture(scope="module")
+def talking(cluster: Server, endless: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A gateway whose answers last as long as they are let."""
+    with copied(cluster) as database, serve(database, tmp_path_factory.mktemp("talking"), endless) as running:
+        yield running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,13 @@ import pytest
 from audit.records import BlockTrace, Body, DecodeRun, EngineNote, PromptBody, RequestClose, RequestOpen, SpecRounds
 from engine.model.checkpoint import load
 from engine.request import Mode
-from gateway.postgres import Server
 from gateway.replay import Claim, ReplayRefused, replay
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import model
 from tests.faults.clients import streaming
 from tests.gateway.housed import tiny
-from tests.gateway.served import Served, environ, serve
+from tests.gateway.served import Served, environ
 from tests.gateway.test_serving import QUESTIONS
-from tests.postgres_fixtures import copied
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -83,13 +81,6 @@ def test_another_fingerprint_claims_nothing(served: Served) -> None:
     request, bodies = asked(served, "ar")
     found = replay(tiny(), request, changed(bodies, RequestOpen, lambda body: replace(body, fingerprint="0" * 64)))
     assert found.claim is Claim.COMPARED and found.difference is None
-
-
-@pytest.fixture(scope="module")
-def talking(cluster: Server, endless: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A gateway whose answers last as long as they are let."""
-    with copied(cluster) as database, serve(database, tmp_path_factory.mktemp("talking"), endless) as running:
-        yield running
 
 
 @pytest.mark.parametrize("mode", ["ar", "diffusion", "linear_spec"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
+
+import pytest
 
 from engine.engine import Engine
 from engine.events import Event
@@ -12,6 +15,7 @@ from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest
 from gateway.engine_thread import CAPACITY, EngineThread, Stepper
 from tests.engine.harness import model
+from tests.gateway.housed import Housed
 
 
 class Watched:
@@ -44,6 +48,18 @@ class Watched:
             raise MemoryError("no room for the cache")
         self.said += events
         return events
+
+
+def unhurried(here: Housed, patch: pytest.MonkeyPatch) -> None:
+    """From now on a step takes 0.1 s: an answer of scores of steps is under way for as long as a test looks at it."""
+    engine = here.house.engine._engine
+    step = engine.step
+
+    def slowly() -> list[Event]:
+        time.sleep(0.1)
+        return step()
+
+    patch.setattr(engine, "step", slowly)
 
 
 @asynccontextmanager

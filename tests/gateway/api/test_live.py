@@ -13,6 +13,7 @@ from audit.store import read_tenant
 from engine.train.grammar import Split, task
 from tests.audit.writer_samples import TENANT
 from tests.gateway.api.offices import Event, Office, heard
+from tests.gateway.watched import unhurried
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,8 +55,9 @@ async def test_whoever_returns_hears_the_rest_and_then_nothing(office: Office) -
     assert (over.status_code, over.content) == (204, b"")
 
 
-async def test_drafts_are_heard_before_the_request_ends(office: Office) -> None:
+async def test_drafts_are_heard_before_the_request_ends(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the model still writes, what is on record so far is heard, and nothing that is not."""
+    unhurried(office.inside, monkeypatch)
     asked: dict[str, Any] = {
         "model": office.inside.house.intake.model.name, "max_tokens": 512, "temperature": 1.0, "seed": 3,
         "messages": [{"role": "user", "content": task(6_100_000, Split.HELD_OUT).prompt}], "palimpsest": {"mode": "ar"},

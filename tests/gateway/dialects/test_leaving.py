@@ -19,8 +19,9 @@ from tests.plain import PLAIN
 from tests.waiting import eventually
 
 QUESTION = task(6_100_000, Split.HELD_OUT).prompt
-WANDERING: dict[str, Any] = {"palimpsest": {"mode": "ar"}, "temperature": 1.0, "seed": 3}
-"""An answer that lasts."""
+AR: dict[str, Any] = {"palimpsest": {"mode": "ar"}}
+LONG = 3000
+"""Tokens of an answer that nobody waits for, of a gateway whose answers last as long as they are let."""
 
 
 def closed(served: Served, generation: UUID) -> tuple[Delivery, RequestClose]:
@@ -38,16 +39,16 @@ def got(served: Served, path: str, **query: Any) -> httpx.Response:
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.path)
-def test_a_client_that_leaves_stops_the_work(served: Served, wire: Wire) -> None:
+def test_a_client_that_leaves_stops_the_work(talking: Served, wire: Wire) -> None:
     """Gone in the middle of a stream, it aborts the engine work; delivery and close are on record, complete."""
-    with wire.stream(served, wire.body(served, QUESTION, 512, **WANDERING)) as answer:
+    with wire.stream(talking, wire.body(talking, QUESTION, LONG, **AR)) as answer:
         next(answer.iter_bytes())
         generation = generation_of(answer)
-    delivery, close = closed(served, generation)
-    bodies = served.log.bodies(generation)
+    delivery, close = closed(talking, generation)
+    bodies = talking.log.bodies(generation)
     assert (delivery.outcome, close.reason, close.records) == ("aborted", "aborted", len(bodies))
     assert any(isinstance(body, EngineNote) and body.note == "aborted" for body in bodies)
-    assert close.tokens < 512
+    assert close.tokens < LONG
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.path)
@@ -69,43 +70,45 @@ def test_a_slow_reader_gets_everything(served: Served, wire: Wire) -> None:
     assert reader.text == whole.text != ""
 
 
-def test_what_was_left_is_told_as_far_as_it_went(served: Served) -> None:
+def test_what_was_left_is_told_as_far_as_it_went(talking: Served) -> None:
     """A response whose reader left can be asked for: cancelled, with the text that was released, and read again as a stream."""
-    with RESPONSES.stream(served, RESPONSES.body(served, QUESTION, 512, **WANDERING)) as answer:
+    with RESPONSES.stream(talking, RESPONSES.body(talking, QUESTION, LONG, **AR)) as answer:
         reader = ResponseReader()
         for data in answer.iter_bytes():
             reader.feed(data)
             if any(event["type"] == "response.output_text.delta" for event in reader.events):
                 break
         generation = generation_of(answer)
-    delivery, _ = closed(served, generation)
+    delivery, _ = closed(talking, generation)
     response = f"resp_{generation.hex}"
-    document = got(served, response).json()
+    document = got(talking, response).json()
     text = "".join(item["content"][0]["text"] for item in document["output"])
-    assert document["status"] == "cancelled" and served.explained(generation).startswith(text)
+    assert document["status"] == "cancelled" and talking.explained(generation).startswith(text)
     assert len(text.encode()) == delivery.bytes_released > 0
     again = ResponseReader(reader.last)
-    again.feed(got(served, response, stream="true", starting_after=reader.last).content)
+    again.feed(got(talking, response, stream="true", starting_after=reader.last).content)
     again.finish()
     assert again.response == document
 
 
-def test_work_in_the_background_can_be_cancelled(served: Served) -> None:
+def test_work_in_the_background_can_be_cancelled(talking: Served) -> None:
     """Cancelled, it stops and is on record as aborted; a second cancel, and one of a finished response, change nothing."""
-    body = RESPONSES.body(served, QUESTION, 512, background=True, **WANDERING)
-    response = RESPONSES.post(served, body).json()
+    body = RESPONSES.body(talking, QUESTION, LONG, background=True, **AR)
+    response = RESPONSES.post(talking, body).json()
     assert response["status"] == "queued"
-    url = f"{served.url}/v1/responses/{response['id']}/cancel"
-    cancelled = httpx.post(url, headers=headers(served), timeout=60, trust_env=False, verify=PLAIN).json()
+    url = f"{talking.url}/v1/responses/{response['id']}/cancel"
+    cancelled = httpx.post(url, headers=headers(talking), timeout=60, trust_env=False, verify=PLAIN).json()
     assert cancelled["status"] == "cancelled"
-    _, close = closed(served, UUID(hex=response["id"].removeprefix("resp_")))
+    _, close = closed(talking, UUID(hex=response["id"].removeprefix("resp_")))
     assert close.reason == "aborted"
     assert (
-        httpx.post(url, headers=headers(served), timeout=60, trust_env=False, verify=PLAIN).json()
+        httpx.post(url, headers=headers(talking), timeout=60, trust_env=False, verify=PLAIN).json()
         == cancelled
-        == got(served, response["id"]).json()
+        == got(talking, response["id"]).json()
     )
-    assert httpx.post(url.replace("resp_", "resp_f"), headers=headers(served), trust_env=False, verify=PLAIN).status_code == 404
+    assert (
+        httpx.post(url.replace("resp_", "resp_f"), headers=headers(talking), trust_env=False, verify=PLAIN).status_code == 404
+    )
 
 
 def test_a_stream_in_the_background_outlives_its_reader(served: Served) -> None:

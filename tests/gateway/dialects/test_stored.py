@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,11 +19,11 @@ from gateway.http import responses
 from gateway.law.lawbook import Standing
 from tests.audit.writer_samples import TENANT
 from tests.gateway.dialects.test_responses_clients import read
-from tests.gateway.housed import Housed, housed, tiny
+from tests.gateway.housed import Housed, housed
 from tests.gateway.law.test_matrix import law
 from tests.gateway.planted import plant_key, plant_tenant
 from tests.gateway.test_checkpoints_served import THINKING, templated
-from tests.gateway.watched import Watched
+from tests.gateway.watched import unhurried
 from tests.postgres_fixtures import Database
 from tests.waiting import eventually
 
@@ -34,13 +33,6 @@ PATH = "/v1/responses"
 def id_of(answer: httpx.Response) -> str:
     """The id of a response that was streamed."""
     return f"resp_{answer.headers['x-palimpsest-generation'].replace('-', '')}"
-
-
-def unhurried() -> Watched:
-    """An engine that takes 50 ms a step: an answer of hundreds of steps is under way for as long as a test looks at it."""
-    engine = Watched(tiny())
-    engine.before_step = lambda: time.sleep(0.05)
-    return engine
 
 
 async def respond(here: Housed, question: str, **more: Any) -> httpx.Response:
@@ -69,9 +61,12 @@ async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -
         assert (await again.client.post(f"{PATH}/{response}/cancel", headers=stranger)).status_code == 404
 
 
-async def test_a_response_is_for_the_key_that_asked(database: Database, tmp_path: Path) -> None:
+async def test_a_response_is_for_the_key_that_asked(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another key of the same tenant can neither read, go on from, nor cancel a response, be it over or running."""
-    async with housed(database, tmp_path, engine=unhurried()) as here:
+    async with housed(database, tmp_path) as here:
+        unhurried(here, monkeypatch)
         key = plant_key(database.app_url, TENANT).text
         other = {"authorization": f"Bearer {key}"}
         done = (await respond(here, "hello")).json()["id"]
@@ -97,11 +92,14 @@ def listeners(database: Database, act: str) -> int:
     return int(count)
 
 
-async def test_what_another_process_works_on_can_be_cancelled(database: Database, tmp_path: Path) -> None:
+async def test_what_another_process_works_on_can_be_cancelled(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cancel at any gateway process stops background work of another, also after the listener's session was lost."""
     question, wandering = task(6_100_000, Split.HELD_OUT).prompt, {"mode": "ar"}
     asked = {"background": True, "temperature": 1, "max_output_tokens": 512, "seed": 3, "palimpsest": wandering}
-    async with housed(database, tmp_path, engine=unhurried()) as here, housed(database, tmp_path) as beside:
+    async with housed(database, tmp_path) as here, housed(database, tmp_path) as beside:
+        unhurried(here, monkeypatch)
         beside.client.headers["authorization"] = f"Bearer {here.key}"
         for _ in range(2):
             await asyncio.to_thread(eventually, lambda: listeners(database, "pid") == 2)

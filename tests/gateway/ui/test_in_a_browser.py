@@ -21,8 +21,7 @@ from engine.tokenizer import Tokenizer
 from gateway.people.names import Role
 from gateway.review.marks import visible
 from tests.audit.writer_samples import TENANT
-from tests.engine.small import TINY
-from tests.gateway.dialects.test_leaving import QUESTION, WANDERING
+from tests.gateway.dialects.test_leaving import AR, QUESTION
 from tests.gateway.dialects.wired import RESPONSES, generation_of
 from tests.gateway.planted import PASSWORD, plant_user
 from tests.gateway.served import Served, environ
@@ -116,20 +115,24 @@ def test_every_page_is_accessible(inside: Page, asked: UUID, place: str) -> None
     assert dark == []
 
 
-def test_drafts_are_watched_while_they_are_made(served: Served, inside: Page) -> None:
+def test_drafts_are_watched_while_they_are_made(talking: Served, endless: Path, chromium: Browser) -> None:
     """The page of a running request fills with what is recorded of it, and says when that has ended."""
-    with RESPONSES.stream(served, RESPONSES.body(served, QUESTION, 512, **WANDERING)) as answer:
-        generation = generation_of(answer)
-        inside.goto(f"/generations/{generation}")
-        inside.get_by_role("link", name="Watch it being drafted").click()
-        answer.read()
-    inside.get_by_text("It has ended:").wait_for()
-    decode = Tokenizer.load(TINY).decode
-    drafted = "".join(visible(decode(body.output)) for body in served.log.bodies(generation) if isinstance(body, DecodeRun))
-    assert drafted and inside.locator("[data-live]").text_content() == drafted
-    assert violations(inside) == []
-    inside.get_by_role("link", name="Read it and its drafts").click()
-    inside.get_by_role("slider").wait_for()
+    plant_user(talking.database.app_url, TENANT, "bea", *Role)
+    with looking(chromium, talking) as page:
+        sign_in(page)
+        with RESPONSES.stream(talking, RESPONSES.body(talking, QUESTION, 1200, **AR)) as answer:
+            generation = generation_of(answer)
+            page.goto(f"/generations/{generation}")
+            page.get_by_role("link", name="Watch it being drafted").click()
+            answer.read()
+        page.get_by_text("It has ended:").wait_for()
+        decode = Tokenizer.load(endless).decode
+        runs = (body for body in talking.log.bodies(generation) if isinstance(body, DecodeRun))
+        drafted = "".join(visible(decode(body.output)) for body in runs)
+        assert drafted and page.locator("[data-live]").text_content() == drafted
+        assert violations(page) == []
+        page.get_by_role("link", name="Read it and its drafts").click()
+        page.get_by_role("slider").wait_for()
 
 
 def test_nothing_is_cut_off_on_narrow_screens(inside: Page) -> None:
