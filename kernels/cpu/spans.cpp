@@ -146,7 +146,7 @@ class Room {
     std::vector<Line> lines;
 
 public:
-    explicit Room(int64_t count) : lines((count + 15) / 16) {}
+    explicit Room(int64_t count) : lines(count / 16 + 1) {}  // never none: `at(0)` is asked for where there is no key
     float* at(int64_t i) { return &lines[0].numbers[0] + i; }
     const float* at(int64_t i) const { return &lines[0].numbers[0] + i; }
     void clear() { std::memset((void*)at(0), 0, lines.size() * sizeof(Line)); }
