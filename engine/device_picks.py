@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.plan import Ints
-from engine.sampling import Ask, Logits, Picks, sample
+from engine.sampling import Ask, Logits, Picks, heat_of, sample
 from kernels.head import Asked, Heat, pick
 from kernels.linear import tiled_linear
 
@@ -143,11 +143,8 @@ def _heat(positions: Ints, asks: Sequence[Ask], device: torch.device) -> Heat | 
     """Temperature and noise of every row; None where all are greedy."""
     if not any(ask.temperature for ask in asks):
         return None
-    counts = [ask.rows for ask in asks]
-    temperature = np.repeat(np.array([ask.temperature for ask in asks], dtype=np.float32), counts)
-    keys = np.repeat(np.array([ask.key for ask in asks], dtype=np.int64), counts)
-    parts: tuple[NDArray[np.float32] | Ints, ...] = (temperature, keys, positions)
-    return Heat(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts))
+    heat = heat_of(positions, asks)
+    return Heat(heat.temperature.to(device), heat.key.to(device), heat.position.to(device))
 
 
 def _allowed(asks: Sequence[Ask], vocab: int, device: torch.device) -> Tensor | None:

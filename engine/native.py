@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from engine.config import ModelConfig
 from engine.model.network import LORA_SCALE, Layer, Network
 from engine.model.rope import half_turns
 from engine.pages import PagePool
-from engine.plan import Ints, Plan
+from engine.plan import Plan
 from engine.sampling import Draw, Logits
 from kernels.cpu import forward as compiled
 
@@ -33,6 +32,7 @@ class CompiledPass:
             network.diffusion_head.weight,
         )
         self.kernels = f"compiled {self._forward.digest}"
+        self.draw: Draw = self._forward.draw
         self._known = 0
         self._said = _Said(0, network.config)
 
@@ -73,15 +73,7 @@ class CompiledPass:
         if self._said.rows < len(plan.wanted):
             self._said = _Said(len(plan.wanted), self._network.config)
         self._forward(rows, pool.kv, self._said.mask_id, self._said.room)
-        return self._said.first(len(plan.wanted), self._draw)
-
-    def _draw(
-        self, scores: NDArray[np.float32], temperature: NDArray[np.float32], keys: Ints, positions: Ints, never: int
-    ) -> Ints:
-        """As `engine.sampling.drawn`."""
-        rows, warm, own, where = (torch.from_numpy(each) for each in (scores, temperature, keys, positions))
-        picked: Ints = self._forward.draw(rows, warm, own, where, never).numpy()
-        return picked
+        return self._said.first(len(plan.wanted), self.draw)
 
     def _tell(self, furthest: int) -> None:
         """Rotations up to this position, and some more."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self, SupportsFloat
 
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from engine.plan import Ints
 from engine.request import Sampling
+from kernels.head import Heat
 from kernels.noise import gumbel
 
 
@@ -106,27 +107,30 @@ class Picks:
         return float(self.last[token])
 
 
-class Draw(Protocol):
-    """Picks one id of each row, as `drawn` does."""
-
-    def __call__(
-        self, scores: NDArray[np.float32], temperature: NDArray[np.float32], keys: Ints, positions: Ints, never: int
-    ) -> Ints: ...
+Draw = Callable[[Tensor, Heat, int], Tensor]
+"""Picks one id of each row, as `drawn` does."""
 
 
-def drawn(scores: NDArray[np.float32], temperature: NDArray[np.float32], keys: Ints, positions: Ints, never: int) -> Ints:
-    """The definition: of `scores` [n, V] the first of the highest of each row, the id `never` apart.
+def drawn(scores: Tensor, heat: Heat, never: int) -> Tensor:
+    """The definition, int64 [n]: of `scores` [n, V] the first of the highest of each row, the id `never` apart.
 
-    Where `temperature` [n] is above 0, of score / temperature + the noise of `keys` [n] at `positions` [n].
+    Where there is a temperature, of score / temperature + noise.
     """
-    heated = scores.copy()
+    heated = scores.clone()
     heated[:, never] = -math.inf
-    warm = np.flatnonzero(temperature)
-    if warm.size:
-        noise = gumbel(torch.from_numpy(keys[warm]), torch.from_numpy(positions[warm]), scores.shape[1])
-        heated[warm] = heated[warm] / temperature[warm, None] + noise.numpy()
-    ids: Ints = heated.argmax(axis=-1)  # numpy's is many times quicker than torch's
-    return ids
+    warm = heat.temperature.nonzero()[:, 0]
+    if len(warm):
+        noise = gumbel(heat.key[warm], heat.position[warm], scores.shape[1])
+        heated[warm] = heated[warm] / heat.temperature[warm, None] + noise
+    return torch.from_numpy(heated.numpy().argmax(axis=-1))  # numpy's is many times quicker than torch's
+
+
+def heat_of(positions: Ints, asks: Sequence[Ask]) -> Heat:
+    """Temperature and noise of every row at `positions` [W]; each ask has the next of the rows."""
+    counts = [ask.rows for ask in asks]
+    temperature = np.repeat(np.array([ask.temperature for ask in asks], dtype=np.float32), counts)
+    key = np.repeat(np.array([ask.key for ask in asks], dtype=np.int64), counts)
+    return Heat(torch.from_numpy(temperature), torch.from_numpy(key), torch.from_numpy(np.ascontiguousarray(positions)))
 
 
 def confidences(logprob: Sequence[float]) -> tuple[float, ...]:
@@ -184,24 +188,23 @@ def sample(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
 
 def _ruled(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> Ints:
     """The ids that are picked where more than a row's best decides."""
-    counts = [ask.rows for ask in asks]
-    temperature = np.repeat(np.array([ask.temperature for ask in asks], dtype=np.float32), counts)
-    keys = np.repeat(np.array([ask.key for ask in asks], dtype=np.int64), counts)
-    return logits.draw(_shaped(logits, asks), temperature, keys, positions, logits.mask_id)
+    ids: Ints = logits.draw(_shaped(logits, asks), heat_of(positions, asks), logits.mask_id).numpy()
+    return ids
 
 
-def _shaped(logits: Logits, asks: Sequence[Ask]) -> NDArray[np.float32]:
+def _shaped(logits: Logits, asks: Sequence[Ask]) -> Tensor:
     """The scores of all rows, those with rules changed by them."""
+    scores = torch.from_numpy(logits.raw)
     if all(ask.rules is None for ask in asks):
-        return logits.raw
-    scores = torch.from_numpy(logits.raw.copy())
+        return scores
+    scores = scores.clone()
     scores[:, logits.mask_id] = -math.inf  # filters rank what can be picked
     start = 0
     for ask in asks:
         if ask.rules is not None:
             shape(scores[start : start + ask.rows], ask.rules)
         start += ask.rows
-    return scores.numpy()
+    return scores
 
 
 def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logits: Logits) -> list[Picks]:

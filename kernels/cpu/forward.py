@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from kernels.cpu.build import HALF, SINGLE, Source, library
+from kernels.head import Heat
 
 WIDTH = 32
 """Every size is a multiple of it."""
@@ -162,25 +163,20 @@ class Forward:
             ctypes.byref(self._network), ctypes.byref(given), ctypes.c_void_p(self._room.data_ptr())
         )
 
-    def draw(self, scores: Tensor, temperature: Tensor, keys: Tensor, positions: Tensor, never: int) -> Tensor:
+    def draw(self, scores: Tensor, heat: Heat, never: int) -> Tensor:
         """int64 [n]: of float32 `scores` [n, V] the first of the highest of each row, `never` apart.
 
-        Where float32 `temperature` [n] is above 0, of score / temperature + the noise (kernels/noise.py) of int64 `keys` [n] at
-        `positions` [n]. Raises ValueError for tensors of another kind.
+        Where there is a temperature, of score / temperature + noise (kernels/noise.py). Raises ValueError for tensors of
+        another kind.
         """
         rows, size = scores.shape
-        kinds = ((temperature, torch.float32), (keys, torch.int64), (positions, torch.int64))
-        whole = all(tensor.is_contiguous() for tensor in (scores, temperature, keys, positions))
-        if (
-            not whole
-            or scores.dtype is not torch.float32
-            or any(t.dtype is not kind or t.shape != (rows,) for t, kind in kinds)
-        ):
-            raise ValueError(
-                "scores must be float32 [n, V], temperatures float32 [n], keys and positions int64 [n], all contiguous"
-            )
+        parts = (heat.temperature, heat.key, heat.position)
+        kinds = [part.dtype for part in (scores, *parts)] == [torch.float32, torch.float32, torch.int64, torch.int64]
+        shapes = all(part.shape == (rows,) for part in parts)
+        if not (kinds and shapes and all(part.is_contiguous() for part in (scores, *parts))):
+            raise ValueError("scores [n, V] and temperatures [n] must be float32, keys and positions [n] int64, all contiguous")
         picked = torch.empty(rows, dtype=torch.int64)
-        given = (tensor.data_ptr() for tensor in (scores, temperature, keys, positions, picked))
+        given = (part.data_ptr() for part in (scores, *parts, picked))
         self._library.palimpsest_draw(ctypes.byref(_Draw(rows, size, torch.get_num_threads(), never, *given)))
         return picked
 

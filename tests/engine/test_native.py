@@ -26,6 +26,7 @@ from engine.numeric import Fast, Strict
 from engine.plan import Lora, Plan, Want, clean, noisy, quadratic
 from engine.request import Mode
 from engine.sampling import Draw, Logits, drawn
+from kernels.head import Heat
 from tests.engine.harness import EXACT_MODES, asked, events_of, loaded, nameless, output
 from tests.engine.passes import PROMPT, Room
 from tests.engine.small import random_network, small_config
@@ -310,28 +311,25 @@ def test_a_drawn_token_is_that_of_the_definition(
     scores[generator.random(scores.shape) < 0.3] = -np.inf
     temperature = generator.choice([0.0, 0.05, 0.7, 1.0, 3.0], rows).astype(np.float32)
     keys, positions = generator.integers(-(1 << 63), 1 << 63, rows), generator.integers(0, 1 << 40, rows)
+    given = torch.from_numpy(scores), Heat(*map(torch.from_numpy, (temperature, keys, positions)))
     never = data.draw(st.integers(0, vocabulary - 1))
-    draw = compiled_draw(dtype)
-    assert (
-        draw(scores, temperature, keys, positions, never).tolist()
-        == drawn(scores, temperature, keys, positions, never).tolist()
-    )
+    assert compiled_draw(dtype)(*given, never).tolist() == drawn(*given, never).tolist()
 
 
 @numbers
 def test_a_drawn_token_does_not_feel_the_number_of_threads(dtype: torch.dtype) -> None:
     """One thread and four draw the same ids, and many of them differ from the best."""
-    generator, before = np.random.default_rng(1), torch.get_num_threads()
-    scores = generator.standard_normal((300, 512)).astype(np.float32)
-    keys, positions, warm = np.arange(300), np.arange(300) * 7, np.ones(300, dtype=np.float32)
+    generator, before = torch.Generator().manual_seed(1), torch.get_num_threads()
+    scores = torch.randn(300, 512, generator=generator)
+    heat = Heat(torch.ones(300), torch.arange(300), torch.arange(300) * 7)
     try:
         told = []
         for threads in (1, 4):
             torch.set_num_threads(threads)
-            told.append(compiled_draw(dtype)(scores, warm, keys, positions, 100).tolist())
+            told.append(compiled_draw(dtype)(scores, heat, 100).tolist())
     finally:
         torch.set_num_threads(before)
-    assert told[0] == told[1] != scores.argmax(axis=1).tolist()
+    assert told[0] == told[1] != scores.argmax(dim=1).tolist()
 
 
 def test_what_is_drawn_from_must_be_of_its_kind() -> None:
@@ -339,20 +337,19 @@ def test_what_is_drawn_from_must_be_of_its_kind() -> None:
     if not HERE[torch.float32]:
         return
     draw = compiled_draw(torch.float32)
-    scores, warm, keys = np.zeros((4, 32), dtype=np.float32), np.ones(4, dtype=np.float32), np.arange(4)
-    assert len(draw(scores, warm, keys, keys, 0)) == 4
-    wrong: list[tuple[Any, Any, Any, Any]] = [
-        (scores.astype(np.float64), warm, keys, keys),
-        (scores[:, ::2], warm, keys, keys),
-        (scores, warm[:3], keys, keys),
-        (scores, warm, keys.astype(np.int32), keys),
-        (scores, warm, keys, np.arange(8)[::2]),
-    ]
-    for rows, temperatures, owners, positions in wrong:
+    scores, warm, keys = torch.zeros(4, 32), torch.ones(4), torch.arange(4)
+    assert len(draw(scores, Heat(warm, keys, keys), 0)) == 4
+    for wrong, heat in (
+        (scores.double(), Heat(warm, keys, keys)),
+        (scores[:, ::2], Heat(warm, keys, keys)),
+        (scores, Heat(warm[:3], keys, keys)),
+        (scores, Heat(warm, keys.int(), keys)),
+        (scores, Heat(warm, keys, torch.arange(8)[::2])),
+    ):
         with pytest.raises(ValueError, match="must be float32"):
-            draw(rows, temperatures, owners, positions, 0)
+            draw(wrong, heat, 0)
 
 
 def compiled_draw(dtype: torch.dtype) -> Draw:
     """The compiled one, or where there is none the definition."""
-    return CompiledPass(NETWORK, dtype)._draw if HERE[dtype] else drawn
+    return CompiledPass(NETWORK, dtype).draw if HERE[dtype] else drawn
