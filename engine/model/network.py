@@ -48,10 +48,10 @@ class Place:
     scale: Tensor
     gate: Tensor | None
 
-    def of(self, asks: Tensor) -> Place:
+    def of(self, wanted: Tensor) -> Place:
         """Those of these places alone."""
         (cosines, sines), gate = self.turn, self.gate
-        return Place((cosines[asks], sines[asks]), self.scale[asks], None if gate is None else gate[asks])
+        return Place((cosines[wanted], sines[wanted]), self.scale[wanted], None if gate is None else gate[wanted])
 
 
 class RMSNorm(nn.Module):
@@ -84,11 +84,11 @@ class Attention(nn.Module):
         self.lora_a = nn.Parameter(torch.zeros(lora_rank, queries))
         self.lora_b = nn.Parameter(torch.zeros(config.hidden_size, lora_rank))
 
-    def forward(self, x: Tensor, place: Place, attend: Attend, linear: Linear, asks: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, place: Place, attend: Attend, linear: Linear, wanted: Tensor | None) -> Tensor:
         key = rotate(self._heads(linear(x, self.k_proj.weight)), *place.turn)
         value = self._heads(linear(x, self.v_proj.weight))
-        if asks is not None:
-            x, place = x[asks], place.of(asks)
+        if wanted is not None:
+            x, place = x[wanted], place.of(wanted)
         query = rotate(self._heads(linear(x, self.q_proj.weight)), *place.turn) * place.scale.to(x.dtype)[..., None, None]
         mixed = attend(self.layer, query, key, value).flatten(-2)
         out = linear(mixed, self.o_proj.weight)
@@ -124,9 +124,9 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, place: Place, attend: Attend, linear: Linear, asks: Tensor | None) -> Tensor:
-        attended = self.self_attn(self.input_layernorm(x), place, attend, linear, asks)
-        x = (x if asks is None else x[asks]) + attended
+    def forward(self, x: Tensor, place: Place, attend: Attend, linear: Linear, wanted: Tensor | None) -> Tensor:
+        attended = self.self_attn(self.input_layernorm(x), place, attend, linear, wanted)
+        x = (x if wanted is None else x[wanted]) + attended
         fed: Tensor = self.mlp(self.post_attention_layernorm(x), linear)
         return x + fed
 

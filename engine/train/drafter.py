@@ -86,11 +86,10 @@ def _logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear:
     With the LoRA and both ways, of all places but the first; or as causal text, of those that speak of them.
     """
     block, length = noisy.block, batch.tokens.shape[1]
-    known = torch.arange(shown.shape[1], device=shown.device) % block == (0 if draft else block - 1)
-    real = noisy.real(batch)
+    silent = torch.arange(shown.shape[1], device=shown.device) % block == (0 if draft else block - 1)
     clean = torch.zeros_like(batch.inside())
-    wanted = torch.cat((real[:, : shown.shape[1]] & ~known, clean), dim=1)
-    packed = Packed(real, noisy.sees(length) if draft else noisy.verifies(length), wanted)
+    wanted = torch.cat((noisy.opened & ~silent, clean), dim=1)
+    packed = Packed(noisy.real(batch), noisy.sees(length) if draft else noisy.verifies(length), wanted)
     tokens, positions = packed(torch.cat((shown, batch.tokens), dim=1)), packed(noisy.positions(length))
     gate = packed(torch.cat((torch.ones_like(shown), clean), dim=1)).float() if draft else None
     hidden = network(tokens, positions, packed.attend, linear, gate, packed.wanted)

@@ -30,18 +30,23 @@ class Rows:
     asking: Tensor
     places: Tensor
 
-    def mask(self) -> Tensor:
-        """Boolean [q, n], which query sees which key."""
-        of_query, of_key = _row_of(self.asking), _row_of(self.places)
-        place = torch.arange(len(of_key), device=of_key.device) - self.places[of_key]
-        s0, s1, s2, s3 = self.spans[:, :, None].unbind(1)
-        inside = ((place >= s0) & (place < s1)) | ((place >= s2) & (place < s3))
-        return inside & (of_query[:, None] == of_key)
+
+def seen(spans: Tensor, keys: int) -> Tensor:
+    """Boolean [..., n, keys], which query sees which key of its row, from spans [..., n, 4]."""
+    place, (s0, s1, s2, s3) = torch.arange(keys, device=spans.device), spans[..., None, :].unbind(-1)
+    return ((place >= s0) & (place < s1)) | ((place >= s2) & (place < s3))
 
 
 def definition(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
-    """What `attention` computes, by torch's own attention under a mask."""
-    mask = rows.mask()
+    """What `attention` computes, a row at a time, by torch's own attention under a mask."""
+    asking, places = rows.asking.diff().tolist(), rows.places.diff().tolist()
+    whole = ((query, asking), (key, places), (value, places), (rows.spans, asking))
+    parts = (torch.split(tensor, lengths) for tensor, lengths in whole)
+    return torch.cat([_row(*part) for part in zip(*parts, strict=True)])
+
+
+def _row(query: Tensor, key: Tensor, value: Tensor, spans: Tensor) -> Tensor:
+    mask = seen(spans, len(key))
     query, key, value = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)[0].transpose(0, 1)
     return torch.where(mask.any(dim=-1)[:, None, None], mixed, 0.0)
@@ -113,11 +118,6 @@ def _lengths(borders: Tensor, count: int) -> Tensor:
     if not whole or borders[0] != 0 or borders[-1] != count or lengths.min() < 0:
         raise ValueError(f"borders must be int64, contiguous, and rise from 0 to {count}")
     return lengths
-
-
-def _row_of(borders: Tensor) -> Tensor:
-    """To which row each place belongs, int64 [n]."""
-    return torch.arange(len(borders) - 1, device=borders.device).repeat_interleave(borders.diff())
 
 
 class _Call(ctypes.Structure):

@@ -17,7 +17,7 @@ from engine.pages import PagePool
 from engine.plan import Lora, Plan, clean, noisy
 from engine.train.batches import Batch
 from engine.train.streams import Noisy, Packed, causal_spans
-from kernels.cpu.spans import Rows
+from kernels.cpu.spans import seen
 from tests.engine.small import random_network, small_config, small_network
 from tests.engine.train.rows import END, causal_logits, dual_logits, packed_logits, random_rows
 
@@ -36,23 +36,17 @@ def dual(network: Network, shown: Tensor, tokens: Tensor) -> tuple[Tensor, Tenso
     return found[0][0], found[1][0]
 
 
-def seen(spans: Tensor) -> Tensor:
-    """Boolean [l, l], which place of one row sees which, from spans [1, l, 4]."""
-    whole = torch.tensor([0, spans.shape[1]])
-    return Rows(spans[0], whole, whole).mask()
-
-
 def test_visibility_of_two_blocks_is_the_published_table() -> None:
     """Two blocks of two: noisy rows see their block and earlier clean blocks."""
     expected = ["11000000", "11000000", "00111100", "00111100"]
-    found = seen(whole(torch.arange(4), 2)[1].sees(4))[:4]
+    found = seen(whole(torch.arange(4), 2)[1].sees(4), 8)[0, :4]
     assert ["".join(str(int(cell)) for cell in row) for row in found.tolist()] == expected
 
 
 def test_a_verifying_row_sees_itself_and_the_past() -> None:
     """Read causally, the places of a block see those before them in it and earlier clean blocks."""
     expected = ["10000000", "11000000", "00101100", "00111100"]
-    found = seen(whole(torch.arange(4), 2)[1].verifies(4))[:4]
+    found = seen(whole(torch.arange(4), 2)[1].verifies(4), 8)[0, :4]
     assert ["".join(str(int(cell)) for cell in row) for row in found.tolist()] == expected
 
 
