@@ -22,6 +22,7 @@ from tests.gateway.chat_stream import ChatStream
 from tests.gateway.housed import CHAT, Housed, housed
 from tests.gateway.test_gated import gate
 from tests.gateway.tooled import LOOK, WEATHER, tooled
+from tests.gateway.watched import unhurried
 from tests.postgres_fixtures import Database
 from tests.waiting import until
 
@@ -118,8 +119,9 @@ def told_text(reader: Reader) -> str:
 
 
 @pytest.mark.parametrize("fields", [{}, KINDS["several"]], ids=["one", "several"])
-async def test_who_leaves_stops_the_work(inside: Housed, fields: dict[str, Any]) -> None:
+async def test_who_leaves_stops_the_work(inside: Housed, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that leaves after a few events ends every generation of its request, and their records are complete."""
+    unhurried(inside, monkeypatch)
     begun: list[Generation] = []
     begin = inside.house.begin
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 import policies
 from audit.store import read_tenant
@@ -19,7 +20,7 @@ from tests.gateway.approvals.test_webhooks import hook
 from tests.gateway.asgi import Reader
 from tests.gateway.housed import CHAT, Housed, housed, tiny
 from tests.gateway.metrics.scraped import TOKEN, answer, scraped
-from tests.gateway.watched import Watched
+from tests.gateway.watched import Watched, unhurried
 from tests.policies.documents import policy
 from tests.postgres_fixtures import Database
 from tests.waiting import until
@@ -203,9 +204,12 @@ async def test_two_gateways_in_one_process_share_no_number(database: Database, t
         assert (await scraped(other)).by("generations_total", "outcome") == {}
 
 
-async def test_a_stream_is_open_as_long_as_it_lasts(database: Database, tmp_path: Path) -> None:
+async def test_a_stream_is_open_as_long_as_it_lasts(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stream that is read slowly counts as open, with its generation's seat; one that its client left is aborted."""
     async with housed(database, tmp_path, metrics_token=TOKEN) as inside:
+        unhurried(inside, monkeypatch)
         app, numbers = create_app(inside.house, ROUTES), inside.house.numbers
         name = inside.house.intake.model.name
         body = {"model": f"{name}:ar", "messages": [{"role": "user", "content": "hello"}], "stream": True, "max_tokens": 400}
