@@ -93,7 +93,8 @@ def _logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear:
     tokens, positions = packed(torch.cat((shown, batch.tokens), dim=1)), packed(noisy.positions(length))
     gate = packed(torch.cat((torch.ones_like(shown), clean), dim=1)).float() if draft else None
     hidden = network(tokens, positions, packed.attend, linear, gate, packed.wanted)
-    return network.logits(hidden.view(-1, block - 1, hidden.shape[-1]), linear).float()
+    logits = packed.asked(network.logits(hidden, linear).float())
+    return logits.view(-1, block - 1, logits.shape[-1])
 
 
 def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:

@@ -3,13 +3,15 @@
 Every step takes and gives back the same few hundred megabytes. By default the C library returns large blocks to the system at
 once, which has to clear each page again before the next step writes to it; and Python's collector, woken by the many small
 objects of a backward pass, reads all modules through each time. In runs side by side on two cores the two took a tenth and a
-twelfth of a joint step (November 2026).
+twelfth of a joint step (November 2026). And what is read and written in pages of 4 KB is looked up anew all the time: gigabytes
+of it in large pages made the steps of a run that was under way a seventh quicker.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -19,6 +21,14 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _LARGEST_MMAP: Final = 32 * 1024 * 1024
 _NEVER: Final = 2**31 - 1
+
+
+def in_large_pages() -> None:
+    """Have torch put every tensor of 2 MB or more into large pages, where the system gives some to those who ask.
+
+    To be called before the first tensor of the process is made, for torch asks only then.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 @contextmanager

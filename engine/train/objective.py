@@ -76,7 +76,7 @@ def causal_losses(
     packed = Packed(batch.inside(), causal_spans(len(said), said.shape[1], said.device), said)
     positions = torch.arange(said.shape[1], device=said.device).expand_as(said)
     hidden = network(packed(batch.tokens), packed(positions), packed.attend, linear, wanted=packed.wanted)
-    logits = network.logits(hidden, linear).float()
+    logits = packed.asked(network.logits(hidden, linear).float())
     each = F.cross_entropy(logits, batch.tokens.roll(-1, dims=1)[said], reduction="none")
     return each.sum(), each[batch.follows()[said]].sum()
 
@@ -88,7 +88,8 @@ def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, lin
     packed = Packed(noisy.real(batch), noisy.sees(length), wanted)
     shown = torch.where(masked, network.config.mask_token_id, noisy.tokens)
     tokens, positions = packed(torch.cat((shown, batch.tokens), dim=1)), packed(noisy.positions(length))
-    logits = network.logits(network(tokens, positions, packed.attend, linear, wanted=packed.wanted), linear).float()
+    hidden = network(tokens, positions, packed.attend, linear, wanted=packed.wanted)
+    logits = packed.asked(network.logits(hidden, linear).float())
     targets = torch.cat((noisy.tokens, batch.tokens.roll(-1, dims=1)), dim=1)[wanted]
     guess = torch.cat((masked, torch.zeros_like(said)), dim=1)[wanted]
     each = F.cross_entropy(logits, targets, reduction="none")

@@ -10,6 +10,7 @@ Shapes: b rows, n clean places, m noisy places (copies times a multiple of the b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
@@ -18,6 +19,11 @@ from torch import Tensor
 from engine.train.batches import Batch
 from kernels.cpu import spans as runs
 from kernels.cpu.spans import Rows
+
+STRIDE: Final = 256
+"""A pass has a multiple of this many places. No two steps have rows of the same length, and a product of another length is for
+oneDNN a program to compile, as its results are for the C library holes of other sizes to search: an eighth and a third of what
+a joint step took, once some hundred steps had been (November 2026)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +104,33 @@ def causal_spans(size: int, length: int, device: torch.device) -> Tensor:
 class Packed:
     """The `real` ones of places boolean [b, l], who of them sees whom, and whose hidden states are `wanted` (boolean [b, l]).
 
-    It is the attention of a pass over them: all places ask in every layer but the last, and there the wanted ones.
+    It is the attention of a pass over them: all places ask in every layer but the last, and there the wanted ones. Both are
+    filled up to a multiple of `STRIDE`, by places that see nothing and that nothing sees.
     """
 
     def __init__(self, real: Tensor, spans: Tensor, wanted: Tensor) -> None:
         """`spans` [b, l, 4] are over the padded places, of which the real ones stay."""
-        self._kept = real.flatten().nonzero()[:, 0]
-        asked = wanted.flatten()[self._kept]
-        self.wanted = asked.nonzero()[:, 0]
+        kept = real.flatten().nonzero()[:, 0]
+        asked = wanted.flatten()[kept].nonzero()[:, 0]
+        spare = -len(asked) % STRIDE
+        filler = spare + -(len(kept) + spare) % STRIDE
+        self._kept, self._asked = F.pad(kept, (0, filler)), len(asked)
+        self.wanted = torch.cat((asked, torch.arange(len(kept), len(kept) + spare, device=asked.device)))
         """int64, which of the packed places."""
         behind = F.pad(real.cumsum(dim=1), (1, 0))
         own = torch.stack([behind.gather(1, side.long()) for side in spans.unbind(-1)], dim=-1).int()
-        own, places = self(own), _borders(real.sum(dim=1))
+        own = F.pad(own.flatten(0, 1)[kept], (0, 0, 0, filler))
+        places = _borders(real.sum(dim=1), filler)
         self._all = Rows(own, places, places)
-        self._last = Rows(own[self.wanted], _borders((real & wanted).sum(dim=1)), places)
+        self._last = Rows(own[self.wanted], _borders((real & wanted).sum(dim=1), spare), places)
 
     def __call__(self, padded: Tensor) -> Tensor:
-        """Of [b, l, ...] the real places, [r, ...]."""
+        """Of [b, l, ...] the real places and what fills them up, [r, ...]."""
         return padded.flatten(0, 1)[self._kept]
+
+    def asked(self, computed: Tensor) -> Tensor:
+        """Of what a pass gives, [w, ...], that of the wanted places alone."""
+        return computed[: self._asked]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002 - one rule for all
         """Attention of a pass over the real places."""
@@ -129,6 +144,6 @@ class Packed:
             return runs.definition(query.float(), key.float(), value.float(), rows)
 
 
-def _borders(lengths: Tensor) -> Tensor:
-    """Where rows of these lengths begin and end, int64 [b + 1]."""
-    return F.pad(lengths.cumsum(dim=0), (1, 0))
+def _borders(lengths: Tensor, more: int) -> Tensor:
+    """Where rows of these lengths begin and end, and behind them one of `more`, int64 [b + 2]."""
+    return F.pad(F.pad(lengths, (0, 1), value=more).cumsum(dim=0), (1, 0))

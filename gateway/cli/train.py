@@ -87,9 +87,11 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
 
     from engine.train.chats import DataError
     from engine.train.curves import TensorBoard
+    from engine.train.memory import in_large_pages
     from engine.train.run import Exam, run
     from engine.train.trainer import Training, TrainingError, device_named
 
+    in_large_pages()
     try:
         chosen = device_named(device)
         training = Training.resume(resume, chosen) if resume else _begun(out, chosen, given)

@@ -44,7 +44,7 @@ def packed_logits(network: Network, tokens: Tensor, noisy: Noisy, spans: Tensor,
     positions = noisy.positions(tokens.shape[1] - noisy.index.shape[1])
     found = network.logits(network(packed(tokens), packed(positions), packed.attend, wanted=packed.wanted))
     logits = found.new_zeros(*real.shape, found.shape[-1])
-    logits[real] = found
+    logits[real] = packed.asked(found)
     return logits
 
 

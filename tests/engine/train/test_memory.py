@@ -9,6 +9,7 @@ import platform
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 from engine.train.memory import kept
 
@@ -35,6 +36,18 @@ with kept() if sys.argv[1] == "kept" else nullcontext():
 print(before[-1] - before[1])
 """
 
+LARGE_PAGES = """
+from engine.train.memory import in_large_pages
+
+in_large_pages()
+import torch
+
+made = torch.ones(25_000_000)
+with open("/proc/self/smaps_rollup") as told:
+    print(next(int(line.split()[1]) for line in told if line.startswith("AnonHugePages:")))
+"""
+OFFERED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
 
 def faults(how: str) -> int:
     """Page faults of ten rounds of twelve tensors of 16 MB, all gone before the next round."""
@@ -56,6 +69,13 @@ def test_a_large_block_is_found_only_once() -> None:
         assert faults("kept") < pages * 1.1
         return
     assert faults("kept") < pages / 50 < pages * 0.9 < faults("plain")
+
+
+def test_a_large_tensor_lies_in_large_pages() -> None:
+    """Most of 100 MB does, in a process that asked for it before its first tensor, unless the system has none to give."""
+    found = subprocess.run([sys.executable, "-c", LARGE_PAGES], capture_output=True, text=True, check=True, timeout=120)
+    offered = OFFERED.exists() and "[never]" not in OFFERED.read_text()
+    assert (int(found.stdout) > 50_000) is offered
 
 
 def test_what_was_there_is_not_collected_and_afterwards_it_is() -> None:

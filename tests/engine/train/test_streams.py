@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.cache import KVCache
@@ -16,7 +19,7 @@ from engine.numeric import Strict
 from engine.pages import PagePool
 from engine.plan import Lora, Plan, clean, noisy
 from engine.train.batches import Batch
-from engine.train.streams import Noisy, Packed, causal_spans
+from engine.train.streams import STRIDE, Noisy, Packed, causal_spans
 from kernels.cpu.spans import seen
 from tests.engine.small import random_network, small_config, small_network
 from tests.engine.train.rows import END, causal_logits, dual_logits, packed_logits, random_rows
@@ -150,15 +153,50 @@ def test_verifying_a_draft_is_reading_it() -> None:
 
 
 def test_padding_is_not_computed() -> None:
-    """Of rows of unlike length what runs through the network is their tokens and the blocks that begin in them."""
+    """Of rows of unlike length what runs through the network is their tokens and the blocks that begin in them, and filler."""
     rows = random_rows((2, 9), (5, 30))
     batch = Batch.of(rows, END)
     noisy = Noisy.of(batch, torch.tensor([0, 4]), BLOCK)
     real = noisy.real(batch)
     packed = Packed(real, noisy.sees(30), real)
     tokens = packed(torch.cat((noisy.tokens, batch.tokens), dim=1))
-    assert tokens.tolist() == [*rows[0].ids, *(END,) * 3, *rows[0].ids, *rows[1].ids[4:], *(END,) * 2, *rows[1].ids]
-    assert packed(noisy.positions(30)).tolist() == [*range(12), *range(9), *range(4, 32), *range(30)]
+    expected = [*rows[0].ids, *(END,) * 3, *rows[0].ids, *rows[1].ids[4:], *(END,) * 2, *rows[1].ids]
+    assert tokens.tolist()[: len(expected)] == expected
+    assert packed(noisy.positions(30)).tolist()[: len(expected)] == [*range(12), *range(9), *range(4, 32), *range(30)]
+    assert packed.asked(tokens[packed.wanted]).tolist() == expected
+
+
+@given(st.lists(st.integers(1, 600), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_passes_come_in_few_lengths(lengths: list[int], random: Random) -> None:
+    """Places and wanted ones are filled up to a multiple, with less than two of it, whatever rows there are."""
+    real = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    some = real & torch.tensor([[random.random() < 0.4 for _ in row] for row in real.tolist()])
+    packed = Packed(real, causal_spans(*real.shape, real.device), some)
+    places, asked = len(packed(real)), len(packed.wanted)
+    assert places % STRIDE == asked % STRIDE == 0
+    assert places - sum(lengths) < 2 * STRIDE > STRIDE > asked - int(some.sum())
+    assert packed.asked(packed(some)[packed.wanted]).all()
+
+
+def test_filler_is_seen_by_nobody_and_sees_nothing() -> None:
+    """Its attention is nothing, and a change of what it shows moves neither the others' hidden states nor any gradient."""
+    network = random_network(replace(small_config(), head_dim=32), 8).requires_grad_(True)
+    batch = Batch.of(random_rows((6, 22), (3, 9)), END)
+    real = batch.inside()
+    packed = Packed(real, causal_spans(2, 22, real.device), real)
+    tokens, positions = packed(batch.tokens), packed(torch.arange(22).expand_as(real))
+    told = []
+    for filler in (tokens[0], (tokens[0] + 5) % 90):
+        network.zero_grad()
+        shown = torch.where(torch.arange(len(tokens)) < int(real.sum()), tokens, filler)
+        asked = packed.asked(network(shown, positions, packed.attend, wanted=packed.wanted))
+        asked.square().sum().backward()
+        told.append([asked.detach(), *(each.grad.clone() for each in network.parameters() if each.grad is not None)])
+    assert len(told[0]) == len(told[1]) > 1
+    for left, right in zip(*told, strict=True):
+        assert torch.equal(left, right)
+    query = torch.ones(len(tokens), 4, 32)
+    assert not packed.attend(0, query, query[:, :2], query[:, :2])[int(real.sum()) :].any()
 
 
 @pytest.mark.parametrize("head", [16, 32])
@@ -174,7 +212,7 @@ def test_what_is_not_asked_for_changes_nothing(head: int) -> None:
     for packed in (wanted, everything):
         positions = packed(torch.arange(real.shape[1]).expand_as(real))
         hidden = network(packed(batch.tokens), positions, packed.attend, wanted=packed.wanted)
-        asked = hidden if packed is wanted else hidden[wanted.wanted]
+        asked = wanted.asked(hidden) if packed is wanted else hidden[wanted.asked(wanted.wanted)]
         network.zero_grad()
         asked.square().sum().backward()
         told.append([asked.detach(), *(each.grad.clone() for each in network.parameters() if each.grad is not None)])
