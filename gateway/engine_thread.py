@@ -95,55 +95,71 @@ class Window:
 
 
 class Feed:
-    """The events of one generation, in order; lives on the event loop."""
+    """The events of one generation, in order; lives on the event loop.
+
+    Its taker is woken once there is something worth a commit, not by every step of the engine.
+    """
 
     def __init__(self, window: Window) -> None:
         self._window = window
         self._events: deque[Event] = deque()
-        self._arrived = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._patience: Patience | None = None
+        """Of whoever waits."""
+        self._timer: asyncio.TimerHandle | None = None
         self._died = False
 
     def put(self, events: list[Event]) -> None:
         """Called on the loop when the engine thread has sent events."""
         self._events.extend(events)
-        self._arrived.set()
+        self._weigh()
 
     def die(self) -> None:
         """Called on the loop when the engine thread has ended."""
         self._died = True
-        self._arrived.set()
+        self._enough.set()
 
     async def take(self, patience: Patience) -> list[Event]:
         """All events there are, at least one; waits for more while they would not be worth a commit.
 
         Raises EngineDied when no event is left and none can come.
         """
-        await self._some()
-        if not self._worth_writing(patience):
-            try:
-                async with asyncio.timeout(patience.seconds):
-                    while not self._worth_writing(patience) and not self._died:
-                        self._arrived.clear()
-                        await self._arrived.wait()
-            except TimeoutError:
-                pass
+        if not self._died:
+            await self._worth_writing(patience)
+        if not self._events:
+            raise EngineDied
         events = list(self._events)
         self._events.clear()
         self._window.taken(len(events))
         return events
 
-    def _worth_writing(self, patience: Patience) -> bool:
-        """Whether waiting would gain nothing, or hold up the engine."""
-        if self._window.crowded or any(isinstance(event, patience.ready) for event in self._events):
+    async def _worth_writing(self, patience: Patience) -> None:
+        """Return when waiting would gain nothing, or hold up the engine."""
+        self._patience = patience
+        self._enough.clear()
+        try:
+            self._weigh()
+            await self._enough.wait()
+        finally:
+            self._patience = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _weigh(self) -> None:
+        """Tell whoever waits that there is enough, or let the time run in which there may be."""
+        patience = self._patience
+        if patience is None or not self._events:
+            return
+        if self._window.crowded or self._is_enough(patience):
+            self._enough.set()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(patience.seconds, self._enough.set)
+
+    def _is_enough(self, patience: Patience) -> bool:
+        if any(isinstance(event, patience.ready) for event in self._events):
             return True
         return sum(len(output_of(event)) for event in self._events) >= patience.tokens
-
-    async def _some(self) -> None:
-        while not self._events:
-            if self._died:
-                raise EngineDied
-            self._arrived.clear()
-            await self._arrived.wait()
 
     def drop(self) -> None:
         """Forget what was not taken; the window must not wait for it."""
