@@ -171,7 +171,7 @@ def test_passes_come_in_few_lengths(lengths: list[int], random: Random) -> None:
     """Places and wanted ones are filled up to a multiple, with less than two of it, whatever rows there are."""
     real = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     some = real & torch.tensor([[random.random() < 0.4 for _ in row] for row in real.tolist()])
-    packed = Packed(real, causal_spans(*real.shape, real.device), some)
+    packed = Packed(real, causal_spans(len(lengths), max(lengths), real.device), some)
     places, asked = len(packed(real)), len(packed.wanted)
     assert places % STRIDE == asked % STRIDE == 0
     assert places - sum(lengths) < 2 * STRIDE > STRIDE > asked - int(some.sum())
@@ -190,7 +190,7 @@ def test_filler_is_seen_by_nobody_and_sees_nothing() -> None:
         network.zero_grad()
         shown = torch.where(torch.arange(len(tokens)) < int(real.sum()), tokens, filler)
         asked = packed.asked(network(shown, positions, packed.attend, wanted=packed.wanted))
-        asked.square().sum().backward()
+        asked.square().sum().backward()  # type: ignore[no-untyped-call]
         told.append([asked.detach(), *(each.grad.clone() for each in network.parameters() if each.grad is not None)])
     assert len(told[0]) == len(told[1]) > 1
     for left, right in zip(*told, strict=True):
