@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -24,6 +25,7 @@ from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 # A lock that an old session of ours still holds is worth waiting for, but not for as long as TCP may take to bury that session.
 CONNECT: Final = {"connect_timeout": 3, "options": "-c lock_timeout=3s"}
+CLOSE_SECONDS: Final = 5.0
 
 
 class Presence:
@@ -35,12 +37,22 @@ class Presence:
         )
         self._instance = instance
         self._held: Connection | None = None
+        self._using, self._closed = threading.Lock(), False
+        """Held by whoever uses the connection: one that is closed beneath a thread lets it read what is another's."""
 
     def beat(self) -> bool:
         """Hold the lock, or take it up again after a lost connection; True if it was held all the time.
 
         Raises SQLAlchemyError when the server cannot be reached, or another session keeps the lock for too long.
         """
+        try:
+            with self._using:
+                return self._renewed()
+        finally:
+            if self._closed:
+                self.close()
+
+    def _renewed(self) -> bool:
         if self._held is not None:
             try:
                 self._held.execute(select(1))
@@ -68,8 +80,13 @@ class Presence:
             await asyncio.shield(close_when_made(asking))
 
     def close(self) -> None:
-        """Let the lock go."""
-        self._drop()
+        """Let the lock go, for good; a beat that hangs does so when it ends."""
+        self._closed = True
+        if self._using.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._drop()
+            finally:
+                self._using.release()
         close_pool(self._engine)
 
     def _take_up(self) -> Connection:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
@@ -13,7 +15,7 @@ from gateway.presence import Presence
 from gateway.settings import DatabaseUrl
 from tests.gateway.tenant_log import end_lock_sessions, lock_sessions
 from tests.postgres_fixtures import Database
-from tests.waiting import until
+from tests.waiting import eventually, until
 
 Peer = tuple[UUID, Presence]
 
@@ -138,3 +140,26 @@ async def test_a_claim_that_is_given_up_is_let_go(durable_database: Database, pe
     with pytest.raises(asyncio.CancelledError):
         await claim
     await until(lambda: claimable(other, dead))
+
+
+def test_a_connection_is_not_closed_beneath_a_beat(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing waits for a beat under way, which still has its lock; then that is free."""
+    presence = Presence(DatabaseUrl(database.app_url), uuid7())
+    presence.beat()
+    renewed, begun, going_on = presence._renewed, threading.Event(), threading.Event()
+
+    def slowly() -> bool:
+        begun.set()
+        return going_on.wait(20) and renewed()
+
+    monkeypatch.setattr(presence, "_renewed", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        beat = threads.submit(presence.beat)
+        assert begun.wait(20)
+        closing = threads.submit(presence.close)
+        eventually(lambda: presence._closed)
+        assert not closing.done() and lock_sessions(database) == 1
+        going_on.set()
+        assert beat.result(20)
+        closing.result(20)
+    eventually(lambda: lock_sessions(database) == 0)
