@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.background import Background
-from gateway.pools import close_when_made
+from gateway.pools import close_when_made, to_its_end
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 CHANNEL: Final = "palimpsest_cancel"
@@ -59,7 +59,7 @@ class Cancelling:
             place = connection.connection.driver_connection.fileno()  # type: ignore[union-attr]  # it is open
             while True:
                 await _readable(place)
-                await asyncio.to_thread(connection.scalar, select(1))  # which takes in what has come, or finds the line dead
+                await to_its_end(connection.scalar, select(1))  # which takes in what has come, or finds the line dead
                 self._obey()
         finally:
             # Also when we are cancelled while the thread still connects: what it gets must not be kept.

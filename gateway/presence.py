@@ -20,12 +20,11 @@ from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from gateway.pools import close_pool, close_when_made
+from gateway.pools import CLOSE_SECONDS, close_pool, close_when_made
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 # A lock that an old session of ours still holds is worth waiting for, but not for as long as TCP may take to bury that session.
 CONNECT: Final = {"connect_timeout": 3, "options": "-c lock_timeout=3s"}
-CLOSE_SECONDS: Final = 5.0
 
 
 class Presence:
@@ -38,7 +37,7 @@ class Presence:
         self._instance = instance
         self._held: Connection | None = None
         self._using, self._closed = threading.Lock(), False
-        """Held by whoever uses the connection: one that is closed beneath a thread lets it read what is another's."""
+        """Held by whoever uses the connection."""
 
     def beat(self) -> bool:
         """Hold the lock, or take it up again after a lost connection; True if it was held all the time.
