@@ -131,7 +131,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
-    """SHA-256 in hex over all that, beside weights and request, may change a token: equal fingerprints replay exactly.
+    """SHA-256 in hex over all that, beside weights and request, may change a token or a draft: equal ones replay exactly.
 
     `made_with` is the `kernels` of the pass that runs.
     """
@@ -147,7 +147,7 @@ def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
         version("llguidance"),
     )
     digest.update("\n".join(map(str, facts)).encode())
-    for folder in sorted(kernels.__path__):
+    for folder in (*sorted(kernels.__path__), Path(__file__).parent / "modes"):
         for source in sorted(Path(folder).rglob("*.py")):
             digest.update(source.name.encode() + b"\0" + hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()

@@ -136,6 +136,15 @@ def noisy(tokens: Sequence[int], lora: Lora, follow: Sequence[Follow] = ()) -> S
     return Step(tokens, noisy_frame(len(tokens), lora), follow=follow)
 
 
+def ahead(step: Step, size: int, mask_id: int, follow: Sequence[Follow] = ()) -> Step:
+    """Causal rows as in `step`, and behind the last a group of `size` masks with the drafter LoRA, which sees all of them.
+
+    The first mask stands where the last row's own pick will: logits come from the others, behind those of `step`.
+    """
+    masks = (mask_id,) * size
+    return Step((*step.tokens, *masks), ahead_frame(step.frame, size), step.targets, step.allowed, follow)
+
+
 def quadratic(draft: Sequence[int], mask_id: int, lora: Lora, allowed: NDArray[np.bool_] | None = None) -> Step:
     """B clean drafts, and behind each a group of B masks that sees the drafts up to it.
 
@@ -163,13 +172,25 @@ def noisy_frame(count: int, lora: Lora) -> Frame:
     return Frame(np.stack((np.arange(count), zero, flags, zero)), 0, count)
 
 
+@lru_cache(maxsize=512)
+def ahead_frame(before: Frame, size: int) -> Frame:
+    """The frame of causal rows and a group of `size` masks behind them."""
+    last = np.full(size, before.clean - 1)
+    masks = np.stack((last + np.arange(1, size + 1), last, _mask_flags(size), last + 1))
+    return Frame(np.concatenate((before.rows, masks), axis=1), before.clean, size)
+
+
 @lru_cache(maxsize=64)
 def quadratic_frame(size: int, lora: Lora) -> Frame:
     """The frame of `size` drafts with a group of `size` masks behind each."""
     group, inside = np.repeat(np.arange(size), size), np.tile(np.arange(1, size + 1), size)
-    flags = (inside > 1) * int(Flag.WANT_LOGITS) + int(_noisy_flags(lora))
-    masks = np.stack((group + inside, group, flags, group + 1))
+    masks = np.stack((group + inside, group, np.tile(_mask_flags(size, lora), size), group + 1))
     return Frame(np.concatenate((clean_frame(size, Want.ALL).rows, masks), axis=1), size, size)
+
+
+def _mask_flags(size: int, lora: Lora = Lora.ON) -> Ints:
+    """The flags of a group of masks behind a causal row, which picks for the first of them."""
+    return int(_noisy_flags(lora)) + int(Flag.WANT_LOGITS) * (np.arange(size) > 0)
 
 
 def _noisy_flags(lora: Lora) -> Flag:

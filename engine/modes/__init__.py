@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator
 
 from engine.events import NoteKind, Prefilled
 from engine.modes.ar import ar
-from engine.modes.auto import auto
+from engine.modes.auto import auto, first_choice
 from engine.modes.diffusion import diffusion
-from engine.modes.linear_spec import linear_spec
-from engine.modes.quadratic_spec import quadratic_spec
+from engine.modes.linear_spec import linear_spec, opening_draft
+from engine.modes.quadratic_spec import quadratic_spec, start_pass
 from engine.plan import Step, Want, clean
 from engine.request import Mode
 from engine.sampling import Picks
@@ -29,12 +29,20 @@ _MODES: dict[Mode, Callable[[Session, Picks], Passes]] = {
     Mode.QUADRATIC_SPEC: quadratic_spec,
     Mode.AUTO: auto,
 }
+_OPENINGS: dict[Mode, Callable[[Session, Step, int], Step]] = {
+    Mode.LINEAR_SPEC: opening_draft,
+    Mode.QUADRATIC_SPEC: start_pass,
+    Mode.AUTO: first_choice,
+}
+"""What else the prompt's last pass does, by modes that draft: the first block is drafted in it."""
 
 
 def decode(session: Session) -> Passes:
     """A whole generation: the last piece of the prompt, then the requested mode."""
     rest = session.tokens[session.committed :]
-    first = yield clean(rest, Want.LAST, allowed=session.allowed())
+    step = clean(rest, Want.LAST, allowed=session.allowed())
+    opening = _OPENINGS.get(session.mode)
+    first = yield step if opening is None else opening(session, step, session.request.block_length)
     session.commit(len(rest))
     session.emit(Prefilled(session.request.id, session.prompt_tokens, session.cached, session.claim()))
     if session.mode is not session.request.mode:

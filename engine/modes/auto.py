@@ -10,8 +10,8 @@ from collections.abc import Generator
 
 from engine.events import NoteKind
 from engine.modes.ar import RUN, Run, step
-from engine.modes.linear_spec import begin, round_of
-from engine.modes.quadratic_spec import quadratic_spec
+from engine.modes.linear_spec import Seed, begin, opening_draft, round_of
+from engine.modes.quadratic_spec import quadratic_spec, start_pass
 from engine.plan import Step
 from engine.request import Mode
 from engine.sampling import Picks
@@ -21,10 +21,17 @@ LOADS = ((4, 32), (11, 16), (22, 8))
 """Up to so many generations, speculate in blocks of so many tokens; beyond, decode in `ar`."""
 
 
+def first_choice(session: Session, step: Step, size: int) -> Step:
+    """The prompt's last pass, as whatever is chosen for the beginning would have it."""
+    if _only_quadratic(session):
+        return start_pass(session, step, size)
+    return opening_draft(session, step, choose(session.request.modes_permitted, session.load(), size))
+
+
 def auto(session: Session, first: Picks) -> Generator[Step, Picks, None]:
-    """Decode from the pick `first` after the prompt, never in a mode that is not permitted."""
+    """Decode from what `first_choice` gave, never in a mode that is not permitted."""
     permitted = session.request.modes_permitted
-    if permitted.isdisjoint((Mode.AR, Mode.LINEAR_SPEC)):
+    if _only_quadratic(session):
         session.note(NoteKind.MODE_SWITCH, f"auto: {Mode.QUADRATIC_SPEC}, the only causal mode permitted")
         yield from quadratic_spec(session, first)
         return
@@ -37,7 +44,11 @@ def auto(session: Session, first: Picks) -> Generator[Step, Picks, None]:
         if chosen != before:
             mode = f"{Mode.LINEAR_SPEC} in blocks of {chosen}" if drafts else str(Mode.AR)
             session.note(NoteKind.MODE_SWITCH, f"auto: {mode} at a load of {load}")
-        seed = yield from (round_of(session, seed, chosen) if drafts else _stretch(session, seed))
+        seed = yield from (round_of(session, seed, chosen) if drafts else _stretch(session, seed.token))
+
+
+def _only_quadratic(session: Session) -> bool:
+    return session.request.modes_permitted.isdisjoint((Mode.AR, Mode.LINEAR_SPEC))
 
 
 def choose(permitted: frozenset[Mode], load: int, longest: int) -> int:
@@ -49,11 +60,11 @@ def choose(permitted: frozenset[Mode], load: int, longest: int) -> int:
     return min(block, longest)
 
 
-def _stretch(session: Session, seed: int) -> Generator[Step, Picks, int]:
+def _stretch(session: Session, seed: int) -> Generator[Step, Picks, Seed]:
     """One run's worth of single tokens."""
     with Run(session, RUN) as run:
         for _ in range(RUN):
             seed = yield from step(session, run, seed)
             if session.ended is not None:
                 break
-    return seed
+    return Seed(seed)

@@ -1,50 +1,74 @@
 """Linear self-speculation: draft a block bidirectionally with the drafter LoRA, verify it causally without.
 
 The seed is decided but not cached. A draft is kept while it equals the causal pick for its position, and the pick after the
-last kept one is output too, so every token is a causal pick and the text is that of `ar`.
+last kept one is output too, so every token is a causal pick and the text is that of `ar`. A pass that verifies a promising
+draft drafts the next block as well, behind the whole of it: if all of it holds, the next round needs no pass to draft.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Final
 
 from engine.events import RunDecoded, SpecRound
-from engine.plan import NO_SOURCE, Follow, Lora, Step, Want, clean, clean_frame, noisy
+from engine.plan import NO_SOURCE, Follow, Lora, Step, Want, ahead, ahead_frame, clean, clean_frame, noisy
 from engine.sampling import Picks, confidences
 from engine.session import Session
 
+NOTHING: Final = Picks([], [])
+PROMISING: Final = -math.log(2)
+"""From this log-probability on a draft holds rather than not, as its drafter sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A decided token that is not cached, and what is drafted behind it; nothing where that is still to be done."""
+
+    token: int
+    drafted: Picks = NOTHING
+
 
 def linear_spec(session: Session, first: Picks) -> Generator[Step, Picks, None]:
-    """Decode from the pick `first` after the prompt, two passes a round (one at block length 1)."""
+    """Decode from what `opening_draft` gave: a pass a round, and one more behind a draft that did not hold."""
     seed = begin(session, first)
     while session.ended is None:
         seed = yield from round_of(session, seed, session.request.block_length)
 
 
-def begin(session: Session, first: Picks) -> int:
+def opening_draft(session: Session, step: Step, size: int) -> Step:
+    """The prompt's last pass, which drafts the first block as well."""
+    return step if size == 1 or session.room == 1 else ahead(step, size, session.mask_id)
+
+
+def begin(session: Session, first: Picks) -> Seed:
     """Output the pick after the prompt; it is the first seed."""
-    session.take(first.ids)
-    session.alternatives((first,), 1)
-    run = RunDecoded(session.request.id, session.position, tuple(first.ids), tuple(first.logprob), session.claim())
+    head = first.part(0, 1)
+    session.take(head.ids)
+    session.alternatives((head,), 1)
+    run = RunDecoded(session.request.id, session.position, tuple(head.ids), tuple(head.logprob), session.claim())
     session.emit(run)
-    return first.ids[0]
+    return Seed(head.ids[0], first.part(1))
 
 
-def round_of(session: Session, seed: int, size: int) -> Generator[Step, Picks, int]:
-    """Draft `size` - 1 tokens, verify, output what holds; returns the next seed, which is output and not cached."""
-    drafted = yield from draft(session, seed, size, _verification(session, seed, size))
-    tokens = (seed, *drafted.ids)
+def round_of(session: Session, seed: Seed, size: int) -> Generator[Step, Picks, Seed]:
+    """Verify what is drafted behind `seed`, or `size` - 1 tokens drafted now, and output what holds; returns the next seed."""
+    drafted = seed.drafted
+    if not drafted.ids:
+        drafted = yield from draft(session, seed.token, size)
+    tokens = (seed.token, *drafted.ids)
     opened = opened_round(session, tokens, drafted)
     with session.interrupted(lambda: unverified(opened)):
-        picks = yield clean(tokens, allowed=session.allowed(drafted.ids))
+        picks = yield _verification(session, tokens, drafted, size)
     matched = leading_matches(drafted.ids, picks.ids)
     kept = session.take(picks.ids[: matched + 1])
     session.commit(kept)
     session.alternatives((picks,), kept)
     session.emit(
         opened(
-            verified=tuple(picks.ids),
+            verified=tuple(picks.ids[: len(tokens)]),
             accepted=matched,
             output=tuple(picks.ids[:kept]),
             logprob=tuple(picks.logprob[:kept]),
@@ -52,22 +76,40 @@ def round_of(session: Session, seed: int, size: int) -> Generator[Step, Picks, i
             complete=True,
         )
     )
-    return picks.ids[matched]
+    return Seed(picks.ids[matched], picks.part(len(tokens)) if matched == len(drafted.ids) else NOTHING)
 
 
-def draft(session: Session, seed: int, size: int, follow: Sequence[Follow] = ()) -> Generator[Step, Picks, Picks]:
+def draft(session: Session, seed: int, size: int) -> Generator[Step, Picks, Picks]:
     """One bidirectional pass over the seed and masks: picks for the positions after the seed, none at block length 1."""
     if size == 1:
-        return Picks([], [])
-    picks = yield noisy((seed, *(session.mask_id,) * (size - 1)), Lora.ON, follow)
+        return NOTHING
+    picks = yield noisy((seed, *(session.mask_id,) * (size - 1)), Lora.ON, _reading(session, seed, size))
     return picks.part(1)
 
 
-def _verification(session: Session, seed: int, size: int) -> Sequence[Follow]:
-    """The causal rows that read the seed and whatever is drafted behind it."""
+def _verification(session: Session, tokens: Sequence[int], drafted: Picks, size: int) -> Step:
+    """The causal rows of a round; with the next block's masks where the draft is promising and the answer goes on behind it."""
+    step = clean(tokens, allowed=session.allowed(drafted.ids))
+    room = session.room - len(tokens)
+    if size == 1 or room <= 0 or sum(drafted.logprob) < PROMISING or session.cut(drafted.ids)[1]:
+        return step
+    follow = () if session.constrained else _next_round(len(tokens), size, session.mask_id, room > size)
+    return ahead(step, size, session.mask_id, follow)
+
+
+def _reading(session: Session, seed: int, size: int) -> tuple[Follow, ...]:
+    """The causal rows that read the seed and whatever is drafted behind it; a draft that took a pass promises no more."""
     if session.constrained:
         return ()
     return (Follow(clean_frame(size, Want.ALL), 0, (seed,) * size, (NO_SOURCE, *range(1, size))),)
+
+
+@lru_cache(maxsize=512)
+def _next_round(kept: int, size: int, mask_id: int, goes_on: bool) -> tuple[Follow, ...]:
+    """The round behind one whose `kept` tokens all hold; it, too, drafts if the answer `goes_on` behind it."""
+    plain, masks = clean_frame(size, Want.ALL), size * goes_on
+    picked = (*range(kept - 1, kept - 1 + size), *(NO_SOURCE,) * masks)
+    return (Follow(ahead_frame(plain, size) if masks else plain, kept, (mask_id,) * len(picked), picked),)
 
 
 def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> partial[SpecRound]:

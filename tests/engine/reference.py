@@ -7,6 +7,7 @@ cache of causal keys and values comes to. Greedy, one sequence at a time, forwar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,14 @@ class Said:
 
     ids: tuple[int, ...]
     passes: int
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """Tokens that nobody has verified, and how probable their drafter thinks all of them."""
+
+    ids: list[int]
+    probability: float
 
 
 class Reference:
@@ -71,18 +80,24 @@ class Reference:
                 return Said(tuple(said[: said.index(self._eos) + 1]), passes)
         return Said(tuple(said), passes)
 
-    def linear_spec(self, prompt: list[int], most: int, size: int) -> Said:
-        """Draft a block with the LoRA, verify it without, keep what agrees and one token more."""
+    def linear_spec(self, prompt: list[int], most: int, size: int, *, ahead: bool = False) -> Said:
+        """Draft a block with the LoRA, verify it without, keep what agrees and one token more.
+
+        As the release does it, or `ahead`: then the prompt's pass drafts too, and so does one that verifies a promising draft,
+        behind the whole of it.
+        """
         token = self._best(self._causal(prompt)[-1])
         said, passes = [token], 1
+        drafted = self._drafted(prompt, [], size) if ahead else None
         while token != self._eos and len(said) < most:
             cached = prompt + said[:-1]
-            block = [token] + [self._mask_token] * (size - 1)
-            with self._drafting(size):
-                drafted = self._noisy(cached, block)
-            block = [token] + [self._best(row) for row in drafted[1:]]
+            if drafted is None:
+                drafted = self._drafted(cached, [token], size)
+                passes += 1
+            block = [token, *drafted.ids]
             read = [self._best(row) for row in self._causal(cached + block)[len(cached) :]]
-            passes += 2
+            passes += 1
+            goes_on = drafted.probability >= 0.5 and self._eos not in block and len(said) + size < most
             matched = 0
             while matched < size - 1 and read[matched] == block[matched + 1]:
                 matched += 1
@@ -91,7 +106,17 @@ class Reference:
                 taken = taken[: taken.index(self._eos) + 1]
             said += taken
             token = said[-1]
+            drafted = self._drafted(cached + block, [], size) if ahead and goes_on and matched == size - 1 else None
         return Said(tuple(said), passes)
+
+    def _drafted(self, before: list[int], seed: list[int], size: int) -> Drafted:
+        """`size` - 1 tokens by the LoRA: behind a seed, or behind the place of one that is not known yet."""
+        block = seed + [self._mask_token] * (size - len(seed))
+        with self._drafting(size):
+            rows = self._noisy(before, block)[1:]
+        ids = [self._best(row) for row in rows]
+        sure = [float(row.softmax(-1)[token]) for row, token in zip(rows, ids, strict=True)]
+        return Drafted(ids, math.prod(sure))
 
     def _denoised(self, block: list[int], logits: Tensor, threshold: float) -> list[int]:
         """Fill the most confident mask and every one at or above the threshold."""
