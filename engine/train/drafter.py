@@ -1,8 +1,9 @@
 """The drafter LoRA's own loss: be what the frozen verifier will accept, as far as it would have read.
 
-A block starts with one certain token. The LoRA pass drafts the rest, the same network without it reads the draft causally,
-and the drafted tokens up to the first one refused are scored. Both picks use one draw of noise per place and token, as
-decoding does; nine blocks of ten are drawn at temperature 1, the tenth greedily.
+A block starts with one certain token, which half of them do not see: drafted ahead, they do not know it yet. The LoRA pass
+drafts the rest, the same network without it reads the draft causally, and the drafted tokens up to the first one refused are
+scored. Both picks use one draw of noise per place and token, as decoding does; nine blocks of ten are drawn at temperature 1,
+the tenth greedily.
 Source: Nemotron-Labs-Diffusion paper, section 3.3.
 """
 
@@ -21,7 +22,7 @@ from engine.train.streams import Noisy, Packed
 
 TEMPERATURE = 3.0
 CANDIDATES = 200
-GREEDY_SHARE = 0.1
+AHEAD_SHARE, GREEDY_SHARE = 0.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +42,18 @@ def drafter_losses(
     `seeds` decide what is drawn for each row, whichever rows stand beside it.
     Gradients reach whatever of the drafter pass requires them; the verifier is only read.
     """
-    block, size = noisy.block, len(batch.tokens)
-    known = torch.arange(noisy.index.shape[1], device=noisy.index.device) % block == 0
-    shown = torch.where(known, noisy.tokens, network.config.mask_token_id)
+    block, size, mask_token = noisy.block, len(batch.tokens), network.config.mask_token_id
     begun = noisy.opened.view(size, -1, block)[:, :, -1]
-    drafted = _logits(network, batch, noisy, shown, linear, draft=True)
-    counts = begun.sum(dim=1).tolist()
-    noise = torch.cat([_noise(seed, (count, *drafted.shape[1:])) for seed, count in zip(seeds, counts, strict=True)])
-    noise = noise.to(drafted.device)
-    draft = _pick(drafted, noise, network.config.mask_token_id)
+    ahead, noise = _drawn(seeds, begun.sum(dim=1).tolist(), (block - 1, network.config.vocab_size), begun.device)
     text = noisy.tokens.view(size, -1, block).clone()
+    shown = torch.full_like(text, mask_token)
+    shown[:, :, 0][begun] = text[:, :, 0][begun].masked_fill(ahead, mask_token)
+    drafted = _logits(network, batch, noisy, shown.view(size, -1), linear, draft=True)
+    draft = _pick(drafted, noise, mask_token)
     text[:, :, 1:][begun] = draft
     with torch.no_grad():
         read = _logits(network, batch, noisy, text.view(size, -1), linear, draft=False)
-    taken = draft == _pick(read, noise, network.config.mask_token_id)
+    taken = draft == _pick(read, noise, mask_token)
     goes_on = (taken & (draft != batch.end_token)).long()
     active = torch.cat((torch.ones_like(goes_on[:, :1]), goes_on[:, :-1].cumprod(dim=1)), dim=1).bool()
     each = place_loss(drafted[active], read[active])
@@ -97,12 +96,18 @@ def _logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear:
     return logits.view(-1, block - 1, logits.shape[-1])
 
 
-def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:
-    """Gumbel noise of `shape` [k, B - 1, V], zero for the blocks that are picked greedily."""
-    generator = torch.Generator().manual_seed(seed)
-    greedy = torch.rand(shape[0], generator=generator) < GREEDY_SHARE
-    uniform = torch.rand(shape, generator=generator).clamp(min=1e-20)
-    return (-torch.log(-torch.log(uniform))).masked_fill(greedy[:, None, None], 0.0)
+def _drawn(seeds: Sequence[int], counts: Sequence[int], places: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """What each row's seed draws for its blocks, which are so many: which are drafted ahead, boolean [k], and Gumbel noise
+    [k, B - 1, V], zero for those that are picked greedily. `places` are B - 1 and V.
+    """
+    forms, noise = [], []
+    for seed, count in zip(seeds, counts, strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        greedy, ahead = torch.rand((2, count), generator=generator)
+        uniform = torch.rand((count, *places), generator=generator).clamp(min=1e-20)
+        forms.append(ahead < AHEAD_SHARE)
+        noise.append((-torch.log(-torch.log(uniform))).masked_fill((greedy < GREEDY_SHARE)[:, None, None], 0.0))
+    return torch.cat(forms).to(device), torch.cat(noise).to(device)
 
 
 def _pick(logits: Tensor, noise: Tensor, mask_token: int) -> Tensor:

@@ -96,10 +96,8 @@ def _ways(decision: policies.Decision) -> tuple[Mode, ...]:
 
 def _forwards(decision: policies.Decision, mode: Mode, answer: int) -> int:
     """Passes after prefill for `answer` tokens, in the worst case of each mode."""
-    if mode is Mode.AR:
+    if mode in (Mode.AR, Mode.QUADRATIC_SPEC):
         return answer
-    if mode is Mode.QUADRATIC_SPEC:
-        return answer + 1
     if mode is Mode.LINEAR_SPEC:
         return 2 * answer
     length = decision.block_length

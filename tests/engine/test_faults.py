@@ -94,17 +94,19 @@ def test_abort_tells_the_unfinished_block() -> None:
     assert not any(isinstance(event, BlockDecoded) for event in events)
 
 
-@pytest.mark.parametrize("mode", [Mode.LINEAR_SPEC, Mode.QUADRATIC_SPEC])
-def test_abort_tells_the_unverified_draft(mode: Mode) -> None:
-    """A draft that was never verified is said, marked incomplete, and gives no output."""
+@pytest.mark.parametrize(
+    ("mode", "steps", "place"), [(Mode.LINEAR_SPEC, 1, 0), (Mode.QUADRATIC_SPEC, 1, 0), (Mode.LINEAR_SPEC, 3, 1)]
+)
+def test_abort_tells_the_unverified_draft(mode: Mode, steps: int, place: int) -> None:
+    """A draft that was never verified is said, marked incomplete, and gives no output; a pass that drafted alone is counted."""
     request = asked(mode)
     engine = Engine(model())
-    stepped(engine, request, 2)
+    stepped(engine, request, steps)
     engine.abort(request.id)
     found = engine.step()[0]
-    whole = next(event for event in decoded(model(), request) if isinstance(event, SpecRound))
+    whole = [event for event in decoded(model(), request) if isinstance(event, SpecRound)][place]
     assert isinstance(found, SpecRound) and not found.complete
-    assert (found.draft, found.draft_confidence, found.forwards) == (whole.draft, whole.draft_confidence, 1)
+    assert (found.draft, found.draft_confidence, found.forwards) == (whole.draft, whole.draft_confidence, place)
     assert found.verified == found.output == found.logprob == ()
 
 

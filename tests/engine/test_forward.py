@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.numeric import Arithmetic, Fast, Strict, numeric_fingerprint
-from engine.plan import Lora, clean, noisy, quadratic
+from engine.plan import Lora, ahead, clean, noisy, quadratic
 from tests.engine.harness import causal_attend, model, snapshot
 from tests.engine.passes import PROMPT, Room
 
@@ -19,6 +19,7 @@ JOBS = [
     (PROMPT[:3], quadratic((1, 2, 3, 4, 5), 100, Lora.ON)),
     (PROMPT[:130], noisy((100,) * 16, Lora.OFF)),
     (PROMPT[5:70], clean((9,))),
+    (PROMPT[:77], ahead(clean((9, 8, 7, 6)), 16, 100)),
 ]
 
 
@@ -43,7 +44,7 @@ def test_one_row_equals_many() -> None:
     assert torch.equal(snapshot(cache), snapshot(single))
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (1, 3, 0, 4, 2), (2, 0, 4)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0), (1, 3, 0, 4, 5, 2), (2, 0, 4), (5, 1)])
 def test_a_sequence_does_not_feel_its_neighbours(order: tuple[int, ...]) -> None:
     """Every row of a mixed plan, drafts included, gives the bits that it gives alone."""
     room = Room()

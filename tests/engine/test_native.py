@@ -23,7 +23,7 @@ from engine.forward import LibraryPass
 from engine.model.network import Network
 from engine.native import CompiledPass
 from engine.numeric import Fast, Strict
-from engine.plan import Lora, Plan, Want, clean, noisy, quadratic
+from engine.plan import Lora, Plan, Want, ahead, clean, noisy, quadratic
 from engine.request import Mode
 from engine.sampling import Draw, Logits, drawn
 from kernels.head import Heat
@@ -38,6 +38,7 @@ JOBS = [
     (PROMPT[:130], noisy((100,) * 16, Lora.OFF)),
     (PROMPT[5:70], clean((9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3))),
     (PROMPT[:64], noisy((100,) * 32, Lora.ON)),
+    (PROMPT[:77], ahead(clean((9, 8, 7, 6)), 16, 100)),
     ((), clean(PROMPT[:33])),
 ]
 

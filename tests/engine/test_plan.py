@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.attend import GroupedAttention, TiledAttention
 from engine.cache import KVCache
 from engine.pages import PAGE, PagePool
-from engine.plan import NO_SLOT, Flag, Lora, Plan, Step, Want, clean, noisy, quadratic
+from engine.plan import NO_SLOT, Flag, Lora, Plan, Step, Want, ahead, clean, noisy, quadratic
 from kernels.attention import attention_reference
 from kernels.linear import TILE
 from tests.engine.harness import snapshot
@@ -25,6 +25,7 @@ STEPS = st.one_of(
     st.builds(lambda n, want: clean((5,) * n, want), st.sampled_from((1, 2, 5, 31, 32, 33, 70)), st.sampled_from(Want)),
     st.builds(lambda n, lora: noisy((3,) * n, lora), st.integers(1, 32), st.sampled_from(Lora)),
     st.builds(lambda n, lora: quadratic((4,) * n, 100, lora), st.integers(1, 9), st.sampled_from(Lora)),
+    st.builds(lambda n, size: ahead(clean((6,) * n), size, 100), st.integers(1, 70), st.integers(1, 32)),
 )
 JOBS = st.lists(st.tuples(st.integers(1, 600), STEPS), min_size=1, max_size=5)
 
@@ -142,6 +143,20 @@ def test_quadratic_layout() -> None:
     ]
 
 
+def test_ahead_layout() -> None:
+    """Causal rows, then one group of masks from the place on that the last of them picks for."""
+    plan, _, caches = packed([(10, ahead(clean((7, 8), Want.LAST), 3, 100))])
+    first = caches[0].pages[0] * PAGE
+    assert plan.token.tolist() == [7, 8, 100, 100, 100]
+    assert plan.position.tolist() == [10, 11, 12, 13, 14]
+    assert plan.field(1).tolist() == [0, 1, 1, 1, 1]
+    assert plan.slot.tolist() == [first + 10, first + 11, *[NO_SLOT] * 3]
+    assert plan.limit.tolist() == [11, 12, 12, 12, 12]
+    assert plan.wanted.tolist() == [1, 3, 4]
+    assert plan.picks.tolist() == [12, 13, 14]
+    assert plan.groups[0].frame.beside().astype(int).tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1], [1, 1, 1]]
+
+
 @pytest.mark.parametrize(("want", "rows"), [(Want.NONE, []), (Want.LAST, [2]), (Want.ALL, [0, 1, 2])])
 def test_wanted_rows(want: Want, rows: list[int]) -> None:
     """Only the rows asked for are projected to the vocabulary, and each speaks of the position after its own."""
@@ -156,6 +171,7 @@ def test_wanted_rows(want: Want, rows: list[int]) -> None:
         (noisy((1, 2), Lora.OFF), [0, 0]),
         (noisy((1, 2), Lora.ON), [1, 1]),
         (quadratic((1, 2), 100, Lora.ON), [0, 0, 1, 1, 1, 1]),
+        (ahead(clean((1, 2)), 2, 100), [0, 0, 1, 1]),
     ],
 )
 def test_the_lora_gate_is_data(step: Step, gate: list[int]) -> None:

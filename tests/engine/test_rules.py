@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.plan import Lora, Step, clean, noisy, quadratic
+from engine.plan import Lora, Step, ahead, clean, noisy, quadratic
 from engine.request import Mode
 from engine.rules import RowRules
 from tests.engine.harness import asked
@@ -16,6 +16,7 @@ STEPS = st.one_of(
     TOKENS.map(clean),
     TOKENS.map(lambda tokens: noisy((tokens[0], *(MASK,) * len(tokens)), Lora.ON)),
     TOKENS.map(lambda tokens: quadratic(tokens, MASK, Lora.ON)),
+    TOKENS.map(lambda tokens: ahead(clean(tokens), len(tokens) + 1, MASK)),
 )
 
 

@@ -18,7 +18,7 @@ from tests.engine.harness import causal_attend
 from tests.engine.small import small_network
 from tests.engine.train.rows import END, random_rows
 
-BLOCK = 4
+BLOCK, CPU = 4, torch.device("cpu")
 ROWS = random_rows((5, 14), (3, 21), (8, 10))
 STARTS = [6, 3, 9]
 SEEDS = (1, 2, 3)
@@ -55,10 +55,11 @@ def test_equal_opinions_leave_only_the_entropy() -> None:
     assert torch.allclose(place_loss(logits, logits), -logits.log_softmax(-1).max(dim=-1).values, atol=1e-5)
 
 
-def one_block(network: Network, row: Example, start: int, noise: Tensor) -> tuple[float, int]:
+def one_block(network: Network, row: Example, start: int, ahead: bool, noise: Tensor) -> tuple[float, int]:
     """Draft, verify and score one block with passes of its own, as decoding would."""
     text = torch.tensor([*row.ids, *(END,) * BLOCK])
-    shown = torch.cat((text[:start], text[start : start + 1], torch.full((BLOCK - 1,), network.config.mask_token_id)))
+    known = start if ahead else start + 1
+    shown = torch.cat((text[:known], torch.full((start + BLOCK - known,), network.config.mask_token_id)))
     size = start + BLOCK
     seen = torch.ones(size, size, dtype=torch.bool).tril()
     seen[start:, start:] = True
@@ -96,23 +97,25 @@ def test_a_batch_is_its_blocks_one_by_one(seed: int) -> None:
     network = small_network(seed, spread=3.0)
     batch = Batch.of(ROWS, END)
     found = drafter_losses(network, batch, Noisy.of(batch, torch.tensor(STARTS), BLOCK), SEEDS)
-    total, taken, blocks = 0.0, 0, 0
+    total, taken, blocks, forms = 0.0, 0, 0, set[bool]()
     for row, first, drawn in zip(ROWS, STARTS, SEEDS, strict=True):
         count = -(-(len(row.ids) - first) // BLOCK)
-        noise = drafter._noise(drawn, (count, BLOCK - 1, network.config.vocab_size))
+        ahead, noise = drafter._drawn([drawn], [count], (BLOCK - 1, network.config.vocab_size), CPU)
+        forms |= set(ahead.tolist())
         for index in range(count):
-            loss, accepted = one_block(network, row, first + index * BLOCK, noise[index])
+            loss, accepted = one_block(network, row, first + index * BLOCK, bool(ahead[index]), noise[index])
             total, taken, blocks = total + loss, taken + accepted, blocks + 1
-    assert found.blocks == blocks
+    assert found.blocks == blocks and forms == {True, False}
     assert int(found.accepted) == taken
     assert float(found.total) == pytest.approx(total, rel=1e-3)
 
 
-def test_one_block_in_ten_is_greedy() -> None:
-    """A tenth of the blocks is drawn without noise, the others at temperature 1."""
-    noise = drafter._noise(5, (4000, 3, 7))
+def test_one_block_in_ten_is_greedy_and_half_are_drafted_ahead() -> None:
+    """A tenth of the blocks is drawn without noise, the others at temperature 1; half of each do not see their first token."""
+    ahead, noise = drafter._drawn([5], [4000], (3, 7), CPU)
     greedy = (noise == 0).all(dim=-1).all(dim=-1)
     assert abs(float(greedy.float().mean()) - 0.1) < 0.02
+    assert all(abs(float(ahead[which].float().mean()) - 0.5) < 0.1 for which in (greedy, ~greedy))
     assert float(noise[~greedy].mean()) == pytest.approx(0.5772, abs=0.02)
 
 
