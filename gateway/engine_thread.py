@@ -125,7 +125,7 @@ class Feed:
         Raises EngineDied when no event is left and none can come.
         """
         if not self._died:
-            await self._worth_writing(patience)
+            await self._until_worth_writing(patience)
         if not self._events:
             raise EngineDied
         events = list(self._events)
@@ -133,7 +133,7 @@ class Feed:
         self._window.taken(len(events))
         return events
 
-    async def _worth_writing(self, patience: Patience) -> None:
+    async def _until_worth_writing(self, patience: Patience) -> None:
         """Return when waiting would gain nothing, or hold up the engine."""
         self._patience = patience
         self._enough.clear()
