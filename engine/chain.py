@@ -35,7 +35,7 @@ class Guess(Turn):
         if not turn.live.session.cache.reserve(at + following.frame.clean):
             return None
         sources = tuple(place if place == NO_SOURCE else start + place for place in following.picked)
-        step = Step(following.tokens, following.frame, follow=later, sources=sources)
+        step = Step(following.tokens, following.frame, follow=later, sources=sources, only=following.only)
         return cls(turn.live, step, turn, following, at)
 
     @property
@@ -50,7 +50,7 @@ class Guess(Turn):
         """
         wanted, rows = self.live.wanted, zip(self.foretold.tokens, self.foretold.picked, strict=True)
         ids = tuple(known if place == NO_SOURCE else earlier.ids[place] for known, place in rows)
-        free = wanted.allowed is None and not wanted.targets
+        free = wanted.allowed is None and not wanted.targets and wanted.only == self.foretold.only
         here = wanted.frame is self.step.frame and self.live.session.cache.filled == self.at
         return free and here and tuple(wanted.tokens) == ids
 

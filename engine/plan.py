@@ -63,8 +63,8 @@ class Frame:
     size: int = field(init=False)
     wanted: Ints = field(init=False)
     """The rows whose logits are asked for."""
-    picks: Ints = field(init=False)
-    """The offsets that these rows speak of: the next one for causal rows, their own for noisy ones."""
+    speaks: Ints = field(init=False)
+    """The offsets that rows speak of: the next one for causal rows, their own for noisy ones."""
     gated: NDArray[np.bool_] = field(init=False)
     """Which rows run with the drafter LoRA."""
     lora: bool = field(init=False)
@@ -74,7 +74,7 @@ class Frame:
         flags = self.rows[2]
         object.__setattr__(self, "size", self.rows.shape[1])
         object.__setattr__(self, "wanted", np.flatnonzero(flags & Flag.WANT_LOGITS))
-        object.__setattr__(self, "picks", self.rows[0, self.wanted] + (self.wanted < self.clean))
+        object.__setattr__(self, "speaks", self.rows[0] + (np.arange(self.size) < self.clean))
         object.__setattr__(self, "gated", (flags & Flag.LORA) != 0)
         object.__setattr__(self, "lora", bool(self.gated.any()))
 
@@ -94,13 +94,15 @@ class Frame:
 class Follow:
     """What most likely comes after a step: rows of `frame`, `kept` positions further on.
 
-    A row's token is known, or it is the pick of that step's wanted row `picked[row]` (NO_SOURCE for a known one).
+    A row's token is known, or it is the pick of that step's wanted row `picked[row]` (NO_SOURCE for a known one). `only` as in
+    `Step`.
     """
 
     frame: Frame
     kept: int
     tokens: tuple[int, ...]
     picked: tuple[int, ...]
+    only: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +112,7 @@ class Step:
     `targets` are ids whose log-probability the causal rows are asked for, one per wanted row or none at all; `allowed` bool
     [wanted clean rows, V] is what a constraint permits there. `follow` is what the sequence will want after this step and
     after that, if nothing comes between. A row with a source has the token that this wanted row of the pass before picked.
+    `only` are the rows whose logits are asked for, in order, where these are not all that the frame has.
     """
 
     tokens: Sequence[int]
@@ -118,6 +121,12 @@ class Step:
     allowed: NDArray[np.bool_] | None = None
     follow: Sequence[Follow] = ()
     sources: Sequence[int] = ()
+    only: tuple[int, ...] = ()
+
+    @property
+    def wanted(self) -> Ints:
+        """The rows whose logits are asked for."""
+        return np.array(self.only) if self.only else self.frame.wanted
 
 
 def clean(
@@ -131,9 +140,9 @@ def clean(
     return Step(tokens, clean_frame(len(tokens), want), targets, allowed, follow)
 
 
-def noisy(tokens: Sequence[int], lora: Lora, follow: Sequence[Follow] = ()) -> Step:
-    """One bidirectional group: a denoise step, or a linear draft with its seed in front. All rows want logits."""
-    return Step(tokens, noisy_frame(len(tokens), lora), follow=follow)
+def noisy(tokens: Sequence[int], lora: Lora, follow: Sequence[Follow] = (), only: tuple[int, ...] = ()) -> Step:
+    """One bidirectional group: a denoise step, or a linear draft with its seed in front. All want logits, or `only` these."""
+    return Step(tokens, noisy_frame(len(tokens), lora), follow=follow, only=only)
 
 
 def ahead(step: Step, size: int, mask_id: int, follow: Sequence[Follow] = ()) -> Step:
@@ -278,8 +287,13 @@ class Plan:
                 place = place[:, : frame.clean]
                 page = tables[np.arange(group.sequence, group.sequence + group.count)[:, None], place // PAGE]
                 slot[group.rows].reshape(place.shape[0], -1)[:, : frame.clean] = page * PAGE + place % PAGE
-            wanted.append((group.starts()[:, None] + frame.wanted).reshape(-1))
-            picks.append((base + frame.picks).reshape(-1))
+            own = [step.wanted for _, step in steps[group.sequences]]
+            if all(rows is frame.wanted for rows in own):
+                wanted.append((group.starts()[:, None] + frame.wanted).reshape(-1))
+                picks.append((base + frame.speaks[frame.wanted]).reshape(-1))
+            else:
+                wanted += map(np.add, group.starts(), own)
+                picks += [at + frame.speaks[rows] for at, rows in zip(base, own, strict=True)]
         return cls(token, source, position, limit, slot, np.concatenate(wanted), np.concatenate(picks), groups, tables)
 
     @property

@@ -45,7 +45,7 @@ class RowRules:
         sampling = self._request.sampling
         if self._counts is None and self._thought is None and step.allowed is None and not sampling.filtered:
             return None
-        wanted = step.frame.wanted
+        wanted = step.wanted
         counts = seen = forced = None
         if self._counts is not None and self._seen is not None:
             contexts = self._counts + self._along(step, start)

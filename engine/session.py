@@ -124,7 +124,7 @@ class Session:
 
     def ask(self, step: Step) -> Ask:
         """What the wanted rows of `step` are subject to; where that is what it was before, the same object."""
-        rules, rows = self._rules.of(step, self.cache.filled), len(step.frame.wanted)
+        rules, rows = self._rules.of(step, self.cache.filled), len(step.only or step.frame.wanted)
         others = self.mode is Mode.DIFFUSION  # a block's first token is scored by the pick before it
         plain, asked = rules is None and not step.targets, self._asked
         if plain and asked and (asked.rows, asked.others) == (rows, others):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.events import BlockDecoded, DenoiseStep
 from engine.gates import BlockFacts, Ruling, recorded_mean, recorded_min
 from engine.request import Mode
@@ -37,22 +39,27 @@ class Block:
             return False
         return self._session.request.stop_ids.isdisjoint(self.tokens[: self._masked.index(True)])
 
+    @property
+    def masks(self) -> tuple[int, ...]:
+        """Where the masks are: the places whose proposals are asked for."""
+        return tuple(index for index, masked in enumerate(self._masked) if masked)
+
     def denoise(self, picks: Picks) -> None:
-        """Keep the proposals of one step."""
-        found = confidences(picks.logprob)
-        confidence = tuple(value if masked else 0.0 for value, masked in zip(found, self._masked, strict=True))
-        proposal = tuple(new if masked else old for new, old, masked in zip(picks.ids, self.tokens, self._masked, strict=True))
+        """Keep the proposals of one step, one for each of the masks."""
+        proposal, confidence = self.tokens.copy(), [0.0] * len(self.tokens)
+        for index, token, value in zip(self.masks, picks.ids, confidences(picks.logprob), strict=True):
+            proposal[index], confidence[index] = token, value
         committed = self._choose(confidence)
         if self._done:
             self._revisions += sum(new != old for new, old in zip(proposal, self._steps[-1].proposal, strict=True))
-        self._steps.append(DenoiseStep(tuple(self._masked), proposal, confidence, committed))
+        self._steps.append(DenoiseStep(tuple(self._masked), tuple(proposal), tuple(confidence), committed))
         self._done += 1
         for index, chosen in enumerate(committed):
             if chosen:
                 self.tokens[index], self._masked[index] = proposal[index], False
                 self._confidence[index] = confidence[index]
 
-    def _choose(self, confidence: tuple[float, ...]) -> tuple[bool, ...]:
+    def _choose(self, confidence: Sequence[float]) -> tuple[bool, ...]:
         """The best masked positions, lowest first among equals: as many as are due and, by threshold, all that reach it."""
         threshold = self._threshold
         ranked = sorted((-value, index) for index, value in enumerate(confidence) if self._masked[index])

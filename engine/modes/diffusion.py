@@ -48,7 +48,7 @@ def _block(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
 def _denoise(session: Session, block: Block) -> Generator[Step, Picks, Picks]:
     """Noisy passes until no mask is left, then the causal pass; returns its picks."""
     while block.unresolved():
-        block.denoise((yield noisy(block.tokens, Lora.OFF)))
+        block.denoise((yield noisy(block.tokens, Lora.OFF, only=block.masks)))
     block.fill()
     picks = yield clean(block.tokens, targets=(*block.tokens[1:], 0), follow=_next_block(session))
     block.score(picks)
@@ -60,8 +60,9 @@ def _next_block(session: Session) -> tuple[Follow, ...]:
     size, masks = session.request.block_length, session.mask_id
     if session.room <= size:
         return ()
-    first = size - 1 if session.request.seed_first else NO_SOURCE
-    return (Follow(noisy_frame(size, Lora.OFF), size, (masks,) * size, (first, *(NO_SOURCE,) * (size - 1))),)
+    seeded = session.request.seed_first
+    picked = (size - 1 if seeded else NO_SOURCE, *(NO_SOURCE,) * (size - 1))
+    return (Follow(noisy_frame(size, Lora.OFF), size, (masks,) * size, picked, tuple(range(seeded, size))),)
 
 
 def _settle(session: Session, block: Block, picks: Picks) -> Picks:

@@ -142,7 +142,7 @@ def test_a_stop_id_behind_a_mask_does_not_end_the_block() -> None:
         if not int(plan.field(2)[0]) & Flag.NOISY:
             return logits
         sure = torch.zeros_like(logits)
-        sure[:, 50], sure[4, 42] = 3.0, 9.0
+        sure[:, 50], sure[torch.from_numpy(plan.wanted) == 4, 42] = 3.0, 9.0
         return sure
 
     request = asked(Mode.DIFFUSION, PROMPT, 24, threshold=0.9, stop=(42,))

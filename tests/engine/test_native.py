@@ -38,6 +38,7 @@ JOBS = [
     (PROMPT[:130], noisy((100,) * 16, Lora.OFF)),
     (PROMPT[5:70], clean((9, 8, 7, 6, 5, 4, 3, 2, 1, 2, 3))),
     (PROMPT[:64], noisy((100,) * 32, Lora.ON)),
+    (PROMPT[9:88], noisy((7, *[100] * 15), Lora.OFF, only=(3, 4, 9, 15))),
     (PROMPT[:77], ahead(clean((9, 8, 7, 6)), 16, 100)),
     ((), clean(PROMPT[:33])),
 ]
@@ -205,7 +206,7 @@ def test_rows_that_nobody_asks_about_are_not_missed(dtype: torch.dtype, company:
         place = where.prefilled(PROMPT[:40])
         others = [(where.prefilled(before), step) for before, step in map(JOBS.__getitem__, company)]
         found = where.run((place, clean(tokens, want)), *others)
-        told.append(found[: found.shape[0] - sum(len(step.frame.wanted) for _, step in others)])
+        told.append(found[: found.shape[0] - sum(len(step.wanted) for _, step in others)])
         kept.append(where.pool.kv[:, place.pages].flatten(1, 2)[:, :59])
     assert [len(each) for each in told] == [19, 1, 0] and same(told[0][-1:], told[1], dtype)
     assert all(same(kept[0], each, dtype) for each in kept[1:])

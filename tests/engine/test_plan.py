@@ -24,6 +24,7 @@ CONFIG = small_config()
 STEPS = st.one_of(
     st.builds(lambda n, want: clean((5,) * n, want), st.sampled_from((1, 2, 5, 31, 32, 33, 70)), st.sampled_from(Want)),
     st.builds(lambda n, lora: noisy((3,) * n, lora), st.integers(1, 32), st.sampled_from(Lora)),
+    st.builds(lambda n, at: noisy((3,) * n, Lora.OFF, only=tuple(range(at, n, 2))), st.integers(3, 32), st.integers(0, 2)),
     st.builds(lambda n, lora: quadratic((4,) * n, 100, lora), st.integers(1, 9), st.sampled_from(Lora)),
     st.builds(lambda n, size: ahead(clean((6,) * n), size, 100), st.integers(1, 70), st.integers(1, 32)),
 )
@@ -162,6 +163,13 @@ def test_wanted_rows(want: Want, rows: list[int]) -> None:
     """Only the rows asked for are projected to the vocabulary, and each speaks of the position after its own."""
     plan, _, _ = packed([(4, clean((1, 2, 3), want))])
     assert plan.wanted.tolist() == rows and plan.picks.tolist() == [5 + row for row in rows]
+
+
+def test_rows_that_are_asked_for_alone() -> None:
+    """A step may want fewer rows than its frame has; those beside it in one group want theirs."""
+    plan, _, _ = packed([(4, noisy((1, 2, 3), Lora.OFF)), (9, noisy((4, 5, 6), Lora.OFF, only=(1, 2)))])
+    assert len(plan.groups) == 1
+    assert plan.wanted.tolist() == [0, 1, 2, 4, 5] and plan.picks.tolist() == [4, 5, 6, 10, 11]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ TOKENS = st.lists(st.integers(0, 15), min_size=1, max_size=8)
 STEPS = st.one_of(
     TOKENS.map(clean),
     TOKENS.map(lambda tokens: noisy((tokens[0], *(MASK,) * len(tokens)), Lora.ON)),
+    TOKENS.map(lambda tokens: noisy((*tokens, MASK), Lora.OFF, only=(0, len(tokens)))),
     TOKENS.map(lambda tokens: quadratic(tokens, MASK, Lora.ON)),
     TOKENS.map(lambda tokens: ahead(clean(tokens), len(tokens) + 1, MASK)),
 )
@@ -23,7 +24,7 @@ STEPS = st.one_of(
 def contexts(known: list[int], step: Step) -> list[list[int]]:
     """For each wanted row all that stands before the token it picks, as far as it is known."""
     frame, found = step.frame, []
-    for row in frame.wanted.tolist():
+    for row in step.wanted.tolist():
         if row < frame.clean:
             found.append([*known, *step.tokens[: row + 1]])
         elif frame.clean:
