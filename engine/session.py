@@ -33,7 +33,7 @@ from engine.events import (
     SpecRound,
     octets,
 )
-from engine.gates import REFINES_MOST, BlockFacts, Ruling, Verdict
+from engine.gates import REFINES_MOST, BlockFacts, Judged, Ruling, Verdict
 from engine.plan import Step, Want, clean
 from engine.request import GenerationRequest, Mode
 from engine.rules import RowRules
@@ -218,21 +218,23 @@ class Session:
 
     # -- the gate -------------------------------------------------------------------------------------------------------
 
-    def judge(self, facts: BlockFacts) -> Ruling:
-        """Ask the gate; what it rules is said by `ruled`, after the block's own event."""
+    def judge(self, tell: Callable[[], BlockFacts]) -> Judged:
+        """Ask the gate, if there is one; what it rules is said by `ruled`, after the block's own event."""
         gate = self.request.gate
         if gate is None:
-            return Ruling(Verdict.ACCEPT)
+            return Judged(Ruling(Verdict.ACCEPT))
+        facts = tell()
         ruling = gate.judge(facts)
         if ruling.verdict not in gate.verdicts:
             raise ValueError(f"the gate ruled {ruling.verdict}, which is not among the verdicts it declared")
         if ruling.verdict is Verdict.REFINE and facts.attempt >= REFINES_MOST:
-            return replace(ruling, verdict=Verdict.HOLD, rule=f"{ruling.rule} (refined {REFINES_MOST} times already)")
-        return ruling
+            ruling = replace(ruling, verdict=Verdict.HOLD, rule=f"{ruling.rule} (refined {REFINES_MOST} times already)")
+        return Judged(ruling, facts)
 
-    def ruled(self, facts: BlockFacts, ruling: Ruling) -> None:
+    def ruled(self, judged: Judged) -> None:
         """Say what the gate saw and ruled; `block` ends the answer."""
-        if self.request.gate is None:
+        facts, ruling = judged.facts, judged.ruling
+        if facts is None:
             return
         figures = facts.figures()
         self.emit(
@@ -255,10 +257,9 @@ class Session:
 
     def judge_unit(self) -> None:
         """Ask the gate about the causal text since its last ruling, if there is any: other text comes next, or none."""
-        if self._unit.tokens:
-            facts = self._unit.facts(self.gated)
-            self._unit = CausalUnit()
-            self.ruled(facts, self.judge(facts))
+        unit, self._unit = self._unit, CausalUnit()
+        if unit.tokens:
+            self.ruled(self.judge(lambda: unit.facts(self.gated)))
 
     # -- the end --------------------------------------------------------------------------------------------------------
 

@@ -32,17 +32,17 @@ def _block(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
     while True:
         with session.interrupted(block.unfinished):
             picks = yield from _denoise(session, block)
-            facts = block.facts()
-            ruling = session.judge(facts)
-        if ruling.verdict not in (Verdict.REFINE, Verdict.REDO_AR):
+            judged = session.judge(block.facts)
+        verdict = judged.ruling.verdict
+        if verdict not in (Verdict.REFINE, Verdict.REDO_AR):
             following = _settle(session, block, picks)
-            session.ruled(facts, ruling)
+            session.ruled(judged)
             return following
         session.emit(block.event(emitted=0))
-        session.ruled(facts, ruling)
-        if ruling.verdict is Verdict.REDO_AR:
+        session.ruled(judged)
+        if verdict is Verdict.REDO_AR:
             return (yield from _redo(session, prior))
-        block.refine(ruling)
+        block.refine(judged.ruling)
 
 
 def _denoise(session: Session, block: Block) -> Generator[Step, Picks, Picks]:
