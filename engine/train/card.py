@@ -31,11 +31,9 @@ _STAGES: Final = {
     Stage.CAUSAL: "{} autoregressive steps",
     Stage.JOINT: "{} joint steps (half of the blocks in draft form: first token known, the\n  rest masked; 15 % wholly masked; "
     "the rest with a mask ratio drawn per block)",
-    Stage.DENOISE: "{} joint steps amid\n  denoising (half of the blocks with the first token known and a mask ratio for the "
-    "rest, 30 % in draft form; the\n  diffusion loss is focal, so that the model claims less than it knows)",
-    Stage.SETTLE: "{} such steps (60 % of the blocks\n  with the first token known, 15 % in draft form) with a loss that "
-    "claims less for\n  guesses at a distance alone",
-    Stage.DRAFTER: "{} steps of the drafter LoRA alone",
+    Stage.SETTLE: "{} joint steps amid\n  denoising (65 % of the blocks with the first token known and a mask ratio for the "
+    "rest, 5 % wholly masked)\n  with a loss that claims less for guesses at a distance",
+    Stage.DRAFTER: "{} steps of the drafter LoRA\n  alone, half of whose blocks do not see their first token",
 }
 
 

@@ -38,7 +38,7 @@ class Mixture:
 FUNCTIONS: Final = Mixture(((Kind.FUNCTION, 1),), limit=1024)
 """Functions alone, as short as they come."""
 
-WHOLE: Final = Mixture(((Kind.FUNCTION, 15), (Kind.TOOL, 30), (Kind.TURNS, 20), (Kind.EDIT, 10), (Kind.JSON, 25)), long=0.02)
+WHOLE: Final = Mixture(((Kind.FUNCTION, 18), (Kind.TOOL, 32), (Kind.TURNS, 16), (Kind.EDIT, 10), (Kind.JSON, 24)), long=0.02)
 """Everything; what is learnt soonest, functions and edits, comes less often."""
 
 

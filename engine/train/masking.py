@@ -39,11 +39,8 @@ class Masking:
 FAMILY = Masking(draft_share=0.0, full_share=0.0, ratio=Ratio.ROW)
 """The published noise: every open token independently, with one ratio a row."""
 
-MIDWAY = Masking(draft_share=0.3, full_share=0.05, seeded_share=0.5)
+LATE = Masking(draft_share=0.0, full_share=0.05, seeded_share=0.65)
 """Mostly what denoising meets between its first step and its last, of which the draft form teaches nothing."""
-
-LATE = Masking(draft_share=0.15, full_share=0.05, seeded_share=0.6)
-"""The same with less of the beginning."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import torch
 
 from engine.numeric import Fast
 from engine.train.batches import Scope
-from engine.train.masking import FAMILY, LATE, MIDWAY, Masking, Ratio
+from engine.train.masking import FAMILY, LATE, Masking, Ratio
 from engine.train.objective import Weighing
 from engine.train.optimiser import Rule
 
@@ -21,11 +21,10 @@ WHOLE_RATE, ADAPTER_RATE = 1e-5, 2e-4
 
 
 class Stage(StrEnum):
-    """The stages of a run, in their order: causal, with block diffusion, the same amid denoising, guarded, the drafter."""
+    """The stages of a run, in their order: causal, with block diffusion, guarded amid denoising, the drafter."""
 
     CAUSAL = "ar"
     JOINT = "joint"
-    DENOISE = "denoise"
     SETTLE = "settle"
     DRAFTER = "drafter"
 
@@ -73,14 +72,12 @@ class Recipe:
 
     causal_steps: int = 500
     joint_steps: int = 1500
-    denoise_steps: int = 0
     settle_steps: int = 0
     drafter_steps: int = 0
     batch: int = 48
     peak_rate: float = 3e-3
     joint_rate: float = 3e-3
-    denoise_rate: float = 1.5e-3
-    settle_rate: float = 1e-3
+    settle_rate: float = 1.5e-3
     drafter_rate: float = 2e-3
     seed: int = 1
     scope: Scope = Scope.ANSWERS
@@ -123,7 +120,6 @@ class Recipe:
         return {
             Stage.CAUSAL: self.causal_steps,
             Stage.JOINT: self.joint_steps,
-            Stage.DENOISE: self.denoise_steps,
             Stage.SETTLE: self.settle_steps,
             Stage.DRAFTER: self.drafter_steps,
         }[stage]
@@ -133,21 +129,20 @@ class Recipe:
         peak = {
             Stage.CAUSAL: self.peak_rate,
             Stage.JOINT: self.joint_rate,
-            Stage.DENOISE: self.denoise_rate,
             Stage.SETTLE: self.settle_rate,
             Stage.DRAFTER: self.drafter_rate,
         }[stage]
         if stage in (Stage.CAUSAL, Stage.JOINT):
-            return peak * self.decay.share(self.first(stage) + step, self.first(Stage.DENOISE))
+            return peak * self.decay.share(self.first(stage) + step, self.first(Stage.SETTLE))
         return peak * self.decay.share(step, self.steps(stage))
 
     def noise(self, stage: Stage) -> Masking:
         """How a stage corrupts blocks."""
-        return {Stage.DENOISE: MIDWAY, Stage.SETTLE: LATE}.get(stage, self.masking)
+        return LATE if stage is Stage.SETTLE else self.masking
 
     def weighs(self, stage: Stage) -> Weighing:
         """How a stage makes one loss of two."""
-        return {Stage.DENOISE: Weighing.MODEST, Stage.SETTLE: Weighing.GUARDED}.get(stage, self.weighing)
+        return Weighing.GUARDED if stage is Stage.SETTLE else self.weighing
 
     def first(self, stage: Stage) -> int:
         """How many steps the stages before this one have; data goes on from there."""
@@ -158,10 +153,8 @@ class Recipe:
         whole = sum(self.steps(stage) * seconds.get(stage, 0.0) for stage in Stage)
         scale = minutes * 60 / max(whole, 1e-9)
         steps = (max(1, int(steps * scale)) if steps else 0 for steps in map(self.steps, Stage))
-        causal, joint, denoise, settle, drafter = steps
-        return replace(
-            self, causal_steps=causal, joint_steps=joint, denoise_steps=denoise, settle_steps=settle, drafter_steps=drafter
-        )
+        causal, joint, settle, drafter = steps
+        return replace(self, causal_steps=causal, joint_steps=joint, settle_steps=settle, drafter_steps=drafter)
 
     def options(self) -> str:
         """The options of `palimpsest train` that ask for this again."""

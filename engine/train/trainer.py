@@ -1,4 +1,4 @@
-"""Train in stages: autoregressive, then jointly with block diffusion, amid denoising, guarded, then the drafter LoRA alone.
+"""Train in stages: autoregressive, then jointly with block diffusion, guarded amid denoising, then the drafter LoRA alone.
 
 Everything follows from the recipe and its seed, on one machine and number of threads: data, noise, initial weights, order. A
 training yields its progress and never prints, so a terminal, a test and a notebook can each show it in their own way. It

@@ -17,19 +17,22 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from engine.config import CheckpointError
 from engine.train.corpus import WHOLE, drawn
 from engine.train.grammar import Split
-from engine.train.tasks import chat
+from engine.train.tasks import chat, words
 
 SIZE: Final = 1024
 RESERVED: Final = 128
 TASKS: Final = 4000
+EMPHASIS: Final = 0.5
+"""How often the common words of the tasks are said over, per task: each is then one id, wherever it stands."""
 NAMED: Final = {
     0: "<unk>", 1: "<s>", 2: "</s>", 3: "[INST]", 4: "[/INST]", 10: "<|im_start|>", 11: "<|im_end|>",
     12: "<think>", 13: "</think>", 14: "<tool_call>", 15: "</tool_call>", 16: "<tool_response>",
     17: "</tool_response>",
 }  # fmt: skip
 # A line break keeps its indent or its tag, digits stand alone, and a word is the same ids whatever stands before it: most of
-# what is answered is copied, from behind a space to behind a quote, a tag or an underscore.
-PIECES: Final = r"\n?</?[a-z_]+>|\n+ *|\p{L}+|\p{N}| ?[^\s\p{L}\p{N}_]+|_|\s+"
+# what is answered is copied, from behind a space to behind a quote, a tag or an underscore. A capital begins a word, so that
+# `sendTicket` is made of the words of the request as `send_ticket` is.
+PIECES: Final = r"\n?</?[a-z_]+>|\n+ *|\p{Lu}?\p{Ll}+|\p{Lu}+(?!\p{Ll})|\p{L}+|\p{N}| ?[^\s\p{L}\p{N}_]+|_|\s+"
 
 CHAT_TEMPLATE: Final = Path(chat.__file__).with_name("chat_template.jinja")
 
@@ -87,7 +90,9 @@ def write(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def _texts(tasks: int) -> Iterator[str]:
-    """What lies between the marks of whole conversations."""
+    """The common words, and what lies between the marks of whole conversations."""
+    said = (*(verb for group in (*words.VERBS, *words.READS) for verb in group), *words.NOUNS)
+    yield from [" ".join(said)] * int(EMPHASIS * tasks)
     for seed in range(tasks):
         made = drawn(seed, Split.TRAIN, WHOLE)
         pieces = (*chat.prompt(made.chat), *chat.spoken(made.answer))

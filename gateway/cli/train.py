@@ -23,7 +23,6 @@ _STEPS = click.IntRange(0, 10_000_000)
 _OVER_THE_RECIPE = (
     "causal_steps",
     "joint_steps",
-    "denoise_steps",
     "settle_steps",
     "drafter_steps",
     "batch",
@@ -58,8 +57,7 @@ _OVER_THE_RECIPE = (
               help="From scratch: the exercises.")  # fmt: skip
 @click.option("--causal-steps", type=_STEPS, help="Steps of the first stage. (500; with --from 0)")
 @click.option("--joint-steps", type=_STEPS, help="Steps of the joint stage. (1500; with --from 200)")
-@click.option("--denoise-steps", type=_STEPS, help="Joint steps more, amid denoising, for answers by diffusion. (0)")
-@click.option("--settle-steps", type=_STEPS, help="As many more that learn to leave guesses at a distance to later. (0)")
+@click.option("--settle-steps", type=_STEPS, help="Joint steps more, amid denoising, for answers by diffusion. (0)")
 @click.option("--drafter-steps", type=_STEPS, help="Steps of the drafter LoRA alone. (0)")
 @click.option("--minutes", type=click.FloatRange(0.1), help="Scale all steps to fill this time, as a first measurement has it.")
 @click.option("--batch", type=click.IntRange(1), help="Conversations per step. (48; with --from 16)")

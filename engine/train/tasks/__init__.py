@@ -30,7 +30,7 @@ def exercise(seed: int, split: Split, kind: Kind, characters: int = 0) -> Exerci
 
 def _tool(random: Random, split: Split) -> Exercise:
     """The first step of an errand: over drawn tools, and in training sometimes over those that every client has."""
-    known = split is Split.TRAIN and random.random() < 0.3
+    known = split is Split.TRAIN and random.random() < 0.2
     return _cut(Kind.TOOL, coding.errand(random, split) if known else stories.errand(random, split), 0)
 
 

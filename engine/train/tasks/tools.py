@@ -18,6 +18,9 @@ from engine.train.tasks.chat import Call, Parameter, Tool, Value
 
 Group = tuple[str, ...]
 
+COINED: Final = 0.1
+"""Of the verbs in training, so that a name is read and never guessed."""
+
 TRIES: Final = 64
 """Draws until a wish that the split seems to forbid is given up."""
 
@@ -100,8 +103,8 @@ def make(
     A wished noun that hardly any of the verbs may go with gives way to another.
     """
     for attempt in count():
-        thing = noun if noun and attempt < TRIES else words.noun(random, split)
-        group = random.choice(verbs)
+        thing = noun if noun and attempt < TRIES else words.subject(random, split)
+        group = _group(random, split, verbs)
         verb = random.choice(group)
         if split_of(("tool", verb, thing)) is split:
             break
@@ -112,6 +115,13 @@ def make(
         required = required[:-1]
     description = f"{random.choice(group).capitalize()} the {thing}."
     return Made(Tool(_named(random, verb, thing), description, parameters, required), group, thing, slots)
+
+
+def _group(random: Random, split: Split, verbs: Sequence[Group]) -> Group:
+    """A meaning and its words; in training some are coined and have one word."""
+    if split is Split.TRAIN and random.random() < COINED:
+        return (words.coin(random, split),)
+    return random.choice(verbs)
 
 
 def _slots(random: Random, split: Split, first: Sequence[Slot], most: int) -> tuple[Slot, ...]:

@@ -68,6 +68,12 @@ def noun(random: Random, split: Split) -> str:
     return coin(random, split) if random.random() < 0.25 else random.choice(NOUNS)
 
 
+def subject(random: Random, split: Split) -> str:
+    """What a tool is about; half are coined in training, one in four in the exam."""
+    coined = random.random() < (0.5 if split is Split.TRAIN else 0.25)
+    return coin(random, split) if coined else random.choice(NOUNS)
+
+
 def phrase(random: Random, split: Split) -> str:
     """Two or three words, as a title or a text has them."""
     words = [random.choice(ADJECTIVES), noun(random, split)]

@@ -12,7 +12,7 @@ from engine.train.recipe import Recipe
 from tests.engine.small import TINY, random_network, small_config
 
 SHORT = Recipe(
-    causal_steps=2, joint_steps=4, denoise_steps=3, settle_steps=3, drafter_steps=3, batch=3, save_every=2, blocks=(8, 16),
+    causal_steps=2, joint_steps=4, settle_steps=3, drafter_steps=3, batch=3, save_every=2, blocks=(8, 16),
     drafter_rate=0.02,
 )  # fmt: skip
 """All stages in a few seconds."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.train.masking import FAMILY, LATE, MIDWAY, Masking, Noise, corrupt, distant
+from engine.train.masking import FAMILY, LATE, Masking, Noise, corrupt, distant
 
 ROWS = 64
 
@@ -66,7 +66,7 @@ def test_the_family_draws_one_ratio_a_row() -> None:
 def test_a_row_always_has_a_mask_and_only_where_it_may(seed: int, block: int, blocks: int, data: st.DataObject) -> None:
     """At least one open place is masked, never a closed one, whatever is drawn."""
     opened = row(data.draw(st.integers(0, block * blocks - 1)), block * blocks)
-    for masking in (FAMILY, MIDWAY, LATE, Masking(), Masking(1.0, 0.0)):
+    for masking in (FAMILY, LATE, Masking(), Masking(1.0, 0.0)):
         masked = corrupt(opened, block, masking, torch.Generator().manual_seed(seed)).masked
         assert masked.any() and not (masked & ~opened).any()
 

@@ -31,7 +31,7 @@ from tests.engine.train.child import train
 from tests.engine.train.given import SHORT, chats, checkpoint
 from tests.forkserver import forkserver
 
-TINY_RUN = Recipe(causal_steps=2, joint_steps=2, denoise_steps=1, settle_steps=1, drafter_steps=1, batch=2)
+TINY_RUN = Recipe(causal_steps=2, joint_steps=2, settle_steps=1, drafter_steps=1, batch=2)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_every_stage_reports_every_step(given: tuple[Path, Path], tmp_path: Path
     steps = tuned(given, tmp_path / "model")
     assert [(step.stage, step.step, step.steps) for step in steps] == [
         *((Stage.CAUSAL, n, 2) for n in (1, 2)), *((Stage.JOINT, n, 4) for n in (1, 2, 3, 4)),
-        *((Stage.DENOISE, n, 3) for n in (1, 2, 3)), *((Stage.SETTLE, n, 3) for n in (1, 2, 3)),
+        *((Stage.SETTLE, n, 3) for n in (1, 2, 3)),
         *((Stage.DRAFTER, n, 3) for n in (1, 2, 3)),
     ]  # fmt: skip
     both = {"ar", "diffusion"}
@@ -98,7 +98,7 @@ def alone(request: pytest.FixtureRequest, given: tuple[Path, Path], tmp_path_fac
     return Alone(request.param, tuned(given, out, rank=request.param), digest(out))
 
 
-@pytest.mark.parametrize("kill_at", ["ar 2", "joint 3", "denoise 2", "settle 2", "drafter 1"])
+@pytest.mark.parametrize("kill_at", ["ar 2", "joint 3", "settle 2", "drafter 1"])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     given: tuple[Path, Path], tmp_path: Path, kill_at: str, alone: Alone
 ) -> None:
@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert resumed.seconds == snapshot.seconds > 0
     assert losses(list(resumed.steps())) == losses(alone.steps)[done:]
     assert resumed.seconds > snapshot.seconds
-    assert done == {"ar 2": 2, "joint 3": 4, "denoise 2": 8, "settle 2": 11, "drafter 1": 12}[kill_at]
+    assert done == {"ar 2": 2, "joint 3": 4, "settle 2": 8, "drafter 1": 9}[kill_at]
     assert digest(out) == alone.digest
 
 
@@ -140,7 +140,7 @@ def test_what_was_there_when_it_began_must_still_be_there(given: tuple[Path, Pat
 
 def test_only_the_drafter_learns_in_its_stage(given: tuple[Path, Path], tmp_path: Path) -> None:
     """The weights of a run with drafter steps alone are those it began with; its LoRA is another."""
-    tuned(given, tmp_path / "model", replace(SHORT, causal_steps=0, joint_steps=0, denoise_steps=0, settle_steps=0))
+    tuned(given, tmp_path / "model", replace(SHORT, causal_steps=0, joint_steps=0, settle_steps=0))
     before, after = load(given[0]).network, load(tmp_path / "model").network
     changed = {
         name
@@ -255,7 +255,7 @@ def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
     card = (tmp_path / "model" / "README.md").read_text()
     assert load(tmp_path / "model").weights_digest in card
     assert "minutes of training steps on" in card
-    steps = "--causal-steps 3 --joint-steps 2 --denoise-steps 0 --settle-steps 0 --drafter-steps 0"
+    steps = "--causal-steps 3 --joint-steps 2 --settle-steps 0 --drafter-steps 0"
     assert f"--mixture functions --scope answers {steps} --batch 2 --seed 1" in card
     for heading in ("| `linear_spec` | 1 |", "| LoRA on | LoRA off |", "| block 16 |"):
         assert heading in card
