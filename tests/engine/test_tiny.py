@@ -31,8 +31,11 @@ def test_the_card_is_of_these_weights() -> None:
 
 
 def test_it_can_draft() -> None:
-    """Held-out functions are right but for one at the most, and written at the tokens per forward that the demo needs."""
-    floors = {Mode.AR: 1.0, Mode.DIFFUSION: 2.0, Mode.LINEAR_SPEC: 3.0, Mode.QUADRATIC_SPEC: 3.0}
+    """Held-out functions are right but for one at the most, and written at the tokens per forward that the demo needs.
+
+    Two passes a round could not give more than 8 tokens each: `linear_spec` drafts ahead.
+    """
+    floors = {Mode.AR: 1.0, Mode.DIFFUSION: 2.0, Mode.LINEAR_SPEC: 8.0, Mode.QUADRATIC_SPEC: 3.0}
     for found in score(load(TINY), exam(8)):
         assert found.questions == 8 and found.correct >= 7, found.mode
         assert found.tokens_per_forward >= floors[found.mode]
