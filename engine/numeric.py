@@ -147,8 +147,8 @@ def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
         version("llguidance"),
     )
     digest.update("\n".join(map(str, facts)).encode())
-    for folder in (*sorted(kernels.__path__), Path(__file__).parent / "modes"):
-        for source in sorted(Path(folder).rglob("*.py")):
+    for folder in (*map(Path, sorted(kernels.__path__)), Path(__file__).parent / "modes"):
+        for source in sorted(folder.rglob("*.py")):
             digest.update(source.name.encode() + b"\0" + hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()
 
