@@ -19,7 +19,7 @@ from tests.gateway.test_admission import stricter
 from tests.gateway.tooled import WEATHER
 from tests.postgres_fixtures import Database
 
-TALK = "Reply with a short list of three colors."
+TALK = "Give me a list of numbers."
 """At this the checkpoint goes on for a while, in its thought and behind it."""
 THINKING = "{{ messages[0].content }}{% if enable_thinking %}<think>{% else %}<think></think>{% endif %}"
 
