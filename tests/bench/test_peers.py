@@ -26,7 +26,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 def test_everybody_does_the_same_work() -> None:
     """In float32 every peer, at every concurrency, answers the same prompts with the same number of real tokens."""
-    given, most = load(TINY), 82
+    given, most = load(TINY), 85
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.ERROR)
     others = [peer for peer in theirs(given, torch.float32, max_tokens=most) if peer.name != COMPILED]
     rows = race(contests(ours(given, torch.float32, max_tokens=most), others, (1, 2)), questions(given, 2), repeats=1)
