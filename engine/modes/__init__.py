@@ -14,7 +14,7 @@ from engine.modes.ar import ar
 from engine.modes.auto import auto, first_choice
 from engine.modes.diffusion import diffusion
 from engine.modes.linear_spec import linear_spec, opening_draft
-from engine.modes.quadratic_spec import quadratic_spec, start_pass
+from engine.modes.quadratic_spec import quadratic_spec
 from engine.plan import Step, Want, clean
 from engine.request import Mode
 from engine.sampling import Picks
@@ -31,7 +31,7 @@ _MODES: dict[Mode, Callable[[Session, Picks], Passes]] = {
 }
 _OPENINGS: dict[Mode, Callable[[Session, Step, int], Step]] = {
     Mode.LINEAR_SPEC: opening_draft,
-    Mode.QUADRATIC_SPEC: start_pass,
+    Mode.QUADRATIC_SPEC: opening_draft,
     Mode.AUTO: first_choice,
 }
 """What else the prompt's last pass does, by modes that draft: the first block is drafted in it."""

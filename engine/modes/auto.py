@@ -11,7 +11,7 @@ from collections.abc import Generator
 from engine.events import NoteKind
 from engine.modes.ar import RUN, Run, step
 from engine.modes.linear_spec import Seed, begin, opening_draft, round_of
-from engine.modes.quadratic_spec import quadratic_spec, start_pass
+from engine.modes.quadratic_spec import quadratic_spec
 from engine.plan import Step
 from engine.request import Mode
 from engine.sampling import Picks
@@ -23,9 +23,8 @@ LOADS = ((4, 32), (11, 16), (22, 8))
 
 def first_choice(session: Session, step: Step, size: int) -> Step:
     """The prompt's last pass, as whatever is chosen for the beginning would have it."""
-    if _only_quadratic(session):
-        return start_pass(session, step, size)
-    return opening_draft(session, step, choose(session.request.modes_permitted, session.load(), size))
+    chosen = size if _only_quadratic(session) else choose(session.request.modes_permitted, session.load(), size)
+    return opening_draft(session, step, chosen)
 
 
 def auto(session: Session, first: Picks) -> Generator[Step, Picks, None]:

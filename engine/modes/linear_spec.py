@@ -39,7 +39,7 @@ def linear_spec(session: Session, first: Picks) -> Generator[Step, Picks, None]:
 
 
 def opening_draft(session: Session, step: Step, size: int) -> Step:
-    """The prompt's last pass, which drafts the first block as well."""
+    """The prompt's last pass, which drafts the first block as well if there is one, in either speculative mode."""
     return step if size == 1 or session.room == 1 else ahead(step, size, session.mask_id)
 
 

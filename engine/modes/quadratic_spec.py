@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from engine.modes.linear_spec import begin, leading_matches, opened_round, unverified
-from engine.plan import Lora, Step, ahead, quadratic
+from engine.plan import Lora, Step, quadratic
 from engine.sampling import Picks
 from engine.session import Session
 
@@ -24,18 +24,13 @@ class _Next:
 
 
 def quadratic_spec(session: Session, first: Picks) -> Generator[Step, Picks, None]:
-    """Decode from what the `start_pass` gave, one pass a round."""
+    """Decode from what `opening_draft` gave, the start pass of the paper's section 3.4, one pass a round."""
     following = _Next(first.part(0, 1), first.part(1))
     if session.cut(following.head.ids)[1]:
         begin(session, first)
         return
     while session.ended is None:
         following = yield from _round(session, following)
-
-
-def start_pass(session: Session, step: Step, size: int) -> Step:
-    """The prompt's last pass, which drafts the first block as well: the start pass of the paper's section 3.4."""
-    return step if size == 1 else ahead(step, size, session.mask_id)
 
 
 def _round(session: Session, current: _Next) -> Generator[Step, Picks, _Next]:

@@ -65,13 +65,16 @@ def coin(random: Random, split: Split) -> str:
 
 def noun(random: Random, split: Split) -> str:
     """A thing; one in four is coined."""
-    return coin(random, split) if random.random() < 0.25 else random.choice(NOUNS)
+    return _coined_or_known(random, split, 0.25)
 
 
 def subject(random: Random, split: Split) -> str:
     """What a tool is about; half are coined in training, one in four in the exam."""
-    coined = random.random() < (0.5 if split is Split.TRAIN else 0.25)
-    return coin(random, split) if coined else random.choice(NOUNS)
+    return _coined_or_known(random, split, 0.5 if split is Split.TRAIN else 0.25)
+
+
+def _coined_or_known(random: Random, split: Split, coined: float) -> str:
+    return coin(random, split) if random.random() < coined else random.choice(NOUNS)
 
 
 def phrase(random: Random, split: Split) -> str:
