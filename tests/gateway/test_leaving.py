@@ -74,7 +74,10 @@ async def steps_after_leaving(inside: Housed, engine: Patient, client: Reader, p
     body = {"model": f"{house.intake.model.name}:ar", "temperature": 0} | ASKED[path] | more
     asking = asyncio.create_task(client.ask(inside.app, path, body, inside.key))
     at_work = house._generations
-    await until(lambda: client.gone.is_set() and bool(at_work) and all(each._left for each in at_work.values()))
+    # A step that began just before the client left may have ended its answer already.
+    await until(
+        lambda: client.gone.is_set() and (asking.done() or (bool(at_work) and all(each._left for each in at_work.values())))
+    )
     engine.told.set()
     await until(lambda: not at_work)
     await asyncio.wait_for(asking, 20)
