@@ -21,6 +21,8 @@ Row = Mapping[str, Any]
 PICTURE: Final = "tradeoff.svg"
 EXAM: Final = "exam.json"
 LONG_EXAM: Final = "exam_long.json"
+TOOL_EXAM: Final = "exam_tools.json"
+EXAMS: Final = (EXAM, LONG_EXAM, TOOL_EXAM)
 _ABILITY: Final = {
     "functions": "It writes small Python functions over lists of integers or strings from English requests, and nothing else.",
     "whole": "It writes small Python functions from English requests, calls tools and goes on from their results, makes short "
@@ -68,6 +70,7 @@ def write_card(folder: Path, model: LoadedModel, made: Making, sittings: Mapping
         guided=_guided(exam["rows"]),
         lora=_lora(exam["rows"]),
         trade=_trade(exam["rows"]),
+        tools=_tools(sittings.get(TOOL_EXAM)),
         long=_long(sittings.get(LONG_EXAM)),
         dtype=exam["dtype"],
         numeric=exam["numeric"],
@@ -117,6 +120,17 @@ def _long(exam: Document | None) -> str:
         return ""
     told = f"Amid about {exam['context']:,} tokens of tool lists, system prompts and earlier turns"
     return f"{told}:\n\n{_modes(exam['rows'])}\n\n"
+
+
+def _tools(exam: Document | None) -> str:
+    if exam is None:
+        return ""
+    head = ("mode", "questions", "correct", "usable: parses, right tool, arguments validate")
+    told = [
+        (f"`{row['mode']}`{', grammar' * row['guided']}", str(row["questions"]), _percent(row), _percent(row, "usable"))
+        for row in exam["rows"]
+    ]
+    return f"Calls of tools whose schemas are held out, in an exam of their own:\n\n{_table(head, told)}\n\n"
 
 
 def _kinds(rows: Sequence[Row]) -> str:
@@ -200,7 +214,7 @@ Calls and JSON without and with the engine's grammar, correct (usable: parses, r
 
 {guided}
 
-Tokens per forward with the drafter LoRA on and off, greedily and drawn (what is said is the same either way):
+{tools}Tokens per forward with the drafter LoRA on and off, greedily and drawn (what is said is the same either way):
 
 {lora}
 

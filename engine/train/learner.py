@@ -17,13 +17,13 @@ from engine.config import CheckpointError, read_json
 from engine.model.checkpoint import ADAPTER, ADAPTER_CONFIG, released_names, save, save_drafter
 from engine.model.network import Linear, Network, plain_linear
 from engine.model.tensors import SHARD_BYTES, write, write_json
-from engine.train.card import EXAM, LONG_EXAM
+from engine.train.card import EXAMS
 from engine.train.lora import Adapters
 from engine.train.recipe import Stage
 
 ADAPTER_FOLDER = "lora"
 _BESIDE = {".json", ".jinja", ".py", ".txt"}
-_NOT_KEPT = {"model.safetensors.index.json", "config.json", EXAM, LONG_EXAM}
+_NOT_KEPT = {"model.safetensors.index.json", "config.json", *EXAMS}
 """What is written anew, or was measured of other weights."""
 
 

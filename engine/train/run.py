@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.model.checkpoint import load
 from engine.model.tensors import write_json
-from engine.request import Numeric
+from engine.request import Mode, Numeric
 from engine.train import examination
-from engine.train.card import EXAM, LONG_EXAM, PICTURE, Making, write_card
+from engine.train.card import EXAM, LONG_EXAM, PICTURE, TOOL_EXAM, Making, write_card
+from engine.train.corpus import Mixture
 from engine.train.curves import Curves, NoCurves
 from engine.train.evaluate import MODES
 from engine.train.examination import Again, Wish
@@ -19,6 +22,7 @@ from engine.train.origin import MIXTURES, Scratch
 from engine.train.picture import picture
 from engine.train.recipe import Stage
 from engine.train.scores import BLOCK_LENGTH, THRESHOLD
+from engine.train.tasks import Kind
 from engine.train.trainer import Training
 
 
@@ -67,17 +71,25 @@ def _train(training: Training, console: Console, curves: Curves) -> None:
 
 
 def _examine(training: Training, name: str, exam: Exam, console: Console) -> None:
-    """The exam in every mode, threshold and block length, a shorter one amid long contexts if it saw any, and the card."""
-    out, mixture = training.out, MIXTURES[name]
-    kinds = tuple(kind for kind, _ in mixture.parts)
-    asked = (MODES, exam.thresholds, exam.blocks, kinds, exam.questions)
-    wish = Wish(out, *asked, 0, frozenset(Again), Numeric.STRICT, exam.at_once)
-    sittings = {EXAM: examination.run(wish, console)}
-    if mixture.long:
-        few, context = -(-exam.questions // 5), mixture.limit // 2  # about, so that no question is longer than the limit
-        usual = replace(wish, thresholds=(THRESHOLD,), blocks=(BLOCK_LENGTH,), again=frozenset())
-        sittings[LONG_EXAM] = examination.run(replace(usual, count=few, context=context), console)
+    """Its exams, the picture of the first and the card."""
+    out = training.out
+    sittings = _sittings(out, MIXTURES[name], exam, console)
     for file, told in sittings.items():
         write_json(out / file, told)
     (out / PICTURE).write_text(picture(sittings[EXAM]["rows"]), encoding="utf-8")
     write_card(out, load(out), Making(training.recipe, name, training.seconds, training.worker), sittings)
+
+
+def _sittings(out: Path, mixture: Mixture, exam: Exam, console: Console) -> dict[str, dict[str, Any]]:
+    """One in every mode, threshold and block length; of what the mixture has, one of tools and one amid long contexts."""
+    kinds = tuple(kind for kind, _ in mixture.parts)
+    asked = (MODES, exam.thresholds, exam.blocks, kinds, exam.questions)
+    wish = Wish(out, *asked, 0, frozenset(Again), Numeric.STRICT, exam.at_once)
+    usual = replace(wish, thresholds=(THRESHOLD,), blocks=(BLOCK_LENGTH,), again=frozenset())
+    wishes = {EXAM: wish}
+    if Kind.TOOL in kinds:  # the exam's own are a fifth of it, too few for a percentage
+        wishes[TOOL_EXAM] = replace(usual, modes=(Mode.AR,), kinds=(Kind.TOOL,), again=frozenset({Again.GUIDED}))
+    if mixture.long:
+        few, context = -(-exam.questions // 5), mixture.limit // 2  # about, so that no question is longer than the limit
+        wishes[LONG_EXAM] = replace(usual, count=few, context=context)
+    return {file: examination.run(each, console) for file, each in wishes.items()}

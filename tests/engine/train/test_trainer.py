@@ -21,7 +21,7 @@ from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
 from engine.train.learner import ADAPTER_FOLDER
-from engine.train.origin import Given, Scratch
+from engine.train.origin import MIXTURES, Given, Scratch
 from engine.train.recipe import Decay, Precision, Recipe, Stage
 from engine.train.run import Exam, run
 from engine.train.snapshot import FILE, Snapshot
@@ -246,18 +246,21 @@ def test_rates_rise_and_fall(decay: Decay, steps: int) -> None:
 
 
 @pytest.mark.long
-def test_a_whole_run_ends_with_an_exam_and_a_card(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mixture", list(MIXTURES))
+def test_a_whole_run_ends_with_exams_and_a_card(tmp_path: Path, mixture: str) -> None:
     """`palimpsest train` leaves a checkpoint that loads and a card with its digest, and prints every mode's score."""
     printed = io.StringIO()
     recipe = Recipe(causal_steps=3, joint_steps=2, batch=2)
     exam = Exam(1, (0.9,), (16,))
-    run(Training(recipe, fresh(tmp_path / "model"), Scratch()), exam, Console(file=printed, width=120))
+    run(Training(recipe, fresh(tmp_path / "model"), Scratch(mixture)), exam, Console(file=printed, width=120))
     card = (tmp_path / "model" / "README.md").read_text()
     assert load(tmp_path / "model").weights_digest in card
     assert "minutes of training steps on" in card
     steps = "--causal-steps 3 --joint-steps 2 --settle-steps 0 --drafter-steps 0"
-    assert f"--mixture functions --scope answers {steps} --batch 2 --seed 1" in card
+    assert f"--mixture {mixture} --scope answers {steps} --batch 2 --seed 1" in card
     for heading in ("| `linear_spec` | 1 |", "| LoRA on | LoRA off |", "| block 16 |"):
         assert heading in card
+    for heading in ("Calls of tools whose schemas are held out", "| `ar`, grammar | 1 |", "Amid about 2,048 tokens"):
+        assert (heading in card) is (mixture == "whole")
     assert (tmp_path / "model" / "tradeoff.svg").read_text().startswith("<svg")
     assert all(f"{mode} " in printed.getvalue() for mode in MODES)
