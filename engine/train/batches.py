@@ -18,7 +18,7 @@ from engine.train.corpus import Example
 
 
 class Scope(StrEnum):
-    """What the first stage learns to say: answers alone, or every token of a row, from which copying is learnt much sooner."""
+    """Which next tokens are learnt: those of answers alone, or every one of a row, from which copying is learnt much sooner."""
 
     ANSWERS = "answers"
     ROWS = "rows"

@@ -89,10 +89,8 @@ def _logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor, linear:
     clean = torch.zeros_like(batch.inside())
     wanted = torch.cat((noisy.opened & ~silent, clean), dim=1)
     packed = Packed(noisy.real(batch), noisy.sees(length) if draft else noisy.verifies(length), wanted)
-    tokens, positions = packed(torch.cat((shown, batch.tokens), dim=1)), packed(noisy.positions(length))
-    gate = packed(torch.cat((torch.ones_like(shown), clean), dim=1)).float() if draft else None
-    hidden = network(tokens, positions, packed.attend, linear, gate, packed.wanted)
-    logits = packed.asked(network.logits(hidden, linear).float())
+    gate = torch.cat((torch.ones_like(shown), clean), dim=1) if draft else None
+    logits = packed.logits(network, torch.cat((shown, batch.tokens), dim=1), noisy.positions(length), linear, gate)
     return logits.view(-1, block - 1, logits.shape[-1])
 
 

@@ -69,18 +69,21 @@ class CausalLesson:
 
 @dataclass(frozen=True, slots=True)
 class JointLesson:
-    """Next tokens of answers, and masked tokens."""
+    """Next tokens of what is in scope, and masked tokens; the step has so many of `prompts`."""
 
     batch: Batch
     noisy: Noisy
     noise: Noise
     weighing: Weighing
     counts: Counts
+    scope: Scope
+    prompts: int
 
     def learn(self, network: Network, linear: Linear) -> Learned:
-        """Both, as the recipe weighs them."""
-        found = joint_losses(network, self.batch, self.noisy, self.noise, linear)
-        return Learned(self.weighing(found, self.counts), {"ar": found.causal.detach(), "diffusion": found.diffusion.detach()})
+        """Both, as the recipe weighs them, and a part of the mean over the prompts."""
+        found = joint_losses(network, self.batch, self.noisy, self.noise, linear, self.scope)
+        loss = self.weighing(found, self.counts) + PROMPTS_WEIGH * found.prompts / max(1, self.prompts)
+        return Learned(loss, {"ar": found.causal.detach(), "diffusion": found.diffusion.detach()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,15 @@ def step_of(stage: Stage, rows: Sequence[Example], recipe: Recipe, number: int, 
 
 
 def _causal(rows: Sequence[Example], recipe: Recipe, end_token: int, device: torch.device, tokens: int) -> Step:
-    answers = sum(len(row.ids) - row.prompt_length for row in rows)
-    prompts = tokens - len(rows) - answers
+    answers, prompts = _said(rows)
     groups = grouped([len(row.ids) for row in rows], recipe.places)
     batches = [Batch.of([rows[index] for index in group], end_token).to(device) for group in groups]
     return Step(tuple(CausalLesson(batch, recipe.scope, answers, prompts) for batch in batches), {"ar": answers}, tokens)
+
+
+def _said(rows: Sequence[Example]) -> tuple[int, int]:
+    """How many next tokens there are of answers and of prompts, whose first follows nothing."""
+    return sum(len(row.ids) - row.prompt_length for row in rows), sum(row.prompt_length - 1 for row in rows)
 
 
 def _joint(
@@ -144,12 +151,11 @@ def _joint(
             for opened, index in zip(noisy.opened, group, strict=True)
         ]
         prepared.append((batch, noisy, Noise.stacked(noise)))
-    counts = Counts(
-        causal=sum(len(row.ids) - row.prompt_length for row in rows),
-        masked=sum(int(noise.masked.sum()) for _, _, noise in prepared),
-    )
+    answers, prompts = _said(rows)
+    counts = Counts(answers, masked=sum(int(noise.masked.sum()) for _, _, noise in prepared))
+    weighing, scope = recipe.weighs(stage), recipe.scope
     lessons = tuple(
-        JointLesson(batch.to(device), noisy.to(device), noise.to(device), recipe.weighs(stage), counts)
+        JointLesson(batch.to(device), noisy.to(device), noise.to(device), weighing, counts, scope, prompts)
         for batch, noisy, noise in prepared
     )
     return Step(lessons, {"ar": counts.causal, "diffusion": counts.masked}, tokens)

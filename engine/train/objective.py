@@ -1,7 +1,8 @@
 """The joint objective: one causal loss and one block-diffusion loss from a single dual-stream pass.
 
 Losses are sums with counts; `Weighing` turns them into one number, by the counts of a whole optimiser step, so that adding
-gradients over microbatches is the same as one large batch. Prompts are never masked and never scored.
+gradients over microbatches is the same as one large batch. Prompts are never masked, and scored only as next tokens where the
+recipe's scope says so, which the published objective does not.
 Source: Nemotron-Labs-Diffusion paper, sections 2 and 3.
 """
 
@@ -34,11 +35,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Cross-entropies in nats, summed: over answer tokens and over masked tokens, the latter also divided by their mask chance
-    (`scaled`) and as `guarded` has them.
+    """Cross-entropies in nats, summed: over next tokens of answers, over those of prompts where they are in scope, and over
+    masked tokens, the latter also divided by their mask chance (`scaled`) and as `guarded` has them.
     """
 
     causal: Tensor
+    prompts: Tensor
     diffusion: Tensor
     scaled: Tensor
     guarded: Tensor
@@ -72,27 +74,28 @@ def causal_losses(
     said = batch.follows(scope)
     packed = Packed(batch.inside(), causal_spans(len(said), said.shape[1], said.device), said)
     positions = torch.arange(said.shape[1], device=said.device).expand_as(said)
-    hidden = network(packed(batch.tokens), packed(positions), packed.attend, linear, wanted=packed.wanted)
-    logits = packed.asked(network.logits(hidden, linear).float())
+    logits = packed.logits(network, batch.tokens, positions, linear)
     each = F.cross_entropy(logits, batch.tokens.roll(-1, dims=1)[said], reduction="none")
     return each.sum(), each[batch.follows()[said]].sum()
 
 
-def joint_losses(network: Network, batch: Batch, noisy: Noisy, noise: Noise, linear: Linear = plain_linear) -> Losses:
-    """All sums from one pass; `noise` [b, m] lies over the places of `noisy`."""
-    masked, said, length = noise.masked, batch.follows(), batch.tokens.shape[1]
+def joint_losses(
+    network: Network, batch: Batch, noisy: Noisy, noise: Noise, linear: Linear = plain_linear, scope: Scope = Scope.ANSWERS
+) -> Losses:
+    """All sums from one pass; `noise` [b, m] lies over the places of `noisy`, `scope` is that of next tokens."""
+    masked, said, length = noise.masked, batch.follows(scope), batch.tokens.shape[1]
     wanted = torch.cat((masked, said), dim=1)
     packed = Packed(noisy.real(batch), noisy.sees(length), wanted)
     shown = torch.where(masked, network.config.mask_token_id, noisy.tokens)
-    tokens, positions = packed(torch.cat((shown, batch.tokens), dim=1)), packed(noisy.positions(length))
-    hidden = network(tokens, positions, packed.attend, linear, wanted=packed.wanted)
-    logits = packed.asked(network.logits(hidden, linear).float())
+    logits = packed.logits(network, torch.cat((shown, batch.tokens), dim=1), noisy.positions(length), linear)
     targets = torch.cat((noisy.tokens, batch.tokens.roll(-1, dims=1)), dim=1)[wanted]
     guess = torch.cat((masked, torch.zeros_like(said)), dim=1)[wanted]
     each = F.cross_entropy(logits, targets, reduction="none")
     guesses, distance = each[guess], distant(masked, noisy.block)[masked]
     held = guarded(logits[guess], targets[guess], distance)
-    return Losses(each[~guess].sum(), guesses.sum(), (guesses / noise.chance[masked]).sum(), held.sum())
+    nexts, answers = each[~guess], batch.follows()[said]
+    causal, prompts = nexts[answers].sum(), nexts[~answers].sum()
+    return Losses(causal, prompts, guesses.sum(), (guesses / noise.chance[masked]).sum(), held.sum())
 
 
 def guarded(logits: Tensor, targets: Tensor, guessed: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ class Recipe:
     drafter_rate: float = 2e-3
     seed: int = 1
     scope: Scope = Scope.ANSWERS
-    """Of the first stage; the second learns answers alone."""
+    """Of next tokens, in every stage but the drafter's."""
     masking: Masking = field(default_factory=Masking)
     copies: int = 2
     """How often a row of the joint stage is corrupted: its prompt, most of the cost, is then computed once for all of them."""

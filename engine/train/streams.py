@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor
 
+from engine.model.network import Linear, Network
 from engine.train.batches import Batch
 from kernels.cpu import spans as runs
 from kernels.cpu.spans import Rows
@@ -127,6 +128,12 @@ class Packed:
     def __call__(self, padded: Tensor) -> Tensor:
         """Of [b, l, ...] the real places and what fills them up, [r, ...]."""
         return padded.flatten(0, 1)[self._kept]
+
+    def logits(self, network: Network, tokens: Tensor, positions: Tensor, linear: Linear, gate: Tensor | None = None) -> Tensor:
+        """One pass: of tokens, positions and drafter gates [b, l], the logits [w, V] of the wanted places, in float32."""
+        own = None if gate is None else self(gate).float()
+        hidden = network(self(tokens), self(positions), self.attend, linear, own, self.wanted)
+        return self.asked(network.logits(hidden, linear).float())
 
     def asked(self, computed: Tensor) -> Tensor:
         """Of what a pass gives, [w, ...], that of the wanted places alone."""

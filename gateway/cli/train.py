@@ -65,7 +65,7 @@ _OVER_THE_RECIPE = (
 @click.option("--weighing", type=click.Choice(["balanced", "family"]),
               help="Mean of both losses, or 0.3 and a global token average. (balanced; with --from family)")  # fmt: skip
 @click.option("--scope", type=click.Choice(["answers", "rows"]),
-              help="What the first stage learns to say: rows teach copying from prompts much sooner. (answers)")  # fmt: skip
+              help="Next tokens that are learnt: rows teach copying from prompts much sooner. (answers)")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]),
               help="Of products; weights stay float32. (bfloat16 where the machine multiplies it)")  # fmt: skip
 @click.option("--places", default=6144, type=click.IntRange(64), show_default=True, help="Most tokens of a pass.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.model.network import Network
+from engine.model.network import Network, plain_linear
 from engine.train.batches import Batch
 from engine.train.corpus import Example
 from engine.train.masking import Noise
@@ -41,10 +41,9 @@ def dual_logits(network: Network, batch: Batch, noisy: Noisy, shown: Tensor) -> 
 def packed_logits(network: Network, tokens: Tensor, noisy: Noisy, spans: Tensor, real: Tensor) -> Tensor:
     """Logits [b, m + n, V] of a pass over the real places of both halves, put back to where they belong."""
     packed = Packed(real, spans, real)
-    positions = noisy.positions(tokens.shape[1] - noisy.index.shape[1])
-    found = network.logits(network(packed(tokens), packed(positions), packed.attend, wanted=packed.wanted))
+    found = packed.logits(network, tokens, noisy.positions(tokens.shape[1] - noisy.index.shape[1]), plain_linear)
     logits = found.new_zeros(*real.shape, found.shape[-1])
-    logits[real] = packed.asked(found)
+    logits[real] = found
     return logits
 
 

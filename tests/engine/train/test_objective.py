@@ -23,13 +23,14 @@ ROWS = random_rows((5, 14), (9, 12), (1, 23))
 CPU = torch.device("cpu")
 
 
-def test_joint_losses_equal_the_definition() -> None:
-    """Sums equal cross-entropies computed place by place; the prompt counts in none of them."""
+@pytest.mark.parametrize("scope", list(Scope))
+def test_joint_losses_equal_the_definition(scope: Scope) -> None:
+    """Sums equal cross-entropies computed place by place; the prompt counts in none but its own, and there if in scope."""
     network, batch = small_network(), Batch.of(ROWS, END)
     noisy = Noisy.of(batch, torch.tensor([4, 8, 0]), BLOCK)
     noise = random_noise(noisy)
     blurred, clean = dual_logits(network, batch, noisy, torch.where(noise.masked, network.config.mask_token_id, noisy.tokens))
-    causal = diffusion = sharpened = 0.0
+    causal = prompts = diffusion = sharpened = 0.0
     for index, row in enumerate(ROWS):
         for place in range(noisy.index.shape[1]):
             if noise.masked[index, place]:
@@ -39,10 +40,11 @@ def test_joint_losses_equal_the_definition() -> None:
                 diffusion += loss
                 guessed = place % BLOCK > 0 and bool(noise.masked[index, place - 1])
                 sharpened -= float(((2.75 if guessed else 1.0) * logits).log_softmax(-1)[target])
-        for place in range(row.prompt_length, len(row.ids)):
-            causal -= float(clean[index, place - 1].log_softmax(-1)[row.ids[place]])
-    found = joint_losses(network, batch, noisy, noise)
+        each = [-float(clean[index, place - 1].log_softmax(-1)[row.ids[place]]) for place in range(1, len(row.ids))]
+        prompts, causal = prompts + sum(each[: row.prompt_length - 1]), causal + sum(each[row.prompt_length - 1 :])
+    found = joint_losses(network, batch, noisy, noise, scope=scope)
     assert float(found.causal) == pytest.approx(causal, rel=1e-4)
+    assert float(found.prompts) == pytest.approx(prompts if scope is Scope.ROWS else 0.0, rel=1e-4)
     assert float(found.diffusion) == pytest.approx(diffusion, rel=1e-4)
     assert float(found.scaled) == pytest.approx(diffusion / 0.6, rel=1e-4)
     assert float(found.guarded) == pytest.approx(sharpened, rel=1e-4)
@@ -50,7 +52,7 @@ def test_joint_losses_equal_the_definition() -> None:
 
 @pytest.mark.parametrize("scope", list(Scope))
 def test_causal_losses_equal_the_definition(scope: Scope) -> None:
-    """The first stage's sums are those of predicting every token in scope, and every answer token, from the text before it."""
+    """The causal stage's sums are those of predicting every token in scope, and every answer token, from the text before it."""
     network = small_network()
     answers, rows = 0.0, 0.0
     for row in ROWS:
@@ -63,7 +65,7 @@ def test_causal_losses_equal_the_definition(scope: Scope) -> None:
 
 def test_the_family_averages_over_all_tokens_of_the_step() -> None:
     """(S_ar + 0.3 S_diff) / (n_ar + n_masked) with S_diff over the mask chance; the others are sums of two means."""
-    losses, counts = Losses(*map(torch.tensor, (40.0, 18.0, 30.0, 4.5))), Counts(16, 9)
+    losses, counts = Losses(*map(torch.tensor, (40.0, 7.0, 18.0, 30.0, 4.5))), Counts(16, 9)
     assert float(Weighing.FAMILY(losses, counts)) == pytest.approx((40 + 0.3 * 30) / 25)
     assert float(Weighing.BALANCED(losses, counts)) == pytest.approx(40 / 16 + 18 / 9)
     assert float(Weighing.GUARDED(losses, counts)) == pytest.approx(40 / 16 + 4.5 / 9)
@@ -89,11 +91,12 @@ def gradients(network: Network, stage: Stage, rows: list[Example], recipe: Recip
 
 @pytest.mark.parametrize("stage", list(Stage))
 @pytest.mark.parametrize("weighing", list(Weighing))
-def test_microbatches_add_up_to_the_step(stage: Stage, weighing: Weighing) -> None:
+@pytest.mark.parametrize("scope", list(Scope))
+def test_microbatches_add_up_to_the_step(stage: Stage, weighing: Weighing, scope: Scope) -> None:
     """A step has the same gradients in one pass and in many: counts are those of the step, noise that of each row."""
     network = small_network(2, spread=2.0).requires_grad_(True)
     rows = random_rows(*((3 + n % 4, 9 + 5 * (n % 5)) for n in range(10)))
-    recipe = Recipe(weighing=weighing, blocks=(8,), places=100_000)
+    recipe = Recipe(weighing=weighing, scope=scope, blocks=(8,), places=100_000)
     (whole, one), (cut, many) = (gradients(network, stage, rows, replace(recipe, places=n)) for n in (100_000, 90))
     assert one == 1 and many >= 3
     for left, right in zip(whole, cut, strict=True):
