@@ -50,8 +50,8 @@ async def test_a_template_without_tools_refuses_them(database: Database, tmp_pat
 async def test_thinking_is_told_apart(database: Database, tmp_path: Path) -> None:
     """Where the template lets the model think and the client asks for it, what comes before its end is reasoning_content."""
     async with housed(database, tmp_path, model=templated(THINKING)) as inside:
-        thought = (await inside.ask(reasoning_effort="high")).json()["choices"][0]["message"]
-        plain = (await inside.ask(reasoning_effort="none")).json()["choices"][0]["message"]
+        thought = (await inside.ask(TALK, reasoning_effort="high")).json()["choices"][0]["message"]
+        plain = (await inside.ask(TALK, reasoning_effort="none")).json()["choices"][0]["message"]
         held = await inside.ask(reasoning_effort="high", palimpsest={"regex": "yes|no"})
     assert thought.get("reasoning_content") and "reasoning_content" not in plain and plain["content"]
     assert held.json()["choices"][0]["message"]["content"] in ("yes", "no")
