@@ -22,7 +22,7 @@ from tests.gateway.dialects.test_responses_clients import read
 from tests.gateway.housed import Housed, housed
 from tests.gateway.law.test_matrix import law
 from tests.gateway.planted import plant_key, plant_tenant
-from tests.gateway.test_checkpoints_served import THINKING, templated
+from tests.gateway.test_checkpoints_served import TALK, THINKING, templated
 from tests.gateway.watched import unhurried
 from tests.postgres_fixtures import Database
 from tests.waiting import eventually
@@ -132,12 +132,12 @@ async def test_log_probabilities_are_told_again(database: Database, tmp_path: Pa
 async def test_tokens_of_thoughts_are_counted(database: Database, tmp_path: Path) -> None:
     """What the model thinks counts as reasoning in the usage, and the same when it is told again."""
     async with housed(database, tmp_path, model=templated(THINKING)) as here:
-        answer = (await respond(here, "hello", reasoning={"effort": "high"})).json()
+        answer = (await respond(here, TALK, reasoning={"effort": "high"})).json()
         assert answer["output"][0]["type"] == "reasoning"
         thought = answer["usage"]["output_tokens_details"]["reasoning_tokens"]
         assert 0 < thought <= answer["usage"]["output_tokens"]
         assert (await here.client.get(f"{PATH}/{answer['id']}")).json() == answer
-        unthought = (await respond(here, "hello")).json()
+        unthought = (await respond(here, TALK)).json()
         assert unthought["usage"]["output_tokens_details"]["reasoning_tokens"] == 0
 
 
