@@ -49,14 +49,14 @@ inline void see(Mix& mix, const Keys* pages, int64_t first, int64_t clean, int64
     for (int i = 0; i < mix.count; ++i) {
         const float peak = std::max(highest_of(with.top[i]), mix.peak[i]);
         const lanes shift = every(peak == kNothing ? 0.0f : peak);
-        lanes mass = every(0.0f);
+        Sum mass;
         for (int64_t key = 0; key < count * kKeys; key += kLanes) {
             const lanes weight = power_of_two(load(with.score[i] + key) - shift);
             store(with.weight[i] + key, weight);
-            mass = mass + weight;
+            mass.add(weight);
         }
         const lanes shrink = power_of_two(every(mix.peak[i] - peak));
-        mix.mass[i] = mix.mass[i] * shrink[0] + sum_of(mass);
+        mix.mass[i] = mix.mass[i] * shrink[0] + mass.whole();
         mix.peak[i] = peak;
         for (int64_t d = 0; d < size; d += kLanes) store(mix.sum[i] + d, load(mix.sum[i] + d) * shrink);
     }

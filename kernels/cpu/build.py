@@ -49,7 +49,7 @@ class Source:
 
 
 HALF = Source("forward.cpp", ((*_WIDE, "avx512bf16"),), "off", "decoding", "AVX-512 with bfloat16")
-SINGLE = Source("forward.cpp", (("fma", "avx2"),), "off", "decoding", "AVX2")
+SINGLE = Source("forward.cpp", (_WIDE, ("fma", "avx2")), "off", "decoding", "AVX2")
 SPANS = Source("spans.cpp", (_WIDE, ("fma", "avx2")), "fast", "training", "AVX2")
 
 

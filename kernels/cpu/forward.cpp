@@ -294,6 +294,8 @@ struct Run {
 
 }  // namespace palimpsest
 
+extern "C" int64_t palimpsest_lanes() { return palimpsest::kLanes; }
+
 extern "C" size_t palimpsest_room(const palimpsest::Network* net, int64_t rows) { return palimpsest::Room::bytes(*net, rows); }
 
 extern "C" void palimpsest_forward(const palimpsest::Network* net, const palimpsest::Pass* pass, void* memory) {

@@ -2,7 +2,7 @@
 
 A product's sum runs over its inputs in order and in float32, whatever the number of rows, and a row attends in steps of 512
 keys, cut by absolute position; so here, too, the bits of a row depend on its own sequence alone. Weights, keys and values are
-bfloat16 with AVX-512, or float32 with AVX2, which gives the same bits on every processor that has it.
+bfloat16 with AVX-512, or float32 with AVX-512 or AVX2, which gives the same bits on every processor that has either.
 Legend: R rows, W wanted rows, H hidden, D head size, Hq query heads, Hk key heads, I inner, V vocabulary.
 """
 
@@ -28,14 +28,13 @@ MOST_NOISY = 32
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """The pass in one kind of number. product.h reads weights of it in vectors of `lanes`, `step` inputs at a time."""
+    """The pass in one kind of number; product.h reads weights of it `step` inputs at a time."""
 
     source: Source
-    lanes: int
     step: int
 
 
-BUILDS = {torch.bfloat16: Build(HALF, 16, 2), torch.float32: Build(SINGLE, 8, 1)}
+BUILDS = {torch.bfloat16: Build(HALF, 2), torch.float32: Build(SINGLE, 1)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +120,8 @@ class Forward:
         if not self.usable(shape, dtype) or (found := library(BUILDS[dtype].source)) is None:
             raise ValueError("this network has no compiled pass here: ask `usable` first")
         self._library, self._shape, self.digest = found.calls, shape, found.digest
-        self._dtype, self._build = dtype, BUILDS[dtype]
+        self._dtype, self._step = dtype, BUILDS[dtype].step
+        self._lanes: int = found.calls.palimpsest_lanes()
         self._library.palimpsest_room.restype = ctypes.c_size_t
         self._kept = [self._stored(embedding), _single(norm), self._packed(_single(head), 1)]
         self._layers = (_Layer * len(layers))(*(self._layer(layer) for layer in layers))
@@ -181,10 +181,10 @@ class Forward:
         return picked
 
     def _layer(self, layer: Layer) -> _Layer:
-        blocks = (-1, self._build.lanes, self._shape.hidden)
+        blocks = (-1, self._lanes, self._shape.hidden)
         opened = torch.stack((layer.gate.view(blocks), layer.up.view(blocks)), dim=1).flatten(0, 2)
         products = (layer.qkv, layer.out, layer.drafting, opened, layer.down)
-        weights = [None if weight is None else self._packed(self._stored(weight), self._build.step) for weight in products]
+        weights = [None if weight is None else self._packed(self._stored(weight), self._step) for weight in products]
         norms = [_single(layer.input_norm), _single(layer.post_norm)]
         self._kept += [tensor for tensor in (*weights, *norms) if tensor is not None]
         return _Layer(*(None if tensor is None else tensor.data_ptr() for tensor in (*norms, *weights)))
@@ -194,7 +194,7 @@ class Forward:
 
     def _packed(self, weight: Tensor, step: int) -> Tensor:
         """[N, K] as product.h reads it, [N / columns, K / step, columns, step]; what is missing of whole blocks is zero."""
-        (rows, inner), columns = weight.shape, 2 * self._build.lanes
+        (rows, inner), columns = weight.shape, 2 * self._lanes
         padded = torch.nn.functional.pad(weight, (0, -inner % WIDTH, 0, -rows % columns))
         return padded.view(-1, columns, padded.shape[1] // step, step).permute(0, 2, 1, 3).contiguous()
 

@@ -25,9 +25,9 @@ inline Outcome outcome(const float* x, int64_t size, int64_t never) {
     for (int64_t i = 0; i < size; i += kLanes) top = greatest(candidates(i), top);
     const float highest = highest_of(top), peak = std::max(highest, x[never]);
     const lanes from = every(peak), unit = every(1.44269504f);
-    lanes sum = every(0.0f);
-    for (int64_t i = 0; i < size; i += kLanes) sum = sum + power_of_two((load(x + i) - from) * unit);
-    const float mass = std::log(sum_of(sum));
+    Sum sum;
+    for (int64_t i = 0; i < size; i += kLanes) sum.add(power_of_two((load(x + i) - from) * unit));
+    const float mass = std::log(sum.whole());
     for (int64_t i = 0; i < size; i += kLanes) {
         const uint32_t found = bits(equal(candidates(i), every(highest)));
         if (found) return {(int32_t)i + __builtin_ctz(found), highest - peak - mass, peak, mass};

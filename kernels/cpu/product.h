@@ -17,8 +17,13 @@ struct Float32 {
     static lanes add(lanes sum, const float* x, const float* w) { return fma(every(*x), load(w), sum); }
 };
 
-#ifdef __AVX512BF16__
+#ifdef __AVX512F__
 constexpr int kTile = 8;  // rows that share one reading of a weight: 16 accumulators of 32 registers
+#else
+constexpr int kTile = 6;  // 12 accumulators of 16 registers
+#endif
+
+#ifdef __AVX512BF16__
 constexpr int kRows = kTile;
 struct Bfloat16 {
     using value = number;
@@ -31,7 +36,6 @@ struct Bfloat16 {
 };
 using Numbers = Bfloat16;
 #else
-constexpr int kTile = 6;  // 12 accumulators of 16 registers
 constexpr int kRows = 2 * kTile;  // rows that share what one reading has brought near: a weight is far when it is twice as long
 using Numbers = Float32;
 #endif

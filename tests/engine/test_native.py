@@ -26,6 +26,7 @@ from engine.numeric import Fast, Strict
 from engine.plan import Lora, Plan, Want, ahead, clean, noisy, quadratic
 from engine.request import Mode
 from engine.sampling import Draw, Logits, drawn
+from kernels.cpu.forward import BUILDS
 from kernels.head import Heat
 from tests.engine.harness import EXACT_MODES, asked, events_of, loaded, nameless, output
 from tests.engine.passes import PROMPT, Room
@@ -130,6 +131,13 @@ def test_strict_is_compiled_too() -> None:
     if HERE[torch.float32]:
         assert torch.equal(logits(where, range(len(JOBS))), logits(room(torch.float32), range(len(JOBS))))
     assert (where.forward.kernels == plain(NETWORK).forward.kernels) is not HERE[torch.float32]
+
+
+def test_how_wide_vectors_are_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 a processor with AVX-512 says to the bit what it says by AVX2 alone."""
+    found, (build, float32) = logits(room(torch.float32), range(len(JOBS))), (BUILDS[torch.float32], torch.float32)
+    monkeypatch.setitem(BUILDS, float32, replace(build, source=replace(build.source, sets=build.source.sets[-1:])))
+    assert same(logits(room(float32), range(len(JOBS))), found, float32)
 
 
 @numbers
