@@ -1,9 +1,9 @@
 """`palimpsest bench gateway` as it runs: what the whole gateway adds to the engine, with every record durable.
 
 The gateway is a process of its own, as it is served; its requests come from this one. In it a second engine with the same model
-answers the same questions by itself. Each question is asked of both, right after one another, so the difference is what HTTP,
+answers the same questions by itself. Each question is asked of both, some of the one and right after it the same of the other, so the difference is what HTTP,
 law, log and release take, and whatever a machine's drift does to one it does to the other. A question is asked once, so neither
-finds it in its cache. Between two pairs one page is flushed to the disk that holds the log.
+finds it in its cache. Between two turns pages are flushed to the disk that holds the log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from statistics import median
 from typing import Any, Final
 
@@ -39,12 +40,14 @@ from gateway.settings import Settings
 TENANT: Final = "bench"
 CHAT: Final = "/v1/chat/completions"
 WARM: Final = 4
+TURN: Final = 20
+"""Questions asked of one, then of the other: each as warm as one client keeps it, who asks on and on."""
 ALLOWED_MS: Final = 2.0
 """What the gateway may add at the median, beside two fsyncs."""
 DEFINITIONS: Final = {
     "added_ms": "latency of an HTTP request, first byte sent to last byte read, less the engine's own time for the same "
-    "question, of pairs asked one after the other at concurrency 1",
-    "fsync_ms_p50": "one 8 KiB page of a 16 MiB file on the log's disk flushed with fdatasync, between the pairs",
+    f"question, asked one after the other at concurrency 1, {TURN} of the one and then of the other",
+    "fsync_ms_p50": "one 8 KiB page of a 16 MiB file on the log's disk flushed with fdatasync, between the turns",
     "added_ms_limit": f"{ALLOWED_MS:g} ms and two fsyncs: what the gateway may add at the median",
     "requests_per_second": "whole answers per second by concurrency; the engine's work is part of it",
     "engine_ms_p50": "the engine by itself, from ids to the last event",
@@ -126,20 +129,23 @@ class _Bench:
         return self._document(pairs, flushes, loads)
 
     async def _pairs(self, count: int, flushes: list[float] | None = None) -> list[Pair]:
-        """So many questions asked of both, the gateway first in every second."""
+        """So many questions asked of both, in turns; the gateway first in every second."""
         pairs = []
-        for turn, question in enumerate([next(self._questions) for _ in range(count)]):
-            before = self._alone(question) if turn % 2 else None
-            (latency,) = (await ask_all(self._door, [self._body(question)], 1)).latencies
-            pairs.append(Pair(latency, self._alone(question) if before is None else before))
+        for first in range(0, count, TURN):
+            questions = list(islice(self._questions, min(TURN, count - first)))
+            before = self._alone(questions) if first // TURN % 2 else None
+            gateway = (await ask_all(self._door, map(self._body, questions), 1)).latencies
+            engine = self._alone(questions) if before is None else before
+            pairs += map(Pair, gateway, engine)
             if flushes is not None:
-                flushes.append(self._fsync.once())
+                flushes += [self._fsync.once() for _ in questions]
         return pairs
 
-    def _alone(self, question: str) -> float:
-        """Seconds of the engine by itself."""
-        course = Course(self._engine, [as_chat(self._model, question)], self._wish.max_tokens, self._model.config.eos_token_id)
-        return course.run(self._lane).seconds
+    def _alone(self, questions: Sequence[str]) -> list[float]:
+        """Seconds of the engine by itself, of one question after the other."""
+        bounds = (self._wish.max_tokens, self._model.config.eos_token_id)
+        courses = [Course(self._engine, [as_chat(self._model, question)], *bounds) for question in questions]
+        return [course.run(self._lane).seconds for course in courses]
 
     def _bodies(self, count: int) -> list[bytes]:
         return [self._body(next(self._questions)) for _ in range(count)]
