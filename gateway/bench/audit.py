@@ -137,7 +137,7 @@ class _Bench:
     async def _pair(self) -> Pair:
         wish = self._wish
         lane = Lane(wish.mode.value, (wish.mode,), wish.concurrency, self._asked.block)
-        # By the same engine and thread: two that compute in one process put each other's helpers to sleep (engine/apart.py).
+        # By the same engine and thread: two would have the process's helpers between them (kernels/cpu/hands.h).
         alone = await self._course.run_on(self._house.engine, lane)
         # A tenant of its own, so that no prompt is found in the cache, as in the engine's own run.
         tenant = f"bench-{uuid4().hex[:12]}"

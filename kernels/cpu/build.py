@@ -1,7 +1,7 @@
 """Builds the C++ of this folder on first use, with the compiler that the machine has.
 
 The library is kept in a folder of the user's own, under a name that says sources, flags and compiler, so that another source is
-another file. It uses the OpenMP runtime that torch has already loaded: two runtimes would fight for the processors.
+another file. Training's uses the OpenMP runtime that torch has already loaded: two runtimes would fight for the processors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 SOURCES = Path(__file__).parent
-_COMMON = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp")
+_COMMON = ("-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp")
 _WIDE = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl")
 _PATIENCE = 300.0
 _log = logging.getLogger(__name__)

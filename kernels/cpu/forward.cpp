@@ -1,14 +1,13 @@
 // One pass of the network over packed rows of any number of sequences, in one call.
 //
-// Rows are cut into tiles of at most kRows, and a thread owns whole tiles: everything but attention is a row's own affair, so
-// threads meet once per layer, when all keys and values of the pass are in place. Behind the last layer's, only rows whose
+// Rows are cut into tiles of at most kRows, of which a thread does one at a time: everything but attention is a row's own affair, so
+// tiles meet once per layer, when all keys and values of the pass are in place. Behind the last layer's, only rows whose
 // logits are wanted go on. The structures mirror forward.py.
-#include <omp.h>
-
 #include <algorithm>
 
 #include "attention.h"
 #include "draw.h"
+#include "hands.h"
 #include "logits.h"
 
 namespace palimpsest {
@@ -304,30 +303,24 @@ extern "C" void palimpsest_forward(const palimpsest::Network* net, const palimps
     const auto shares = [](int64_t all, int64_t parts) { return (all + parts - 1) / parts; };
     const int64_t each = shares(pass->rows, pass->threads * kRows);  // tiles of a thread
     const int64_t tiles = std::min(pass->threads * each, pass->rows);
-    const auto begins = [&](int64_t tile) { return tile * pass->rows / tiles; };
-#pragma omp parallel num_threads(std::min(pass->threads, tiles))
-    {
-        static thread_local Desk desk;
-        const auto own_tiles = [&](auto&& work) {
-            for (int64_t t = omp_get_thread_num(); t < tiles; t += omp_get_num_threads())
-                work(begins(t), begins(t + 1) - begins(t));
-        };
-        own_tiles([&](int64_t first, int64_t rows) { run.embed(first, rows); });
-        for (int64_t index = 0; index < net->layers; ++index) {
-            own_tiles([&](int64_t first, int64_t rows) { run.project(net->layer[index], index, first, rows, desk); });
-#pragma omp barrier
-            own_tiles([&](int64_t first, int64_t rows) {
-                const Tile tile = index + 1 < net->layers ? Tile{first, rows} : run.heard(first, rows);
-                if (tile.rows) run.mix(net->layer[index], index, tile.first, tile.rows, desk);
-            });
-        }
-        own_tiles([&](int64_t first, int64_t rows) { run.speak(first, rows, desk); });
-    }
+    // Before layer `index`, behind the one before it: what a row needs of others is in place whenever all tiles have come here.
+    for (int64_t index = 0; index <= net->layers; ++index)
+        hands().share(pass->threads, tiles, [&, index](int64_t tile) {
+            static thread_local Desk desk;
+            const int64_t first = tile * pass->rows / tiles, rows = (tile + 1) * pass->rows / tiles - first;
+            const bool ends = index == net->layers;
+            const Tile own = ends ? run.heard(first, rows) : Tile{first, rows};
+            if (index == 0) run.embed(first, rows);
+            else if (own.rows) run.mix(net->layer[index - 1], index - 1, own.first, own.rows, desk);
+            if (ends) run.speak(first, rows, desk);
+            else run.project(net->layer[index], index, first, rows, desk);
+        });
 }
 
 extern "C" void palimpsest_draw(const palimpsest::Draw* draw) {
-#pragma omp parallel for num_threads(std::min(draw->threads, draw->rows))
-    for (int64_t row = 0; row < draw->rows; ++row)
-        draw->picked[row] = palimpsest::drawn(draw->scores + row * draw->size, draw->size, draw->temperature[row],
-                                              (uint64_t)draw->key[row], (uint64_t)draw->position[row], draw->never);
+    using namespace palimpsest;
+    hands().share(draw->threads, draw->rows, [&](int64_t row) {
+        draw->picked[row] = drawn(draw->scores + row * draw->size, draw->size, draw->temperature[row], (uint64_t)draw->key[row],
+                                  (uint64_t)draw->position[row], draw->never);
+    });
 }

@@ -40,8 +40,9 @@ constexpr int kRows = 2 * kTile;  // rows that share what one reading has brough
 using Numbers = Float32;
 #endif
 
+// A function of its own: as part of a large one its loop spills registers, and a lone row takes half as long again.
 template <class Kind, int M, class Store>
-inline void product_of(const typename Kind::value* x, int64_t stride, const typename Kind::value* w, int64_t k, int64_t n,
+[[gnu::noinline]] void product_of(const typename Kind::value* x, int64_t stride, const typename Kind::value* w, int64_t k, int64_t n,
                        Store&& store) {
     for (int64_t column = 0; column < n; column += kColumns) {
         lanes sums[M][2];

@@ -7,6 +7,7 @@ library, and what was the same bits is the same up to rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -122,6 +123,19 @@ def test_it_is_the_network(
     network = rounded(random_network(config, seed, spread=2.0))
     found, wanted = (logits(where, range(len(JOBS))) for where in (room(dtype, network), plain(network)))
     assert near(found, wanted, dtype)
+
+
+@numbers
+def test_engines_at_once_do_not_meet(dtype: torch.dtype) -> None:
+    """Passes that several threads run at the same time, who have the process's helpers between them, say what each alone says."""
+    wanted, before = logits(room(dtype), range(len(JOBS))), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with ThreadPoolExecutor(4) as hands:
+            found = list(hands.map(lambda _: [logits(room(dtype), range(len(JOBS))) for _ in range(5)], range(4)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(same(each, wanted, dtype) for several in found for each in several)
 
 
 def test_strict_is_compiled_too() -> None:
