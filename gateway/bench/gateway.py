@@ -1,9 +1,9 @@
 """`palimpsest bench gateway` as it runs: what the whole gateway adds to the engine, with every record durable.
 
-The gateway is a process of its own, as it is served; its requests come from this one. In it a second engine with the same model
-answers the same questions by itself. They are asked in turns, some of the one and right after it the same of the other, so the
-difference is what HTTP, law, log and release take, and whatever a machine's drift does to one it does to the other. A question is
-asked once, so neither finds it in its cache. After each turn pages are flushed to the disk that holds the log.
+The gateway is a process of its own, as it is served; its requests come from this one. In it a second engine with the same
+model answers the same questions by itself. They are asked in turns, some of the one and right after it the same of the other,
+so the difference is what HTTP, law, log and release take, and whatever a machine's drift does to one it does to the other. A
+question is asked once, so neither finds it in its cache. After each turn pages are flushed to the disk that holds the log.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def test_it_is_the_network(
 
 @numbers
 def test_engines_at_once_do_not_meet(dtype: torch.dtype) -> None:
-    """Passes that several threads run at the same time, who have the process's helpers between them, say what each alone says."""
+    """Passes that several threads run at once, who have the process's helpers between them, say what each alone says."""
     wanted, before = logits(room(dtype), range(len(JOBS))), torch.get_num_threads()
     try:
         torch.set_num_threads(2)
