@@ -130,7 +130,7 @@ class _Bench:
 
     async def _pairs(self, count: int, flushes: list[float] | None = None) -> list[Pair]:
         """So many questions asked of both, in turns; the gateway first in every second."""
-        pairs = []
+        pairs: list[Pair] = []
         for first in range(0, count, TURN):
             questions = list(islice(self._questions, min(TURN, count - first)))
             before = self._alone(questions) if first // TURN % 2 else None
