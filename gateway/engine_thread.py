@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -100,66 +99,67 @@ class Feed:
     Its taker is woken once there is something worth a commit, not by every step of the engine.
     """
 
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._events: deque[Event] = deque()
-        self._enough = asyncio.Event()
-        self._patience: Patience | None = None
-        """Of whoever waits."""
+    def __init__(self, window: Window, patience: Patience) -> None:
+        self._window, self._patience = window, patience
+        self._events: list[Event] = []
+        self._tokens = 0
+        self._enough = False
+        """Whether what there is is worth a commit by itself."""
+        self._taker: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._died = False
 
     def put(self, events: list[Event]) -> None:
         """Called on the loop when the engine thread has sent events."""
-        self._events.extend(events)
+        self._events += events
+        for event in events:
+            self._tokens += len(output_of(event))
+            self._enough = self._enough or isinstance(event, self._patience.ready)
+        self._enough = self._enough or self._tokens >= self._patience.tokens
         self._weigh()
 
     def die(self) -> None:
         """Called on the loop when the engine thread has ended."""
         self._died = True
-        self._enough.set()
+        self._wake()
 
-    async def take(self, patience: Patience) -> list[Event]:
+    async def take(self) -> list[Event]:
         """All events there are, at least one; waits for more while they would not be worth a commit.
 
         Raises EngineDied when no event is left and none can come.
         """
         if not self._died:
-            await self._until_worth_writing(patience)
+            await self._until_worth_writing()
         if not self._events:
             raise EngineDied
-        events = list(self._events)
-        self._events.clear()
+        events, self._events, self._tokens, self._enough = self._events, [], 0, False
         self._window.taken(len(events))
         return events
 
-    async def _until_worth_writing(self, patience: Patience) -> None:
+    async def _until_worth_writing(self) -> None:
         """Return when waiting would gain nothing, or hold up the engine."""
-        self._patience = patience
-        self._enough.clear()
+        self._taker = asyncio.get_running_loop().create_future()
         try:
             self._weigh()
-            await self._enough.wait()
+            await self._taker
         finally:
-            self._patience = None
+            self._taker = None
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
 
     def _weigh(self) -> None:
         """Tell whoever waits that there is enough, or let the time run in which there may be."""
-        patience = self._patience
-        if patience is None or not self._events:
+        if self._taker is None or not self._events:
             return
-        if self._window.crowded or self._is_enough(patience):
-            self._enough.set()
+        if self._enough or self._window.crowded:
+            self._wake()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(patience.seconds, self._enough.set)
+            self._timer = asyncio.get_running_loop().call_later(self._patience.seconds, self._wake)
 
-    def _is_enough(self, patience: Patience) -> bool:
-        if any(isinstance(event, patience.ready) for event in self._events):
-            return True
-        return sum(len(output_of(event)) for event in self._events) >= patience.tokens
+    def _wake(self) -> None:
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
 
     def drop(self) -> None:
         """Forget what was not taken; the window must not wait for it."""
@@ -196,11 +196,14 @@ class EngineThread:
         if self._loop is not None:
             await asyncio.to_thread(self._thread.join)
 
-    async def submit(self, request: GenerationRequest) -> Feed:
-        """Queue a generation and follow it. Raises EngineDown, or the engine's InvalidRequest or Busy."""
+    async def submit(self, request: GenerationRequest, patience: Patience) -> Feed:
+        """Queue a generation and follow it with that patience.
+
+        Raises EngineDown, or the engine's InvalidRequest or Busy.
+        """
         if not self.alive:
             raise EngineDown("the engine has stopped; try again later or ask the operator to restart the gateway")
-        feed = Feed(self._window)
+        feed = Feed(self._window, patience)
         self._feeds[request.id] = feed
         try:
             if request.constraint is None:

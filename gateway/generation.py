@@ -181,7 +181,7 @@ class Generation:
         told: GatewayError | None = None
         last: Sequence[Event] = ()
         try:
-            feed = await self._engine.submit(self.admitted.request)
+            feed = await self._engine.submit(self.admitted.request, self.admitted.patience)
             self._begun.set_result(True)
             if self._left:
                 self._engine.abort(self.id)
@@ -201,7 +201,7 @@ class Generation:
         """
         streams = self.admitted.rule is ReleaseRule.STREAM
         while True:
-            events = await feed.take(self.admitted.patience)
+            events = await feed.take()
             end = events[-1]
             if streams and isinstance(end, Finished) and end.reason in JUDGED:
                 return end, events

@@ -18,6 +18,7 @@ from uuid import uuid4
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from uvicorn.loops.auto import auto_loop_factory
 
 import policies
 from audit.store import read_tenant
@@ -102,7 +103,8 @@ def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]
             bench = _Bench(
                 wish, used, urls, model, lambda what: progress.update(bar, advance=1, description=what, refresh=True)
             )
-            result = asyncio.run(bench.run())
+            with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:  # as the gateway is served
+                result = runner.run(bench.run())
     console.print(_table(result))
     return result
 

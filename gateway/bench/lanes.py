@@ -132,10 +132,10 @@ class Course:
         async def ask(place: int, request: GenerationRequest) -> None:
             async with seats:
                 answers.append(answer := Answer(place, request.mode, perf_counter()))
-                feed = await thread.submit(request)
+                feed = await thread.submit(request, _AT_ONCE)
                 try:
                     while not answer.ended:
-                        for event in await feed.take(_AT_ONCE):
+                        for event in await feed.take():
                             answer.read(event, perf_counter())
                 finally:
                     thread.unfollow(request.id)

@@ -12,7 +12,7 @@ from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.events import BlockDecoded, Event, Finished, FinishReason
 from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode
-from gateway.engine_thread import READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed, Patience
+from gateway.engine_thread import READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD
 from tests.engine.harness import MODES, asked, decoded, model, output
@@ -22,14 +22,15 @@ from tests.waiting import until
 
 PATIENT = replace(READ_ALONG, seconds=1000.0)
 """A wait that no test can outlast: whoever returns did not wait for it."""
+TO_THE_END = replace(READ_AT_THE_END, seconds=1000.0)
 AT_ONCE = replace(READ_ALONG, seconds=0.0)
 
 
-async def followed(feed: Feed, patience: Patience = AT_ONCE) -> list[Event]:
+async def followed(feed: Feed) -> list[Event]:
     """All events of a feed up to its last."""
     events: list[Event] = []
     while not events or not isinstance(events[-1], Finished):
-        events += await feed.take(patience)
+        events += await feed.take()
     return events
 
 
@@ -38,7 +39,7 @@ async def everything(feed: Feed) -> list[Event]:
     events: list[Event] = []
     while True:
         try:
-            events += await feed.take(PATIENT)
+            events += await feed.take()
         except EngineDied:
             return events
 
@@ -47,7 +48,7 @@ async def test_every_event_reaches_its_own_feed_in_order() -> None:
     """Generations of all modes at once: each feed gives what that generation says when it runs alone."""
     requests = [asked(mode, (1, 5, 9 + index), 20 + index) for index, mode in enumerate([*MODES, *MODES])]
     async with started(Engine(model())) as thread:
-        feeds = [await thread.submit(request) for request in requests]
+        feeds = [await thread.submit(request, AT_ONCE) for request in requests]
         found = await asyncio.gather(*map(followed, feeds))
     assert found == [decoded(model(), request) for request in requests]
 
@@ -58,11 +59,11 @@ async def test_it_stops_stepping_while_the_window_is_full() -> None:
     request = asked(Mode.LINEAR_SPEC, tokens=40, block=2)
     async with started(watched, capacity) as thread:
         watched.before_step = lambda: waiting.append(untaken(thread))
-        feed, events, fillings = await thread.submit(request), list[Event](), 0
+        feed, events, fillings = await thread.submit(request, AT_ONCE), list[Event](), 0
         while not events or not isinstance(events[-1], Finished):
             await until(lambda: untaken(thread) >= capacity or watched.engine.idle())
             fillings += untaken(thread) >= capacity
-            events += await feed.take(AT_ONCE)
+            events += await feed.take()
     assert events == decoded(model(), request)
     assert fillings > 2 and max(waiting) < capacity
 
@@ -72,9 +73,9 @@ async def test_unfollow_frees_the_window() -> None:
     stalled, other = asked(Mode.AR, tokens=400), asked(Mode.DIFFUSION, tokens=60, block=4)
     engine = Engine(model())
     async with started(engine, capacity=6) as thread:
-        await thread.submit(stalled)
+        await thread.submit(stalled, AT_ONCE)
         await until(lambda: untaken(thread) >= 6)
-        feed = await thread.submit(other)
+        feed = await thread.submit(other, AT_ONCE)
         thread.unfollow(stalled.id)
         thread.unfollow(stalled.id)
         assert await followed(feed) == decoded(model(), other)
@@ -85,7 +86,7 @@ async def test_abort_ends_a_feed_with_its_last_events() -> None:
     """An aborted generation still says its end."""
     async with started(Engine(model()), capacity=6) as thread:
         request = asked(Mode.AR, tokens=400)
-        feed = await thread.submit(request)
+        feed = await thread.submit(request, AT_ONCE)
         await until(lambda: untaken(thread) >= 6)
         thread.abort(request.id)
         closing = (await followed(feed))[-1]
@@ -97,12 +98,12 @@ async def test_a_step_that_raises_ends_every_feed() -> None:
     requests, watched = [asked(mode, tokens=60) for mode in MODES], Watched(breaks_at=5)
     watched.engine.pause()
     async with started(watched) as thread:
-        feeds = [await thread.submit(request) for request in requests]
+        feeds = [await thread.submit(request, PATIENT) for request in requests]
         watched.engine.resume()
         found = await asyncio.gather(*map(everything, feeds))
         assert not thread.alive
         with pytest.raises(EngineDown, match="restart the gateway"):
-            await thread.submit(asked(Mode.AR))
+            await thread.submit(asked(Mode.AR), AT_ONCE)
     assert any(found)
     for request, events in zip(requests, found, strict=True):
         assert events == decoded(model(), request)[: len(events)]
@@ -111,13 +112,13 @@ async def test_a_step_that_raises_ends_every_feed() -> None:
 async def test_stop_ends_followed_feeds() -> None:
     """stop() ends the thread, also one that waits for room, and whoever follows gets EngineDied."""
     async with started(Engine(model()), capacity=6) as thread:
-        feed = await thread.submit(asked(Mode.AR, tokens=400))
+        feed = await thread.submit(asked(Mode.AR, tokens=400), PATIENT)
         await until(lambda: untaken(thread) >= 6)
         taker = asyncio.create_task(everything(feed))
         await thread.stop()
         assert await taker
         with pytest.raises(EngineDown):
-            await thread.submit(asked(Mode.AR))
+            await thread.submit(asked(Mode.AR), AT_ONCE)
 
 
 async def test_stop_before_start_does_nothing() -> None:
@@ -125,7 +126,7 @@ async def test_stop_before_start_does_nothing() -> None:
     thread = EngineThread(Engine(model()))
     assert not thread.alive
     with pytest.raises(EngineDown):
-        await thread.submit(asked(Mode.AR))
+        await thread.submit(asked(Mode.AR), AT_ONCE)
     await thread.stop()
 
 
@@ -134,9 +135,9 @@ async def test_a_refused_request_is_not_followed() -> None:
     request = asked(Mode.AR)
     async with started(Engine(model())) as thread:
         with pytest.raises(InvalidRequest):
-            await thread.submit(asked(Mode.AR, tokens=10**6))
+            await thread.submit(asked(Mode.AR, tokens=10**6), AT_ONCE)
         assert thread.alive and thread._feeds == {}
-        assert await followed(await thread.submit(request)) == decoded(model(), request)
+        assert await followed(await thread.submit(request, AT_ONCE)) == decoded(model(), request)
 
 
 class SlowToTake(Watched):
@@ -159,7 +160,7 @@ async def test_the_loop_runs_on_while_a_constraint_is_compiled() -> None:
     request = asked(Mode.AR, constraint=Constraint(ConstraintKind.REGEX, "[a-z]{4}"))
     slow = SlowToTake(patience=20)
     async with started(slow) as thread:
-        taking = asyncio.create_task(thread.submit(request))
+        taking = asyncio.create_task(thread.submit(request, AT_ONCE))
         await until(lambda: slow.brought_by is not None)
         slow.let.set()
         assert await followed(await taking) == decoded(speaking(), request)
@@ -171,7 +172,7 @@ async def test_a_bad_constraint_is_told_to_who_asked() -> None:
     request = asked(Mode.AR, constraint=Constraint(ConstraintKind.REGEX, "(a"))
     async with started(Engine(model())) as thread:
         with pytest.raises(InvalidRequest, match="regex constraint"):
-            await thread.submit(request)
+            await thread.submit(request, AT_ONCE)
         assert thread.alive and thread._feeds == {}
 
 
@@ -179,7 +180,7 @@ async def test_a_plain_request_pays_no_thread() -> None:
     """Without a constraint there is nothing slow to do, and the request is handed over on the loop itself."""
     slow = SlowToTake(patience=0)
     async with started(slow) as thread:
-        await followed(await thread.submit(asked(Mode.AR)))
+        await followed(await thread.submit(asked(Mode.AR), AT_ONCE))
     assert slow.brought_by is threading.current_thread()
 
 
@@ -195,10 +196,10 @@ async def test_take_waits_for_a_record_worth_writing(mode: Mode) -> None:
 
     watched.before_step = hold
     async with started(watched) as thread:
-        feed, sizes = await thread.submit(asked(mode, tokens=100)), list[int]()
+        feed, sizes = await thread.submit(asked(mode, tokens=100), PATIENT), list[int]()
         closing: Event | None = None
         while not isinstance(closing, Finished):
-            events = await feed.take(PATIENT)
+            events = await feed.take()
             taken.set()
             sizes.append(len(output(events)))
             closing = events[-1]
@@ -208,8 +209,8 @@ async def test_take_waits_for_a_record_worth_writing(mode: Mode) -> None:
 async def test_a_block_is_taken_at_once() -> None:
     """A diffusion block is a record of its own and never waits for more."""
     async with started(Engine(model()), capacity=3) as thread:
-        feed = await thread.submit(asked(Mode.DIFFUSION, tokens=16, block=4))
-        events = await followed(feed, PATIENT)
+        feed = await thread.submit(asked(Mode.DIFFUSION, tokens=16, block=4), PATIENT)
+        events = await followed(feed)
     assert sum(isinstance(event, BlockDecoded) for event in events) == 4
 
 
@@ -218,16 +219,16 @@ async def test_what_is_read_at_the_end_is_taken_at_once(mode: Mode) -> None:
     """A short answer that leaves as a whole comes in one batch, blocks and all, as soon as it has ended."""
     request = asked(mode, tokens=60)
     async with started(Engine(model())) as thread:
-        feed = await thread.submit(request)
-        assert await feed.take(replace(READ_AT_THE_END, seconds=1000.0)) == decoded(model(), request)
+        feed = await thread.submit(request, TO_THE_END)
+        assert await feed.take() == decoded(model(), request)
 
 
 async def test_nobody_lingers_in_a_crowd() -> None:
     """Once half of the window is untaken whoever waits for more takes what there is, so the engine goes on."""
     request, sizes = asked(Mode.AR, tokens=60), list[int]()
     async with started(Engine(model()), capacity=16) as thread:
-        feed, closing = await thread.submit(request), list[Event]()
+        feed, closing = await thread.submit(request, TO_THE_END), list[Event]()
         while not closing or not isinstance(closing[-1], Finished):
-            closing = await feed.take(replace(READ_AT_THE_END, seconds=1000.0))
+            closing = await feed.take()
             sizes.append(len(closing))
     assert max(sizes) <= 16 and min(sizes[:-1]) >= 8
