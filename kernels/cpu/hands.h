@@ -19,7 +19,7 @@ namespace palimpsest {
 
 class Hands {
     using Clock = std::chrono::steady_clock;
-    static constexpr auto kAwake = std::chrono::milliseconds(3);  // a helper looks out for so long before it sleeps
+    static constexpr auto kAwake = std::chrono::microseconds(500);  // a helper looks out for so long, then it sleeps
     static constexpr int kPatience = 2000;                        // looks before whoever waits for a piece sleeps
 
     std::atomic<uint64_t> offer_{0};  // number of the sharing, above; pieces that nobody has taken, in the lower half
