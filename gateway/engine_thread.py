@@ -1,7 +1,7 @@
 """The engine's own thread, and the way from it to each generation's task.
 
-One thread owns `engine.step()`. Its events travel in batches through `loop.call_soon_threadsafe` to the feed of their
-generation. At most `capacity` events may be on their way and untaken; then the thread stops stepping until
+One thread owns `engine.step()` and puts its events into the feed of their generation, whose taker it wakes through
+`loop.call_soon_threadsafe`. At most `capacity` events may be on their way and untaken; then the thread stops stepping until
 some are taken, so a stalled log stalls the scheduler and memory stays bounded. If a step raises, all feeds end with
 `EngineDied`.
 """
@@ -94,29 +94,45 @@ class Window:
 
 
 class Feed:
-    """The events of one generation, in order; lives on the event loop.
+    """The events of one generation, in order: put in by the engine's thread, taken on the event loop.
 
-    Its taker is woken once there is something worth a commit, not by every step of the engine.
+    The loop hears of the first, which may have to wait for more, and of what is worth a commit; not of every step.
     """
 
     def __init__(self, window: Window, patience: Patience) -> None:
         self._window, self._patience = window, patience
+        self._lock = threading.Lock()
+        """Of the next four, which two threads change."""
         self._events: list[Event] = []
         self._tokens = 0
         self._enough = False
         """Whether what there is is worth a commit by itself."""
+        self._dropped = False
         self._taker: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._died = False
 
-    def put(self, events: list[Event]) -> None:
-        """Called on the loop when the engine thread has sent events."""
-        self._events += events
-        for event in events:
-            self._tokens += len(output_of(event))
-            self._enough = self._enough or isinstance(event, self._patience.ready)
-        self._enough = self._enough or self._tokens >= self._patience.tokens
-        self._weigh()
+    def put(self, events: list[Event]) -> bool:
+        """Called by the engine's thread; whether the loop is to `weigh` it."""
+        with self._lock:
+            if self._dropped:
+                self._window.taken(len(events))
+                return False
+            known, before = bool(self._events) and not self._window.crowded, self._enough
+            self._events += events
+            self._tokens += sum(len(output_of(event)) for event in events)
+            ready = any(isinstance(event, self._patience.ready) for event in events)
+            self._enough = before or ready or self._tokens >= self._patience.tokens
+            return not known or self._enough is not before
+
+    def weigh(self) -> None:
+        """Tell whoever waits that there is enough, or let the time run in which there may be."""
+        if self._taker is None or not self._events:
+            return
+        if self._enough or self._window.crowded:
+            self._wake()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._patience.seconds, self._wake)
 
     def die(self) -> None:
         """Called on the loop when the engine thread has ended."""
@@ -130,9 +146,10 @@ class Feed:
         """
         if not self._died:
             await self._until_worth_writing()
-        if not self._events:
+        with self._lock:
+            events, self._events, self._tokens, self._enough = self._events, [], 0, False
+        if not events:
             raise EngineDied
-        events, self._events, self._tokens, self._enough = self._events, [], 0, False
         self._window.taken(len(events))
         return events
 
@@ -140,7 +157,7 @@ class Feed:
         """Return when waiting would gain nothing, or hold up the engine."""
         self._taker = asyncio.get_running_loop().create_future()
         try:
-            self._weigh()
+            self.weigh()
             await self._taker
         finally:
             self._taker = None
@@ -148,23 +165,15 @@ class Feed:
                 self._timer.cancel()
                 self._timer = None
 
-    def _weigh(self) -> None:
-        """Tell whoever waits that there is enough, or let the time run in which there may be."""
-        if self._taker is None or not self._events:
-            return
-        if self._enough or self._window.crowded:
-            self._wake()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._patience.seconds, self._wake)
-
     def _wake(self) -> None:
         if self._taker is not None and not self._taker.done():
             self._taker.set_result(None)
 
     def drop(self) -> None:
-        """Forget what was not taken; the window must not wait for it."""
-        self._window.taken(len(self._events))
-        self._events.clear()
+        """Forget what was not taken and what comes; the window must not wait for it."""
+        with self._lock:
+            self._dropped, events, self._events = True, self._events, []
+        self._window.taken(len(events))
 
 
 class EngineThread:
@@ -241,24 +250,30 @@ class EngineThread:
             self._on_loop(self._bury)
 
     def _send(self, events: list[Event]) -> None:
+        """Each generation's events into its feed; the loop hears of those that it has to weigh."""
         self._window.sent(len(events))
-        self._on_loop(lambda: self._route(events))
+        by_generation: dict[UUID, list[Event]] = {}
+        for event in events:
+            by_generation.setdefault(event.generation, []).append(event)
+        due = []
+        for generation, own in by_generation.items():
+            feed = self._feeds.get(generation)
+            if feed is None:
+                self._window.taken(len(own))
+            elif feed.put(own):
+                due.append(feed)
+        if due:
+            self._on_loop(lambda: _weigh_all(due))
 
     def _on_loop(self, act: Callable[[], None]) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(act)
 
-    def _route(self, events: list[Event]) -> None:
-        by_generation: dict[UUID, list[Event]] = {}
-        for event in events:
-            by_generation.setdefault(event.generation, []).append(event)
-        for generation, own in by_generation.items():
-            feed = self._feeds.get(generation)
-            if feed is None:
-                self._window.taken(len(own))
-            else:
-                feed.put(own)
-
     def _bury(self) -> None:
         for feed in self._feeds.values():
             feed.die()
+
+
+def _weigh_all(feeds: list[Feed]) -> None:
+    for feed in feeds:
+        feed.weigh()
