@@ -9,6 +9,7 @@ calls, and nothing for any other special id.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer as Backend
 from engine.config import CheckpointError
 from engine.errors import InvalidRequest
 
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the library's threads would compete with the engine's
 TURN_START: Final = "<|im_start|>"
 TURN_END: Final = "<|im_end|>"
 THINK_START: Final = "<think>"
@@ -99,12 +101,16 @@ class Tokenizer:
 
         Raises InvalidRequest for text that is not Unicode (an unpaired surrogate, which JSON can carry).
         """
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same of several, each by itself. One call, because others get the interpreter in each and give it back late."""
         try:
-            text.encode("utf-8")
+            "".join(texts).encode("utf-8")
         except UnicodeEncodeError as error:
             raise InvalidRequest("the text holds an unpaired surrogate: send valid Unicode") from error
         # Offsets, which nobody asks for here, would take most of the time, and the interpreter with it.
-        return list(self._backend.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+        return [list(found.ids) for found in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Exact UTF-8 bytes of the ids; special ids that are not shown and ids beyond the vocabulary give nothing."""

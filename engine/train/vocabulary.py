@@ -6,7 +6,6 @@ corpus gives the same files. The folder can be read by `engine.tokenizer.Tokeniz
 """
 
 import json
-import os
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -44,7 +43,6 @@ def reserved() -> list[str]:
 
 def train(tasks: int, size: int = SIZE) -> Tokenizer:
     """Train on the first `tasks` training examples. Raises CheckpointError when they give fewer than `size` ids."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
