@@ -94,17 +94,22 @@ def _name(text: str, start: int) -> tuple[str | None, int]:
 
 
 def _json(text: str, start: int, tools: Tools, *, final: bool) -> Scanned:
-    """An object that ends at the mark of the call's end, or with the answer."""
+    """An object that ends at the mark of the call's end, or with the answer.
+
+    A mark within one of its strings ends nothing. What the mark's absence or an unfinished object may still become is not yet
+    known: a call that comes in pieces is read as the whole would be.
+    """
     if not final and CALL_END not in text[start:]:
         return NotYet()
     try:
         told, end = _OBJECTS.raw_decode(text, start)
     except json.JSONDecodeError as error:
-        return NotYet() if error.msg.startswith("Unterminated string") else NoCall()
+        within = error.msg.startswith("Unterminated string")
+        return NotYet() if within or CALL_END not in text[error.pos :] else NoCall()
     except (ValueError, RecursionError):
         return NoCall()
     end = _after_blanks(text, end)
-    if not text.startswith(CALL_END, end) and end < len(text):
+    if not text.startswith(CALL_END, end) and not (final and end == len(text)):
         return NotYet() if CALL_END.startswith(text[end:]) else NoCall()
     name, arguments = told.get("name"), told.get("arguments", told.get("parameters", {}))
     if isinstance(arguments, str):

@@ -78,6 +78,15 @@ def test_any_chunking_gives_the_same_parts(text: str, data: st.DataObject, think
     assert read(chunks, thinking=thinking) == read([text], thinking=thinking) == read(list(text), thinking=thinking)
 
 
+@pytest.mark.parametrize("end", ["", "</tool_call>", " </tool_call> so", "so", "</tool_call"])
+def test_the_mark_within_a_string_ends_no_call(end: str) -> None:
+    """A call whose arguments speak of the mark is read alike in one piece, in two, and character by character."""
+    text = '<tool_call>{"name": "look", "arguments": {"a": "</tool_call>", "b": [true, -1.5e3, "\\u00e9</tool_call>"]}}' + end
+    whole = read([text])
+    assert isinstance(whole[0], CallBegun) is (end not in ("so", "</tool_call"))
+    assert read(list(text)) == whole and all(read([text[:cut], text[cut:]]) == whole for cut in range(len(text)))
+
+
 @given(HOSTILE)
 def test_what_is_no_call_is_text_to_the_letter(text: str) -> None:
     """Without calls the texts are the answer; with calls they are what stands around them, in order, but for blanks."""
