@@ -76,6 +76,8 @@ class Library(Products, Protocol):
     """A numeric policy in terms of torch's operations."""
 
     dtype: torch.dtype
+    most_threads: int | None
+    """On how many threads it keeps its promise; None: it makes none that depends on them."""
 
     def padded(self, rows: int) -> int:
         """How many rows a pass has that needs `rows`."""
@@ -85,11 +87,16 @@ class Library(Products, Protocol):
 
 
 class LibraryPass:
-    """A network run by torch, operation by operation: the definition that any compiled pass is held to."""
+    """A network run by torch, operation by operation: the definition that any compiled pass is held to.
+
+    Lowers torch's thread count, process-wide, to what the policy can vouch for.
+    """
 
     kernels = "torch"
 
     def __init__(self, network: Network, library: Library) -> None:
+        if library.most_threads is not None and torch.get_num_threads() > library.most_threads:
+            torch.set_num_threads(library.most_threads)
         self._weights, self._library = Weights(network, library.dtype), library
         self._mask_id = network.config.mask_token_id
         self.padded = library.padded

@@ -3,10 +3,10 @@
 `strict`: float32. A row's logits depend on its own sequence alone, never on its neighbours or on where it stands.
 `fast`: bfloat16 where the processor has it, else float32, and no such promise.
 
-Where there is a compiler both are one compiled call per pass (`engine/native.py`). By the library `strict` has linears in tiles
-of 32 rows and attention in calls of 32 queries by 256 keys: elementwise kernels of torch round differently in a vector's
-ragged tail, which whole tiles on at most `STRICT_THREADS` threads never leave. `fast` has whatever matmul the library likes
-and one padded attention call per group. On a CUDA device both are `engine.device`'s.
+Where there is a compiler both are one compiled call per pass (`engine/native.py`), whose bits no number of threads changes. By
+the library `strict` has linears in tiles of 32 rows and attention in calls of 32 queries by 256 keys: elementwise kernels of
+torch round differently in a vector's ragged tail, which whole tiles on at most `STRICT_THREADS` threads never leave. `fast`
+has whatever matmul the library likes and one padded attention call per group. On a CUDA device both are `engine.device`'s.
 """
 
 from __future__ import annotations
@@ -51,15 +51,12 @@ class Arithmetic(Protocol):
 
 
 class Strict:
-    """Exact: same bits alone or in any company. Lowers torch's thread count, process-wide, to what it can vouch for."""
+    """Exact: same bits alone or in any company."""
 
     numeric = Numeric.STRICT
     dtype = torch.float32
     device = HOST
-
-    def __init__(self) -> None:
-        if torch.get_num_threads() > STRICT_THREADS:
-            torch.set_num_threads(STRICT_THREADS)
+    most_threads = STRICT_THREADS
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         """In tiles of 32 rows."""
@@ -87,6 +84,7 @@ class Fast:
 
     numeric = Numeric.FAST
     device = HOST
+    most_threads = None
 
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         """`dtype` None: bfloat16 if the processor multiplies it natively, else float32."""
@@ -139,7 +137,7 @@ def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
     facts = (
         chosen.device.type,
         torch.__version__,
-        torch.get_num_threads(),
+        torch.get_num_threads() if made_with == LibraryPass.kernels else "any number of threads",
         dtype_name(chosen.dtype),
         chosen.numeric,
         made_with + " interpreted" * INTERPRETED,

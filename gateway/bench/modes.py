@@ -11,13 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.model.network import HOST
-from engine.numeric import STRICT_THREADS, Arithmetic, Fast, Strict, arithmetic, dtype_name
+from engine.numeric import Arithmetic, Fast, Strict, arithmetic, dtype_name
 from engine.request import Numeric
 from engine.scheduler import Capacity
 from engine.tokenizer import Message, Role
@@ -34,14 +35,13 @@ PROMPT_FILE_BYTES: Final = 16 << 20
 class Wish:
     """What was asked for. `dtype` None is what the numeric policy likes best; `prompts` None are the built-in questions.
 
-    `threads` and `load_average` are only recorded here: the first is settled before torch is loaded, the second was judged.
+    `load_average` is only recorded here: it was judged before.
     """
 
     checkpoint: Path
     numeric: Numeric
     dtype: str | None
     device: str
-    threads: int
     repeats: int
     rows: Sequence[str]
     concurrency: Sequence[int]
@@ -62,7 +62,7 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
     tasks = [] if wish.prompts else questions(wish.questions)
     texts = read_prompts(wish.prompts, wish.questions) if wish.prompts else [each.prompt for each in tasks]
     running = max(*wish.concurrency, Capacity().running)
-    numeric = on_device(wish, model) or arithmetic_of(wish.numeric, wish.dtype, wish.threads)
+    numeric = on_device(wish, model) or arithmetic_of(wish.numeric, wish.dtype)
     engine = Engine(model, numeric, Capacity(running=running))
     prompts = [as_chat(model, text) for text in texts]
     course = Course(engine, prompts, wish.max_tokens, model.config.eos_token_id)
@@ -112,7 +112,7 @@ def _document(
         "cpu": cpu_name(),
         "dtype": engine.dtype,
         "numeric": engine.numeric.value,
-        "threads": wish.threads,
+        "threads": torch.get_num_threads(),
         "model": model.name,
         "weights_digest": model.weights_digest,
         "fingerprint": engine.fingerprint,
@@ -138,13 +138,11 @@ def cpu_name() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def arithmetic_of(numeric: Numeric, dtype: str | None, threads: int) -> Arithmetic:
+def arithmetic_of(numeric: Numeric, dtype: str | None) -> Arithmetic:
     """The numeric policy in `bf16`, `fp32` or, for None, what it likes best here. Raises BenchError if it cannot be had."""
     if numeric is Numeric.STRICT:
         if dtype == "bf16":
             raise BenchError("strict numerics are float32 by definition: leave --dtype out, or say --numeric fast")
-        if threads > STRICT_THREADS:
-            raise BenchError(f"strict numerics run on {STRICT_THREADS} threads at most: say --threads {STRICT_THREADS}")
         return Strict()
     chosen = Fast(Strict.dtype if dtype == "fp32" else None)
     if dtype == "bf16" and dtype_name(chosen.dtype) != "bfloat16":

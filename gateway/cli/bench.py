@@ -158,7 +158,6 @@ def modes(
     asked = Wish(
         checkpoint=checkpoint or Settings.read(os.environ).checkpoint,
         numeric=Numeric(numeric),
-        threads=threads,
         rows=[row for row in ROWS if row in (rows or ROWS)],
         load_average=load_average,
         busy=busy,

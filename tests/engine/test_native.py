@@ -154,6 +154,20 @@ def test_how_wide_vectors_are_changes_no_bit(monkeypatch: pytest.MonkeyPatch) ->
     assert same(logits(room(float32), range(len(JOBS))), found, float32)
 
 
+def test_strict_limits_threads_where_it_must() -> None:
+    """By the library `strict` never runs on more threads than it can vouch for; a compiled pass may have them all."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(8)
+        Strict().prepare(NETWORK)
+        assert torch.get_num_threads() == (8 if HERE[torch.float32] else 2)
+        torch.set_num_threads(8)
+        LibraryPass(NETWORK, Strict())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 @numbers
 @pytest.mark.parametrize("broken", [None, float("nan"), float("inf")])
 def test_it_says_what_a_row_comes_to(dtype: torch.dtype, broken: float | None) -> None:

@@ -255,7 +255,7 @@ def test_a_percentile_is_one_of_the_values(values: list[float], percent: int) ->
 def wish(**changes: Any) -> Wish:
     """A small benchmark."""
     fields: dict[str, Any] = {
-        "checkpoint": TINY, "numeric": Numeric.FAST, "dtype": "fp32", "device": "cpu", "threads": 1, "repeats": 1,
+        "checkpoint": TINY, "numeric": Numeric.FAST, "dtype": "fp32", "device": "cpu", "repeats": 1,
         "rows": ("linear_spec",), "concurrency": (2,), "block": 16, "max_tokens": 8, "questions": 2, "prompts": None,
         "load_average": 0.0, "busy": True,
     }  # fmt: skip
@@ -315,15 +315,13 @@ def test_any_bytes_are_prompts_or_an_error(tmp_path_factory: pytest.TempPathFact
 
 
 def test_a_dtype_that_cannot_be_had_is_refused() -> None:
-    """strict is float32 on two threads at most; fast takes what was asked for or refuses."""
+    """strict is float32; fast takes what was asked for or refuses."""
     with pytest.raises(BenchError, match="float32 by definition"):
-        arithmetic_of(Numeric.STRICT, "bf16", 1)
-    with pytest.raises(BenchError, match="2 threads at most"):
-        arithmetic_of(Numeric.STRICT, None, 3)
+        arithmetic_of(Numeric.STRICT, "bf16")
     there = replace(load(TINY), device=torch.device("cuda", 1))
     with pytest.raises(BenchError, match="computes in bfloat16"):
         on_device(wish(dtype="fp32"), there)
-    chosen = on_device(wish(dtype=None, threads=8), there)
+    chosen = on_device(wish(dtype=None), there)
     assert chosen is not None and chosen.device == there.device and on_device(wish(), load(TINY)) is None
-    assert arithmetic_of(Numeric.STRICT, "fp32", 2).numeric is Numeric.STRICT
-    assert arithmetic_of(Numeric.FAST, "fp32", 8).dtype == torch.float32
+    assert arithmetic_of(Numeric.STRICT, "fp32").numeric is Numeric.STRICT
+    assert arithmetic_of(Numeric.FAST, "fp32").dtype == torch.float32
