@@ -76,8 +76,10 @@ class Library(Products, Protocol):
     """A numeric policy in terms of torch's operations."""
 
     dtype: torch.dtype
-    most_threads: int | None
-    """On how many threads it keeps its promise; None: it makes none that depends on them."""
+
+    @property
+    def most_threads(self) -> int | None:
+        """On how many threads it keeps its promise; None: it makes none that depends on them."""
 
     def padded(self, rows: int) -> int:
         """How many rows a pass has that needs `rows`."""
