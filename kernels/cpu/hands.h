@@ -13,7 +13,9 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <type_traits>
 
 namespace palimpsest {
 
@@ -54,6 +56,17 @@ class Hands {
         }
     }
 
+    // One more helper; false where the system has no thread left to give, and then there are fewer.
+    bool hire() {
+        try {
+            std::thread(&Hands::help, this).detach();
+        } catch (const std::system_error&) {
+            return false;
+        }
+        ++helpers_;
+        return true;
+    }
+
   public:
     // Have `act(piece)` done for every piece below `pieces`, by this thread and `threads` - 1 helpers at most. A thread whose
     // helpers are somebody else's just now does it alone.
@@ -65,7 +78,7 @@ class Hands {
             for (int64_t piece = pieces; piece-- > 0;) one(&act, piece);
             return;
         }
-        for (; helpers_ < threads - 1; ++helpers_) std::thread(&Hands::help, this).detach();
+        while (helpers_ < threads - 1 && hire()) {}
         with_ = &act;
         act_ = one;
         open_ = (uint32_t)pieces;
