@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.engine import Engine
+from engine.forward import LibraryPass
 from engine.model.checkpoint import LoadedModel, load
 from engine.model.network import HOST
-from engine.numeric import Arithmetic, Fast, Strict, arithmetic, dtype_name
+from engine.numeric import STRICT_THREADS, Arithmetic, Fast, Strict, arithmetic, dtype_name
 from engine.request import Numeric
 from engine.scheduler import Capacity
 from engine.tokenizer import Message, Role
@@ -35,13 +35,14 @@ PROMPT_FILE_BYTES: Final = 16 << 20
 class Wish:
     """What was asked for. `dtype` None is what the numeric policy likes best; `prompts` None are the built-in questions.
 
-    `load_average` is only recorded here: it was judged before.
+    `threads` and `load_average` are only recorded here: the first is settled before torch is loaded, the second was judged.
     """
 
     checkpoint: Path
     numeric: Numeric
     dtype: str | None
     device: str
+    threads: int
     repeats: int
     rows: Sequence[str]
     concurrency: Sequence[int]
@@ -64,6 +65,8 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
     running = max(*wish.concurrency, Capacity().running)
     numeric = on_device(wish, model) or arithmetic_of(wish.numeric, wish.dtype)
     engine = Engine(model, numeric, Capacity(running=running))
+    if engine.kernels == LibraryPass.kernels and wish.numeric is Numeric.STRICT and wish.threads > STRICT_THREADS:
+        raise BenchError(f"without a compiler strict numerics run on {STRICT_THREADS} threads at most: say so with --threads")
     prompts = [as_chat(model, text) for text in texts]
     course = Course(engine, prompts, wish.max_tokens, model.config.eos_token_id)
     runs = _race(course, lanes(wish.rows, wish.concurrency, wish.block), wish.repeats, console)
@@ -112,7 +115,7 @@ def _document(
         "cpu": cpu_name(),
         "dtype": engine.dtype,
         "numeric": engine.numeric.value,
-        "threads": torch.get_num_threads(),
+        "threads": wish.threads,
         "model": model.name,
         "weights_digest": model.weights_digest,
         "fingerprint": engine.fingerprint,

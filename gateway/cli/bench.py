@@ -159,6 +159,7 @@ def modes(
         checkpoint=checkpoint or Settings.read(os.environ).checkpoint,
         numeric=Numeric(numeric),
         rows=[row for row in ROWS if row in (rows or ROWS)],
+        threads=threads,
         load_average=load_average,
         busy=busy,
         **others,

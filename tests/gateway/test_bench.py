@@ -22,6 +22,7 @@ from rich.console import Console
 from engine.engine import Engine
 from engine.events import Event, Prefilled
 from engine.model.checkpoint import load
+from engine.native import CompiledPass
 from engine.request import Mode, Numeric
 from gateway.bench.lanes import MIXED, MIXED_MODES, Answer, BenchError, Course, Lane, Run, lanes, race
 from gateway.bench.modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, on_device, questions, read_prompts, run
@@ -255,11 +256,18 @@ def test_a_percentile_is_one_of_the_values(values: list[float], percent: int) ->
 def wish(**changes: Any) -> Wish:
     """A small benchmark."""
     fields: dict[str, Any] = {
-        "checkpoint": TINY, "numeric": Numeric.FAST, "dtype": "fp32", "device": "cpu", "repeats": 1,
+        "checkpoint": TINY, "numeric": Numeric.FAST, "dtype": "fp32", "device": "cpu", "threads": 1, "repeats": 1,
         "rows": ("linear_spec",), "concurrency": (2,), "block": 16, "max_tokens": 8, "questions": 2, "prompts": None,
         "load_average": 0.0, "busy": True,
     }  # fmt: skip
     return Wish(**(fields | changes))
+
+
+def test_strict_by_the_library_has_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be compiled, strict is refused more threads than it would take, rather than measured on fewer."""
+    monkeypatch.setattr(CompiledPass, "usable", staticmethod(lambda *_: False))
+    with pytest.raises(BenchError, match="2 threads at most"):
+        run(wish(numeric=Numeric.STRICT, threads=3), Console(file=io.StringIO()))
 
 
 def test_an_answer_is_judged_by_running_it() -> None:
