@@ -13,12 +13,7 @@ PLAIN: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Asking(openai.DefaultHttpxClient):
-    """What OpenAI's client asks through; it is closed when nobody has it any more, as the one that client makes for itself."""
+    """What OpenAI's client asks through: a connection a request, so that a client that nobody closes leaves no socket open."""
 
     def __init__(self) -> None:
-        super().__init__(verify=PLAIN)
-
-    def __del__(self) -> None:
-        """Leave no socket open."""
-        if not self.is_closed:
-            self.close()
+        super().__init__(verify=PLAIN, headers={"connection": "close"})
