@@ -1,8 +1,8 @@
 // One pass of the network over packed rows of any number of sequences, in one call.
 //
-// Rows are cut into tiles of at most kRows, of which a thread does one at a time: everything but attention is a row's own affair,
-// so tiles meet once per layer, when all keys and values of the pass are in place. Behind the last layer's, only rows whose logits
-// are wanted go on. The structures mirror forward.py.
+// Rows are cut into tiles of at most kRows, of which a thread does one at a time: everything but attention is a row's own
+// affair, so tiles meet once per layer, when all keys and values of the pass are in place. Behind the last layer's, only rows
+// whose logits are wanted go on. The structures mirror forward.py.
 #include <algorithm>
 
 #include "attention.h"

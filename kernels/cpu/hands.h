@@ -1,8 +1,10 @@
-// Threads that help: each takes a piece of what is to be done whenever it comes to it, and whoever shares the work is one of them.
+// Threads that help: each takes a piece of what is to be done whenever it comes to it, and whoever shares the work is one of
+// them.
 //
-// A pass shares its rows a few times. On a machine that has other things to do a helper may stand still at any moment, so nobody
-// waits for helpers: only for pieces that somebody is in the middle of. Helpers run where nobody else wants to (SCHED_IDLE): what
-// an answer still needs beside the pass, its records and their database, takes their processor at once and not the pass's.
+// A pass shares its rows a few times. On a machine that has other things to do a helper may stand still at any moment, so
+// nobody waits for helpers: only for pieces that somebody is in the middle of. Helpers run where nobody else wants to
+// (SCHED_IDLE): what an answer still needs beside the pass, its records and their database, takes their processor at once and
+// not the pass's.
 #pragma once
 
 #include <immintrin.h>

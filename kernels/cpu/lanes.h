@@ -1,7 +1,8 @@
-// Vectors, of sixteen float32 where the build has AVX-512, else of eight, as AVX2 has them; and what numbers are kept in: bfloat16
-// where the build has that too, else float32. This is the only place that names instructions, but for pairs of bfloat16
-// (product.h, pages.h). Sums and products are the compiler's own operators, each with a rounding of its own; `fma` is the one that
-// has one for both. What is added up across a vector is added up in sixteens (`Sum`), so how wide vectors are changes no bit.
+// Vectors, of sixteen float32 where the build has AVX-512, else of eight, as AVX2 has them; and what numbers are kept in:
+// bfloat16 where the build has that too, else float32. This is the only place that names instructions, but for pairs of
+// bfloat16 (product.h, pages.h). Sums and products are the compiler's own operators, each with a rounding of its own; `fma` is
+// the one that has one for both. What is added up across a vector is added up in sixteens (`Sum`), so how wide vectors are
+// changes no bit.
 #pragma once
 
 #include <immintrin.h>

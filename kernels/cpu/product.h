@@ -42,8 +42,8 @@ using Numbers = Float32;
 
 // A function of its own: as part of a large one its loop spills registers, and a lone row takes half as long again.
 template <class Kind, int M, class Store>
-[[gnu::noinline]] void product_of(const typename Kind::value* x, int64_t stride, const typename Kind::value* w, int64_t k, int64_t n,
-                       Store&& store) {
+[[gnu::noinline]] void product_of(const typename Kind::value* x, int64_t stride, const typename Kind::value* w, int64_t k,
+                                  int64_t n, Store&& store) {
     for (int64_t column = 0; column < n; column += kColumns) {
         lanes sums[M][2];
 #pragma GCC unroll 8
