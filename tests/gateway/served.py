@@ -94,8 +94,9 @@ def serve(database: Database, home: Path, checkpoint: Path, **settings: str) -> 
 
 
 def endless_checkpoint(folder: Path) -> Path:
-    """Random weights that never end a turn in `ar` at temperature 0, so that a stream lasts as long as it is let."""
-    config: ModelConfig = replace(small_config(vocab_size=1024), max_position_embeddings=4096)
+    """Random weights whose answers end with a mask, which is never committed, so that a stream lasts as long as it is let."""
+    small = small_config(vocab_size=1024)
+    config: ModelConfig = replace(small, max_position_embeddings=4096, eos_token_id=small.mask_token_id)
     network = Network(config, lora_rank=4)
     network.load_state_dict(small_network(7, vocab_size=1024).state_dict())
     save(folder, network)
