@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 SOURCES = Path(__file__).parent
-_COMMON = ("-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp")
+_COMMON = ("-std=c++20", "-O3", "-fPIC", "-shared")
 _WIDE = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl")
 _PATIENCE = 300.0
 _log = logging.getLogger(__name__)
@@ -30,11 +30,13 @@ _log = logging.getLogger(__name__)
 class Source:
     """A file that becomes a library: `sets` are instruction sets, best first, of which the processor must have one whole.
 
-    `contract` says whether products and sums may become one rounding; `slower` and `lacking` are words for a warning.
+    `threads` is what its own need of the compiler, `contract` says whether products and sums may become one rounding; `slower`
+    and `lacking` are words for a warning.
     """
 
     file: str
     sets: tuple[tuple[str, ...], ...]
+    threads: str
     contract: str
     slower: str
     lacking: str
@@ -45,12 +47,13 @@ class Source:
         own = {**found, "fma": found.get("fma3")}
         usable = (each for each in self.sets if all(own.get(name.replace("avx512", "avx512_")) for name in each))
         best = next(usable, None)
-        return None if best is None else (*_COMMON, f"-ffp-contract={self.contract}", *(f"-m{name}" for name in best))
+        own_way = (self.threads, f"-ffp-contract={self.contract}")
+        return None if best is None else (*_COMMON, *own_way, *(f"-m{name}" for name in best))
 
 
-HALF = Source("forward.cpp", ((*_WIDE, "avx512bf16"),), "off", "decoding", "AVX-512 with bfloat16")
-SINGLE = Source("forward.cpp", (_WIDE, ("fma", "avx2")), "off", "decoding", "AVX2")
-SPANS = Source("spans.cpp", (_WIDE, ("fma", "avx2")), "fast", "training", "AVX2")
+HALF = Source("forward.cpp", ((*_WIDE, "avx512bf16"),), "-pthread", "off", "decoding", "AVX-512 with bfloat16")
+SINGLE = Source("forward.cpp", (_WIDE, ("fma", "avx2")), "-pthread", "off", "decoding", "AVX2")
+SPANS = Source("spans.cpp", (_WIDE, ("fma", "avx2")), "-fopenmp", "fast", "training", "AVX2")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -86,5 +86,5 @@ def test_the_sources_compile_without_a_warning(source: Source, tmp_path: Path) -
     warnings = ("-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized")
     files = (str(build.SOURCES / source.file), "-o", str(tmp_path / "x.so"))
     for names in source.sets:
-        command = [compiler, *build._COMMON, *(f"-m{name}" for name in names), *warnings, *files]
+        command = [compiler, *build._COMMON, source.threads, *(f"-m{name}" for name in names), *warnings, *files]
         assert not subprocess.run(command, capture_output=True, text=True, check=True).stderr
