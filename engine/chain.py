@@ -9,15 +9,15 @@ a gate took a block back), what it gave is dropped; what it wrote lies above wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from engine.plan import NO_SOURCE, Follow, Plan, Step
 from engine.sampling import Ask, Picks
 from engine.scheduler import Turn
+from engine.value import value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Guess(Turn):
     """A turn that most likely comes after `before`, and has `filled` positions in the cache by then."""
 
@@ -55,7 +55,7 @@ class Guess(Turn):
         return free and here and tuple(wanted.tokens) == ids
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Link:
     """One pass: its plan, its turns in the order of the plan's rows, and what those of them that want logits ask for."""
 

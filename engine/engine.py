@@ -193,6 +193,7 @@ class Engine:
             config.mask_token_id,
             lambda: self.load,
             arrival.matcher,
+            self._forward.most - 1,
         )
         self._totals.prompt_tokens += len(request.prompt)
         self._totals.cached_tokens += session.cached

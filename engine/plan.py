@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.pages import PAGE, SCRATCH
+from engine.value import value
 
 NO_SLOT = NO_SOURCE = -1
 Ints = NDArray[np.int64]
@@ -69,6 +70,8 @@ class Frame:
     """Which rows run with the drafter LoRA."""
     lora: bool = field(init=False)
     """Whether any does."""
+    asking: bool = field(init=False)
+    """Whether any row's logits are asked for."""
 
     def __post_init__(self) -> None:
         flags = self.rows[2]
@@ -77,6 +80,7 @@ class Frame:
         object.__setattr__(self, "speaks", self.rows[0] + (np.arange(self.size) < self.clean))
         object.__setattr__(self, "gated", (flags & Flag.LORA) != 0)
         object.__setattr__(self, "lora", bool(self.gated.any()))
+        object.__setattr__(self, "asking", len(self.wanted) > 0)
 
     @property
     def noisy(self) -> int:
@@ -90,7 +94,7 @@ class Frame:
         return seen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Follow:
     """What most likely comes after a step: rows of `frame`, `kept` positions further on.
 
@@ -105,7 +109,7 @@ class Follow:
     only: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Step:
     """The rows one sequence wants next: a token for each row of `frame`.
 
@@ -206,7 +210,7 @@ def _noisy_flags(lora: Lora) -> Flag:
     return Flag.NOISY | Flag.LORA if lora is Lora.ON else Flag.NOISY
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Group:
     """`count` sequences of one frame: their rows lie side by side from row `start` on, `sequence` is the first of them."""
 
@@ -240,7 +244,7 @@ class Placed(Protocol):
     def pages(self) -> Sequence[int]: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Plan:
     """Packed rows, each field int64 [R]; the sequences stand in the order of `groups`.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, Self, SupportsFloat
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from engine.plan import Ints
 from engine.request import Sampling
+from engine.value import value
 from kernels.head import Heat
 from kernels.noise import gumbel
 
@@ -34,7 +35,7 @@ def sampling_key(sampling: Sampling) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Rules:
     """What one generation's rows of a pass are subject to, beside the temperature; all arrays have its n wanted rows.
 
@@ -54,7 +55,7 @@ class Rules:
         return self.output_counts is None and self.forced is None and not self.sampling.filtered
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Ask:
     """The wanted rows of one generation: how many, and what they are subject to.
 
@@ -81,7 +82,7 @@ class LastRow(Protocol):
     def __getitem__(self, token: int, /) -> SupportsFloat: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Picks:
     """One picked id per row with its log-probability; `scored` are the log-probabilities of the targets that were asked for.
 
@@ -138,7 +139,7 @@ def confidences(logprob: Sequence[float]) -> tuple[float, ...]:
     return tuple(np.exp(np.array(logprob, dtype=np.float32)).tolist())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Logits:
     """Logits float32 [W, V] as the network gave them, and what each row comes to.
 

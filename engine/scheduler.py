@@ -19,6 +19,7 @@ from engine.pages import PAGE, PagePool
 from engine.plan import Step
 from engine.request import MAX_BLOCK
 from engine.session import Session
+from engine.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Live:
         return self.session.refill() or self.wanted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value
 class Turn:
     """One generation's part of a pass; where its rows are is that of `engine.plan.Placed`."""
 
@@ -75,7 +76,7 @@ class Turn:
     @property
     def asking(self) -> bool:
         """Whether any of its rows wants logits."""
-        return len(self.step.frame.wanted) > 0
+        return self.step.frame.asking
 
 
 class Scheduler:

@@ -61,14 +61,16 @@ class Session:
         mask_id: int,
         load: Callable[[], int],
         matcher: Matcher | None = None,
+        ahead: int = 0,
     ) -> None:
-        """`load` tells how many generations wait or run, for `auto`."""
+        """`load` tells how many generations wait or run, for `auto`; `ahead` how many further passes a step should foretell."""
         self.request, self.cache, self.mask_id, self.load = request, cache, mask_id, load
         self.mode = Mode.LINEAR_SPEC if matcher and request.mode is Mode.DIFFUSION else request.mode
         self.tokens, self.prompt_tokens = list(request.prompt), len(request.prompt)
         self.ended: FinishReason | None = None
         self.blocks = self.rounds = self.gated = 0
         self.busy = 0.0
+        self.ahead = 0 if matcher else ahead  # a constraint waits for what is picked
         self._rules, self._stops, self._matcher = rules, stops, matcher
         self._key = sampling_key(request.sampling)
         self._asked: Ask | None = None
@@ -95,11 +97,6 @@ class Session:
     def room(self) -> int:
         """How many tokens may still be decided."""
         return self.request.max_tokens - (len(self.tokens) - self.prompt_tokens)
-
-    @property
-    def constrained(self) -> bool:
-        """Whether what may come next depends on a constraint."""
-        return self._matcher is not None
 
     # -- passes ---------------------------------------------------------------------------------------------------------
 

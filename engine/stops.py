@@ -17,8 +17,9 @@ class Stops:
     def first(self, ids: Sequence[int]) -> int | None:
         """The index of the first of the next `ids` that would end the answer."""
         if not self._strings:
-            ends = not self._ids.isdisjoint(ids)
-            return next(index for index, token in enumerate(ids) if token in self._ids) if ends else None
+            if self._ids.isdisjoint(ids):
+                return None
+            return next(index for index, token in enumerate(ids) if token in self._ids)
         tail = self._tail
         for index, token in enumerate(ids):
             if token in self._ids:

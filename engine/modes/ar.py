@@ -17,8 +17,8 @@ from engine.session import Session
 
 RUN = 8
 LONE: Final = clean_frame(1, Want.ALL)
-AHEAD: Final = (Follow(LONE, 1, (0,), (0,)),) * 3
-"""The further tokens that a step foretells: each is one row behind the pick of the one before."""
+NEXT: Final = (Follow(LONE, 1, (0,), (0,)),)
+"""A further token: one row behind the pick of the one before."""
 
 
 def ar(session: Session, first: Picks) -> Generator[Step, Picks, None]:
@@ -37,8 +37,8 @@ def step(session: Session, run: Run, seed: int) -> Generator[Step, Picks, int]:
 
 
 def _follow(session: Session) -> tuple[Follow, ...]:
-    """As many single tokens as the answer has room for behind the next."""
-    return () if session.constrained else AHEAD[: session.room - 1]
+    """The single tokens behind the next, as far as the answer has room for them."""
+    return NEXT * min(session.ahead, session.room - 1) if session.ahead else ()
 
 
 class Run:

@@ -58,7 +58,7 @@ def _denoise(session: Session, block: Block) -> Generator[Step, Picks, Picks]:
 def _next_block(session: Session) -> tuple[Follow, ...]:
     """The first denoising step of the block behind this one, if the answer has room for it: its seed is picked by this pass."""
     size, masks = session.request.block_length, session.mask_id
-    if session.room <= size:
+    if not session.ahead or session.room <= size:
         return ()
     seeded = session.request.seed_first
     picked = (size - 1 if seeded else NO_SOURCE, *(NO_SOURCE,) * (size - 1))

@@ -93,13 +93,13 @@ def _verification(session: Session, tokens: Sequence[int], drafted: Picks, size:
     room = session.room - len(tokens)
     if size == 1 or room <= 0 or sum(drafted.logprob) < PROMISING or session.cut(drafted.ids)[1]:
         return step
-    follow = () if session.constrained else _next_round(len(tokens), size, session.mask_id, room > size)
+    follow = _next_round(len(tokens), size, session.mask_id, room > size) if session.ahead else ()
     return ahead(step, size, session.mask_id, follow)
 
 
 def _reading(session: Session, seed: int, size: int) -> tuple[Follow, ...]:
     """The causal rows that read the seed and whatever is drafted behind it; a draft that took a pass promises no more."""
-    if session.constrained:
+    if not session.ahead:
         return ()
     return (Follow(clean_frame(size, Want.ALL), 0, (seed,) * size, (NO_SOURCE, *range(1, size))),)
 
