@@ -1,4 +1,4 @@
-"""`palimpsest bench audit` as it runs: the engine alone and with the full log in turn, then what the log alone can take.
+"""`palimpsest bench audit` as it runs: engine, gateway and gateway with its log in turn, then what the log alone can take.
 
 The database is a throwaway embedded PostgreSQL with every durability on, unless the configured one is asked for; its log
 then keeps the benchmark's tenants for ever, as it keeps everything.
@@ -26,7 +26,7 @@ from audit.writer import SYSTEM
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
 from gateway.bench.lanes import BenchError, Course, Lane, Run, block_of
-from gateway.bench.logged import Asked, Cpu, Recorded, ask_all
+from gateway.bench.logged import Asked, Cpu, Recorded, Way, ask_all
 from gateway.bench.modes import as_chat, cpu_name, questions
 from gateway.bench.place import place
 from gateway.bench.streams import WIDTH, Flow, flow
@@ -41,7 +41,9 @@ DEFINITIONS: Final = {
     "throughput_ratio_on_off": "tokens per second with admission, log and release around the engine / without them",
     "records_per_second": "durable block records of 32 tokens and 8 steps that the synthetic streams got per second",
     "commit_ms": "what one such record waited from append to durable",
+    "throughput_ratio_log": "tokens per second with the log / of the same gateway with a log that keeps nothing",
     "cpu_us_per_block": "processor microseconds of database and gateway, its engine thread apart, per block of output tokens",
+    "cpu_us_per_block_log": "the same, less what the gateway takes with a log that keeps nothing",
     "bytes_per_million_tokens": "growth of tables and indexes per million tokens of synthetic blocks; the tenant has 8 letters",
 }
 
@@ -69,21 +71,22 @@ class AuditWish:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The engine alone, and right after it the same with the log."""
+class Turn:
+    """The engine alone, right after it the gateway with a log that keeps nothing, then the gateway as it serves."""
 
     alone: Run
+    unlogged: Recorded
     logged: Recorded
 
     @property
     def ratio(self) -> float:
-        """Tokens per second with the log over those without."""
-        return (self.logged.tokens / self.logged.seconds) / (self.alone.tokens / self.alone.seconds)
+        """Tokens per second of the gateway over the engine's."""
+        return self.logged.rate / (self.alone.tokens / self.alone.seconds)
 
-    def cpu_us_per_block(self, block: int) -> tuple[float, float]:
-        """Of gateway and of database, in microseconds."""
-        blocks = sum(-(-account.completion_tokens // block) for account in self.logged.accounts)
-        return 1e6 * self.logged.gateway_cpu / blocks, 1e6 * self.logged.postgres_cpu / blocks
+    @property
+    def ratio_of_log(self) -> float:
+        """Tokens per second of the gateway over its own where nothing is kept."""
+        return self.logged.rate / self.unlogged.rate
 
 
 def run(wish: AuditWish, settings: Settings, console: Console) -> dict[str, Any]:
@@ -127,24 +130,25 @@ class _Bench:
         await self._house.start()
         try:
             self._tell("warm-up")
-            await self._pair()
-            pairs = []
-            for turn in range(self._wish.repeats):
-                self._tell(f"{turn + 1} of {self._wish.repeats}: engine, then with log")
-                pairs.append(await self._pair())
-            return self._document(pairs, *await self._flows())
+            await self._turn()
+            turns = []
+            for place in range(self._wish.repeats):
+                self._tell(f"{place + 1} of {self._wish.repeats}: engine, gateway, log")
+                turns.append(await self._turn())
+            return self._document(turns, *await self._flows())
         finally:
             await self._house.stop()
 
-    async def _pair(self) -> Pair:
+    async def _turn(self) -> Turn:
         wish = self._wish
         lane = Lane(wish.mode.value, (wish.mode,), wish.concurrency, self._asked.block)
         # By the same engine and thread: two would have the process's helpers between them (kernels/cpu/hands.h).
         alone = await self._course.run_on(self._house.engine, lane)
-        # A tenant of its own, so that no prompt is found in the cache, as in the engine's own run.
-        tenant = f"bench-{uuid4().hex[:12]}"
-        logged = await ask_all(self._house, tenant, self._prompts, self._asked, wish.concurrency, self._cpu)
-        return Pair(alone, logged)
+        ways = (Way.unrecorded(self._house), Way.recorded(self._house))
+        return Turn(alone, *[await self._ask_all(way) for way in ways])
+
+    async def _ask_all(self, way: Way) -> Recorded:
+        return await ask_all(self._house, way, self._prompts, self._asked, self._wish.concurrency, self._cpu)
 
     async def _flows(self) -> tuple[list[Flow], float]:
         """The synthetic streams, and the bytes by which the log grew per record."""
@@ -159,9 +163,10 @@ class _Bench:
         self._tell("done")
         return flows, grown / sum(found.records for found in flows)
 
-    def _document(self, pairs: Sequence[Pair], flows: Sequence[Flow], record_bytes: float) -> dict[str, Any]:
+    def _document(self, turns: Sequence[Turn], flows: Sequence[Flow], record_bytes: float) -> dict[str, Any]:
         wish = self._wish
-        costs = [pair.cpu_us_per_block(self._asked.block) for pair in pairs]
+        costs = [turn.logged.cpu_us_per_block(self._asked.block) for turn in turns]
+        beside = [turn.unlogged.cpu_us_per_block(self._asked.block) for turn in turns]
         seen = self._cpu.postmaster is not None  # another machine's database shows nobody its processor
         waits = [wait for found in flows for wait in found.waits]
         return {
@@ -177,14 +182,18 @@ class _Bench:
             "block_length": self._asked.block,
             "concurrency": wish.concurrency,
             "streams": wish.streams,
-            "tokens_per_answer": median(len(answer.ids) for pair in pairs for answer in pair.alone.answers),
+            "tokens_per_answer": median(len(answer.ids) for turn in turns for answer in turn.alone.answers),
             "load_at_start": round(wish.load_average, 2),
             "busy": wish.busy,
-            "engine_tokens_per_second": spread(pair.alone.tokens / pair.alone.seconds for pair in pairs),
-            "logged_tokens_per_second": spread(pair.logged.tokens / pair.logged.seconds for pair in pairs),
-            "throughput_ratio_on_off": round(median(pair.ratio for pair in pairs), 3),
-            "throughput_ratio_spread": [round(bound(pair.ratio for pair in pairs), 3) for bound in (min, max)],
+            "engine_tokens_per_second": spread(turn.alone.tokens / turn.alone.seconds for turn in turns),
+            "unlogged_tokens_per_second": spread(turn.unlogged.rate for turn in turns),
+            "logged_tokens_per_second": spread(turn.logged.rate for turn in turns),
+            "throughput_ratio_on_off": round(median(turn.ratio for turn in turns), 3),
+            "throughput_ratio_spread": [round(bound(turn.ratio for turn in turns), 3) for bound in (min, max)],
+            "throughput_ratio_log": round(median(turn.ratio_of_log for turn in turns), 3),
+            "throughput_ratio_log_spread": [round(bound(turn.ratio_of_log for turn in turns), 3) for bound in (min, max)],
             "cpu_us_per_block": round(median(map(sum, costs)), 1) if seen else None,
+            "cpu_us_per_block_log": round(median(map(sum, costs)) - median(map(sum, beside)), 1) if seen else None,
             "cpu_us_per_block_gateway": round(median(gateway for gateway, _ in costs), 1),
             "cpu_us_per_block_database": round(median(database for _, database in costs), 1) if seen else None,
             "records_per_second": round(median(found.rate for found in flows), 1),
@@ -211,11 +220,14 @@ def _table(result: dict[str, Any]) -> Table:
     table = Table("figure", "value", title=f"the log's price: {result['mode']}, {result['numeric']}, {result['dtype']}")
     lines = {
         "engine alone, tokens/s (min, max)": "{0[engine_tokens_per_second]}",
-        "with log, tokens/s (min, max)": "{0[logged_tokens_per_second]}",
-        "with / without": "{0[throughput_ratio_on_off]} {0[throughput_ratio_spread]}",
+        "gateway that keeps nothing, tokens/s": "{0[unlogged_tokens_per_second]}",
+        "gateway with its log, tokens/s": "{0[logged_tokens_per_second]}",
+        "with log / engine alone": "{0[throughput_ratio_on_off]} {0[throughput_ratio_spread]}",
+        "with log / keeping nothing": "{0[throughput_ratio_log]} {0[throughput_ratio_log_spread]}",
         "CPU us per block (gateway + database)": (
             "{0[cpu_us_per_block]} ({0[cpu_us_per_block_gateway]} + {0[cpu_us_per_block_database]})"
         ),
+        "of which the log": "{0[cpu_us_per_block_log]}",
         "synthetic records/s": "{0[records_per_second]} {0[records_per_second_spread]}",
         "commit ms, p50 / p99": "{0[commit_ms_p50]} / {0[commit_ms_p99]}",
         "MB per million tokens": f"{result['bytes_per_million_tokens'] / 1e6:.1f}",

@@ -1,6 +1,7 @@
 """The same answers with the whole gateway around the engine, HTTP apart: admission, engine thread, log and release.
 
-Beside it, what that costs in processor time, counted for this process and for the embedded PostgreSQL's.
+Beside it, what that costs in processor time, counted for this process and for the embedded PostgreSQL's; and the same gateway
+with a log that keeps nothing, from which the log's own price can be told.
 """
 
 from __future__ import annotations
@@ -8,18 +9,23 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Final, Self
+from uuid import uuid4
 
 from audit.header import uuid7
+from audit.writer import Entry, Range
 from engine.request import Mode
 from gateway.admission import admit
+from gateway.appending import Log
+from gateway.approvals.opening import Openings
 from gateway.authenticate import Subject
 from gateway.bench.lanes import BenchError, together
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect, UserTurn
+from gateway.generation import Admitted, Generation
 from gateway.house import House
 from gateway.pieces import Account, Ended, Failed
 
@@ -50,17 +56,74 @@ class Recorded:
         """Output tokens, stop ids included."""
         return sum(account.completion_tokens for account in self.accounts)
 
+    @property
+    def rate(self) -> float:
+        """Tokens per second."""
+        return self.tokens / self.seconds
 
-async def ask_all(house: House, tenant: str, prompts: Sequence[str], asked: Asked, concurrency: int, cpu: Cpu) -> Recorded:
+    def cpu_us_per_block(self, block: int) -> tuple[float, float]:
+        """Of gateway and of database, in microseconds per so many tokens of one answer."""
+        blocks = sum(-(-account.completion_tokens // block) for account in self.accounts)
+        return 1e6 * self.gateway_cpu / blocks, 1e6 * self.postgres_cpu / blocks
+
+
+class Unkept:
+    """Numbers records and keeps none of them. No client is ever served by it: it measures the gateway beside its log."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    async def append(self, entries: Sequence[Entry]) -> Range:
+        """The place that they would have had."""
+        first, self._size = self._size, self._size + len(entries)
+        return Range(first, self._size - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where records go, and how a generation begins that has its own go there."""
+
+    log: Log
+    begin: Callable[[Admitted], Generation]
+
+    @classmethod
+    def recorded(cls, house: House) -> Self:
+        """As clients are served."""
+        return cls(house.writer, house.begin)
+
+    @classmethod
+    def unrecorded(cls, house: House) -> Self:
+        """The same, but nothing is kept."""
+        model, log, tasks = house.intake.model, Unkept(), set[asyncio.Task[None]]()
+        openings = Openings(house.urls.reader, bytes.fromhex(model.weights_digest))
+
+        def begin(admitted: Admitted) -> Generation:
+            decode, orphan = model.tokenizer.decode_bytes, house.reconciler.orphan
+            generation = Generation(admitted, house.engine, log, decode, orphan, openings)
+
+            def ended(task: asyncio.Task[None]) -> None:
+                tasks.discard(task)
+                house.numbers.work.ended(generation)
+                house.seats.leave()
+
+            tasks.add(task := asyncio.create_task(generation.run()))
+            task.add_done_callback(ended)
+            return generation
+
+        return cls(log, begin)
+
+
+async def ask_all(house: House, way: Way, prompts: Sequence[str], asked: Asked, concurrency: int, cpu: Cpu) -> Recorded:
     """Ask every prompt, at most `concurrency` at once. Raises BenchError when an answer ends in an error."""
-    seats = asyncio.Semaphore(concurrency)
+    # A tenant of its own, so that no prompt is found in the cache, as in the engine's own run.
+    seats, tenant = asyncio.Semaphore(concurrency), f"bench-{uuid4().hex[:12]}"
 
     async def ask(prompt: str) -> Account:
         async with seats:
             chat = _chat(house.intake.model.name, prompt, asked)
             with house.seats.held():
-                admitted = await admit(house.intake, house.writer, Subject(tenant, CALLER), chat, uuid7())
-            generation = house.begin(admitted)
+                admitted = await admit(house.intake, way.log, Subject(tenant, CALLER), chat, uuid7())
+            generation = way.begin(admitted)
             async for piece in generation.outlet.pieces():
                 if isinstance(piece, Ended):
                     return piece.account

@@ -46,7 +46,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.long
 def test_the_figures_are_sane(document: dict[str, Any]) -> None:
     """Every promised figure is there and in its order of magnitude, and the definitions stand beside them."""
-    assert 0 < document["throughput_ratio_on_off"] < 3
+    assert 0 < document["throughput_ratio_on_off"] < 3 and 0 < document["throughput_ratio_log"] < 3
+    assert document["cpu_us_per_block_log"] < document["cpu_us_per_block"]
     assert document["records_per_second"] > 10 and 0 < document["commit_ms_p50"] <= document["commit_ms_p99"] < 10_000
     assert document["cpu_us_per_block"] == pytest.approx(
         document["cpu_us_per_block_gateway"] + document["cpu_us_per_block_database"], abs=1
