@@ -1,11 +1,13 @@
-"""The GPU kernels on this machine's CUDA device: their laws first, then their speed.
+"""The GPU path on this machine's CUDA device: its laws first, then its speed.
 
     python -m tests.bench.kernels [--json FILE]
 
 Every kernel against its definition at odd sizes and at the 8B model's, a row alone against the same row in company, and the
 device's noise against the CPU's; the engine's own laws under `strict`; then what `palimpsest bench kernels --compile`
-prints. Exit status 1 if a law is broken.
-Without a CUDA device the laws are "not measured": the test suite holds the kernels to them in Triton's interpreter, in float32.
+prints, what whole passes and the engine reach with the 8B model's shape, and all that beside what was asked. Exit status 1 if
+a law is broken.
+Without a CUDA device nothing of it is measured: the test suite holds the kernels to their laws in Triton's interpreter, in
+float32.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -27,19 +30,23 @@ from kernels.ahead import EIGHT_B, Shape
 from kernels.head import Asked, Heat, pick, pick_reference
 from kernels.linear import linear_reference, tiled_linear
 from kernels.lora import gated_lora, gated_lora_reference
-from kernels.measure import cuda
+from kernels.measure import Ceilings, cuda
 from kernels.noise import gumbel, gumbel_reference
 from kernels.norm import add_rms_norm, add_rms_norm_reference
 from kernels.paged import CLEAN, PAGE, Rows, paged_attention, paged_attention_reference
 from kernels.swiglu import silu_mul, silu_mul_reference
 from tests.bench.engine_laws import EngineLaws
 from tests.bench.laws import Law, judge
+from tests.bench.passes import EIGHT_B_CONFIG, reached
+from tests.bench.targets import QUICK, SLOW, figures, table
 from tests.engine.harness import loaded
 from tests.engine.small import random_network, small_config
 
 ODD = Shape(hidden=90, inner=70, queries=6, keys=2, size=24, vocab=300, rank=5)
 WIDE, TOKENS = replace(small_config(layers=3), hidden_size=256, head_dim=64, intermediate_size=512), 48
 """The network of the engine's laws, random weights, and how much it says."""
+TOKENS_TIMED = 160
+"""How much is said where the engine is timed."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """Largest difference allowed, as a part of the largest value."""
 
@@ -148,8 +155,17 @@ def main(arguments: list[str]) -> int:
         laws = [Laws(shape, device.torch, torch.bfloat16).all() for shape in (ODD, EIGHT_B)]
         laws.append(EngineLaws(drafting, bare, device.torch, torch.bfloat16, TOKENS).all())
         broken = sum(judge(each, say) for each in laws)
-    document = run(compile_all=True, console=console)
-    write_json(file, {**document, "laws_broken": None if device is None else broken})
+    document, whole, top = run(compile_all=True, console=console), None, None
+    document |= {"date": datetime.now(UTC).date().isoformat(), "laws_broken": None if device is None else broken}
+    if device is not None:
+        write_json(file, document)  # what comes now takes minutes and most of the device's memory
+        say = partial(console.print, style="dim", markup=False)
+        whole = reached(EIGHT_B_CONFIG, device.torch, torch.bfloat16, (SLOW, QUICK), TOKENS_TIMED, say)
+        top = Ceilings(**document["ceilings"])
+    found = figures(whole, document["rows"], top)
+    console.print(table(found))
+    more = {"passes": None if whole is None else asdict(whole), "figures": [figure.row for figure in found]}
+    write_json(file, {**document, **more})
     return 1 if broken else 0
 
 
