@@ -24,6 +24,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from engine.device import OnDevice
 from gateway.bench.kernels import NOT_MEASURED, run
 from gateway.cli.json_file import write_json
 from kernels.ahead import EIGHT_B, Shape
@@ -159,8 +160,8 @@ def main(arguments: list[str]) -> int:
     document |= {"date": datetime.now(UTC).date().isoformat(), "laws_broken": None if device is None else broken}
     if device is not None:
         write_json(file, document)  # what comes now takes minutes and most of the device's memory
-        say = partial(console.print, style="dim", markup=False)
-        whole = reached(EIGHT_B_CONFIG, device.torch, torch.bfloat16, (SLOW, QUICK), TOKENS_TIMED, say)
+        say, there = partial(console.print, style="dim", markup=False), device.torch
+        whole = reached(EIGHT_B_CONFIG, lambda numeric: OnDevice(numeric, there), (SLOW, QUICK), TOKENS_TIMED, say)
         top = Ceilings(**document["ceilings"])
     found = figures(whole, document["rows"], top)
     console.print(table(found))

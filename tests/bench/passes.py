@@ -121,7 +121,7 @@ def pass_seconds(forward: Forward, pool: PagePool, sequences: int, rows: int) ->
 
     The host tells the next while one runs, so this is the device's time where a pass outlasts that, as one of 8B weights does.
     """
-    with planned(pool, sequences, rows) as each:
+    with torch.inference_mode(), planned(pool, sequences, rows) as each:  # as the engine runs what it has recorded
         run = _timed(lambda count: forward([each] * count, pool))
         run(2)
         few, many = ([run(count) for _ in range(TIMES)] for count in (1, 1 + IN_A_ROW))
@@ -257,25 +257,24 @@ class Reached:
 
 def reached(
     config: ModelConfig,
-    device: torch.device,
-    dtype: torch.dtype,
+    policy: Callable[[Numeric], OnDevice],
     rates: Sequence[float],
     tokens: int,
     say: Callable[[str], None],
 ) -> Reached:
     """Measure everything; `rates` are tokens per forward, answers have `tokens` tokens, `say` hears what is going on."""
+    fast, strict = policy(Numeric.FAST), policy(Numeric.STRICT)
     say("drawing random weights")
-    model = random_model(config, EIGHT_B.rank, device, dtype)
-    policies = {numeric: OnDevice(numeric, device, dtype) for numeric in (Numeric.STRICT, Numeric.FAST)}
-    steps = {}
-    for numeric, policy in policies.items():
-        say(f"passes under {numeric.value}")
-        steps[numeric] = Steps.of(model, policy)
-    running = Running(model, policies[Numeric.FAST])
+    model = random_model(config, EIGHT_B.rank, fast.device, fast.dtype)
+    say("passes under fast")
+    quick = Steps.of(model, fast)
+    say("passes under strict")
+    exact = Steps.of(model, strict)
+    running = Running(model, fast)
     say(f"{CROWD} answers at once")
     crowd = running.crowd(tokens)
     traces = []
     for rate in rates:
         say(f"linear_spec at {rate} tokens per forward")
         traces.append(running.trace(rate, 2 * tokens))
-    return Reached(read_bytes(model.network, dtype), steps[Numeric.FAST], steps[Numeric.STRICT], crowd, tuple(traces))
+    return Reached(read_bytes(model.network, fast.dtype), quick, exact, crowd, tuple(traces))
