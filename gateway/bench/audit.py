@@ -25,7 +25,8 @@ from audit.store import read_tenant
 from audit.writer import SYSTEM
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
-from gateway.bench.lanes import BenchError, Course, Lane, Run, block_of
+from gateway.bench.errors import BenchError
+from gateway.bench.lanes import Course, Lane, Run, block_of
 from gateway.bench.logged import Asked, Cpu, Recorded, Way, ask_all
 from gateway.bench.modes import as_chat, cpu_name, questions
 from gateway.bench.place import place

@@ -13,7 +13,8 @@ from time import perf_counter
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.bench.lanes import BenchError, together
+from gateway.bench.errors import BenchError
+from gateway.bench.lanes import together
 
 _END: Final = b"\r\n\r\n"
 _SAID_MOST: Final = 300

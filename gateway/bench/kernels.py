@@ -14,7 +14,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from gateway.bench.lanes import BenchError
+from gateway.bench.errors import BenchError
 from kernels.ahead import CAPABILITIES, EIGHT_B, Compiled, CompilerMissing, compiled, specimens
 from kernels.measure import Bench, Ceilings, Measured, ceilings, cuda, measured
 

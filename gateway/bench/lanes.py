@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 from engine.engine import Engine
 from engine.events import Event, Finished, FinishReason, Output
 from engine.request import CAUSAL_MODES, GenerationRequest, Mode, Sampling
+from gateway.bench.errors import BenchError
 from gateway.engine_thread import EngineThread, Patience
 
 MIXED: Final = "mixed"
@@ -28,10 +29,6 @@ THRESHOLD: Final = 0.9
 _AT_ONCE: Final = Patience(0.0, 0, ())
 
 Prompt = tuple[int, ...]
-
-
-class BenchError(Exception):
-    """The benchmark cannot be run as it was asked for; the message says what to change."""
 
 
 @asynccontextmanager

@@ -23,7 +23,8 @@ from gateway.admission import admit
 from gateway.appending import Log
 from gateway.approvals.opening import Openings
 from gateway.authenticate import Subject
-from gateway.bench.lanes import BenchError, together
+from gateway.bench.errors import BenchError
+from gateway.bench.lanes import together
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect, UserTurn
 from gateway.generation import Admitted, Generation
 from gateway.house import House

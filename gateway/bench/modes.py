@@ -24,7 +24,8 @@ from engine.scheduler import Capacity
 from engine.tokenizer import Message, Role
 from engine.train.execution import Outcome, judge
 from engine.train.grammar import Split, Task, task
-from gateway.bench.lanes import Answer, BenchError, Course, Lane, Prompt, Run, lanes, race
+from gateway.bench.errors import BenchError
+from gateway.bench.lanes import Answer, Course, Lane, Prompt, Run, lanes, race
 from gateway.bench.table import DEFINITIONS, Measured, Standings, row, tables
 
 FIRST_QUESTION: Final = 6_000_000

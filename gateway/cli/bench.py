@@ -151,7 +151,7 @@ def modes(
 
     from engine.errors import EngineError
     from engine.request import Numeric
-    from gateway.bench.lanes import BenchError
+    from gateway.bench.errors import BenchError
     from gateway.bench.modes import Wish, run
     from gateway.settings import Settings
 
@@ -202,7 +202,7 @@ def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others:
     from engine.errors import EngineError
     from engine.request import Mode
     from gateway.bench.audit import AuditWish, run
-    from gateway.bench.lanes import BenchError
+    from gateway.bench.errors import BenchError
     from gateway.settings import Settings
 
     asked = AuditWish(mode=Mode(mode), threads=threads, load_average=load_average, busy=busy, **others)
@@ -243,8 +243,8 @@ def gateway(json_file: Path | None, mode: str, threads: int, busy: bool, **other
     from audit.errors import AuditError
     from engine.errors import EngineError
     from engine.request import Mode
+    from gateway.bench.errors import BenchError
     from gateway.bench.gateway import GatewayWish, run
-    from gateway.bench.lanes import BenchError
     from gateway.gateway_process import GatewayDown
     from gateway.settings import Settings
 
@@ -271,8 +271,8 @@ def kernels(json_file: Path | None, compile_all: bool) -> None:
 
     from rich.console import Console
 
+    from gateway.bench.errors import BenchError
     from gateway.bench.kernels import run
-    from gateway.bench.lanes import BenchError
 
     try:
         result = run(compile_all, Console())

@@ -13,8 +13,9 @@ float32.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -26,7 +27,6 @@ from torch import Tensor
 
 from engine.device import OnDevice
 from gateway.bench.kernels import NOT_MEASURED, run
-from gateway.cli.json_file import write_json
 from kernels.ahead import EIGHT_B, Shape
 from kernels.head import Asked, Heat, pick, pick_reference
 from kernels.linear import linear_reference, tiled_linear
@@ -159,15 +159,20 @@ def main(arguments: list[str]) -> int:
     document, whole, top = run(compile_all=True, console=console), None, None
     document |= {"date": datetime.now(UTC).date().isoformat(), "laws_broken": None if device is None else broken}
     if device is not None:
-        write_json(file, document)  # what comes now takes minutes and most of the device's memory
+        _write(file, document)  # what comes now takes minutes and most of the device's memory
         say, there = partial(console.print, style="dim", markup=False), device.torch
         whole = reached(EIGHT_B_CONFIG, lambda numeric: OnDevice(numeric, there), (SLOW, QUICK), TOKENS_TIMED, say)
         top = Ceilings(**document["ceilings"])
     found = figures(whole, document["rows"], top)
     console.print(table(found))
     more = {"passes": None if whole is None else asdict(whole), "figures": [figure.row for figure in found]}
-    write_json(file, {**document, **more})
+    _write(file, {**document, **more})
     return 1 if broken else 0
+
+
+def _write(file: Path | None, document: Mapping[str, object]) -> None:
+    if file is not None:
+        file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from engine.events import Event, Prefilled
 from engine.model.checkpoint import load
 from engine.native import CompiledPass
 from engine.request import Mode, Numeric
-from gateway.bench.lanes import MIXED, MIXED_MODES, Answer, BenchError, Course, Lane, Run, lanes, race
+from gateway.bench.errors import BenchError
+from gateway.bench.lanes import MIXED, MIXED_MODES, Answer, Course, Lane, Run, lanes, race
 from gateway.bench.modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, on_device, questions, read_prompts, run
 from gateway.bench.table import Measured, Standings, percentile, row, tables
 from gateway.cli import palimpsest
