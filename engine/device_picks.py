@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.layout import carried
 from engine.plan import Ints
 from engine.sampling import Ask, Logits, Picks, heat_of, sample
 from kernels.head import Asked, Heat, pick
@@ -39,11 +40,17 @@ class DevicePicks:
 
     def _fused(self, rows: _Rows) -> Tensor:
         """Int32 [4, n]: the tokens, and the bits of their logits, of the log-sum-exps and of the targets' logits."""
-        targets = np.concatenate([np.array(ask.targets or (NO_TARGET,) * ask.rows, dtype=np.int32) for ask in rows.asks])
-        device = rows.hidden.device
-        heat, allowed = _heat(rows.positions, rows.asks, device), _allowed(rows.asks, len(self.head), device)
-        picked = pick(rows.hidden, self.head, Asked(self._mask_id, torch.from_numpy(targets).to(device), heat, allowed))
+        picked = pick(rows.hidden, self.head, self._asked(rows))
         return torch.stack((picked.token, *(part.view(torch.int32) for part in (picked.logit, picked.lse, picked.scored))))
+
+    def _asked(self, rows: _Rows) -> Asked:
+        """What is asked of the head, where that lies. In one copy: a host that waits for one waits for the pass before it."""
+        targets = np.concatenate([np.array(ask.targets or (NO_TARGET,) * ask.rows, dtype=np.int32) for ask in rows.asks])
+        heat, bounds = heat_of(rows.positions, rows.asks), _allowed(rows.asks, len(self.head))
+        told = (targets, heat.temperature.numpy(), heat.key.numpy(), heat.position.numpy(), *bounds)
+        target, temperature, key, position, *allowed = carried(told, rows.hidden.device)
+        warm = any(ask.temperature for ask in rows.asks)
+        return Asked(self._mask_id, target, Heat(temperature, key, position) if warm else None, *allowed)
 
     def on_host(self, rows: _Rows) -> list[Picks]:
         """The picks of rows whose logits are carried to the host."""
@@ -74,7 +81,7 @@ class _Rows:
         if not places:
             return cls((), (), starts[:0], hidden[:0], positions[:0])
         rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in places])
-        own = hidden if len(places) == len(asks) else hidden[torch.from_numpy(rows).to(hidden.device)]
+        own = hidden if len(places) == len(asks) else hidden[carried([rows], hidden.device)[0]]
         return cls([asks[place] for place in places], places, rows, own, positions[rows])
 
 
@@ -90,7 +97,7 @@ class Picked:
     def into(self, picked: Tensor) -> None:
         """Put each token where the next pass looks for it: at its place among the wanted rows."""
         rows = self.fused.rows
-        where = torch.from_numpy(rows).to(picked.device) if self.others.asks else slice(len(rows))
+        where = carried([rows], picked.device)[0] if self.others.asks else slice(len(rows))
         picked[where] = self.facts[0]
 
     def read(self, facts: NDArray[np.int32]) -> list[Picks]:
@@ -139,22 +146,14 @@ def _spans(asks: Sequence[Ask]) -> list[tuple[Ask, slice]]:
     return [(ask, slice(end - ask.rows, end)) for ask, end in zip(asks, ends, strict=True)]
 
 
-def _heat(positions: Ints, asks: Sequence[Ask], device: torch.device) -> Heat | None:
-    """Temperature and noise of every row; None where all are greedy."""
-    if not any(ask.temperature for ask in asks):
-        return None
-    heat = heat_of(positions, asks)
-    return Heat(heat.temperature.to(device), heat.key.to(device), heat.position.to(device))
-
-
-def _allowed(asks: Sequence[Ask], vocab: int, device: torch.device) -> Tensor | None:
-    """What constraints permit, as `kernels.head.Asked` has it: every bit set for a row without one; None where none has any."""
+def _allowed(asks: Sequence[Ask], vocab: int) -> list[NDArray[np.int32]]:
+    """What constraints permit, as `kernels.head.Asked` has it: every bit set for a row without one; none if nobody has one."""
     if all(ask.rules is None for ask in asks):
-        return None
+        return []
     words = np.full((sum(ask.rows for ask in asks), -(-vocab // 32)), -1, dtype="<i4")
     octets = words.view(np.uint8)
     for ask, rows in _spans(asks):
         if ask.rules is not None and ask.rules.allowed is not None:
             packed = np.packbits(ask.rules.allowed, axis=1, bitorder="little")
             octets[rows, : packed.shape[1]] = packed
-    return torch.from_numpy(words.astype(np.int32, copy=False)).to(device)
+    return [words.astype(np.int32, copy=False)]

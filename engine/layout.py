@@ -7,8 +7,9 @@ so that a recorded pass may serve them. What is left over is inert: rows that se
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Rows of the roomy layouts: a pass of 17 wastes no more than its like of 32 costs, which on a GPU is next to nothing."""
 PARTIALS_MOST: Final = 1 << 14
 """Rows times splits of one attention: its partials then take at most 256 MiB with 32 heads of 128. More goes in pieces."""
-_ALIGNED: Final = 4  # 16 bytes: Triton builds a kernel once more for a field that begins elsewhere
+_LINE: Final = 16  # bytes: Triton builds a kernel once more for a field that begins elsewhere
+_ALIGNED: Final = _LINE // 4
 
 Told = NDArray[np.int32]
 Array = TypeVar("Array", Told, Tensor)
@@ -147,10 +149,23 @@ def _cuts(tiles: Ints, most: int) -> tuple[tuple[int, int], ...]:
     return tuple((count, rows) for count, rows in found)
 
 
-def ready(told: Told, device: torch.device) -> Tensor:
+def ready(told: NDArray[Any], device: torch.device) -> Tensor:
     """The array as a tensor of the host, from which it can be copied to the device without waiting."""
     flat = torch.from_numpy(told)
     return flat.pin_memory() if device.type == "cuda" else flat
+
+
+def carried(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
+    """The arrays on the device, carried there in one copy for which nobody waits."""
+    begins = np.cumsum([0, *(-(-array.nbytes // _LINE) * _LINE for array in arrays)]).tolist()
+    flat = np.zeros(begins[-1] or _LINE, dtype=np.uint8)  # of nothing torch gives no views
+    for begin, array in zip(begins, arrays, strict=False):
+        flat[begin : begin + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    there = ready(flat, device).to(device, non_blocking=True)
+    return [
+        there[begin : begin + array.nbytes].view(torch.from_numpy(array).dtype).reshape(array.shape)
+        for begin, array in zip(begins, arrays, strict=False)
+    ]
 
 
 def _aligned(shape: tuple[int, ...]) -> int:

@@ -47,11 +47,17 @@ def fitted(config: ModelConfig, dtype: torch.dtype, device: torch.device, capaci
     return replace(capacity, pages=fitting_pages(config, dtype, *_there(device)))
 
 
-def _there(device: torch.device) -> tuple[int, int]:
-    """Free and all bytes of a device, once what nobody holds any more was given back: an engine that is gone may linger."""
+def give_back(device: torch.device) -> None:
+    """Let a CUDA device have back what nobody holds any more: an engine that is gone may linger, and torch keeps its memory."""
     gc.collect()
-    with torch.cuda.device(device):
-        torch.cuda.empty_cache()
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()
+
+
+def _there(device: torch.device) -> tuple[int, int]:
+    """Free and all bytes of a device."""
+    give_back(device)
     return torch.cuda.mem_get_info(device)
 
 

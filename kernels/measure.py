@@ -25,8 +25,8 @@ from kernels.rotary import rotate_and_keep
 from kernels.swiglu import silu_mul
 
 CALLS, WARM_UP = 20, 3
-FLUSH_BYTES = 256 << 20
-"""More than any cache of a GPU holds."""
+FLUSH_BYTES = 1 << 30
+"""More than any cache of a GPU holds, and so much that the host has told all of a call while it is written."""
 COPY_BYTES, PRODUCT_SIDE = 2 << 30, 8192
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
 from engine.device import OnDevice
 from engine.engine import Engine
-from engine.events import Event, SpecRound
+from engine.events import Event, Noted, NoteKind, SpecRound
 from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest, Mode, Numeric, Sampling
 from tests.bench.laws import Law
@@ -38,6 +39,9 @@ class EngineLaws:
     def _run(self, model: LoadedModel, *requests: GenerationRequest) -> list[list[Event]]:
         engine = Engine(model, OnDevice(Numeric.STRICT, self.device, self.dtype))
         events = events_of(engine, *requests)
+        for event in chain.from_iterable(events.values()):
+            if isinstance(event, Noted) and event.note is NoteKind.FAULT:
+                raise RuntimeError(event.detail)
         return [events[request.id] for request in requests]
 
     def _said(self, *requests: GenerationRequest) -> list[tuple[int, ...]]:

@@ -15,10 +15,17 @@ class Law:
 
 
 def judge(laws: Iterator[Law], say: Callable[[str], None]) -> int:
-    """Try every law and say what came of it; returns how many are broken."""
+    """Try every law and say what came of it; returns how many are broken. One that raises is, and ends nothing else."""
     broken = 0
     for law in laws:
-        fault = law.broken()
+        fault = _tried(law)
         broken += fault is not None
         say(f"{'held' if fault is None else 'BROKEN'}: {law.name}{'' if fault is None else f': {fault}'}")
     return broken
+
+
+def _tried(law: Law) -> str | None:
+    try:
+        return law.broken()
+    except Exception as error:  # noqa: BLE001 - whatever a device has to say against it
+        return f"{type(error).__name__}: {error}"

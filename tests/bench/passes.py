@@ -9,7 +9,6 @@ tokens as a trained model's would, and the engine runs at that: every draft, acc
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,8 +24,9 @@ from engine.cache import KVCache
 from engine.config import ModelConfig, RopeConfig
 from engine.device import OnDevice
 from engine.engine import Engine
-from engine.events import Finished, Output
+from engine.events import Finished, Noted, NoteKind, Output
 from engine.forward import Forward
+from engine.memory import give_back
 from engine.model.checkpoint import LoadedModel
 from engine.model.network import Network
 from engine.pages import PAGE, PagePool
@@ -45,6 +45,7 @@ BLOCK: Final = 32
 TIMES, IN_A_ROW = 5, 16
 SETTLED, LEFT = 16, 8
 """Tokens of everybody before the crowd is timed, and that everybody still has to say when the clock stops."""
+PROMPT: Final = 48
 NEAR: Final = 0.03
 """How far from the wanted tokens per forward a temperature may leave them, as a part of them."""
 TRIES: Final = 14
@@ -101,14 +102,14 @@ class Planned:
 
 
 @contextmanager
-def planned(pool: PagePool, sequences: int, rows: int) -> Iterator[Planned]:
-    """Verification rows of so many sequences with `CONTEXT` positions each, picked greedily; its pages are given back."""
+def planned(pool: PagePool, sequences: int, rows: int, context: int = CONTEXT) -> Iterator[Planned]:
+    """Verification rows of so many sequences with `context` positions each, picked greedily; its pages are given back."""
     caches = [KVCache(pool, b"") for _ in range(sequences)]
     try:
         for cache in caches:
-            if not cache.reserve(CONTEXT + rows):
-                raise ValueError(f"{sequences} sequences of {CONTEXT + rows} positions are more than the pool's pages hold")
-            cache.filled = CONTEXT
+            if not cache.reserve(context + rows):
+                raise ValueError(f"{sequences} sequences of {context + rows} positions are more than the pool's pages hold")
+            cache.filled = context
         step = clean((5,) * rows)
         yield Planned(Plan.pack([(cache, step) for cache in caches]), [Ask(rows, 0.0, 0)] * sequences)
     finally:
@@ -116,12 +117,12 @@ def planned(pool: PagePool, sequences: int, rows: int) -> Iterator[Planned]:
             cache.drop()
 
 
-def pass_seconds(forward: Forward, pool: PagePool, sequences: int, rows: int) -> float:
+def pass_seconds(forward: Forward, pool: PagePool, sequences: int, rows: int, context: int = CONTEXT) -> float:
     """Median seconds of one pass among passes in a row, told as the engine tells them; the one wait at their end apart.
 
     The host tells the next while one runs, so this is the device's time where a pass outlasts that, as one of 8B weights does.
     """
-    with torch.inference_mode(), planned(pool, sequences, rows) as each:  # as the engine runs what it has recorded
+    with torch.inference_mode(), planned(pool, sequences, rows, context) as each:  # as the engine runs what it has recorded
         run = _timed(lambda count: forward([each] * count, pool))
         run(2)
         few, many = ([run(count) for _ in range(TIMES)] for count in (1, 1 + IN_A_ROW))
@@ -152,7 +153,7 @@ class Steps:
         pool = PagePool(model.config, CROWD * (CONTEXT // PAGE + 1), policy.dtype, policy.device)
         found = cls(*(pass_seconds(forward, pool, *size) for size in ((1, 1), (1, BLOCK), (CROWD, 1))))
         del forward, pool
-        gc.collect()
+        give_back(policy.device)
         return found
 
     def over(self, other: Steps) -> float:
@@ -203,7 +204,8 @@ class Running:
         seconds, told = perf_counter() - began, sum(said.values()) - before
         passes = self._engine.figures().passes - passes
         self._until(said, self._engine.idle)
-        alone = pass_seconds(self._engine._forward, self._engine._pool, CROWD, 1)
+        middle = PROMPT + (SETTLED + tokens - LEFT) // 2  # where the crowd stood while it was timed
+        alone = pass_seconds(self._engine._forward, self._engine._pool, CROWD, 1, middle)
         return Crowd(seconds, told, passes * alone)
 
     def trace(self, wanted: float, tokens: int) -> Trace | None:
@@ -229,7 +231,7 @@ class Running:
         return Trace(temperature, end.tokens / end.forwards, rate)
 
     def _until(self, said: dict[UUID, int], done: Callable[[], bool]) -> list[Finished]:
-        """Step, counting what everybody says, until it is so; the ends that were told."""
+        """Step, counting what everybody says, until it is so; the ends that were told. Raises RuntimeError after a fault."""
         ends: list[Finished] = []
         while not done():
             for event in self._engine.step():
@@ -237,11 +239,13 @@ class Running:
                     said[event.generation] += len(event.output)
                 elif isinstance(event, Finished):
                     ends.append(event)
+                elif isinstance(event, Noted) and event.note is NoteKind.FAULT:
+                    raise RuntimeError(event.detail)
         return ends
 
     def _prompt(self, place: int) -> tuple[int, ...]:
         """Ids of its own, so that nobody finds another's pages."""
-        return tuple((7 * place + 13 * index) % (self._vocabulary - 200) + 150 for index in range(48))
+        return tuple((7 * place + 13 * index) % (self._vocabulary - 200) + 150 for index in range(PROMPT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +268,7 @@ def reached(
 ) -> Reached:
     """Measure everything; `rates` are tokens per forward, answers have `tokens` tokens, `say` hears what is going on."""
     fast, strict = policy(Numeric.FAST), policy(Numeric.STRICT)
+    give_back(fast.device)
     say("drawing random weights")
     model = random_model(config, EIGHT_B.rank, fast.device, fast.dtype)
     say("passes under fast")

@@ -16,6 +16,7 @@ from engine.pages import PagePool
 from engine.request import Numeric
 from kernels.ahead import EIGHT_B, Shape
 from kernels.measure import Bench, Ceilings
+from tests.bench.laws import Law, judge
 from tests.bench.passes import (
     CONTEXT,
     CROWD,
@@ -91,6 +92,24 @@ def test_what_no_temperature_gives_is_not_measured(small: LoadedModel) -> None:
     """More tokens per forward than a block has rows cannot be had, and no other rate is told in their place."""
     running = Running(small, OnDevice(Numeric.FAST, CPU, torch.float32), pages=256)
     assert running.trace(40, 16) is None
+
+
+def test_a_fault_ends_the_measuring() -> None:
+    """An engine whose passes fail is not waited for: what it says of the fault is raised."""
+    broken = random_model(SMALL, 2, CPU, torch.float32)
+    broken.network.norm.weight.fill_(float("nan"))
+    running = Running(broken, OnDevice(Numeric.FAST, CPU, torch.float32), pages=512)
+    for measure in (running.crowd, lambda tokens: running.trace(2.0, tokens)):
+        with pytest.raises(RuntimeError, match="NumericFault"):
+            measure(40)
+
+
+def test_a_law_that_raises_is_broken_and_ends_nothing() -> None:
+    """It counts like one that does not hold, with what it raised, and the next is tried."""
+    told: list[str] = []
+    laws = [Law("one", lambda: str(1 // 0)), Law("two", lambda: None), Law("three", lambda: "not so")]
+    assert judge(iter(laws), told.append) == 2
+    assert "ZeroDivisionError" in told[0] and told[1] == "held: two" and told[2] == "BROKEN: three: not so"
 
 
 def test_without_a_device_every_figure_is_told_as_not_measured() -> None:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine import graphs
 from engine.chain import Link
 from engine.device import DevicePass, OnDevice
 from engine.engine import Engine
 from engine.graphs import Recorder, Recording, repeated
-from engine.layout import PARTIALS_MOST, ROWS, DeviceRows, Layout, tiles_of
+from engine.layout import PARTIALS_MOST, ROWS, DeviceRows, Layout, carried, tiles_of
 from engine.numeric import Strict
 from engine.pages import PagePool
 from engine.plan import Lora, Plan, Step, clean, noisy, quadratic
@@ -118,11 +120,11 @@ def test_a_plan_comes_back_from_what_is_told() -> None:
     for layout in (exact, roomy):
         told = DeviceRows.of(layout, torch.from_numpy(layout.told(plan, tiles_of(plan))))
         assert told.gate is not None and told.gate.sum() == 4 + 4
-        for found, given in (
+        for found, wanted in (
             (told.token, plan.token), (told.position, plan.position), (told.slot, plan.slot),
             (told.seen.limit, plan.limit), (told.wanted, plan.wanted),
         ):  # fmt: skip
-            np.testing.assert_array_equal(found[: len(given)].numpy(), given)
+            np.testing.assert_array_equal(found[: len(wanted)].numpy(), wanted)
         width = min(plan.tables.shape[1], layout.pages)
         np.testing.assert_array_equal(told.seen.tables[: len(plan.tables), :width].numpy(), plan.tables[:, :width])
         assert (told.slot[rows:] == -1).all() and (told.seen.group[rows:] == CLEAN).all()
@@ -206,3 +208,16 @@ def test_recordings_do_not_outlive_the_tables_they_read(monkeypatch: pytest.Monk
         picks(recorded, plan, pool, [Ask(1, 0.0, 0)])
         made.append(counting.made)
     assert made == [1, 1, 2, 2]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["i4", "i8", "f4", "?"]), st.integers(0, 9), st.integers(1, 3)), min_size=1, max_size=6)
+)
+def test_what_is_carried_together_arrives_as_it_was(shapes: list[tuple[str, int, int]]) -> None:
+    """Arrays of any kinds keep shape, kind and bits, each at its own 16 bytes, in one piece of memory."""
+    arrays = [(np.arange(rows * width).reshape(rows, width) % 2 * 3).astype(kind) for kind, rows, width in shapes]
+    found = carried(arrays, torch.device("cpu"))
+    for there, own in zip(found, arrays, strict=True):
+        assert np.array_equal(there.numpy(), own) and there.numpy().dtype == own.dtype
+    assert len({there.untyped_storage().data_ptr() for there in found}) == 1
+    assert all((there.data_ptr() - found[0].data_ptr()) % 16 == 0 for there in found if there.numel())
