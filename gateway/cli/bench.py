@@ -190,7 +190,7 @@ def modes(
 @click.option("--here", is_flag=True, help="Use the configured database and keys; its log keeps the benchmark's records.")
 @click.option("--busy", is_flag=True, help="Measure on a loaded machine too, and say so in the JSON.")
 def audit(json_file: Path | None, mode: str, threads: int, busy: bool, **others: Any) -> None:
-    """What the log costs: the engine with and without it, and how many records a second it takes by itself.
+    """What the log costs: engine alone, gateway that keeps nothing, gateway with its log; and what the log alone can take.
 
     The engine computes as PALIMPSEST_NUMERIC says (strict unless set), as the gateway would.
     """
