@@ -150,3 +150,16 @@ def test_a_pass_with_more_picks_than_can_be_kept_ends_the_row(monkeypatch: pytes
     request = asked(Mode.LINEAR_SPEC)
     assert nameless(events_of(engine, request)[request.id]) == wanted
     assert waiting.waits == waiting.passes
+
+
+@pytest.mark.parametrize("mode", [Mode.AR, Mode.LINEAR_SPEC, Mode.DIFFUSION])
+@pytest.mark.parametrize(("most", "foretold"), [(1, False), (DevicePass.most, True)])
+def test_a_step_foretells_only_where_passes_go_in_a_row(mode: Mode, most: int, foretold: bool) -> None:
+    """What comes next is worked out for those who run ahead, and for nobody else."""
+    engine, _ = engine_of(most)
+    engine.submit(asked(mode, tokens=40))
+    told = False
+    while not engine.idle():
+        engine.step()
+        told |= any(live.wanted.follow for live in engine._scheduler)
+    assert told is foretold
