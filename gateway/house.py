@@ -188,9 +188,12 @@ class House:
             raise LogDown("the database's guards were changed; nothing is served until an operator has looked")
 
     def begin(self, admitted: Admitted) -> Generation:
-        """Steps 4 to 7 start in a task of their own, which outlives its client and gives back the request's seat."""
+        """Steps 4 to 7 of an admitted request start."""
         decode = self.intake.model.tokenizer.decode_bytes
-        generation = Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan, self._openings)
+        return self.follow(Generation(admitted, self.engine, self.writer, decode, self.reconciler.orphan, self._openings))
+
+    def follow(self, generation: Generation) -> Generation:
+        """It runs in a task of its own, which outlives its client and gives back what the request holds, its seat too."""
         task = asyncio.create_task(generation.run())
         self._generations[task] = generation
         task.add_done_callback(self._ended)

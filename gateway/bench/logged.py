@@ -95,21 +95,12 @@ class Way:
     @classmethod
     def unrecorded(cls, house: House) -> Self:
         """The same, but nothing is kept."""
-        model, log, tasks = house.intake.model, Unkept(), set[asyncio.Task[None]]()
+        model, log = house.intake.model, Unkept()
         openings = Openings(house.urls.reader, bytes.fromhex(model.weights_digest))
 
         def begin(admitted: Admitted) -> Generation:
             decode, orphan = model.tokenizer.decode_bytes, house.reconciler.orphan
-            generation = Generation(admitted, house.engine, log, decode, orphan, openings)
-
-            def ended(task: asyncio.Task[None]) -> None:
-                tasks.discard(task)
-                house.numbers.work.ended(generation)
-                house.seats.leave()
-
-            tasks.add(task := asyncio.create_task(generation.run()))
-            task.add_done_callback(ended)
-            return generation
+            return house.follow(Generation(admitted, house.engine, log, decode, orphan, openings))
 
         return cls(log, begin)
 

@@ -31,8 +31,10 @@ ROOT = Path(__file__).parents[2]
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The JSON of a small run."""
     folder = tmp_path_factory.mktemp("bench")
-    small = ["--questions", "3", "--repeats", "1", "--concurrency", "2", "--max-tokens", "70", "--ignore-eos", "--threads", "1"]
-    command = [sys.executable, "-m", "gateway", "bench", "audit", *small, "--seconds", "0.3", "--streams", "4", "--busy"]
+    small = (
+        "--questions 24 --repeats 1 --concurrency 2 --max-tokens 70 --ignore-eos --threads 1 --seconds 0.3 --streams 4 --busy"
+    )
+    command = [sys.executable, "-m", "gateway", "bench", "audit", *small.split()]
     settings = environ(home=str(folder / "home"), numeric="fast") | {"TMPDIR": str(folder)}
     done = subprocess.run(
         [*command, "--json", str(folder / "audit.json")], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
