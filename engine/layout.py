@@ -157,14 +157,14 @@ def ready(told: NDArray[Any], device: torch.device) -> Tensor:
 
 def carried(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
     """The arrays on the device, carried there in one copy for which nobody waits."""
-    begins = np.cumsum([0, *(-(-array.nbytes // _LINE) * _LINE for array in arrays)]).tolist()
-    flat = np.zeros(begins[-1] or _LINE, dtype=np.uint8)  # of nothing torch gives no views
-    for begin, array in zip(begins, arrays, strict=False):
+    *begins, size = np.cumsum([0, *(-(-array.nbytes // _LINE) * _LINE for array in arrays)]).tolist()
+    flat = np.zeros(size or _LINE, dtype=np.uint8)  # of nothing torch gives no views
+    for begin, array in zip(begins, arrays, strict=True):
         flat[begin : begin + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     there = ready(flat, device).to(device, non_blocking=True)
     return [
         there[begin : begin + array.nbytes].view(torch.from_numpy(array).dtype).reshape(array.shape)
-        for begin, array in zip(begins, arrays, strict=False)
+        for begin, array in zip(begins, arrays, strict=True)
     ]
 
 

@@ -24,7 +24,7 @@ namespace palimpsest {
 class Hands {
     using Clock = std::chrono::steady_clock;
     static constexpr auto kAwake = std::chrono::microseconds(500);  // a helper looks out for so long, then it sleeps
-    static constexpr int kPatience = 2000;                                 // looks before whoever waits for a piece sleeps
+    static constexpr int kPatience = 2000;                          // looks before whoever waits for a piece sleeps
 
     std::atomic<uint64_t> offer_{0};  // number of the sharing, above; pieces that nobody has taken, in the lower half
     std::atomic<uint32_t> open_{0};   // pieces that are not done
