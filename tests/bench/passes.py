@@ -24,7 +24,7 @@ from engine.cache import KVCache
 from engine.config import ModelConfig, RopeConfig
 from engine.device import OnDevice
 from engine.engine import Engine
-from engine.events import Finished, Noted, NoteKind, Output
+from engine.events import Finished, Output
 from engine.forward import Forward
 from engine.memory import give_back
 from engine.model.checkpoint import LoadedModel
@@ -35,7 +35,7 @@ from engine.request import Mode, Numeric
 from engine.sampling import Ask
 from engine.scheduler import Capacity
 from kernels.ahead import EIGHT_B, Shape
-from tests.engine.harness import asked, tokenizer
+from tests.engine.harness import asked, tokenizer, unbroken
 
 CONTEXT: Final = 512
 """Positions in the cache of a sequence whose passes are timed."""
@@ -123,19 +123,15 @@ def pass_seconds(forward: Forward, pool: PagePool, sequences: int, rows: int, co
     The host tells the next while one runs, so this is the device's time where a pass outlasts that, as one of 8B weights does.
     """
     with torch.inference_mode(), planned(pool, sequences, rows, context) as each:  # as the engine runs what it has recorded
-        run = _timed(lambda count: forward([each] * count, pool))
-        run(2)
-        few, many = ([run(count) for _ in range(TIMES)] for count in (1, 1 + IN_A_ROW))
+
+        def timed(count: int) -> float:
+            began = perf_counter()
+            forward([each] * count, pool)
+            return perf_counter() - began
+
+        timed(2)
+        few, many = ([timed(count) for _ in range(TIMES)] for count in (1, 1 + IN_A_ROW))
     return (median(many) - median(few)) / IN_A_ROW
-
-
-def _timed(act: Callable[[int], object]) -> Callable[[int], float]:
-    def timed(count: int) -> float:
-        began = perf_counter()
-        act(count)
-        return perf_counter() - began
-
-    return timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +206,14 @@ class Running:
 
     def trace(self, wanted: float, tokens: int) -> Trace | None:
         """`linear_spec` alone; None where no temperature that was tried gives about that many tokens per forward."""
-        low, high = math.log(1e-2), math.log(1e4)
+        low, high = 1e-2, 1e4
         for _ in range(TRIES):
-            middle = math.exp((low + high) / 2)
+            middle = math.sqrt(low * high)
             found = self._answer(middle, tokens)
             if abs(found.tokens_per_forward - wanted) <= NEAR * wanted:
                 again = median(self._answer(middle, tokens).tokens_per_second for _ in range(TIMES))
                 return replace(found, tokens_per_second=again)
-            low, high = (math.log(middle), high) if found.tokens_per_forward < wanted else (low, math.log(middle))
+            low, high = (middle, high) if found.tokens_per_forward < wanted else (low, middle)
         return None
 
     def _answer(self, temperature: float, tokens: int) -> Trace:
@@ -234,13 +230,11 @@ class Running:
         """Step, counting what everybody says, until it is so; the ends that were told. Raises RuntimeError after a fault."""
         ends: list[Finished] = []
         while not done():
-            for event in self._engine.step():
+            for event in map(unbroken, self._engine.step()):
                 if isinstance(event, Output):
                     said[event.generation] += len(event.output)
                 elif isinstance(event, Finished):
                     ends.append(event)
-                elif isinstance(event, Noted) and event.note is NoteKind.FAULT:
-                    raise RuntimeError(event.detail)
         return ends
 
     def _prompt(self, place: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.cache import KVCache
 from engine.engine import Engine
-from engine.events import Event, Finished, FinishReason, Output
+from engine.events import Event, Finished, FinishReason, Noted, NoteKind, Output
 from engine.forward import run
 from engine.model.checkpoint import LoadedModel
 from engine.model.network import Network
@@ -90,6 +90,13 @@ def events_of(engine: Engine, *requests: GenerationRequest) -> dict[UUID, list[E
 def decoded(given: LoadedModel, request: GenerationRequest) -> list[Event]:
     """All events of one request that runs alone."""
     return events_of(Engine(given), request)[request.id]
+
+
+def unbroken(event: Event) -> Event:
+    """The event. Raises RuntimeError, with what the engine says of it, for a fault."""
+    if isinstance(event, Noted) and event.note is NoteKind.FAULT:
+        raise RuntimeError(event.detail)
+    return event
 
 
 def output(events: Iterable[Event]) -> tuple[int, ...]:
