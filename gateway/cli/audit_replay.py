@@ -11,7 +11,8 @@ from uuid import UUID
 import rich_click as click
 
 from gateway.cli.identity import Typed, office, proved_option, reason_option, stdin_option
-from gateway.cli.json_file import json_to, require_folder, write_json
+from gateway.cli.json_file import json_to, require_folder
+from gateway.json_file import write_json
 from gateway.people.names import Role
 
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 import rich_click as click
 
 from gateway.cli.failure import CommandFailed
-from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.cli.json_file import json_option, require_folder
+from gateway.json_file import write_json
 
 ROWS = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto", "mixed")
 CONCURRENCY_MOST = 1024

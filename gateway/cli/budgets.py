@@ -15,7 +15,8 @@ from rich.text import Text
 from gateway.cli.administration import print_table
 from gateway.cli.failure import CommandFailed
 from gateway.cli.identity import office
-from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.cli.json_file import json_option, require_folder
+from gateway.json_file import write_json
 
 if TYPE_CHECKING:
     from gateway.budgets.accounts import Standing

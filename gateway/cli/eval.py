@@ -11,7 +11,8 @@ import rich_click as click
 
 from gateway.cli.bench import ROWS, checkpoint_option, count_threads, numeric_option, threads_option
 from gateway.cli.failure import CommandFailed
-from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.cli.json_file import json_option, require_folder
+from gateway.json_file import write_json
 
 MODES = ROWS[:4]
 KINDS = ("function", "tool", "turns", "edit", "json")

@@ -1,9 +1,8 @@
-"""`--json FILE` of a command: the option, a look at the folder before the work begins, and the writing at its end."""
+"""`--json FILE` of a command: the option, and a look at the folder before the work begins."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,9 +23,3 @@ def require_folder(file: Path | None, option: str = "--json") -> None:
     """Raises BadParameter for a file that could not be written; `option` named it."""
     if file is not None and not file.absolute().parent.is_dir():
         raise click.BadParameter(f"the folder of {file} does not exist: make it first", param_hint=option)
-
-
-def write_json(json_file: Path | None, document: Mapping[str, Any]) -> None:
-    """Write a document, if it was asked for."""
-    if json_file is not None:
-        json_file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import rich_click as click
 
 from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
-from gateway.cli.json_file import json_to, require_folder, write_json
+from gateway.cli.json_file import json_to, require_folder
+from gateway.json_file import write_json
 from gateway.people.duties import LAW
 
 if TYPE_CHECKING:

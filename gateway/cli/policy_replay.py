@@ -19,8 +19,9 @@ import rich_click as click
 
 from gateway.cli.failure import CommandFailed
 from gateway.cli.identity import Office, office
-from gateway.cli.json_file import json_option, json_to, require_folder, write_json
+from gateway.cli.json_file import json_option, json_to, require_folder
 from gateway.cli.policy import accepted, tenant_option
+from gateway.json_file import write_json
 
 if TYPE_CHECKING:
     from gateway.law.docket import Docket

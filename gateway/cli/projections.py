@@ -18,7 +18,8 @@ from rich.table import Column, Table
 
 from gateway.cli.administration import print_table
 from gateway.cli.failure import CommandFailed
-from gateway.cli.json_file import json_option, require_folder, write_json
+from gateway.cli.json_file import json_option, require_folder
+from gateway.json_file import write_json
 
 if TYPE_CHECKING:
     from gateway.projections.projector import Projector, Standing

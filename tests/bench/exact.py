@@ -50,6 +50,7 @@ from engine.request import CAUSAL_MODES, Constraint, ConstraintKind, GenerationR
 from engine.scheduler import Capacity
 from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
+from gateway.json_file import write_json
 from tests.engine.harness import asked
 from tests.engine.small import TINY
 
@@ -312,8 +313,7 @@ def main() -> None:
     with Progress(*columns, console=console) as progress:
         result = measure(load(TINY), asked_for.requests, asked_for.prompts, Ticker(progress))
     console.print_json(data=result)
-    if asked_for.json:
-        asked_for.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(asked_for.json, result)
     sys.exit(0 if result["exact"] else 1)
 
 

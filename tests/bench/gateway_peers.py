@@ -40,6 +40,7 @@ from gateway.cli.bench import refusal
 from gateway.database import open_database
 from gateway.gateway_process import SERVE, gateway_process
 from gateway.guest import guest
+from gateway.json_file import write_json
 from gateway.settings import Settings
 from tests.bench.direct import direct
 from tests.bench.recorded import Replay
@@ -275,8 +276,7 @@ def main() -> None:
         "litellm_over_ours": ratios,
     }
     console.print("LiteLLM's added latency over ours, and our requests/s over LiteLLM's:", ratios, highlight=False)
-    if asked_for.json:
-        asked_for.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(asked_for.json, result)
 
 
 if __name__ == "__main__":

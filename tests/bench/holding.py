@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +31,7 @@ from engine.train.evaluate import questions
 from engine.train.execution import Outcome
 from engine.train.tasks import Exercise, Kind
 from engine.train.tasks.chat import heard
+from gateway.json_file import write_json
 from gateway.law.docket import read_docket
 from gateway.postgres import Durability
 from policies import Policy
@@ -178,8 +178,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         figures, points = measured(model, questions(given.count, kinds), Path(folder))
     Console().print(table(figures, points))
-    if given.json:
-        given.json.write_text(json.dumps(document(model, figures, points), indent=2) + "\n", encoding="utf-8")
+    write_json(given.json, document(model, figures, points))
 
 
 if __name__ == "__main__":

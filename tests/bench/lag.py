@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from gateway.cli.bench import refusal
 from gateway.database import open_database
 from gateway.guest import guest
 from gateway.house import House
+from gateway.json_file import write_json
 from gateway.settings import Settings
 from tests.gateway.asgi import Reader
 from tests.gateway.housed import CHAT
@@ -105,9 +105,8 @@ def main() -> None:
         house = House(settings, urls, tooled(), policies.load(policies.BASELINE))
         rows = asyncio.run(measure(house, key, asked.repeats))
     console.print(_table(rows))
-    if asked.json:
-        result = {"load_at_start": round(load_average, 2), "busy": asked.busy, "repeats": asked.repeats, "rows": rows}
-        asked.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result = {"load_at_start": round(load_average, 2), "busy": asked.busy, "repeats": asked.repeats, "rows": rows}
+    write_json(asked.json, result)
     raise SystemExit(any(row["lag_ms"] > LAG_MOST_MS for row in rows))
 
 

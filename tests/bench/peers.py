@@ -9,7 +9,6 @@ up to and including the stop id, per second of wall time from prompt ids to outp
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
 from gateway.bench.modes import cpu_name
 from gateway.cli.bench import refusal
+from gateway.json_file import write_json
 from tests.engine.harness import asked
 from tests.engine.llama import llama
 from tests.engine.small import TINY
@@ -356,9 +356,7 @@ def main() -> None:
     names = list(DTYPES) if asked_for.dtype == "both" else [asked_for.dtype]
     rows = [row for name in names for row in _measured(given, name, asked_for.repeats, console)]
     console.print(_table(rows))
-    if asked_for.json:
-        result = report(rows, torch.get_num_threads(), names, load_average, asked_for.busy)
-        asked_for.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(asked_for.json, report(rows, torch.get_num_threads(), names, load_average, asked_for.busy))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ Exit status 0 if all of the crowd finished, the one too many was refused, and no
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
@@ -40,6 +39,7 @@ from engine.model.checkpoint import LoadedModel, load
 from engine.numeric import Arithmetic, Fast, Strict
 from engine.request import GenerationRequest
 from engine.scheduler import Capacity
+from gateway.json_file import write_json
 from tests.bench.exact import varied
 from tests.engine.small import TINY
 
@@ -260,8 +260,7 @@ def main() -> None:
     about = {"device": "cpu", "numeric": engine.numeric.value, "dtype": engine.dtype, "threads": torch.get_num_threads()}
     result = about | {"model": given.name, "crowd": everybody, "soak": steady}
     console.print_json(data=result)
-    if asked_for.json:
-        asked_for.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(asked_for.json, result)
     if wrong := list(verdict(result)):
         sys.exit("; ".join(wrong))
 

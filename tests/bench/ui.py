@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import statistics
@@ -31,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from gateway import logs
+from gateway.json_file import write_json
 from gateway.people.names import Role
 from gateway.postgres import Durability
 from gateway.projections.projector import Standing
@@ -173,8 +173,7 @@ def main() -> None:
     machine = {"cpus": os.cpu_count(), "load_before": round(load, 2), "load_after": round(os.getloadavg()[0], 2)}
     result = about | {"machine": machine, "filled": asdict(filled), "rows": [asdict(row) for row in rows]}
     console.print_json(data={name: value for name, value in result.items() if name != "rows"})
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(args.json, result)
     slow = [row.address for row in rows if row.median_ms > args.limit_ms or row.status >= 400]
     if slow:
         sys.exit(f"above {args.limit_ms:g} ms, or not answered: {', '.join(slow)}")

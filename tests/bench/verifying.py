@@ -22,6 +22,7 @@ from typing import Any, Final
 from audit.header import uuid7
 from audit.records import BlockTrace, Body, Kind, PromptBody, RequestClose, RequestOpen
 from gateway.bench.streams import sample_blocks
+from gateway.json_file import write_json
 from tests.audit.samples import ORIGIN, SAMPLES, START, Log
 
 BLOCKS: Final = 13
@@ -107,8 +108,7 @@ def main() -> None:
         rows.append(row)
         sys.stdout.write(f"{json.dumps(row)}\n")
         sys.stdout.flush()
-    if asked.json is not None:
-        asked.json.write_text(json.dumps({"load_average": os.getloadavg()[0], "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    write_json(asked.json, {"load_average": os.getloadavg()[0], "rows": rows})
 
 
 if __name__ == "__main__":
