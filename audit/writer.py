@@ -9,6 +9,7 @@ Reading a log that was not opened at the start, which is one made since, holds u
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -114,6 +115,8 @@ class Writer:
         self._waiting_records = 0
         self._waiting_bytes = 0
         self._last_taken = 0
+        self._due = math.inf
+        """The monotonic time at which what waits is to be stored."""
         self._wake = asyncio.Event()
         self._unsignable: set[str] = set()
         self._reason = "it takes no records now"
@@ -136,9 +139,10 @@ class Writer:
         self._state = State.UP
         self._task = asyncio.create_task(self._run(), name="audit writer")
 
-    async def append(self, entries: Sequence[Entry]) -> Range:
+    async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range:
         """Record entries of one tenant, together and in order; returns after COMMIT.
 
+        Whoever is in no hurry may `linger` for so many seconds: they go with a commit of others, or have one made then.
         Raises InvalidRecord for an entry that cannot be written, QueueFull at once, LogUnavailable when the log
         cannot commit. A caller that is cancelled leaves its records in the queue: they are still stored.
         """
@@ -150,12 +154,12 @@ class Writer:
             records = self._sealer.seal(entries)
         except OSError as error:
             raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
-        return await self._enqueue(tenants.pop(), records)
+        return await self._enqueue(tenants.pop(), records, linger)
 
     async def probe(self) -> None:
         """Prove that the log can commit now; raises LogUnavailable."""
         self._refuse_unless_up()
-        await self._enqueue(SYSTEM, ())
+        await self._enqueue(SYSTEM, (), 0.0)
 
     @property
     def healthy(self) -> bool:
@@ -186,7 +190,7 @@ class Writer:
         if self._state is not State.UP:
             raise LogUnavailable(f"the log is {self._state.value}: {self._reason}")
 
-    async def _enqueue(self, tenant: str, records: tuple[SealedRecord, ...]) -> Range:
+    async def _enqueue(self, tenant: str, records: tuple[SealedRecord, ...], linger: float) -> Range:
         size = sum(len(record.sealed) for record in records)
         full = self._waiting_records + len(records) > self._config.queue_records
         if full or self._waiting_bytes + size > self._config.queue_bytes:
@@ -195,7 +199,10 @@ class Writer:
         self._queue.append(pending)
         self._waiting_records += len(records)
         self._waiting_bytes += size
-        self._wake.set()
+        due = time.monotonic() + linger
+        if due < self._due:
+            self._due = due
+            self._wake.set()
         return await pending.done
 
     async def _run(self) -> None:
@@ -210,12 +217,7 @@ class Writer:
 
     async def _work(self) -> None:
         """Wait for records or for a checkpoint to be due, then commit what waits and sign what grew."""
-        oldest = min(self._committer.unsigned.values(), default=None)
-        timeout = None if oldest is None else max(0.0, oldest + _CHECKPOINT_SECONDS - time.monotonic())
-        if not self._queue and self._state is not State.CLOSING:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout)
-        self._wake.clear()
+        await self._until_due()
         batches = self._take()
         try:
             for tenant, batch in batches.items():
@@ -226,6 +228,15 @@ class Writer:
                 asyncio.get_running_loop().call_soon(_fail, batch, error)
             raise
         await self._sign(time.monotonic() - _CHECKPOINT_SECONDS)
+
+    async def _until_due(self) -> None:
+        """A checkpoint that is due, or the writer's end, takes those along that would have lingered."""
+        sign_at = min(self._committer.unsigned.values(), default=math.inf) + _CHECKPOINT_SECONDS
+        while self._state is not State.CLOSING and (seconds := min(self._due, sign_at) - time.monotonic()) > 0:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if seconds == math.inf else seconds):
+                    await self._wake.wait()
 
     def _take(self) -> dict[str, list[_Pending]]:
         """The next batches by tenant, in the order of arrival; an append is never split.
@@ -243,6 +254,7 @@ class Writer:
         self._waiting_records -= records
         self._waiting_bytes -= size
         self._last_taken = records
+        self._due = time.monotonic() if self._queue else math.inf
         return batches
 
     async def _commit(self, tenant: str, batch: list[_Pending]) -> None:

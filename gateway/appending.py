@@ -15,10 +15,10 @@ QUEUE_RETRY_SECONDS: Final = 0.02
 class Log(Protocol):
     """What is needed of `audit.writer.Writer`."""
 
-    async def append(self, entries: Sequence[Entry]) -> Range: ...
+    async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range: ...
 
 
-async def append_when_room(log: Log, entries: Sequence[Entry], patience: float = 30.0) -> Range:
+async def append_when_room(log: Log, entries: Sequence[Entry], linger: float = 0.0, patience: float = 30.0) -> Range:
     """Append, waiting while the log's queue is full; events then pile up before the engine, which stops stepping.
 
     Raises LogUnavailable when the log cannot commit, QueueFull when there is no room for `patience` seconds.
@@ -26,7 +26,7 @@ async def append_when_room(log: Log, entries: Sequence[Entry], patience: float =
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         try:
-            return await log.append(entries)
+            return await log.append(entries, linger)
         except QueueFull:
             if asyncio.get_running_loop().time() > deadline:
                 raise

@@ -205,7 +205,8 @@ class Generation:
             end = events[-1]
             if streams and isinstance(end, Finished) and end.reason in JUDGED:
                 return end, events
-            await self._append(self._attested(events))
+            linger = 0.0 if isinstance(end, Finished) else self._engine.linger
+            await self._append(self._attested(events), linger)
             self._obey(events)
             self._release.durable(DurableTokens(self._said(events)))
             if isinstance(end, Finished):
@@ -297,11 +298,11 @@ class Generation:
             return Outcome.WITHHELD if heard.verdict.stops else Outcome.COMPLETE
         return Outcome.WITHHELD if self.admitted.rule is ReleaseRule.WHOLE else Outcome.ABORTED
 
-    async def _append(self, statements: Sequence[Statement]) -> None:
+    async def _append(self, statements: Sequence[Statement], linger: float = 0.0) -> None:
         if not statements:
             return
         entries = [self.admitted.entry(statement.body) for statement in statements]
-        appended = await append_when_room(self._append_to_log, entries)
+        appended = await append_when_room(self._append_to_log, entries, linger)
         self._records += len(entries)
         self._last_seq = appended.last_seq
 

@@ -74,8 +74,8 @@ class Unkept:
     def __init__(self) -> None:
         self._size = 0
 
-    async def append(self, entries: Sequence[Entry]) -> Range:
-        """The place that they would have had."""
+    async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range:  # noqa: ARG002 - who waits for none
+        """The place that they would have had, at once."""
         first, self._size = self._size, self._size + len(entries)
         return Range(first, self._size - 1)
 

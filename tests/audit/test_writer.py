@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from audit.store import LogRefused
 from audit.writer import SYSTEM, Range, Writer
 from tests.audit.writer_samples import TENANT, Place, blocked, entry
 from tests.waiting import until
+
+LONG = 1000.0
+"""Seconds that no test can outlast."""
 
 
 async def test_an_append_returns_after_its_commit(place: Place) -> None:
@@ -53,6 +57,36 @@ async def test_appends_share_a_commit(place: Place, waiting: int, stored: list[i
         assert await asyncio.gather(*others) == [Range(number, number) for number in range(1, waiting + 1)]
     assert place.ask("SELECT array_agg(n ORDER BY first_seq) FROM audit.batch") == stored
     assert place.said() == ["first", *map(str, range(waiting))]
+
+
+async def test_who_lingers_goes_with_the_next_commit(place: Place) -> None:
+    """Records that may wait are stored in the commit that somebody else needs, in order, and not before."""
+    async with place.writing() as writer:
+        lingering = asyncio.create_task(writer.append([entry("may wait")], linger=LONG))
+        await until(lambda: writer.waiting.records == 1)
+        assert await writer.append([entry("cannot")]) == Range(1, 1)
+        assert await lingering == Range(0, 0)
+    assert place.ask("SELECT array_agg(n ORDER BY first_seq) FROM audit.batch") == [2]
+    assert place.said() == ["may wait", "cannot"]
+
+
+async def test_who_lingers_alone_has_a_commit_made(place: Place) -> None:
+    """Where nobody comes, records that may wait are stored when their time has run out: the shortest of all."""
+    async with place.writing() as writer:
+        begun = time.monotonic()
+        late = asyncio.create_task(writer.append([entry("late")], linger=LONG))
+        await until(lambda: writer.waiting.records == 1)
+        assert await writer.append([entry("early")], linger=0.05) == Range(1, 1)
+        assert 0.05 <= time.monotonic() - begun < LONG and await late == Range(0, 0)
+
+
+async def test_a_closing_writer_stores_what_lingers(place: Place) -> None:
+    """The end of the writer waits for nobody's time to run out, and loses nothing."""
+    async with place.writing() as writer:
+        lingering = asyncio.create_task(writer.append([entry("may wait")], linger=LONG))
+        await until(lambda: writer.waiting.records == 1)
+    assert await lingering == Range(0, 0)
+    assert place.said() == ["may wait"]
 
 
 async def test_commits_are_heard_of_and_what_waits_is_known(place: Place) -> None:

@@ -74,14 +74,17 @@ class Held:
     look: Callable[[Sequence[Entry]], None] = lambda entries: None
     waiting: bool = False
     committed: list[Body] = field(default_factory=list)
+    lingers: list[float] = field(default_factory=list)
+    """How long each append might have waited for others."""
     _door: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
-    async def append(self, entries: Sequence[Entry]) -> Range:
+    async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range:
         self.look(entries)
+        self.lingers.append(linger)
         self.waiting = True
         await self._door.acquire()
         self.look(entries)
-        place = await self.writer.append(entries)
+        place = await self.writer.append(entries, linger)
         self.look(entries)
         self.committed += [entry.body for entry in entries]
         return place
@@ -108,13 +111,13 @@ class Failing:
     appends: int = 0
     failed: int = 0
 
-    async def append(self, entries: Sequence[Entry]) -> Range:
+    async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range:
         number, self.appends = self.appends, self.appends + 1
         error = self.trouble(number, entries)
         if error is not None:
             self.failed += 1
             raise error
-        return await self.writer.append(entries)
+        return await self.writer.append(entries, linger)
 
 
 @dataclass

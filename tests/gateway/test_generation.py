@@ -17,6 +17,7 @@ from engine.events import FinishReason
 from engine.request import Mode
 from engine.scheduler import Capacity
 from gateway.appending import append_when_room
+from gateway.engine_thread import LINGER_SECONDS, READ_ALONG
 from gateway.errors import BadRequest, EngineDown, LogDown, Overloaded
 from gateway.pieces import Ended, Failed, Text
 from gateway.release import ReleaseRule
@@ -62,6 +63,18 @@ async def test_text_leaves_only_after_its_records(log: TenantLog, tmp_path: Path
         assert isinstance(last, Ended) and last.account.records == len(bodies) == ending(bodies)[1].records
         assert (last.account.first_seq, last.account.last_seq) == (0, log.last_seq(request.id))
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize(("release", "before"), [(ReleaseRule.STREAM, {LINGER_SECONDS}), (ReleaseRule.WHOLE, set())])
+async def test_the_end_of_an_answer_lingers_for_nobody(log: TenantLog, release: ReleaseRule, before: set[float]) -> None:
+    """In company the records of an answer may wait for a commit of others, but for those that come with its end."""
+    async with log.writing() as writer:
+        held = Held(writer)
+        async with generating(asked(Mode.DIFFUSION, (1, 200, 300), 60), writer, held, release=release) as run:
+            await run.engine.submit(asked(Mode.AR, tokens=LONG), READ_ALONG)
+            await held.let_all_in(run)
+        ends = 1 if release is ReleaseRule.STREAM else 2  # a whole answer's last events are on record before it is judged
+        assert set(held.lingers[:-ends]) == before and set(held.lingers[-ends:]) == {0.0}
 
 
 async def test_whole_hands_out_nothing_before_the_end(log: TenantLog) -> None:

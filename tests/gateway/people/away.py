@@ -11,6 +11,6 @@ from audit.writer import Entry, Range
 class Away:
     """A log that cannot commit now."""
 
-    async def append(self, entries: Sequence[Entry]) -> Range:
+    async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range:
         """Never succeeds."""
         raise LogUnavailable("the log is away")

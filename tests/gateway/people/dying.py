@@ -27,7 +27,7 @@ class Deadly:
     def __init__(self, log: Log, moment: str) -> None:
         self._log, self._moment = log, moment
 
-    async def append(self, entries: Sequence[Entry]) -> Range:
+    async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range:
         """Never returns."""
         if self._moment == "after":
             await self._log.append(entries)
