@@ -156,6 +156,12 @@ class Writer:
             raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
         return await self._enqueue(tenants.pop(), records, linger)
 
+    def hurry(self) -> None:
+        """Store at once what lingers: somebody cannot go on without it."""
+        if self._queue:
+            self._due = -math.inf
+            self._wake.set()
+
     async def probe(self) -> None:
         """Prove that the log can commit now; raises LogUnavailable."""
         self._refuse_unless_up()

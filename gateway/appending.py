@@ -16,6 +16,7 @@ class Log(Protocol):
     """What is needed of `audit.writer.Writer`."""
 
     async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range: ...
+    def hurry(self) -> None: ...
 
 
 async def append_when_room(log: Log, entries: Sequence[Entry], linger: float = 0.0, patience: float = 30.0) -> Range:

@@ -101,8 +101,8 @@ class Feed:
     The loop hears of the first, which may have to wait for more, and of what is worth a commit; not of every step.
     """
 
-    def __init__(self, window: Window, patience: Patience) -> None:
-        self._window, self._patience = window, patience
+    def __init__(self, window: Window, patience: Patience, hurry: Callable[[], None]) -> None:
+        self._window, self._patience, self._hurry = window, patience, hurry
         self._lock = threading.Lock()
         """Of the next four, which two threads change."""
         self._events: list[Event] = []
@@ -125,13 +125,19 @@ class Feed:
             self._tokens += sum(len(output_of(event)) for event in events)
             ready = any(isinstance(event, self._patience.ready) for event in events)
             self._enough = before or ready or self._tokens >= self._patience.tokens
-            return not known or self._enough is not before
+            return not known or self._enough is not before or isinstance(events[-1], Finished)
 
     def weigh(self) -> None:
-        """Tell whoever waits that there is enough, or let the time run in which there may be."""
-        if self._taker is None or not self._events:
+        """Tell whoever waits that there is enough, or let the time run in which there may be.
+
+        Who does not wait may be waiting for the log, which is to hurry if these are the last events, or too many.
+        """
+        if not self._events:
             return
-        if self._enough or self._window.crowded:
+        if self._taker is None:
+            if self._window.crowded or isinstance(self._events[-1], Finished):
+                self._hurry()
+        elif self._enough or self._window.crowded:
             self._wake()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._patience.seconds, self._wake)
@@ -216,14 +222,14 @@ class EngineThread:
         if self._loop is not None:
             await asyncio.to_thread(self._thread.join)
 
-    async def submit(self, request: GenerationRequest, patience: Patience) -> Feed:
-        """Queue a generation and follow it with that patience.
+    async def submit(self, request: GenerationRequest, patience: Patience, hurry: Callable[[], None] = lambda: None) -> Feed:
+        """Queue a generation and follow it with that patience; `hurry` is called when its events should wait for nothing.
 
         Raises EngineDown, or the engine's InvalidRequest or Busy.
         """
         if not self.alive:
             raise EngineDown("the engine has stopped; try again later or ask the operator to restart the gateway")
-        feed = Feed(self._window, patience)
+        feed = Feed(self._window, patience, hurry)
         self._feeds[request.id] = feed
         try:
             if request.constraint is None:

@@ -181,7 +181,7 @@ class Generation:
         told: GatewayError | None = None
         last: Sequence[Event] = ()
         try:
-            feed = await self._engine.submit(self.admitted.request, self.admitted.patience)
+            feed = await self._engine.submit(self.admitted.request, self.admitted.patience, self._append_to_log.hurry)
             self._begun.set_result(True)
             if self._left:
                 self._engine.abort(self.id)

@@ -79,6 +79,9 @@ class Unkept:
         first, self._size = self._size, self._size + len(entries)
         return Range(first, self._size - 1)
 
+    def hurry(self) -> None:
+        """Nobody waits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Way:

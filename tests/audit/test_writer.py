@@ -80,6 +80,17 @@ async def test_who_lingers_alone_has_a_commit_made(place: Place) -> None:
         assert 0.05 <= time.monotonic() - begun < LONG and await late == Range(0, 0)
 
 
+async def test_who_is_in_a_hurry_has_what_lingers_stored(place: Place) -> None:
+    """Records that may wait are stored as soon as somebody says that they must not; where none wait nothing happens."""
+    async with place.writing() as writer:
+        writer.hurry()
+        lingering = asyncio.create_task(writer.append([entry("may wait")], linger=LONG))
+        await until(lambda: writer.waiting.records == 1)
+        writer.hurry()
+        assert await lingering == Range(0, 0)
+    assert place.ask("SELECT array_agg(n ORDER BY first_seq) FROM audit.batch") == [1]
+
+
 async def test_a_closing_writer_stores_what_lingers(place: Place) -> None:
     """The end of the writer waits for nobody's time to run out, and loses nothing."""
     async with place.writing() as writer:

@@ -89,6 +89,9 @@ class Held:
         self.committed += [entry.body for entry in entries]
         return place
 
+    def hurry(self) -> None:
+        self.writer.hurry()
+
     async def let_in(self, run: Running) -> None:
         """Wait for an append (or for the generation's end) and let it commit."""
         await until(lambda: self.waiting or run.task.done())
@@ -118,6 +121,9 @@ class Failing:
             self.failed += 1
             raise error
         return await self.writer.append(entries, linger)
+
+    def hurry(self) -> None:
+        self.writer.hurry()
 
 
 @dataclass

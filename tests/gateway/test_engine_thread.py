@@ -104,6 +104,23 @@ async def test_the_more_answers_there_are_the_longer_a_commit_may_wait() -> None
         assert thread.linger == 0.0
 
 
+async def test_the_last_events_and_too_many_are_in_a_hurry() -> None:
+    """Whoever waits for the log instead of events hurries it once the last have come or the window fills, and not before."""
+    engine, hurried = Engine(model()), list[str]()
+    engine.pause()
+    async with started(engine, capacity=60) as thread:
+        long = await thread.submit(asked(Mode.AR, tokens=400), AT_ONCE, lambda: hurried.append("long"))
+        short = await thread.submit(asked(Mode.AR, tokens=8), AT_ONCE, lambda: hurried.append("short"))
+        engine.resume()
+        await until(lambda: "short" in hurried)
+        assert isinstance((await short.take())[-1], Finished) and "long" not in hurried
+        await until(lambda: "long" in hurried)
+        assert untaken(thread) >= 30
+        hurried.clear()
+        await followed(long)
+    assert hurried == [], "nobody is hurried by events that are waited for"
+
+
 async def test_abort_ends_a_feed_with_its_last_events() -> None:
     """An aborted generation still says its end."""
     async with started(Engine(model()), capacity=6) as thread:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
+import audit.writer
 from audit.errors import AuditError, LogUnavailable, QueueFull
 from audit.records import Body, Delivery, EngineNote, RequestClose
 from audit.verify import Verdict
-from audit.writer import Entry
+from audit.writer import Entry, Range
 from engine.engine import Engine
 from engine.events import FinishReason
 from engine.request import Mode
 from engine.scheduler import Capacity
+from gateway import engine_thread
 from gateway.appending import append_when_room
 from gateway.engine_thread import LINGER_SECONDS, READ_ALONG
 from gateway.errors import BadRequest, EngineDown, LogDown, Overloaded
@@ -75,6 +77,27 @@ async def test_the_end_of_an_answer_lingers_for_nobody(log: TenantLog, release: 
             await held.let_all_in(run)
         ends = 1 if release is ReleaseRule.STREAM else 2  # a whole answer's last events are on record before it is judged
         assert set(held.lingers[:-ends]) == before and set(held.lingers[-ends:]) == {0.0}
+
+
+async def test_an_answer_that_has_ended_lingers_no_longer(log: TenantLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that wait for a commit of others are stored once the engine has said the end, however long they might wait."""
+    monkeypatch.setattr(engine_thread, "LINGER_SECONDS", 1000.0)
+    monkeypatch.setattr(engine_thread, "LINGER_MOST", 1000.0)
+    monkeypatch.setattr(audit.writer, "_CHECKPOINT_SECONDS", 1000.0)  # a checkpoint takes along what lingers
+    engine, lingers = Engine(speaking()), list[float]()
+    engine.pause()
+    async with log.writing() as writer, generating(asked(Mode.DIFFUSION, (1, 200, 300), LONG), writer, engine=engine) as run:
+        append = writer.append
+
+        async def noted(entries: Sequence[Entry], linger: float = 0.0) -> Range:
+            lingers.append(linger)
+            return await append(entries, linger)
+
+        monkeypatch.setattr(writer, "append", noted)
+        await run.engine.submit(asked(Mode.AR, tokens=LONG), READ_ALONG)
+        engine.resume()
+        await run.task
+        assert isinstance(run.last(), Ended) and 1000.0 in lingers
 
 
 async def test_whole_hands_out_nothing_before_the_end(log: TenantLog) -> None:

@@ -14,3 +14,6 @@ class Away:
     async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range:
         """Never succeeds."""
         raise LogUnavailable("the log is away")
+
+    def hurry(self) -> None:
+        """Nobody waits."""

@@ -33,6 +33,9 @@ class Deadly:
             await self._log.append(entries)
         os._exit(STATUS)
 
+    def hurry(self) -> None:
+        """Nobody waits."""
+
 
 async def main(app: str, reader: str, home: str, moment: str) -> None:
     """Begin to make the user."""
