@@ -156,11 +156,10 @@ class Writer:
             raise LogUnavailable(f"the keys folder cannot be used: {error}") from error
         return await self._enqueue(tenants.pop(), records, linger)
 
-    def hurry(self) -> None:
-        """Store at once what lingers: somebody cannot go on without it."""
+    def hurry(self, linger: float = 0.0) -> None:
+        """Whatever lingers, do so no longer than this from now: somebody cannot go on without it."""
         if self._queue:
-            self._due = -math.inf
-            self._wake.set()
+            self._require_in(linger)
 
     async def probe(self) -> None:
         """Prove that the log can commit now; raises LogUnavailable."""
@@ -205,11 +204,14 @@ class Writer:
         self._queue.append(pending)
         self._waiting_records += len(records)
         self._waiting_bytes += size
-        due = time.monotonic() + linger
+        self._require_in(linger)
+        return await pending.done
+
+    def _require_in(self, seconds: float) -> None:
+        due = time.monotonic() + seconds
         if due < self._due:
             self._due = due
             self._wake.set()
-        return await pending.done
 
     async def _run(self) -> None:
         """The writer's task; whatever ends it, nobody is left waiting."""

@@ -20,7 +20,7 @@ from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.model.checkpoint import LoadedModel
 from engine.request import ConstraintKind, GenerationRequest, Mode, Sampling
-from gateway.appending import Log, append_when_room
+from gateway.appending import Haste, Log, append_when_room
 from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.authenticate import Subject
 from gateway.budgets.budgets import Budgets
@@ -83,14 +83,16 @@ async def admit(
             request = _generation_request(intake, subject.tenant, chat, law, request_id, prompt, room)
             await _check_constraint(intake, request)
             opening = (_open(intake, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
-            on_record = await _recorded(log, subject, request_id, policy, opening)
+            on_record = await _recorded(intake, log, subject, request_id, policy, opening)
             return _admitted(intake, subject, chat, law, request, on_record, allotted.lease, claim)
 
 
-async def _recorded(log: Log, subject: Subject, request_id: UUID, policy: policies.Policy, bodies: Sequence[Body]) -> Range:
+async def _recorded(
+    intake: Intake, log: Log, subject: Subject, request_id: UUID, policy: policies.Policy, bodies: Sequence[Body]
+) -> Range:
     """The opening records of one request, in one commit, and their places once it is durable. Raises LogUnavailable."""
     entries = [Entry(subject.tenant, request_id, subject.caller, bytes(policy.digest), body) for body in bodies]
-    return await append_when_room(log, entries)
+    return await append_when_room(log, entries, Haste.AWAITED.linger(intake.engine.load))
 
 
 def _admitted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final, Protocol
 
 from audit.errors import QueueFull
@@ -16,7 +17,25 @@ class Log(Protocol):
     """What is needed of `audit.writer.Writer`."""
 
     async def append(self, entries: Sequence[Entry], linger: float = 0.0) -> Range: ...
-    def hurry(self) -> None: ...
+    def hurry(self, linger: float = 0.0) -> None: ...
+
+
+class Haste(Enum):
+    """How long records may wait for a commit of others: seconds for every other answer under way, and at most.
+
+    A commit costs much the same for one record as for twenty, and what it takes the engine lacks. So the more answers there
+    are to share it, the longer each waits; a lone one never does.
+    """
+
+    AWAITED = (0.0003, 0.005)
+    """Somebody cannot go on before they are stored: an answer that is to begin, or one that has ended."""
+    RUNNING = (0.003, 0.05)
+    """The answer goes on meanwhile; only what it has said so far leaves later."""
+
+    def linger(self, others: int) -> float:
+        """In seconds, beside so many others."""
+        each, most = self.value
+        return min(most, each * others)
 
 
 async def append_when_room(log: Log, entries: Sequence[Entry], linger: float = 0.0, patience: float = 30.0) -> Range:

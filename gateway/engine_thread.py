@@ -25,8 +25,6 @@ from gateway.testimony import TOKENS_PER_RECORD, output_of
 
 CAPACITY: Final = 4096
 IDLE_SECONDS: Final = 0.2
-LINGER_SECONDS: Final = 0.003
-LINGER_MOST: Final = 0.05
 _log = structlog.get_logger(__name__)
 
 
@@ -202,13 +200,9 @@ class EngineThread:
         return self._loop is not None and not self._died and not self._stopping.is_set()
 
     @property
-    def linger(self) -> float:
-        """How many seconds records of an unfinished answer may wait for a commit of others.
-
-        A commit costs much the same for one record as for twenty, and what it takes the engine lacks. So the more answers
-        there are to share it, the longer each waits; a lone one never does, nor does anybody while events pile up.
-        """
-        return 0.0 if self._window.crowded else min(LINGER_MOST, LINGER_SECONDS * (len(self._feeds) - 1))
+    def followed(self) -> int:
+        """How many generations somebody follows, to the last of their records."""
+        return len(self._feeds)
 
     def start(self) -> None:
         """Start stepping; events go to the running loop."""

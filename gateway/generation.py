@@ -25,7 +25,7 @@ from engine.errors import Busy, InvalidRequest
 from engine.events import Event, Finished, FinishReason, Gated, Prefilled
 from engine.gates import Verdict
 from engine.request import GenerationRequest
-from gateway.appending import Log, append_when_room
+from gateway.appending import Haste, Log, append_when_room
 from gateway.approvals.claim import UNCLAIMED, Claim
 from gateway.approvals.opening import HeldAnswer, OpensApprovals
 from gateway.budgets.lease import UNMETERED, Lease
@@ -181,7 +181,7 @@ class Generation:
         told: GatewayError | None = None
         last: Sequence[Event] = ()
         try:
-            feed = await self._engine.submit(self.admitted.request, self.admitted.patience, self._append_to_log.hurry)
+            feed = await self._engine.submit(self.admitted.request, self.admitted.patience, self._hurry)
             self._begun.set_result(True)
             if self._left:
                 self._engine.abort(self.id)
@@ -205,8 +205,7 @@ class Generation:
             end = events[-1]
             if streams and isinstance(end, Finished) and end.reason in JUDGED:
                 return end, events
-            linger = 0.0 if isinstance(end, Finished) else self._engine.linger
-            await self._append(self._attested(events), linger)
+            await self._append(self._attested(events), Haste.AWAITED if isinstance(end, Finished) else Haste.RUNNING)
             self._obey(events)
             self._release.durable(DurableTokens(self._said(events)))
             if isinstance(end, Finished):
@@ -298,13 +297,19 @@ class Generation:
             return Outcome.WITHHELD if heard.verdict.stops else Outcome.COMPLETE
         return Outcome.WITHHELD if self.admitted.rule is ReleaseRule.WHOLE else Outcome.ABORTED
 
-    async def _append(self, statements: Sequence[Statement], linger: float = 0.0) -> None:
+    async def _append(self, statements: Sequence[Statement], haste: Haste = Haste.AWAITED) -> None:
         if not statements:
             return
         entries = [self.admitted.entry(statement.body) for statement in statements]
-        appended = await append_when_room(self._append_to_log, entries, linger)
+        appended = await append_when_room(self._append_to_log, entries, self._linger(haste))
         self._records += len(entries)
         self._last_seq = appended.last_seq
+
+    def _linger(self, haste: Haste) -> float:
+        return haste.linger(self._engine.followed - 1)
+
+    def _hurry(self) -> None:
+        self._append_to_log.hurry(self._linger(Haste.AWAITED))
 
     def _give_up(self, error: GatewayError) -> None:
         self._engine.abort(self.id)

@@ -79,7 +79,7 @@ class Unkept:
         first, self._size = self._size, self._size + len(entries)
         return Range(first, self._size - 1)
 
-    def hurry(self) -> None:
+    def hurry(self, linger: float = 0.0) -> None:
         """Nobody waits."""
 
 

@@ -89,8 +89,8 @@ class Held:
         self.committed += [entry.body for entry in entries]
         return place
 
-    def hurry(self) -> None:
-        self.writer.hurry()
+    def hurry(self, linger: float = 0.0) -> None:
+        self.writer.hurry(linger)
 
     async def let_in(self, run: Running) -> None:
         """Wait for an append (or for the generation's end) and let it commit."""
@@ -122,8 +122,8 @@ class Failing:
             raise error
         return await self.writer.append(entries, linger)
 
-    def hurry(self) -> None:
-        self.writer.hurry()
+    def hurry(self, linger: float = 0.0) -> None:
+        self.writer.hurry(linger)
 
 
 @dataclass

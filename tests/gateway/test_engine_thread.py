@@ -12,7 +12,7 @@ from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.events import BlockDecoded, Event, Finished, FinishReason
 from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode
-from gateway.engine_thread import LINGER_MOST, LINGER_SECONDS, READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed
+from gateway.engine_thread import READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD
 from tests.engine.harness import MODES, asked, decoded, model, output
@@ -82,26 +82,16 @@ async def test_unfollow_frees_the_window() -> None:
         await until(lambda: engine.idle() and untaken(thread) == 0)
 
 
-async def test_the_more_answers_there_are_the_longer_a_commit_may_wait() -> None:
-    """A lone answer never waits for a commit of others, many wait up to a bound, and nobody does while events pile up."""
-    engine = Engine(model())
-    engine.pause()
-    async with started(engine, capacity=6) as thread:
-        requests = [asked(Mode.AR, tokens=40) for _ in range(40)]
-        lingers = []
-        for request in requests:
-            await thread.submit(request, AT_ONCE)
-            lingers.append(thread.linger)
-        assert lingers[:3] == [0.0, LINGER_SECONDS, 2 * LINGER_SECONDS]
-        assert lingers == sorted(lingers) and lingers[-1] == LINGER_MOST
-        for request in requests[1:]:
-            thread.unfollow(request.id)
-        assert thread.linger == 0.0
-        await thread.submit(asked(Mode.AR, tokens=40), AT_ONCE)
-        assert thread.linger == LINGER_SECONDS
-        engine.resume()
-        await until(lambda: untaken(thread) >= 3)
-        assert thread.linger == 0.0
+async def test_it_counts_whom_somebody_follows() -> None:
+    """A generation is followed from its submission until somebody says otherwise, whether or not it has ended."""
+    async with started(Engine(model())) as thread:
+        first, second = asked(Mode.AR), asked(Mode.AR)
+        for request in (first, second):
+            await followed(await thread.submit(request, AT_ONCE))
+        assert thread.followed == 2
+        thread.unfollow(first.id)
+        thread.unfollow(first.id)
+        assert thread.followed == 1
 
 
 async def test_the_last_events_and_too_many_are_in_a_hurry() -> None:

@@ -17,9 +17,8 @@ from engine.engine import Engine
 from engine.events import FinishReason
 from engine.request import Mode
 from engine.scheduler import Capacity
-from gateway import engine_thread
-from gateway.appending import append_when_room
-from gateway.engine_thread import LINGER_SECONDS, READ_ALONG
+from gateway.appending import Haste, append_when_room
+from gateway.engine_thread import READ_ALONG
 from gateway.errors import BadRequest, EngineDown, LogDown, Overloaded
 from gateway.pieces import Ended, Failed, Text
 from gateway.release import ReleaseRule
@@ -67,22 +66,31 @@ async def test_text_leaves_only_after_its_records(log: TenantLog, tmp_path: Path
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
 
-@pytest.mark.parametrize(("release", "before"), [(ReleaseRule.STREAM, {LINGER_SECONDS}), (ReleaseRule.WHOLE, set())])
-async def test_the_end_of_an_answer_lingers_for_nobody(log: TenantLog, release: ReleaseRule, before: set[float]) -> None:
-    """In company the records of an answer may wait for a commit of others, but for those that come with its end."""
+@pytest.mark.parametrize(("release", "before"), [(ReleaseRule.STREAM, {Haste.RUNNING.linger(1)}), (ReleaseRule.WHOLE, set())])
+async def test_only_the_middle_of_an_answer_can_wait(log: TenantLog, release: ReleaseRule, before: set[float]) -> None:
+    """In company the records of an answer wait for a commit of others, but for those with its end hardly."""
     async with log.writing() as writer:
         held = Held(writer)
         async with generating(asked(Mode.DIFFUSION, (1, 200, 300), 60), writer, held, release=release) as run:
             await run.engine.submit(asked(Mode.AR, tokens=LONG), READ_ALONG)
             await held.let_all_in(run)
         ends = 1 if release is ReleaseRule.STREAM else 2  # a whole answer's last events are on record before it is judged
-        assert set(held.lingers[:-ends]) == before and set(held.lingers[-ends:]) == {0.0}
+        assert set(held.lingers[:-ends]) == before and set(held.lingers[-ends:]) == {Haste.AWAITED.linger(1)}
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_a_lone_answer_waits_for_no_others(log: TenantLog, mode: Mode) -> None:
+    """Where no other answer is under way every record is stored at once."""
+    async with log.writing() as writer:
+        held = Held(writer)
+        async with generating(asked(mode, (1, 200, 300), 60), writer, held) as run:
+            await held.let_all_in(run)
+    assert set(held.lingers) == {0.0}
 
 
 async def test_an_answer_that_has_ended_lingers_no_longer(log: TenantLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records that wait for a commit of others are stored once the engine has said the end, however long they might wait."""
-    monkeypatch.setattr(engine_thread, "LINGER_SECONDS", 1000.0)
-    monkeypatch.setattr(engine_thread, "LINGER_MOST", 1000.0)
+    monkeypatch.setattr(Haste, "linger", lambda haste, others: 1000.0 if haste is Haste.RUNNING else 0.0)
     monkeypatch.setattr(audit.writer, "_CHECKPOINT_SECONDS", 1000.0)  # a checkpoint takes along what lingers
     engine, lingers = Engine(speaking()), list[float]()
     engine.pause()
@@ -94,7 +102,6 @@ async def test_an_answer_that_has_ended_lingers_no_longer(log: TenantLog, monkey
             return await append(entries, linger)
 
         monkeypatch.setattr(writer, "append", noted)
-        await run.engine.submit(asked(Mode.AR, tokens=LONG), READ_ALONG)
         engine.resume()
         await run.task
         assert isinstance(run.last(), Ended) and 1000.0 in lingers

@@ -15,5 +15,5 @@ class Away:
         """Never succeeds."""
         raise LogUnavailable("the log is away")
 
-    def hurry(self) -> None:
+    def hurry(self, linger: float = 0.0) -> None:
         """Nobody waits."""

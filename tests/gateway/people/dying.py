@@ -33,7 +33,7 @@ class Deadly:
             await self._log.append(entries)
         os._exit(STATUS)
 
-    def hurry(self) -> None:
+    def hurry(self, linger: float = 0.0) -> None:
         """Nobody waits."""
 
 
