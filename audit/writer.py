@@ -1,9 +1,10 @@
 """The writer: one task that puts records of every tenant into the log, many per commit.
 
-`append()` returns only after COMMIT; who can wait lets others bring that about. While the database is away a batch is retried under its own id, so nothing is
-stored twice; after the stall timeout every waiting append fails with LogUnavailable, further ones are refused at once,
-and the task keeps probing until a commit succeeds. Records of one append are stored together and in order. Signed
-checkpoints follow growth within a second. If the process dies, unacknowledged records may be in the log or not.
+`append()` returns only after COMMIT; who can wait leaves it to others to bring that about. While the database is away a batch
+is retried under its own id, so nothing is stored twice; after the stall timeout every waiting append fails with
+LogUnavailable, further ones are refused at once, and the task keeps probing until a commit succeeds. Records of one append are
+stored together and in order. Signed checkpoints follow growth within a second. If the process dies, unacknowledged records may
+be in the log or not.
 
 Reading a log that was not opened at the start, which is one made since, holds up the others; no stall makes it read again.
 """
