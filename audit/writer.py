@@ -158,7 +158,7 @@ class Writer:
         return await self._enqueue(tenants.pop(), records, linger)
 
     def hurry(self, linger: float = 0.0) -> None:
-        """Whatever lingers, do so no longer than this from now: somebody cannot go on without it."""
+        """What lingers does so no longer than this from now: somebody cannot go on without it."""
         if self._queue:
             self._require_in(linger)
 

@@ -306,7 +306,7 @@ class Generation:
         self._last_seq = appended.last_seq
 
     def _linger(self, haste: Haste) -> float:
-        return haste.linger(self._engine.followed - 1)
+        return haste.linger(max(0, self._engine.followed - 1))  # the engine may not have begun this one
 
     def _hurry(self) -> None:
         self._append_to_log.hurry(self._linger(Haste.AWAITED))
