@@ -12,7 +12,7 @@ from engine.engine import Engine
 from engine.errors import InvalidRequest
 from engine.events import BlockDecoded, Event, Finished, FinishReason
 from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode
-from gateway.engine_thread import READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed
+from gateway.engine_thread import READ_ALONG, READ_AT_THE_END, EngineDied, EngineThread, Feed, Window
 from gateway.errors import EngineDown
 from gateway.testimony import TOKENS_PER_RECORD
 from tests.engine.harness import MODES, asked, decoded, model, output
@@ -96,19 +96,25 @@ async def test_it_counts_whom_somebody_follows() -> None:
 
 async def test_the_last_events_and_too_many_are_in_a_hurry() -> None:
     """Whoever waits for the log instead of events hurries it once the last have come or the window fills, and not before."""
-    engine, hurried = Engine(model()), list[str]()
-    engine.pause()
-    async with started(engine, capacity=60) as thread:
-        long = await thread.submit(asked(Mode.AR, tokens=400), AT_ONCE, lambda: hurried.append("long"))
-        short = await thread.submit(asked(Mode.AR, tokens=8), AT_ONCE, lambda: hurried.append("short"))
-        engine.resume()
-        await until(lambda: "short" in hurried)
-        assert isinstance((await short.take())[-1], Finished) and "long" not in hurried
-        await until(lambda: "long" in hurried)
-        assert untaken(thread) >= 30
-        hurried.clear()
-        await followed(long)
-    assert hurried == [], "nobody is hurried by events that are waited for"
+    events, window, hurried = decoded(model(), asked(Mode.AR, tokens=8)), Window(2 * 8), list[bool]()
+    feed = Feed(window, AT_ONCE, lambda: hurried.append(window.crowded))
+
+    def told(some: list[Event], others: int = 0) -> list[bool]:
+        """What is hurried when so many come, and these of ours."""
+        window.sent(len(some) + others)
+        assert feed.put(some)
+        feed.weigh()
+        return [hurried.pop() for _ in range(len(hurried))]
+
+    assert told(events[:1]) == []
+    assert told(events[-1:]) == [False]
+    assert await feed.take() == [events[0], events[-1]]
+    assert told(events[1:2], others=8) == [True]
+    assert await feed.take() == events[1:2]
+    taking = asyncio.create_task(feed.take())
+    await asyncio.sleep(0)
+    assert told(events[-1:]) == [], "nobody is hurried by events that are waited for"
+    assert await taking == events[-1:]
 
 
 async def test_abort_ends_a_feed_with_its_last_events() -> None:
