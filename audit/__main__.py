@@ -26,9 +26,11 @@ exit status:
 examples:
   python -m audit verify bundle --origin palimpsest.local/demo --vkey 'palimpsest.local/demo+1a2b3c4d+AQ...'
   python -m audit verify bundle --origin palimpsest.local/demo --vkey @demo.vkeys --checkpoint kept.txt
+  python -m audit verify bundle --origin palimpsest.local/demo --vkey @demo.vkeys --require-witness @witnesses.vkeys --quorum 2
 
 Take the key and the origin from the log's operator by another way than the bundle. A checkpoint that you kept
-is the only thing that shows a log whose newest records were cut off.
+is the only thing that shows a log whose newest records were cut off; a witness is what shows that all readers of a
+log were given the same one.
 """
 CHECK_EPILOG = """\
 exit status:
@@ -49,8 +51,9 @@ example:
   python -m audit witness --folder state --name witness.example/w1 --log 'palimpsest.local/acme+1a2b3c4d+AQ...'
 
 Run it where the log's operators cannot write. It speaks plain HTTP: put it on a private network or behind a TLS proxy.
-What it prints at the start are its keys; whoever requires its signature needs one of them. The folder holds those keys
-and what it has seen: back it up, and never let it go back in time.
+What it prints at the start are its keys; whoever requires its signature needs one of them. Its URL and those keys are what
+PALIMPSEST_WITNESSES names, so that a gateway asks it. The folder holds its keys and what it has seen: back it up, and never
+let it go back in time.
 """
 
 
@@ -93,8 +96,6 @@ def _add_check(command: argparse.ArgumentParser) -> None:
     command.add_argument("proof", metavar="PROOF", type=Path, help="the proof, a file .tlog-proof")
     command.add_argument("--header", required=True, type=Path, metavar="FILE", help="the record's header, as raw bytes")
     _add_log(command)
-    command.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness's key; repeatable")
-    command.add_argument("--quorum", type=int, metavar="K", help="witnesses that must have signed; default all given")
     command.set_defaults(run=_check)
 
 
@@ -105,6 +106,14 @@ def _add_witness(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", default="127.0.0.1", help="address to listen on; default %(default)s")
     command.add_argument("--port", type=int, default=7380, help="port to listen on, 0 for any; default %(default)s")
     command.set_defaults(run=_witness)
+
+
+def _add_witnesses(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--require-witness", "--witness", dest="witness", action="append", default=[], metavar="KEY",
+        help="a witness's verifier key, or @FILE with one a line; repeatable",
+    )  # fmt: skip
+    command.add_argument("--quorum", type=int, metavar="K", help="witnesses that must have signed; default all given")
 
 
 _LOG_SCHEMES = {scheme.label: scheme for scheme in (Scheme.ED25519, Scheme.ML_DSA_44)}
@@ -120,6 +129,7 @@ def _add_log(command: argparse.ArgumentParser) -> None:
         "--require", action="append", default=[], choices=_LOG_SCHEMES,
         help="a signature that the newest checkpoint must bear under a given key; repeatable, for both",
     )  # fmt: skip
+    _add_witnesses(command)
 
 
 def render(report: Report) -> str:
@@ -127,6 +137,7 @@ def render(report: Report) -> str:
     lines = [
         f"{report.verdict.name}  log {report.origin}",
         f"  records {report.records}, under checkpoints {report.covered}, checkpoints {report.checkpoints}",
+        *([] if report.witnessed is None else [f"  records that the witnesses have seen {report.witnessed}"]),
         f"  root {report.root.hex() or '(not computed)'}",
         f"  bodies decrypted {report.decrypted}",
         "  requests " + ", ".join(f"{ending} {count}" for ending, count in report.requests.items()),
@@ -183,24 +194,29 @@ def _required(parsed: argparse.Namespace) -> tuple[Scheme, ...]:
     return tuple(_LOG_SCHEMES[label] for label in parsed.require)
 
 
+def _witnesses(parsed: argparse.Namespace) -> Quorum | None:
+    """The witnesses that are demanded, all of the given ones unless a number is said."""
+    keys = tuple(decode_vkey(text) for text in _vkeys(parsed.witness))
+    required = len({key.name for key in keys}) if parsed.quorum is None else parsed.quorum
+    return Quorum(required, keys) if keys or parsed.quorum is not None else None
+
+
 def _verify(parsed: argparse.Namespace) -> int:
     if not parsed.folder.is_dir():
         print(f"{parsed.folder} is not a folder; name the folder that the export wrote", file=sys.stderr)
         return USAGE
     held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
-    report = verify(parsed.folder, _vkeys(parsed.vkey), parsed.origin, held, _required(parsed))
+    report = verify(parsed.folder, _vkeys(parsed.vkey), parsed.origin, held, _required(parsed), _witnesses(parsed))
     print(render(report))
     return int(report.verdict)
 
 
 def _check(parsed: argparse.Namespace) -> int:
     keys = [decode_vkey(text) for text in _vkeys(parsed.vkey)]
-    named = tuple(decode_vkey(text) for text in parsed.witness)
-    required = len({key.name for key in named}) if parsed.quorum is None else parsed.quorum
-    witnesses = Quorum(required, named) if named or parsed.quorum is not None else None
+    witnesses, required = _witnesses(parsed), _required(parsed)
     text, header = _read(parsed.proof, MAX_PROOF_BYTES), _read(parsed.header, MAX_HEADER_BYTES)
     try:
-        print(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses, _required(parsed))))
+        print(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses, required)))
     except (NoteInvalid, ProofInvalid) as error:
         print(f"TAMPERED: {error}")
         return int(Verdict.TAMPERED)

@@ -6,7 +6,7 @@ a log can never stand in for a witness nor a witness for the log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from audit import note
@@ -28,6 +28,22 @@ class Quorum:
         if any(key.scheme is Scheme.ED25519 for key in self.keys):
             raise NoteInvalid("a witness key is of type 0x04 or 0x06: plain Ed25519 keys sign no cosignatures")
 
+    def __str__(self) -> str:
+        return f"{self.required} of {len({key.name for key in self.keys})} witnesses"
+
+    def require_others(self, keys: Collection[VerifierKey]) -> None:
+        """Raises NoteInvalid when one of the log's `keys` is among the witnesses'."""
+        if set(keys) & set(self.keys):
+            raise NoteInvalid("a key cannot speak for the log and for a witness")
+
+    def seen(self, raw: str) -> tuple[Signature, ...]:
+        """The cosignatures on a note, of which one that states no time does not count. Raises NoteInvalid for a wrong one."""
+        return tuple(signature for signature in note.verify_note(note.split_note(raw), self.keys) if signature.seconds)
+
+    def reached(self, signatures: Sequence[Signature]) -> bool:
+        """Whether these are of enough witnesses."""
+        return len({signature.key.name for signature in signatures}) >= self.required
+
 
 @dataclass(frozen=True, slots=True)
 class Cosigned:
@@ -42,12 +58,10 @@ def open_cosigned(raw: str, keys: Sequence[VerifierKey], origin: str, witnesses:
 
     A cosignature that states no time does not count. Raises NoteInvalid.
     """
-    if set(keys) & set(witnesses.keys):
-        raise NoteInvalid("a key cannot speak for the log and for a witness")
+    witnesses.require_others(keys)
     checkpoint = note.open_checkpoint(raw, keys, origin)
-    signatures = note.verify_note(note.split_note(raw), witnesses.keys)
-    timed = tuple(signature for signature in signatures if signature.seconds)
-    present = len({signature.key.name for signature in timed})
-    if present < witnesses.required:
+    seen = witnesses.seen(raw)
+    if not witnesses.reached(seen):
+        present = len({signature.key.name for signature in seen})
         raise NoteInvalid(f"{present} of {witnesses.required} required witnesses have cosigned this checkpoint")
-    return Cosigned(checkpoint, timed)
+    return Cosigned(checkpoint, seen)

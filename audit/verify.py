@@ -24,6 +24,7 @@ from audit.errors import MalformedData, NoteInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, LeafHash, decode_header, leaf_hash
 from audit.merkle import CompactRange
 from audit.note import Checkpoint, Scheme, VerifierKey
+from audit.quorum import Quorum
 from audit.records import Body, decode_body, is_known, kind_name
 from audit.sealing import Box, RequestKey
 from audit.standing import Standing
@@ -73,6 +74,8 @@ class Report:
     records: int = 0
     covered: int = 0
     """Records under the newest checkpoint of the bundle."""
+    witnessed: int | None = None
+    """Records under the newest checkpoint that the demanded witnesses have seen; None where none were demanded."""
     root: bytes = b""
     checkpoints: int = 0
     decrypted: int = 0
@@ -97,23 +100,30 @@ class Report:
 
 
 def verify(
-    folder: Path, vkeys: Sequence[str], origin: str, held: Sequence[str] = (), required: Collection[Scheme] = ()
+    folder: Path,
+    vkeys: Sequence[str],
+    origin: str,
+    held: Sequence[str] = (),
+    required: Collection[Scheme] = (),
+    witnesses: Quorum | None = None,
 ) -> Report:
     """Judge the bundle in `folder` of the log called `origin` under the given verifier keys.
 
     Every checkpoint needs the signature of one of them. The newest, whose root commits to all that came before, also needs
     one of each `required` scheme: so a log that is older than its ML-DSA-44 key can meet the demand too.
     `held` are checkpoint notes that the caller kept from elsewhere; only they can show a tail that was cut
-    off. Raises NoteInvalid for a given key or held checkpoint that is itself unusable: a mistake of the
-    caller.
+    off. With `witnesses`, every record must be under a checkpoint that so many of them have seen. Raises
+    NoteInvalid for a given key or held checkpoint that is itself unusable: a mistake of the caller.
     """
     keys = [note.decode_vkey(text) for text in vkeys]
     if not keys:
         raise NoteInvalid("give at least one verifier key")
+    if witnesses is not None:
+        witnesses.require_others(keys)
     kept = [note.open_checkpoint(text, keys, origin) for text in held]
-    report = Report(origin)
+    report = Report(origin, witnessed=None if witnesses is None else 0)
     try:
-        _Verification(folder, keys, report, required).run(kept)
+        _Verification(folder, keys, report, required, witnesses).run(kept)
     except MalformedData as error:
         report.add(Finding(Verdict.MALFORMED, str(error)))
     except OSError as error:
@@ -124,8 +134,11 @@ def verify(
 class _Verification:
     """One run over one bundle: memory grows with checkpoints and requests, not with records or bodies."""
 
-    def __init__(self, folder: Path, keys: list[VerifierKey], report: Report, required: Collection[Scheme]) -> None:
-        self._folder, self._vkeys, self._report, self._required = folder, keys, report, required
+    def __init__(
+        self, folder: Path, keys: list[VerifierKey], report: Report, required: Collection[Scheme], witnesses: Quorum | None
+    ) -> None:
+        self._folder, self._vkeys, self._report = folder, keys, report
+        self._required, self._witnesses = required, witnesses
         self._newest_note = ""
         self._listed = {bundle.MANIFEST, bundle.DERIVED, *bundle.DATA_FILES}
         self._manifest = Manifest("", "", 0, {})
@@ -157,6 +170,7 @@ class _Verification:
             report.add(Finding(Verdict.MALFORMED, f"the manifest announces {self._manifest.records} records"))
         self._compare(checkpoints)
         self._compare_held(held)
+        self._require_witnesses()
         self._conclude(held)
 
     def _lines(self, name: str, limit: int) -> Iterator[bytes]:
@@ -181,7 +195,19 @@ class _Verification:
             if found.size < newest.size:
                 self._report.add(Finding(Verdict.TAMPERED, f"checkpoint {found.size} follows {newest.size}"))
             newest, self._newest_note = found, text
+            self._count_witnesses(text, found)
             yield found
+
+    def _count_witnesses(self, text: str, found: Checkpoint) -> None:
+        if self._witnesses is None:
+            return
+        try:
+            seen = self._witnesses.seen(text)
+        except NoteInvalid as error:
+            self._report.add(Finding(Verdict.TAMPERED, f"checkpoint {self._report.checkpoints}: {error}"))
+        else:
+            if self._witnesses.reached(seen):
+                self._report.witnessed = found.size
 
     def _require_schemes(self) -> None:
         if self._required and self._newest_note:
@@ -296,6 +322,15 @@ class _Verification:
                 text = f"the log was rewritten: your checkpoint of {each.size} records has another root"
                 self._report.add(Finding(Verdict.TAMPERED, text))
 
+    def _require_witnesses(self) -> None:
+        report, witnesses = self._report, self._witnesses
+        if witnesses is not None and report.witnessed is not None and report.witnessed < report.records:
+            text = (
+                f"{report.records - report.witnessed} records from seq {report.witnessed} on are under no checkpoint that "
+                f"{witnesses} have seen: ask for a later export; if there is none, ask why they were not shown this history"
+            )
+            report.add(Finding(Verdict.INCOMPLETE, text))
+
     def _conclude(self, held: list[Checkpoint]) -> None:
         report, stories = self._report, self._stories
         report.requests = {ending: stories.total(ending) for ending in Ending}
@@ -324,5 +359,7 @@ class _Verification:
         if strange:
             many = f"more than {MAX_STRANGE}" if len(strange) > MAX_STRANGE else len(strange)
             said.append(f"{many} files in the folder that nobody listed, such as {strange[0]!r}")
-        said.append("witness cosignatures, and times against any clock outside the log")
+        if self._witnesses is None:
+            said.append("whether a witness has seen this history, so that nobody is shown another (give --require-witness)")
+        said.append("times of records against any clock outside the log")
         said.append("released text against token ids (needs the tokenizer), and the generation (needs the model)")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -16,6 +16,7 @@ import msgspec
 
 import policies
 from audit import export as bundle
+from audit.cosigning import CosignedNotes
 from audit.errors import ExportRefused
 from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Speller, acts_concerning
 from audit.header import Header, check_tenant, decode_header
@@ -39,10 +40,11 @@ class Disclose(Enum):
 
 
 class Tail(Enum):
-    """Where an export ends: at the last record, or at the last that a checkpoint of the same moment covers."""
+    """Where an export ends: at the last record, or the last that a checkpoint covers, or one that witnesses have seen."""
 
     RECORDED = "recorded"
     SIGNED = "signed"
+    WITNESSED = "witnessed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,17 @@ def export_log(
     check_tenant(tenant)
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
+    seen = CosignedNotes(settings.keys).newest(origin)  # before the snapshot, which has its tree therefore
     with read_tenant(reader_url, tenant) as reader:
         size = _size(reader, tenant) if tail is Tail.RECORDED else _signed(reader, tenant)
+        if tail is Tail.WITNESSED and seen is not None:
+            size = tree_size(seen)
+        # Up to the last record all are there, those too that contradict it.
+        notes = reader.checkpoints(size if tail is Tail.WITNESSED else None)
         signer = Signer(settings.keys, origin)
         shown = _shown(reader, store, disclose)
         done = bundle.export(
-            out, origin=origin, tenant=tenant, records=reader.records(0, size - 1), checkpoints=reader.checkpoints(),
+            out, origin=origin, tenant=tenant, records=reader.records(0, size - 1), checkpoints=_cosigned(notes, seen),
             disclose=shown, extras=_extras(settings, origin, formats),
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
@@ -131,7 +138,18 @@ def _signed(reader: Reader, tenant: str) -> int:
     note = reader.newest_checkpoint()
     if note is None:
         raise ExportRefused(f"the log of {tenant!r} has no checkpoint yet: try again in a moment")
+    return tree_size(note)
+
+
+def tree_size(note: str) -> int:
+    """How many records a checkpoint covers."""
     return parse_checkpoint(split_note(note).text).size
+
+
+def _cosigned(notes: Iterable[str], seen: str | None) -> Iterator[str]:
+    """The notes, in place of that of the same tree the one that witnesses have signed."""
+    tree = None if seen is None else split_note(seen).text
+    return (seen if seen is not None and each.startswith(f"{tree}\n") else each for each in notes)
 
 
 def _size(reader: Reader, tenant: str) -> int:

@@ -11,17 +11,22 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from audit.cosigning import CosignedNotes
 from audit.header import decode_header
+from audit.ledger import log_origin
 from audit.note import parse_checkpoint, split_note
 from audit.proof import make_proof, make_proofs
 from audit.readers import Readers
-from audit.tilelog import TileLog
+from audit.tilelog import CHECKPOINT, TileLog
 
 PATIENCE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.15
+COSIGNED: Final = "cosigned"
+"""Beside the resources of C2SP: the newest checkpoint that a witness has seen."""
 LOGS_MOST: Final = 256
 """Logs whose upper tree is kept in memory: 32 bytes for 256 records each."""
 
@@ -61,16 +66,24 @@ class _StoredLog:
 class Evidence:
     """The logs of all tenants as evidence; safe for several threads."""
 
-    def __init__(self, readers: Readers) -> None:
-        self._readers = readers
-        self._log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(readers, tenant)))
+    def __init__(self, readers: Readers, keys: Path, origin: str) -> None:
+        """`keys` is the keys folder, `origin` the installation's."""
+        self._readers, self._notes, self._origin = readers, CosignedNotes(keys), origin
+        self.log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(readers, tenant)))
+        """A tenant's log as tiles."""
 
     def resource(self, tenant: str, path: str) -> bytes | None:
-        """A C2SP tlog-tiles resource (`checkpoint`, `tile/...`) of a tenant's log, None where nothing is.
+        """A C2SP tlog-tiles resource (`checkpoint`, `tile/...`) of a tenant's log or COSIGNED, None where nothing is.
 
-        Raises what reading the log raises.
+        The newest checkpoint bears what cosignatures there are of its tree. Raises what reading the log raises.
         """
-        return self._log(tenant).resource(path)
+        if path not in (CHECKPOINT, COSIGNED):
+            return self.log(tenant).resource(path)
+        seen = self._seen(tenant)
+        newest = self.log(tenant).resource(CHECKPOINT)
+        if seen is not None and (path == COSIGNED or (newest is not None and _text(seen) == _text(newest.decode()))):
+            return seen.encode()
+        return newest if path == CHECKPOINT else None
 
     async def proof(self, tenant: str, seq: int, patience: float = PATIENCE_SECONDS) -> RecordProof | None:
         """The proof of one record, waiting while no checkpoint covers it; None if none does in time."""
@@ -83,23 +96,36 @@ class Evidence:
 
     def _proof(self, tenant: str, seq: int) -> RecordProof | None:
         with self._readers.tenant(tenant) as reader:
-            note = reader.newest_checkpoint()
-            if note is None or _size(note) <= seq:
+            newest = reader.newest_checkpoint()
+            if newest is None or _size(newest) <= seq:
                 return None
             (header,) = reader.headers(seq, seq + 1)
-        return RecordProof(seq, header, make_proof(self._log(tenant), seq, note))
+        return RecordProof(seq, header, make_proof(self.log(tenant), seq, self._over(tenant, seq, newest)))
 
     def proofs(self, tenant: str, request: UUID) -> Sequence[RecordProof]:
-        """Every record of a request, proven against the newest checkpoint; empty for a request that is not this tenant's."""
+        """Every record of a request, proven against one checkpoint; empty for a request that is not this tenant's."""
         with self._readers.tenant(tenant) as reader:
-            note = reader.newest_checkpoint()
+            newest = reader.newest_checkpoint()
             headers = list(reader.request_headers(request))
         seqs = [decode_header(header).seq for header in headers]
-        size = 0 if note is None else _size(note)
-        covered = [seq for seq in seqs if seq < size]
-        proofs = dict(zip(covered, make_proofs(self._log(tenant), covered, note or ""), strict=True)) if covered else {}
+        proofs: dict[int, str] = {}
+        if newest is not None and (covered := [seq for seq in seqs if seq < _size(newest)]):
+            note = self._over(tenant, max(covered), newest)
+            proofs = dict(zip(covered, make_proofs(self.log(tenant), covered, note), strict=True))
         return [RecordProof(seq, header, proofs.get(seq)) for seq, header in zip(seqs, headers, strict=True)]
+
+    def _over(self, tenant: str, seq: int, newest: str) -> str:
+        """The note to prove record `seq` by, which `newest` covers: one that witnesses have seen if it does too."""
+        seen = self._seen(tenant)
+        return seen if seen is not None and seq < _size(seen) <= _size(newest) else newest
+
+    def _seen(self, tenant: str) -> str | None:
+        return self._notes.newest(log_origin(self._origin, tenant))
 
 
 def _size(note: str) -> int:
-    return parse_checkpoint(split_note(note).text).size
+    return parse_checkpoint(_text(note)).size
+
+
+def _text(note: str) -> str:
+    return split_note(note).text

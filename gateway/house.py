@@ -72,6 +72,7 @@ from gateway.registry import Registry
 from gateway.seats import Seats
 from gateway.settings import Settings
 from gateway.upkeep import Upkeep
+from gateway.witnesses import Witnesses
 
 DRAIN_SECONDS: Final = 20.0
 _log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ class House:
         self.keyring = Keyring(self.registry.find)
         self.writer = Writer(writer_config(settings, urls), self.numbers.commits.heard)
         self.engine = EngineThread(engine)
-        self.evidence = Evidence(self.readers)
+        self.evidence = Evidence(self.readers, settings.keys, settings.origin)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
         self.cancelling = Cancelling(urls.app, self.background)
@@ -110,7 +111,7 @@ class House:
         self._openings = Openings(urls.reader, weights)
         self.webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
-        self._origin = settings.origin
+        self.witnesses = Witnesses(settings.witnesses, settings.keys, self.evidence, self.registry.tenants)
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
         self.administration = Administration(self.writer, urls, settings.keys)
         self.upkeep = Upkeep(urls.app)
@@ -145,6 +146,7 @@ class House:
         await self._reloading.look()
         self.engine.start()
         self.carrier.start()
+        self.witnesses.start()
         self.webhooks.start()
         works = (
             self.reconciler.run(tenants),
@@ -173,6 +175,7 @@ class House:
         except AuditError:
             _log.exception("log.close_failed")
         await asyncio.to_thread(self.carrier.stop)
+        await asyncio.to_thread(self.witnesses.stop)
         await asyncio.to_thread(self.webhooks.stop)
         of_requests = (self.approvals, self.projector, self.views, self.readers, self._shelf, self.budgets, self.attaching)
         for part in (*of_requests, self._presence, self.registry, self.directory, self.passkeys):
@@ -210,7 +213,7 @@ class House:
 
     def origin(self, tenant: str) -> str:
         """The name under which a tenant's log is signed."""
-        return log_origin(self._origin, tenant)
+        return log_origin(self.settings.origin, tenant)
 
     def model_ids(self, tenant: str) -> list[str]:
         """The model, it with each mode that the tenant's policy permits, then all of them as Claude Code accepts them."""

@@ -14,17 +14,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from audit.cosigning import CosignedNotes
 from audit.ledger import checkpoint_file, kept_note, log_origin
 from audit.note import parse_checkpoint, split_note
 from audit.signer import Signer
 from audit.store import read_tenant
 from audit.verify import Report, verify
-from gateway.bundles import Disclose, Tail, export_log
+from gateway.bundles import Disclose, Tail, export_log, tree_size
 from gateway.jobs import Watch
 from gateway.settings import DatabaseUrl, Settings
 
 SHOWN: Final = 20
 PATIENCE_SECONDS: Final = 10.0
+WITNESS_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.1
 _TAIL: Final = 512 * 1024
 
@@ -54,6 +56,14 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """The newest tree that witnesses have cosigned, and which of them."""
+
+    size: int
+    witnesses: tuple[Stamp, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What a log's page tells."""
 
@@ -61,6 +71,7 @@ class Health:
     records: int
     checkpoints: tuple[Signed, ...]
     """The newest first."""
+    seen: Seen | None
     vkeys: tuple[str, ...]
     former: tuple[str, ...]
 
@@ -70,8 +81,9 @@ def health(settings: Settings, reader_url: DatabaseUrl, tenant: str) -> Health:
     origin = log_origin(settings.origin, tenant)
     with read_tenant(reader_url, tenant) as reader:
         records, notes = reader.size(), reader.recent_checkpoints(SHOWN)
-    signer = Signer(settings.keys, origin)
-    return Health(origin, records, tuple(_signed(*note, origin) for note in notes), signer.vkeys, signer.former)
+    signer, note = Signer(settings.keys, origin), CosignedNotes(settings.keys).newest(origin)
+    seen = None if note is None else Seen(tree_size(note), tuple(stamp for stamp in _stamps(note, origin) if stamp.witness))
+    return Health(origin, records, tuple(_signed(*each, origin) for each in notes), seen, signer.vkeys, signer.former)
 
 
 def verify_now(settings: Settings, reader_url: DatabaseUrl, tenant: str, watch: Watch) -> Report:
@@ -92,9 +104,22 @@ def await_checkpoint(reader_url: DatabaseUrl, tenant: str, size: int) -> None:
     while time.monotonic() < deadline:
         with read_tenant(reader_url, tenant) as reader:
             note = reader.newest_checkpoint()
-        if note is not None and parse_checkpoint(split_note(note).text).size >= size:
+        if note is not None and tree_size(note) >= size:
             return
         time.sleep(_LOOK_SECONDS)
+
+
+def await_witnesses(settings: Settings, reader_url: DatabaseUrl, tenant: str, size: int) -> Tail:
+    """The same, and then until witnesses, if any are asked, have seen so many records; where an export may end therefore."""
+    await_checkpoint(reader_url, tenant, size)
+    notes, origin = CosignedNotes(settings.keys), log_origin(settings.origin, tenant)
+    deadline = time.monotonic() + WITNESS_SECONDS
+    while settings.witnesses and time.monotonic() < deadline:
+        seen = notes.newest(origin)
+        if seen is not None and tree_size(seen) >= size:
+            return Tail.WITNESSED
+        time.sleep(_LOOK_SECONDS)
+    return Tail.SIGNED
 
 
 def newest_kept(file: Path) -> tuple[str, ...]:
@@ -108,7 +133,9 @@ def newest_kept(file: Path) -> tuple[str, ...]:
 
 
 def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:
-    note = split_note(raw)
-    checkpoint = parse_checkpoint(note.text)
-    stamps = tuple(Stamp(name, stamp[:4], name != origin) for name, stamp in note.stamps)
-    return Signed(checkpoint.size, checkpoint.root, taken_at, stamps)
+    checkpoint = parse_checkpoint(split_note(raw).text)
+    return Signed(checkpoint.size, checkpoint.root, taken_at, _stamps(raw, origin))
+
+
+def _stamps(raw: str, origin: str) -> tuple[Stamp, ...]:
+    return tuple(Stamp(name, stamp[:4], name != origin) for name, stamp in split_note(raw).stamps)

@@ -25,8 +25,8 @@ _TINY = Path(__file__).resolve().parent.parent / "engine" / "tiny"
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 NAMES: Final = frozenset({
     "HOME", "KEYS", "DATABASE_URL", "READER_URL", "OWNER_URL", "HOST", "PORT", "BASE_URL", "ORIGIN", "CHECKPOINT", "NUMERIC",
-    "DEVICE", "MAX_GENERATIONS", "AUDIT_STALL_SECONDS", "AUDIT_QUEUE_RECORDS", "AUDIT_QUEUE_BYTES", "SHIP_TO", "WEBHOOKS",
-    "METRICS_TOKEN",
+    "DEVICE", "MAX_GENERATIONS", "AUDIT_STALL_SECONDS", "AUDIT_QUEUE_RECORDS", "AUDIT_QUEUE_BYTES", "SHIP_TO", "WITNESSES",
+    "WEBHOOKS", "METRICS_TOKEN",
 })  # fmt: skip
 """Every setting, without its prefix."""
 _OF_CLIENTS: Final = frozenset({"KEY", "API_KEY"})
@@ -69,6 +69,8 @@ class Settings:
     queue_bytes: int
     ship_to: tuple[str, ...]
     """Places outside the database to which every checkpoint goes, as `audit.destinations` spells them."""
+    witnesses: tuple[str, ...]
+    """Witnesses that every log is shown to, as `audit.cosigning` spells them."""
     webhooks: tuple[str, ...]
     """URLs that are told of approvals."""
     base_url: str
@@ -102,6 +104,7 @@ class Settings:
             queue_records=_whole(given, "AUDIT_QUEUE_RECORDS", 8192, least=1),
             queue_bytes=_whole(given, "AUDIT_QUEUE_BYTES", 64 * 1024 * 1024, least=1),
             ship_to=tuple(given.get("SHIP_TO", "").split()),
+            witnesses=tuple(given.get("WITNESSES", "").split()),
             webhooks=tuple(given.get("WEBHOOKS", "").split()),
             base_url=_base_url(given),
             metrics_token=_metrics_token(given.get("METRICS_TOKEN", "")),

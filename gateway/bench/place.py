@@ -26,7 +26,7 @@ def place(settings: Settings, here: bool) -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="palimpsest-bench-") as folder:
         home = Path(folder)
         try:
-            yield replace(settings, home=home, keys=home / "keys", database=None, ship_to=(), webhooks=())
+            yield replace(settings, home=home, keys=home / "keys", database=None, ship_to=(), witnesses=(), webhooks=())
         finally:
             found = find_place(home)
             if not found.folder.is_relative_to(home):  # as root the data lie where another account can reach them
@@ -40,6 +40,7 @@ def environ_of(settings: Settings) -> dict[str, str]:
         "PALIMPSEST_READER_URL": settings.database,
         "PALIMPSEST_OWNER_URL": settings.database,
         "PALIMPSEST_SHIP_TO": settings.ship_to,
+        "PALIMPSEST_WITNESSES": settings.witnesses,
         "PALIMPSEST_WEBHOOKS": settings.webhooks,
     }
     kept = {name: text for name, text in os.environ.items() if name not in names or names[name]}

@@ -79,7 +79,8 @@ def export(
     """
     from audit.acts import Export
     from audit.export import Format, claim
-    from gateway.bundles import Disclose, export_log, require_log
+    from gateway.bundles import Disclose, Tail, export_log, require_log
+    from gateway.log_health import await_witnesses
     from gateway.on_record import put_on_record
 
     wanted = frozenset(map(Format, formats))
@@ -93,8 +94,11 @@ def export(
         shown = "requests" if requests else "nothing" if sealed else "all"
         act = Export(",".join(sorted({"jsonl", *formats})), size, shown, len(set(requests)), reason, actor.on_record)
         place = put_on_record(here.settings, here.urls, tenant, act)
+        tail = Tail.RECORDED
+        if here.settings.witnesses:
+            tail = await_witnesses(here.settings, here.urls.reader, tenant, size + (place == tenant))
         with _progress() as watch:
-            made = export_log(here.settings, here.urls.reader, tenant, out, disclose, wanted, watch)
+            made = export_log(here.settings, here.urls.reader, tenant, out, disclose, wanted, watch, tail)
     _tell(made, tenant, place)
 
 
@@ -152,10 +156,23 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 @click.option("--origin", required=True, help="The log's name.")
 @click.option("--checkpoint", multiple=True, metavar="FILE", help="A checkpoint of this log that you kept; may be repeated.")
 @click.option("--require", multiple=True, help="ed25519 or ml-dsa-44: a signature that the newest checkpoint must bear.")
-def verify(folder: Path, vkey: tuple[str, ...], origin: str, checkpoint: tuple[str, ...], require: tuple[str, ...]) -> None:
+@click.option(
+    "--require-witness", multiple=True, metavar="KEY|@FILE", help="A witness that must have seen every record; may be repeated."
+)
+@click.option("--quorum", metavar="K", help="How many of these witnesses must have; default all.")
+def verify(
+    folder: Path,
+    vkey: tuple[str, ...],
+    origin: str,
+    checkpoint: tuple[str, ...],
+    require: tuple[str, ...],
+    require_witness: tuple[str, ...],
+    quorum: str | None,
+) -> None:
     """Verify an export; the same as `python -m audit verify`, with the same exit status."""
     from audit.__main__ import main
 
-    given = {"vkey": vkey, "checkpoint": checkpoint, "require": require}
+    given = {"vkey": vkey, "checkpoint": checkpoint, "require": require, "require-witness": require_witness}
+    given["quorum"] = () if quorum is None else (quorum,)
     options = (f"--{name}={value}" for name, values in given.items() for value in values)
     sys.exit(main(["verify", str(folder), f"--origin={origin}", *options]))

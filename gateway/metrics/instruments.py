@@ -98,9 +98,11 @@ def _log(house: House) -> None:
 
 
 def _outside(house: House) -> None:
-    meters, carrier = house.numbers.meters, house.carrier
+    meters, carrier, witnesses = house.numbers.meters, house.carrier, house.witnesses
     meters.counter("checkpoints_shipped", "Checkpoints that a place has taken.", carrier.shipped.observed)
     meters.counter("checkpoint_shipping_failures", "Attempts that a place did not take.", carrier.failures.observed)
+    meters.counter("checkpoints_cosigned", "Checkpoints that a witness has cosigned.", witnesses.cosigned.observed)
+    meters.counter("cosigning_failures", "Questions that a witness did not answer so.", witnesses.failures.observed)
     meters.counter("webhooks_told", "Events that a place has taken, by host.", lambda: _by_host(house.webhooks.told()))
     meters.counter("webhook_failures", "Attempts that failed, by host.", lambda: _by_host(house.webhooks.failures()))
 

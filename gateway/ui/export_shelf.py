@@ -22,10 +22,10 @@ from audit.durable import locked, make_folder, taken, write_durably
 from audit.export import Format
 from audit.header import check_tenant
 from audit.standing import Standing
-from gateway.bundles import Disclose, Tail, export_log
+from gateway.bundles import Disclose, export_log
 from gateway.house import House
 from gateway.jobs import Watch
-from gateway.log_health import await_checkpoint
+from gateway.log_health import await_witnesses
 from gateway.settings import DatabaseUrl, Settings
 
 KEPT_SECONDS: Final = 7 * 86_400
@@ -93,10 +93,9 @@ class ExportShelf:
         place = self._place(wanted.tenant)
         with _working(place, wanted.id) as part:
             out = part / f"palimpsest-{wanted.tenant}-{wanted.size}"
-            await_checkpoint(self.reader_url, wanted.tenant, wanted.size + 1)  # its own record is among them
-            made = export_log(
-                self.settings, self.reader_url, wanted.tenant, out, wanted.disclose, wanted.formats, watch, Tail.SIGNED
-            )
+            own = wanted.size + 1  # its own record is among them
+            tail = await_witnesses(self.settings, self.reader_url, wanted.tenant, own)
+            made = export_log(self.settings, self.reader_url, wanted.tenant, out, wanted.disclose, wanted.formats, watch, tail)
             packed = part / "archive"
             with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
                 archive.add(out, out.name)

@@ -26,8 +26,10 @@ async def log_page(request: Request[Any, Any, Any], house: NamedDependency[House
     found = await asyncio.to_thread(health, house.settings, house.urls.reader, visitor.tenant)
     parts = await house.check()
     keys = [(vkey, decode_vkey(vkey).scheme.label, vkey in found.former) for vkey in (*found.vkeys, *found.former)]
+    witnesses, troubles = house.witnesses.names, house.witnesses.troubles(found.origin)
     return page(
-        request, "log.html", health=found, parts=parts, guards=house.upkeep.intact, carried=house.carrier.standing(), keys=keys
+        request, "log.html", health=found, parts=parts, guards=house.upkeep.intact, carried=house.carrier.standing(), keys=keys,
+        witnesses=witnesses, troubles=troubles,
     )  # fmt: skip
 
 

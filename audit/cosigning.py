@@ -1,0 +1,158 @@
+"""The newest tree of each log that witnesses have seen: they are asked, and the note with their cosignatures is kept.
+
+Witnesses are asked one after the other about the same tree, so that several meet on one note. The newest is enough, since its
+root commits to every record before. It lies beside the keys; a lost one is asked for again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from audit.durable import locked, make_folder, write_durably
+from audit.errors import AuditError, NoteInvalid
+from audit.note import Checkpoint, VerifierKey, decode_vkey, parse_checkpoint, split_note
+from audit.outbound import BadAddress, Unreachable, http_url
+from audit.quorum import Quorum
+from audit.tiles import TileReader
+from audit.witnessing import cosign_from_tiles
+
+BACKOFF_FIRST, BACKOFF_MOST = 5.0, 300.0
+FORM = "a witness is its URL and, behind it, the verifier keys that it prints at its start"
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessPlace:
+    """A witness: the URL before `/add-checkpoint`, and the keys of its name."""
+
+    url: str
+    keys: tuple[VerifierKey, ...]
+
+    @property
+    def name(self) -> str:
+        """What it signs as."""
+        return self.keys[0].name
+
+    def has_seen(self, note: str) -> bool:
+        """Whether one of its lines stands on the note."""
+        return any(name == self.name for name, _ in split_note(note).stamps)
+
+
+def witness_places(words: Sequence[str]) -> tuple[WitnessPlace, ...]:
+    """Witnesses as they are spelled one after the other: `URL KEY... URL KEY...`. Raises BadAddress or NoteInvalid."""
+    found: list[tuple[str, list[VerifierKey]]] = []
+    for word in words:
+        if "://" in word:
+            http_url(word)
+            found.append((word, []))
+        elif not found:
+            raise BadAddress(FORM)
+        else:
+            found[-1][1].append(decode_vkey(word))
+    names = [{key.name for key in keys} for _, keys in found]
+    if any(len(each) != 1 for each in names) or len(set().union(*names)) != len(names):
+        raise BadAddress(f"{FORM}, which have one name, another for each witness")
+    for _, keys in found:
+        Quorum(1, tuple(keys))  # keys of a log cosign nothing
+    return tuple(WitnessPlace(url, tuple(keys)) for url, keys in found)
+
+
+class CosignedNotes:
+    """One note for each log in a folder beside the keys; safe for several processes."""
+
+    def __init__(self, keys: Path) -> None:
+        self._folder = keys / "cosigned"
+
+    def newest(self, origin: str) -> str | None:
+        """The newest note of a log that a witness has cosigned, None if there is none or it is damaged."""
+        try:
+            note = self._file(origin).read_text(encoding="utf-8")
+            return note if _tree(note).origin == origin else None
+        except (FileNotFoundError, UnicodeDecodeError, NoteInvalid):
+            return None
+
+    def keep(self, note: str) -> None:
+        """Keep a note, unless one of a larger tree or of as many signatures is here."""
+        tree = _tree(note)
+        make_folder(self._folder)
+        with locked(self._folder):
+            kept = self.newest(tree.origin)
+            if kept is None or _weight(kept) < _weight(note):
+                write_durably(self._file(tree.origin), note.encode())
+
+    def _file(self, origin: str) -> Path:
+        return self._folder / f"{quote(origin, safe='')}.note"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of asking one witness about one log; `trouble` is empty when it cosigned."""
+
+    witness: str
+    origin: str
+    size: int
+    trouble: str = ""
+
+
+@dataclass(slots=True)
+class _Rest:
+    """A question that was not answered is put again after a pause that doubles."""
+
+    until: float = 0.0
+    pause: float = field(default=BACKOFF_FIRST / 2)
+
+    def prolong(self, now: float) -> None:
+        self.pause = min(2 * self.pause, BACKOFF_MOST)
+        self.until = now + self.pause
+
+
+class Cosigning:
+    """Asks the witnesses; owned by one thread."""
+
+    def __init__(
+        self, places: Sequence[WitnessPlace], notes: CosignedNotes, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._places, self._notes, self._clock = places, notes, clock
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._rests: dict[tuple[str, str], _Rest] = {}
+
+    def ask(self, newest: str, log: TileReader) -> Iterator[Asked]:
+        """Have a log's newest note cosigned by every witness that has not seen its tree, and keep it after each that does.
+
+        `log` has the tiles of at least that tree. Who did not answer, or refused this log, is left alone for a while.
+        """
+        tree = _tree(newest)
+        kept = self._notes.newest(tree.origin)
+        note = kept if kept is not None and split_note(kept).text == split_note(newest).text else newest
+        for place in self._places:
+            if place.has_seen(note) or self._rests_now(place, tree.origin):
+                continue
+            here = (place.name, tree.origin)
+            try:
+                note = cosign_from_tiles(place.url, note, log, place.keys, self._sizes.get(here, 0))
+                self._notes.keep(note)
+            except AuditError as error:
+                away = (place.name, "") if isinstance(error, Unreachable) else here
+                self._rests.setdefault(away, _Rest()).prolong(self._clock())
+                yield Asked(*here, tree.size, f"{type(error).__name__}: {error}")
+            else:
+                self._sizes[here] = tree.size
+                for each in (here, (place.name, "")):
+                    self._rests.pop(each, None)
+                yield Asked(*here, tree.size)
+
+    def _rests_now(self, place: WitnessPlace, origin: str) -> bool:
+        """A witness that cannot be reached rests for all logs."""
+        rests = (self._rests.get((place.name, about)) for about in ("", origin))
+        return any(rest is not None and self._clock() < rest.until for rest in rests)
+
+
+def _tree(note: str) -> Checkpoint:
+    return parse_checkpoint(split_note(note).text)
+
+
+def _weight(note: str) -> tuple[int, int]:
+    return _tree(note).size, len(split_note(note).stamps)

@@ -1,0 +1,151 @@
+"""Laws of having a log witnessed: several witnesses meet on one note, none that is away holds up another, nothing goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from audit.cosigning import BACKOFF_FIRST, BACKOFF_MOST, CosignedNotes, Cosigning, WitnessPlace, witness_places
+from audit.errors import AuditError, NoteInvalid
+from audit.note import Checkpoint, decode_vkey, sign_checkpoint
+from audit.outbound import BadAddress
+from audit.quorum import Quorum, open_cosigned
+from audit.witness import Witness
+from audit.witness_server import WitnessServer
+from tests.audit.outside_samples import KEY, ORIGIN, VKEY, Shelf, signed
+from tests.audit.witness_samples import FORK, LEAVES, keys_of, running
+
+FIRST, SECOND = "witness.example/w1", "witness.example/w2"
+
+
+class Clock:
+    """A clock that the test turns."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def server_of(folder: Path, name: str) -> WitnessServer:
+    """A witness of the sample log on a free port."""
+    return WitnessServer(("127.0.0.1", 0), Witness(folder, name, [VKEY]))
+
+
+def place_of(server: WitnessServer) -> WitnessPlace:
+    """How a gateway names it."""
+    return WitnessPlace(f"http://127.0.0.1:{server.server_port}/w", tuple(keys_of(server.witness)))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[list[WitnessPlace]]:
+    """Two witnesses that have seen nothing."""
+    servers = [server_of(tmp_path / name[-2:], name) for name in (FIRST, SECOND)]
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(running(server))
+        yield [place_of(server) for server in servers]
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> CosignedNotes:
+    """Where notes are kept."""
+    return CosignedNotes(tmp_path / "keys")
+
+
+def quorum(places: list[WitnessPlace], required: int) -> Quorum:
+    """So many of these witnesses."""
+    return Quorum(required, tuple(key for place in places for key in place.keys))
+
+
+def kept_size(notes: CosignedNotes, witnesses: Quorum) -> int:
+    """The tree of the kept note, which so many witnesses must have signed."""
+    note = notes.newest(ORIGIN)
+    assert note is not None
+    return open_cosigned(note, [VKEY], ORIGIN, witnesses).checkpoint.size
+
+
+def test_witnesses_meet_on_one_note(places: list[WitnessPlace], notes: CosignedNotes) -> None:
+    """One round gives a note that a quorum of all accepts, the next one of the grown tree, and a tree is asked about once."""
+    cosigning = Cosigning(places, notes)
+    for size in (7, 40):
+        asked = list(cosigning.ask(signed(LEAVES[:size]), Shelf(LEAVES)))
+        assert [(each.witness, each.size, each.trouble) for each in asked] == [(FIRST, size, ""), (SECOND, size, "")]
+        assert kept_size(notes, quorum(places, 2)) == size
+    assert not list(cosigning.ask(signed(LEAVES), Shelf(LEAVES)))
+    assert not list(Cosigning(places, notes).ask(signed(LEAVES), Shelf(LEAVES))), "another process knows it from the note"
+
+
+def test_one_that_is_away_costs_the_other_nothing(places: list[WitnessPlace], notes: CosignedNotes) -> None:
+    """Its turn comes again after pauses that double up to a bound, also when the log has not grown meanwhile."""
+    clock, away = Clock(), WitnessPlace("http://127.0.0.1:9/w", places[0].keys)
+    cosigning = Cosigning([away, places[1]], notes, clock)
+    first = list(cosigning.ask(signed(LEAVES), Shelf(LEAVES)))
+    assert [each.witness for each in first if each.trouble] == [FIRST] and "Unreachable" in first[0].trouble
+    assert kept_size(notes, quorum(places[1:], 1)) == 40
+    pause = BACKOFF_FIRST
+    for _ in range(9):
+        clock.now += pause - 0.01
+        assert not list(cosigning.ask(signed(LEAVES), Shelf(LEAVES)))
+        clock.now += 0.02
+        assert [each.witness for each in cosigning.ask(signed(LEAVES), Shelf(LEAVES))] == [FIRST]
+        pause = min(2 * pause, BACKOFF_MOST)
+    back = Cosigning([places[0], places[1]], notes, clock)
+    assert [each.trouble for each in back.ask(signed(LEAVES), Shelf(LEAVES))] == [""]
+    assert kept_size(notes, quorum(places, 2)) == 40
+
+
+def test_one_that_refuses_a_log_is_asked_about_others(places: list[WitnessPlace], notes: CosignedNotes) -> None:
+    """A log that a witness does not watch is a trouble of that log alone."""
+    cosigning = Cosigning(places[:1], notes, Clock())
+    (refused,) = cosigning.ask(sign_checkpoint(Checkpoint("other.test/log", 40, b"r" * 32), KEY), Shelf(LEAVES))
+    assert "404" in refused.trouble and notes.newest("other.test/log") is None
+    assert [each.trouble for each in cosigning.ask(signed(LEAVES), Shelf(LEAVES))] == [""]
+
+
+def test_two_histories_and_a_log_gone_back_are_told(places: list[WitnessPlace], notes: CosignedNotes) -> None:
+    """What the witness has seen otherwise, or more of, is a trouble with words that say so, and the note stays."""
+    list(Cosigning(places[:1], notes).ask(signed(LEAVES), Shelf(LEAVES)))
+    (forked,) = Cosigning(places[:1], notes, Clock()).ask(signed(FORK), Shelf(FORK))
+    assert "two histories" in forked.trouble
+    (older,) = Cosigning(places[:1], notes, Clock()).ask(signed(LEAVES[:30]), Shelf(LEAVES))
+    assert "last seen a tree of 40" in older.trouble
+    assert kept_size(notes, quorum(places, 1)) == 40
+
+
+def test_a_kept_note_never_gets_less(places: list[WitnessPlace], notes: CosignedNotes, tmp_path: Path) -> None:
+    """Neither a smaller tree nor fewer signatures take its place; a damaged or strange file counts as none, and is mended."""
+    assert notes.newest(ORIGIN) is None
+    list(Cosigning(places, notes).ask(signed(LEAVES), Shelf(LEAVES)))
+    best = notes.newest(ORIGIN)
+    for worse in (signed(LEAVES), signed(LEAVES[:39])):
+        notes.keep(worse)
+        assert notes.newest(ORIGIN) == best
+    (file,) = (tmp_path / "keys" / "cosigned").glob("*.note")
+    assert file.stat().st_mode & 0o777 == 0o600
+    for damaged in (b"", b"\xff", signed(LEAVES, "another.test/log").encode()):
+        file.write_bytes(damaged)
+        assert notes.newest(ORIGIN) is None
+    notes.keep(signed(LEAVES[:3]))
+    assert notes.newest(ORIGIN) == signed(LEAVES[:3])
+
+
+def test_witnesses_are_named_by_url_and_keys(tmp_path: Path) -> None:
+    """A URL with the keys behind it, several one after the other, is read back; anything else says what one looks like."""
+    witnesses = [Witness(tmp_path / name[-2:], name, [VKEY]) for name in (FIRST, SECOND)]
+    (one, lattice), (two, _) = (witness.vkeys for witness in witnesses)
+    urls = "https://one.example/w", "http://10.0.0.2:7380"
+    found = witness_places([urls[0], one, lattice, urls[1], two])
+    assert [(place.url, place.name, len(place.keys)) for place in found] == [(urls[0], FIRST, 2), (urls[1], SECOND, 1)]
+    assert found[1].keys == (decode_vkey(two),) and witness_places([]) == ()
+    for wrong in ([one], [urls[0]], [urls[0], one, two], [urls[0], one, urls[1], one], ["ftp://host/", one]):
+        with pytest.raises(BadAddress):
+            witness_places(wrong)
+    for unusable in ([urls[0], "nonsense"], [urls[0], str(VKEY)]):
+        with pytest.raises(NoteInvalid):
+            witness_places(unusable)
+    with pytest.raises(AuditError):
+        witness_places(["http://user@host/", one])

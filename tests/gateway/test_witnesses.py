@@ -1,0 +1,160 @@
+"""A log is witnessed while the gateway serves: proofs, exports and pages bear it, and no witness holds anybody up."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from audit.ledger import log_origin
+from audit.note import VerifierKey, decode_vkey
+from audit.proof import check_proof
+from audit.quorum import Quorum, open_cosigned
+from audit.signer import Signer
+from audit.verify import Verdict, verify
+from audit.witness import Witness
+from audit.witness_server import WitnessServer
+from gateway import witnesses
+from gateway.bundles import Disclose, Tail, export_log
+from gateway.log_health import await_witnesses
+from gateway.people.names import Role
+from gateway.settings import SettingsError
+from gateway.witnesses import named_witnesses
+from tests.audit.witness_samples import running
+from tests.audit.writer_samples import TENANT
+from tests.gateway.housed import Housed
+from tests.gateway.ui.browsing import Site, site
+from tests.postgres_fixtures import Database
+from tests.waiting import until
+
+NAME = "witness.example/w1"
+TOKEN = "a-token-of-the-tests"
+
+
+class Watched:
+    """A witness of the log of `acme` in one home, and how the house is told of it."""
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        self.origin = log_origin("palimpsest.local", TENANT)
+        self.log_keys = tuple(map(decode_vkey, Signer(home / "keys", self.origin).vkeys))
+        self.witness = Witness(folder, NAME, self.log_keys)
+        self.server = WitnessServer(("127.0.0.1", 0), self.witness)
+
+    @property
+    def setting(self) -> str:
+        """PALIMPSEST_WITNESSES."""
+        return " ".join((f"http://127.0.0.1:{self.server.server_port}/w", *self.witness.vkeys))
+
+    @property
+    def quorum(self) -> Quorum:
+        """This witness, whichever of its keys."""
+        keys: tuple[VerifierKey, ...] = tuple(map(decode_vkey, self.witness.vkeys))
+        return Quorum(1, keys)
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A witness that runs, asked ten times a second."""
+    monkeypatch.setattr(witnesses, "ROUND_SECONDS", 0.1)
+    found = Watched(tmp_path / "home", tmp_path / "w")
+    with running(found.server):
+        yield found
+
+
+@asynccontextmanager
+async def serving(database: Database, home: Path, setting: str) -> AsyncIterator[Site]:
+    """A site whose house asks these witnesses."""
+    async with site(database, home, witnesses=setting, metrics_token=TOKEN) as here:
+        yield here
+
+
+async def fetched(here: Housed, name: str) -> str | None:
+    """A note of the log over HTTP, None while there is none."""
+    answer = await here.client.get(f"/log/{TENANT}/{name}")
+    return answer.text if answer.status_code == 200 else None
+
+
+async def seen(here: Housed, watched: Watched, seq: int) -> None:
+    """Wait until the witness has seen record `seq`."""
+
+    async def is_seen() -> bool:
+        note = await fetched(here, "cosigned")
+        return note is not None and open_cosigned(note, watched.log_keys, watched.origin, watched.quorum).checkpoint.size > seq
+
+    await until(is_seen)
+
+
+async def test_a_record_is_proven_by_a_checkpoint_that_a_witness_has_seen(
+    database: Database, tmp_path: Path, watched: Watched
+) -> None:
+    """Once seen, proofs and the newest checkpoint bear the cosignature and pass a check that demands it."""
+    async with serving(database, tmp_path / "home", watched.setting) as here:
+        assert await fetched(here.housed, "cosigned") is None
+        account = (await here.housed.ask()).json()["palimpsest"]
+        await seen(here.housed, watched, account["last_seq"])
+        proofs = (await here.housed.client.get(f"/api/generations/{account['generation_id']}/proof")).json()["records"]
+        newest = await fetched(here.housed, "checkpoint")
+    assert len(proofs) == account["records"] and newest is not None
+    for each in proofs:
+        header = base64.b64decode(each["header"])
+        proven = check_proof(each["proof"], header, watched.log_keys, watched.origin, watched.quorum)
+        assert {signature.key.name for signature in proven.witnesses} == {NAME}
+    assert open_cosigned(newest, watched.log_keys, watched.origin, watched.quorum).checkpoint.size > account["last_seq"]
+
+
+async def test_an_export_ends_where_witnesses_have_seen_it(database: Database, tmp_path: Path, watched: Watched) -> None:
+    """It waits for them, and its verdict stands with the witness demanded, however the log grows meanwhile."""
+    async with serving(database, tmp_path / "home", watched.setting) as here:
+        house = here.housed.house
+        wanted = (await here.housed.ask()).json()["palimpsest"]["last_seq"] + 1
+        tail = await asyncio.to_thread(await_witnesses, house.settings, house.urls.reader, TENANT, wanted)
+        assert tail is Tail.WITNESSED
+        watched.server.shutdown()  # what comes now is under checkpoints that nobody has seen
+        after = (await here.housed.ask()).json()["palimpsest"]["last_seq"]
+        house_covers = lambda: house.evidence.resource(TENANT, f"tile/entries/000.p/{after + 1}") is not None  # noqa: E731
+        await until(lambda: asyncio.to_thread(house_covers))
+        made = await asyncio.to_thread(
+            export_log, house.settings, house.urls.reader, TENANT, tmp_path / "out", Disclose.ALL, tail=tail
+        )
+        whole = await asyncio.to_thread(
+            export_log, house.settings, house.urls.reader, TENANT, tmp_path / "whole", Disclose.ALL, tail=Tail.SIGNED
+        )
+    report = verify(made.folder, made.vkeys, made.origin, witnesses=watched.quorum)
+    assert (report.verdict, report.findings) == (Verdict.VERIFIED, []) and wanted <= report.records == report.witnessed <= after
+    later = verify(whole.folder, whole.vkeys, whole.origin, witnesses=watched.quorum)
+    assert later.verdict is Verdict.INCOMPLETE and f"from seq {report.records} on" in later.findings[0].message
+
+
+async def test_people_and_numbers_tell_of_witnesses(database: Database, tmp_path: Path, watched: Watched) -> None:
+    """The log's page names who has seen how much; metrics count it under the witness's own name."""
+    async with serving(database, tmp_path / "home", watched.setting) as here:
+        await seen(here.housed, watched, (await here.housed.ask()).json()["palimpsest"]["last_seq"])
+        async with here.signed_in("ada", Role.AUDITOR) as browser:
+            shown = (await browser.get("/log")).text
+        numbers = (await here.housed.client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})).text
+    assert NAME in shown and "have seen" in shown and "404" not in shown
+    assert f'palimpsest_checkpoints_cosigned_total{{witness="{NAME}"}}' in numbers
+    assert f'palimpsest_cosigning_failures_total{{witness="{NAME}"}}' in numbers
+
+
+async def test_a_witness_that_is_away_holds_nobody_up(database: Database, tmp_path: Path, watched: Watched) -> None:
+    """Answers and their proofs come as ever, under the newest checkpoint, and the page says why nobody has seen it."""
+    watched.server.server_close()
+    async with serving(database, tmp_path / "home", watched.setting) as here:
+        account = (await here.housed.ask(palimpsest={"proof": True})).json()["palimpsest"]
+        header = base64.b64decode(account["proof"]["header"])
+        assert not check_proof(account["proof"]["proof"], header, watched.log_keys, watched.origin).witnesses
+        await until(lambda: NAME in here.housed.house.witnesses.troubles(watched.origin))
+        async with here.signed_in("ada", Role.AUDITOR) as browser:
+            shown = (await browser.get("/log")).text
+    assert "No witness has cosigned this log yet" in shown and "Unreachable" in shown
+
+
+def test_a_witness_that_cannot_be_is_refused_at_the_start() -> None:
+    """The error names the variable and shows what a witness looks like."""
+    with pytest.raises(SettingsError, match="PALIMPSEST_WITNESSES: a witness is its URL"):
+        named_witnesses(["https://witness.example/"])
