@@ -350,8 +350,8 @@ class _Verification:
             shown = ", ".join(str(request) for request in stories.open_requests()[:5])
             said.append(f"the end of {stories.total(Ending.OPEN)} requests, open or refused unseen: {shown}")
         if not held:
-            said.append("whether newer records were cut off, or another history was signed "
-                        "(give --checkpoint with one that you kept)")  # fmt: skip
+            forked = ", or another history was signed" if self._witnesses is None else ""
+            said.append(f"whether newer records were cut off{forked} (give --checkpoint with one that you kept)")
         if bundle.DERIVED in self._manifest.files:
             said.append("what the derived files say against the records; they, README.txt included, "
                         "are those that the manifest lists, and nobody has signed the manifest")  # fmt: skip

@@ -1,7 +1,7 @@
 """Shows the newest checkpoint of every log to the witnesses that were named, while the gateway runs.
 
 A log signs about once a second, witnesses are asked every few: so that several see the same tree, and so that the price does
-not grow with the traffic. Nothing waits for a witness but a proof or an export that is to bear its cosignature.
+not grow with the traffic. Nothing waits for a witness but an export, for a few seconds.
 """
 
 from __future__ import annotations

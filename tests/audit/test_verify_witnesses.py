@@ -38,7 +38,8 @@ def test_a_log_that_enough_have_seen_is_verified(tmp_path: Path) -> None:
     seen(log, 1, FIRST, THIRD)
     report = judged(log, tmp_path / "out")
     assert (report.verdict, report.witnessed) == (Verdict.VERIFIED, 21)
-    assert not any("witness" in item for item in report.unchecked)
+    assert not any("witness" in item or "another history" in item for item in report.unchecked)
+    assert any("cut off" in item for item in report.unchecked)
 
 
 def test_what_came_after_they_saw_it_is_named(tmp_path: Path) -> None:
