@@ -89,7 +89,7 @@ class ModelConfig:
             )
         except KeyError as error:
             raise CheckpointError(f"config.json lacks {error.args[0]!r}, which has no safe default") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"config.json holds a value that cannot be: {error}") from error
         return config._checked()
 
@@ -157,7 +157,7 @@ def _count(document: Mapping[str, Any], key: str) -> int:
 
 
 def _positive(document: Mapping[str, Any], key: str) -> float:
-    """A finite number above zero. Raises KeyError or ValueError."""
+    """A finite number above zero. Raises KeyError, ValueError or OverflowError."""
     value = document[key]
     if type(value) not in (int, float) or not 0 < value < math.inf:
         raise ValueError(f"{key} must be a number above zero, not {value!r}")
@@ -165,7 +165,7 @@ def _positive(document: Mapping[str, Any], key: str) -> float:
 
 
 def _ratio(document: Mapping[str, Any], key: str) -> float:
-    """A number from a millionth to a million, with which frequencies stay finite. Raises KeyError or ValueError."""
+    """A number from a millionth to a million, with which frequencies stay finite. Raises as `_positive` does."""
     value = _positive(document, key)
     if not 1e-6 <= value <= 1e6:
         raise ValueError(f"{key} must lie between a millionth and a million, not {value!r}")
@@ -184,8 +184,9 @@ def _rope(document: Mapping[str, Any]) -> RopeConfig:
     theta = _positive(found if "rope_theta" in found else document, "rope_theta")
     factor, beta = _ratio(found, "factor"), float(found.get("llama_4_scaling_beta", 0.0))
     original = _positive(found, "original_max_position_embeddings")
-    if theta <= 1 or original < 1 or not math.isfinite(beta):
-        raise ValueError("rope_theta must be above 1, the original context at least 1 and llama_4_scaling_beta finite")
+    most = _LARGEST["max_position_embeddings"]
+    if theta <= 1 or not 1 <= original <= most or not abs(beta) <= 1e6:
+        raise ValueError(f"rope_theta must be above 1, the original context 1 to {most}, llama_4_scaling_beta within a million")
     return RopeConfig(
         theta=theta,
         factor=factor,

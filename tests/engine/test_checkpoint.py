@@ -141,6 +141,10 @@ def test_config_has_no_silent_defaults(folder: Path, key: str) -> None:
         {"factor": 1e-320},
         {"beta_fast": 1e308, "rope_theta": 1.0000000000000002},
         {"beta_slow": 5e-324},
+        {"original_max_position_embeddings": 1e300},
+        {"rope_theta": 10**400},
+        {"llama_4_scaling_beta": -(10**400)},
+        {"llama_4_scaling_beta": 1e300},
     ],
     ids=lambda rope: next(iter(rope)),
 )
