@@ -87,7 +87,7 @@ class Tokenizer:
             raise CheckpointError(f"{path} is not valid JSON: download it again") from error
         try:
             return cls(document)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"{path} is not a fast byte-level BPE tokenizer file") from error
 
     def id_of(self, token: str) -> int:

@@ -158,3 +158,22 @@ def test_an_unusable_folder_is_a_clear_error(tmp_path: Path, content: str | None
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match="token"):
         Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("rank", ["abc", float("nan"), float("inf")])
+def test_a_vocabulary_whose_ids_are_no_numbers_is_a_clear_error(tmp_path: Path, rank: object) -> None:
+    """An id that is no whole number is refused as the file's fault, like any other malformed tokenizer."""
+    document = json.loads(TRAINED.to_str())
+    document["model"]["vocab"]["a"] = rank
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="tokenizer file"):
+        Tokenizer.load(tmp_path)
+
+
+def test_an_added_token_that_is_not_unicode_is_a_clear_error(tmp_path: Path) -> None:
+    """A token of an unpaired surrogate has no bytes, so its file is refused."""
+    document = json.loads(TRAINED.to_str())
+    document["added_tokens"].append({"id": 1030, "content": "\ud800", "special": False})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="tokenizer file"):
+        Tokenizer.load(tmp_path)
