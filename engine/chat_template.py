@@ -53,7 +53,7 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _refuse
         try:
             self._template = environment.from_string(source)
-        except (TemplateError, RecursionError) as error:
+        except (TemplateError, RecursionError, SyntaxError) as error:
             raise CheckpointError(f"the chat template cannot be used: {error}") from error
         self._guard = Guard(tokenizer.reserved)
 

@@ -193,3 +193,9 @@ def test_a_template_is_found_where_checkpoints_keep_it(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").unlink()
     with pytest.raises(CheckpointError, match="template"):
         ChatTemplate.load(tmp_path, TOKENIZER)
+
+
+def test_a_template_too_nested_for_python_is_the_checkpoints_fault() -> None:
+    """Loops within loops beyond what the interpreter compiles are refused as any other template that cannot be used."""
+    with pytest.raises(CheckpointError, match="template"):
+        ChatTemplate("{% for turn in messages %}" * 30 + "{% endfor %}" * 30, TOKENIZER)
