@@ -1,6 +1,6 @@
-"""Text to token ids and back, and the family's chat format.
+"""Text to token ids and back.
 
-Promise: special ids come only from the chat format itself, never from text, because the backend that encodes
+Promise: special ids come only from a chat template, never from text, because the backend that encodes
 text holds no special token at all: a literal `<|im_end|>` or mask token in a prompt is plain characters.
 Decoding is exact: `decode_bytes` gives the very bytes of every ordinary id, the written form of the marks of thinking and of
 calls, and nothing for any other special id.
@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,24 +31,8 @@ SHOWN: Final = (THINK_START, THINK_END, CALL_START, CALL_END)
 """Tokens that give an answer its parts: no text is ever read as one of them, but an answer shows them as they are written."""
 
 
-class Role(StrEnum):
-    """Who speaks in a turn."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation; content is ordinary text and never read for special tokens."""
-
-    role: Role
-    content: str
-
-
 class Tokenizer:
-    """A byte-level BPE vocabulary and the family's chat format; immutable, safe to share between threads.
+    """A byte-level BPE vocabulary; immutable, safe to share between threads.
 
     `special` holds the ids that no text is read as, `reserved` the strings of those and of all other added tokens, `calls` the
     ids of the marks of calls; `size` is one more than the largest id, `longest` the most bytes of an id.
@@ -120,33 +102,6 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Text of the ids; bytes that are not valid UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
-
-    def render_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt, ending in the assistant opening with thinking off (facts: model.md 1.6).
-
-        The system block is always present, empty when the conversation does not start with one.
-        """
-        turns = list(messages)
-        if not turns or turns[0].role is not Role.SYSTEM:
-            turns.insert(0, Message(Role.SYSTEM, ""))
-        ids: list[int] = []
-        for turn in turns:
-            ids += [*self._opening(turn), self.eos_id, *self.encode("\n")]
-        return ids + self._assistant_opening()
-
-    def _opening(self, turn: Message) -> list[int]:
-        if turn.role is Role.ASSISTANT:
-            return self._assistant_opening() + self.encode(_spoken(turn.content))
-        return [self.id_of(TURN_START), *self.encode(f"{turn.role}\n{turn.content}")]
-
-    def _assistant_opening(self) -> list[int]:
-        start, think, end = (self.id_of(token) for token in (TURN_START, THINK_START, THINK_END))
-        return [start, *self.encode(f"{Role.ASSISTANT}\n"), think, end]
-
-
-def _spoken(content: str) -> str:
-    """Past reasoning is cut from the history, as the family's template does by default."""
-    return content.rsplit(THINK_END, 1)[-1] if THINK_END in content else content
 
 
 def _plain_backend(document: Mapping[str, Any], special: frozenset[str]) -> Backend:

@@ -17,9 +17,8 @@ from random import Random
 
 from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
-from engine.tokenizer import Role
 from engine.train.corpus import Example
-from engine.train.messages import Conversation
+from engine.train.messages import Conversation, Role
 
 LONGEST_LINE = 16 * 1024 * 1024
 MOST_LINES = 10_000_000

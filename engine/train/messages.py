@@ -8,9 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
-from engine.tokenizer import THINK_END, Role
+from engine.tokenizer import THINK_END
+
+
+class Role(StrEnum):
+    """Who speaks in a turn, but for tools."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
 
 _FIELDS: Final = {
     Role.SYSTEM: {"role", "content"},

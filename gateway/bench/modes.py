@@ -21,7 +21,6 @@ from engine.model.network import HOST
 from engine.numeric import STRICT_THREADS, Arithmetic, Fast, Strict, arithmetic, dtype_name
 from engine.request import Numeric
 from engine.scheduler import Capacity
-from engine.tokenizer import Message, Role
 from engine.train.execution import Outcome, judge
 from engine.train.grammar import Split, Task, task
 from gateway.bench.errors import BenchError
@@ -196,5 +195,7 @@ def _prompts(content: str, quoted: bool) -> Iterator[str]:
 
 
 def as_chat(model: LoadedModel, text: str) -> Prompt:
-    """The ids of a conversation in which the user has just said `text`."""
-    return tuple(model.tokenizer.render_chat([Message(Role.USER, text)]))
+    """The ids of a conversation in which the user has just said `text`; for a base checkpoint those of the text alone."""
+    if model.template is None:
+        return tuple(model.tokenizer.encode(text))
+    return tuple(model.template.render([{"role": "user", "content": text}]))

@@ -147,12 +147,6 @@ class Stage:
         """Whether a gate had it drafted again, so that none of it is output."""
         return self.verdict is not None and self.verdict.verdict in ("refine", "redo_ar")
 
-    @property
-    def cut_short(self) -> bool:
-        """Whether the generation ended in the middle of it."""
-        last = self.frames[-1]
-        return isinstance(last, Denoised) or (isinstance(last, Round) and not last.told.complete)
-
 
 def stages_of(bodies: Iterable[Body]) -> tuple[Stage, ...]:
     """All stages, numbered, frames numbered through from 0."""

@@ -48,9 +48,9 @@ from engine.model.checkpoint import LoadedModel, load
 from engine.numeric import Strict
 from engine.request import CAUSAL_MODES, Constraint, ConstraintKind, GenerationRequest, Mode, Sampling
 from engine.scheduler import Capacity
-from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
 from gateway.json_file import write_json
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import asked
 from tests.engine.small import TINY
 
@@ -107,7 +107,7 @@ def varied(given: LoadedModel, number: int, most: int = 320) -> GenerationReques
     Every second one has no stop id and goes on to its `max_tokens`, at most `most`, beyond what the model was trained on.
     """
     random = Random(number)
-    prompt = given.tokenizer.render_chat([Message(Role.USER, question(number // 4))])
+    prompt = render_chat(given.tokenizer, [Message(Role.USER, question(number // 4))])
     request = asked(
         random.choice(list(Mode)),
         prompt,
@@ -248,7 +248,7 @@ def plain(given: LoadedModel, mode: Mode, place: int, temperature: float, constr
     """Prompt `place` in one of the causal modes; linear blocks change from prompt to prompt, quadratic ones stay at 8."""
     request = asked(
         mode,
-        given.tokenizer.render_chat([Message(Role.USER, question(place))]),
+        render_chat(given.tokenizer, [Message(Role.USER, question(place))]),
         96,
         block=BLOCKS[place % 3] if mode is Mode.LINEAR_SPEC else 8,
         stop=(given.config.eos_token_id,),

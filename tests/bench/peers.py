@@ -30,11 +30,11 @@ from engine.events import Admitted, Event, Finished, FinishReason
 from engine.model.checkpoint import LoadedModel, load
 from engine.numeric import Fast
 from engine.request import Mode
-from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
 from gateway.bench.modes import cpu_name
 from gateway.cli.bench import refusal
 from gateway.json_file import write_json
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import asked
 from tests.engine.llama import llama
 from tests.engine.small import TINY
@@ -212,7 +212,7 @@ def theirs(given: LoadedModel, dtype: torch.dtype, max_tokens: int = MAX_TOKENS)
 def questions(given: LoadedModel, count: int = PROMPTS) -> list[Prompt]:
     """Held-out questions of the tiny checkpoint's task, as ids of a chat."""
     texts = [task(6_000_000 + n, Split.HELD_OUT).prompt for n in range(count)]
-    return [tuple(given.tokenizer.render_chat([Message(Role.USER, text)])) for text in texts]
+    return [tuple(render_chat(given.tokenizer, [Message(Role.USER, text)])) for text in texts]
 
 
 @dataclass(slots=True)

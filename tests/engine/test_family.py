@@ -16,7 +16,7 @@ from engine.engine import Engine
 from engine.model.checkpoint import load
 from engine.model.rope import inverse_frequencies
 from engine.request import Mode
-from engine.tokenizer import Message, Role
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import asked, events_of, output
 from tests.engine.small import TINY
 
@@ -211,5 +211,5 @@ def test_the_chat_template_beside_the_weights_is_the_one_that_is_spoken(tmp_path
     assert theirs == (
         "<|im_start|>system\n<|im_end|>\n<|im_start|>user\nSum a list.<|im_end|>\n<|im_start|>assistant\n<think></think>"
     )
-    ours = load(folder).tokenizer.render_chat([Message(Role.USER, "Sum a list.")])
+    ours = render_chat(load(folder).tokenizer, [Message(Role.USER, "Sum a list.")])
     assert others.encode(theirs, add_special_tokens=False) == ours

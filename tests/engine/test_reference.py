@@ -10,8 +10,8 @@ from engine.engine import Engine
 from engine.events import Event
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
-from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import asked, events_of, finished, loaded, output
 from tests.engine.reference import Reference, Said
 from tests.engine.small import TINY, random_network, small_config, small_network
@@ -50,7 +50,7 @@ def test_the_shipped_checkpoint_says_the_same_elsewhere(mode: Mode) -> None:
     """
     given = load(TINY)
     questions = [task(6_100_000 + n, Split.HELD_OUT).prompt for n in range(QUESTIONS)]
-    prompts = [given.tokenizer.render_chat([Message(Role.USER, question)]) for question in questions]
+    prompts = [render_chat(given.tokenizer, [Message(Role.USER, question)]) for question in questions]
     reference = Reference(given)
     for prompt, events in zip(prompts, ours(given, mode, prompts), strict=True):
         said = theirs(reference, mode, prompt)

@@ -8,8 +8,8 @@ import torch
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
-from engine.tokenizer import Message, Role
 from engine.train.grammar import Split, task
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import asked, events_of, loaded, output
 from tests.engine.llama import llama
 from tests.engine.small import TINY, small_network
@@ -57,5 +57,5 @@ def test_trained_weights_on_questions() -> None:
     """On twenty held-out questions the shipped checkpoint's whole greedy answers are transformers' own."""
     given = load(TINY)
     questions = [task(6_000_000 + n, Split.HELD_OUT).prompt for n in range(PROMPTS)]
-    prompts = [torch.tensor(given.tokenizer.render_chat([Message(Role.USER, question)])) for question in questions]
+    prompts = [torch.tensor(render_chat(given.tokenizer, [Message(Role.USER, question)])) for question in questions]
     compare(given, prompts, tokens=96)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from engine.chat_template import ChatTemplate
-from engine.tokenizer import Message, Role
 from engine.train import chats as room
 from engine.train.chats import Chats, DataError
 from engine.train.corpus import prompt_ids
 from engine.train.tasks.chat import Call, Chat, Parameter, Reply, Result, Tool, User, ids, spoken
 from engine.train.vocabulary import CHAT_TEMPLATE
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import tokenizer
 from tests.engine.train.given import chats
 
@@ -69,8 +69,8 @@ def test_every_answer_is_a_row_with_all_before_it(tmp_path: Path) -> None:
     rows = sorted((found.row(index) for index in range(2)), key=lambda row: row.prompt_length)
     turns = [Message(Role.USER, "One?"), Message(Role.ASSISTANT, "Yes."), Message(Role.USER, "Two?")]
     for row, before, answer in zip(rows, (turns[:1], turns), ("Yes.", "No."), strict=True):
-        assert list(row.ids) == [*words.render_chat(before), *words.encode(answer), words.eos_id]
-        assert row.prompt_length == len(words.render_chat(before))
+        assert list(row.ids) == [*render_chat(words, before), *words.encode(answer), words.eos_id]
+        assert row.prompt_length == len(render_chat(words, before))
 
 
 def test_calls_are_taught_as_the_exercises_teach_them(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from engine.tokenizer import Message, Role
 from engine.train import vocabulary
 from engine.train.corpus import WHOLE, Mixture, drawn, prompt_ids
 from engine.train.grammar import Split
 from engine.train.tasks.chat import Call, Chat, Mark, Parameter, Result, Tool, User, heard, ids, prompt, read_call, spoken
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import tokenizer
 
 TOKENIZER = tokenizer()
@@ -119,8 +119,8 @@ def test_a_plain_conversation_is_that_of_the_tokenizer() -> None:
         Message(Role.ASSISTANT, "b"),
         Message(Role.USER, "c"),
     ]
-    assert prompt_ids(chat, TOKENIZER) == TOKENIZER.render_chat(messages)
-    assert prompt_ids(Chat((User("a"),)), TOKENIZER) == TOKENIZER.render_chat([Message(Role.USER, "a")])
+    assert prompt_ids(chat, TOKENIZER) == render_chat(TOKENIZER, messages)
+    assert prompt_ids(Chat((User("a"),)), TOKENIZER) == render_chat(TOKENIZER, [Message(Role.USER, "a")])
 
 
 @given(TEXT, TEXT, st.sampled_from(list(Mark)))

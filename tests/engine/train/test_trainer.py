@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from engine.config import CheckpointError, read_json
 from engine.model.checkpoint import digest, load
 from engine.model.tensors import write_json
-from engine.tokenizer import Message, Role
 from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
@@ -26,6 +25,7 @@ from engine.train.recipe import Decay, Precision, Recipe, Stage
 from engine.train.run import Exam, run
 from engine.train.snapshot import FILE, Snapshot
 from engine.train.trainer import Progress, Training, TrainingError
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.small import TINY
 from tests.engine.train.child import train
 from tests.engine.train.given import SHORT, chats, checkpoint
@@ -185,7 +185,7 @@ def test_a_base_checkpoint_learns_to_chat(tmp_path: Path) -> None:
     assert made.config == replace(load(base).config, eos_token_id=made.tokenizer.eos_id)
     assert made.template is not None
     asked = made.template.render([{"role": "user", "content": "Say 3."}])
-    assert asked == made.tokenizer.render_chat([Message(Role.USER, "Say 3.")])
+    assert asked == render_chat(made.tokenizer, [Message(Role.USER, "Say 3.")])
 
 
 @pytest.mark.parametrize(("rank", "share"), [(None, 0.1), (16, 0.85)])

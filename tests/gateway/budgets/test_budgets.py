@@ -13,9 +13,9 @@ from sqlalchemy import create_engine
 
 from audit.records import PolicyDecision, RequestClose, RequestOpen
 from engine.request import Mode as EngineMode
-from engine.tokenizer import Message, Role
 from policies import Mode, Usage, cost
 from tests.audit.writer_samples import TENANT
+from tests.engine.chat_format import Message, Role, render_chat
 from tests.engine.harness import asked
 from tests.gateway.budgets.laws import PRICES, budget, law, tokens_of
 from tests.gateway.housed import Housed, housed, tiny
@@ -34,7 +34,7 @@ def standing(inside: Housed, name: str) -> tuple[Decimal | int, Decimal | int]:
 
 def prompt_tokens() -> int:
     """How long the prompt of `ask` is."""
-    return len(tiny().tokenizer.render_chat([Message(Role.USER, "hello")]))
+    return len(render_chat(tiny().tokenizer, [Message(Role.USER, "hello")]))
 
 
 def refused(inside: Housed, answer: httpx.Response, name: str) -> PolicyDecision:
