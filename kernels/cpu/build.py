@@ -75,7 +75,7 @@ def library(source: Source) -> Library | None:
             raise OSError(f"the processor has no {source.lacking}")
         found = _built(compiler, source, flags)
         return Library(ctypes.CDLL(str(found)), hashlib.sha256(found.read_bytes()).hexdigest())
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: whose home is nowhere
         _log.warning("without the compiled %s, %s is several times slower: %s", source.file, source.slower, error)
         return None
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -30,6 +31,22 @@ def test_without_a_compiler_there_is_a_warning_and_no_library(
     with caplog.at_level(logging.WARNING):
         assert build.library.__wrapped__(SPANS) is None
     assert "several times slower" in caplog.text and not cache.exists()
+
+
+def test_without_a_home_there_is_a_warning_and_no_library(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user whom the system does not know and who names no folder has none for libraries, and is still served."""
+
+    def unknown(user: int) -> NoReturn:
+        raise KeyError(user)
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with caplog.at_level(logging.WARNING):
+        assert build.library.__wrapped__(SPANS) is None
+    assert "home directory" in caplog.text
 
 
 def test_a_library_is_built_once(cache: Path) -> None:
