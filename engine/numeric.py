@@ -145,9 +145,10 @@ def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
         version("llguidance"),
     )
     digest.update("\n".join(map(str, facts)).encode())
-    for folder in (*map(Path, sorted(kernels.__path__)), Path(__file__).parent / "modes"):
-        for source in sorted(folder.rglob("*.py")):
-            digest.update(source.name.encode() + b"\0" + hashlib.sha256(source.read_bytes()).digest())
+    for folder in (*map(Path, sorted(kernels.__path__)), Path(__file__).parent):
+        for name, source in sorted((source.relative_to(folder), source) for source in folder.rglob("*.py")):
+            if name.parts[0] != "train":
+                digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()
 
 

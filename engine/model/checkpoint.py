@@ -88,8 +88,22 @@ def load(folder: Path, name: str | None = None, device: str = "cpu") -> LoadedMo
     apart(lambda: _fill(network, found, where))
     network.requires_grad_(False).eval()
     tokenizer = Tokenizer.load(folder)
+    _require_one_vocabulary(folder, config, tokenizer)
     template = ChatTemplate.load(folder, tokenizer)
     return LoadedModel(name or f"palimpsest-{folder.name}", config, network, tokenizer, digest(folder), template, where)
+
+
+def _require_one_vocabulary(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> None:
+    if tokenizer.mask_id != config.mask_token_id:
+        raise CheckpointError(
+            f"{folder}: mask_token_id is {config.mask_token_id} in config.json and {tokenizer.mask_id} in tokenizer.json: "
+            "they are of different models"
+        )
+    if tokenizer.size > config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: tokenizer.json has ids up to {tokenizer.size - 1}, the network has {config.vocab_size}: "
+            "they are of different models"
+        )
 
 
 @torch.no_grad()

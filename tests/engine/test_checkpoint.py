@@ -163,3 +163,15 @@ def test_a_pickle_is_never_opened(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\x80\x04cos\nsystem\n.")
     with pytest.raises(CheckpointError, match="safetensors"):
         load(folder)
+
+
+@pytest.mark.parametrize("place", ["config.json", "tokenizer.json"])
+def test_config_and_tokenizer_are_of_one_model(folder: Path, place: str) -> None:
+    """Another mask, or an id that the network has no row for, is refused before anything can be asked."""
+    if place == "config.json":
+        _edit(folder / place, mask_token_id=5)
+    else:
+        tokens = json.loads((folder / place).read_text())["added_tokens"]
+        _edit(folder / place, added_tokens=[*tokens, {"id": 1024, "content": "<beyond>", "special": True}])
+    with pytest.raises(CheckpointError, match="of different models"):
+        load(folder)

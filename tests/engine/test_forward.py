@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+from engine import numeric
 from engine.numeric import Arithmetic, Fast, Strict, numeric_fingerprint
 from engine.plan import Lora, ahead, clean, noisy, quadratic
 from tests.engine.harness import causal_attend, model, snapshot
@@ -117,3 +120,19 @@ def test_the_fingerprint_names_the_arithmetic() -> None:
     finally:
         torch.set_num_threads(threads)
     assert len(bytes.fromhex(one)) == 32 and len(others | {one}) == 4
+
+
+@pytest.mark.parametrize("name", ["sampling.py", "attend.py", "model/rope.py", "modes/ar.py"])
+def test_the_fingerprint_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever picks or computes a token changes it with its source, in whatever folder the room lies; the trainer does not."""
+    room = tmp_path / "engine"
+    shutil.copytree(Path(numeric.__file__).parent, room, ignore=shutil.ignore_patterns("tiny", "__pycache__"))
+    here = numeric_fingerprint(Strict(), "compiled")
+    monkeypatch.setattr(numeric, "__file__", str(room / "numeric.py"))
+    assert numeric_fingerprint(Strict(), "compiled") == here
+    with (room / "train" / "lora.py").open("a", encoding="utf-8") as source:
+        source.write("# another trainer\n")
+    assert numeric_fingerprint(Strict(), "compiled") == here
+    with (room / name).open("a", encoding="utf-8") as source:
+        source.write("# another pick\n")
+    assert numeric_fingerprint(Strict(), "compiled") != here
