@@ -38,8 +38,9 @@ class Laws:
     def __init__(self) -> None:
         self.changes: list[Enacted] = []
         self.in_force: InForce | None = None
-        """None before the first change."""
+        """None before the first change, and after one that could not be read."""
         self._known: set[bytes] = set()
+        self._unread = False
 
     def document(self, digest: bytes) -> str | None:
         """The text of a policy that some record put in force, None if none did."""
@@ -57,12 +58,16 @@ class Laws:
         else:
             self.in_force = InForce(header.seq, before, change.after, change.share)
 
+    def pass_over(self) -> None:
+        """A change is not disclosed: nobody here can say what is in force from now on, and what ever was."""
+        self.in_force, self._unread = None, True
+
     def judge(self, decision: PolicyDecision) -> Iterator[str]:
         """Take in a decision; yields a contradiction if no record had put its policy in force."""
         digest = decision.policy_digest
         if not self.changes:
             self._known.add(digest)
-        elif digest not in self._known and self.changes[0].change.before is not None:
+        elif digest not in self._known and self.changes[0].change.before is not None and not self._unread:
             yield f"it was decided under policy {_short(digest)}, which no record before it puts in force"
 
 

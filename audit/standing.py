@@ -86,6 +86,8 @@ class Standing:
                 yield from self.laws.enact(header, body)
             case PolicyDecision():
                 yield from self.laws.judge(body)
+            case None if header.kind == Kind.POLICY_CHANGE:
+                self.laws.pass_over()
         requester = getattr(body, "requested_by", header.actor)
         if requester != header.actor:
             yield f"it was requested by {requester!r} and recorded by {header.actor!r}"

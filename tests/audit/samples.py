@@ -207,7 +207,10 @@ class Log:
         """Leaf hashes of all rows."""
         return [leaf_hash(row.header) for row in self.rows]
 
-    def add(self, request: UUID | None, bodies: Sequence[Body], subject: str = "key-1", actor: str = "gateway") -> None:
+    def add(
+        self, request: UUID | None, bodies: Sequence[Body], subject: str = "key-1", actor: str = "gateway",
+        policy: bytes = POLICY,
+    ) -> None:  # fmt: skip
         """Append bodies as records of one request."""
         for body in bodies:
             seq, record = len(self.rows), uuid7(START)
@@ -216,7 +219,7 @@ class Log:
             key = request_key(month.secret, record if request is None else request)
             sealed = seal(key, TENANT, record, encode_body(body))
             header = Header(
-                TENANT, seq, ts, record, request, kind_of(body), schema_of(kind_of(body)), actor, POLICY, month.key_id,
+                TENANT, seq, ts, record, request, kind_of(body), schema_of(kind_of(body)), actor, policy, month.key_id,
                 len(sealed), hashlib.sha256(sealed).digest(),
             ).encode()  # fmt: skip
             self.rows.append(StoredRecord(header, sealed))

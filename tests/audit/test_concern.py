@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from uuid import UUID
 
@@ -124,3 +125,19 @@ def test_an_act_that_cannot_be_read_stays_sealed(tmp_path: Path) -> None:
     chosen = acts_concerning(Reach.of(headers), acts, log.keys)
     assert [kind_of(SAMPLES[Kind(decode_header(row.header).kind)]) for row in log.rows[22:] if
             decode_header(row.header).record in chosen] == [Kind.ERASURE, Kind.EXPORT]  # fmt: skip
+
+
+def test_a_policy_that_came_back_makes_no_tampering_of_an_excerpt(tmp_path: Path) -> None:
+    """A bundle of one request, whose policy was replaced and put in force again, is verified without the change between."""
+    log, request = Log(tmp_path / "keys"), uuid7(START)
+    back, between = (hashlib.sha256(text).digest() for text in (b"back", b"between"))
+    log.add(None, [PolicyChange(POLICY, back, "back", "why", "ada", "grace")], subject="palimpsest:acts", actor="ada")
+    log.add(request, [SAMPLES[Kind.ENGINE_NOTE]], policy=back)
+    for before, after, text in ((back, between, "between"), (between, back, "back")):
+        log.add(None, [PolicyChange(before, after, text, "why", "ada", "grace")], subject="palimpsest:acts", actor="ada")
+    log.checkpoint()
+    reach = Reach.of([decode_header(log.rows[1].header)])
+    acts = acts_concerning(reach, [log.rows[0], *log.rows[2:]], log.keys)
+    log.export(tmp_path / "out", disclose_requests(log.keys, frozenset({request}) | acts))
+    report = verify(tmp_path / "out", [log.signer.vkey], ORIGIN)
+    assert (report.verdict, report.decrypted, report.findings) == (Verdict.VERIFIED, 3, [])

@@ -333,3 +333,12 @@ def test_a_policy_on_trial_is_not_in_force() -> None:
         states.append(standing.laws.in_force)
     assert states == [InForce(0, A), InForce(1, A, B, 0.25), InForce(2, B)]
     assert (standing.laws.document(A), standing.laws.document(SHIPPED)) == ("a", None)
+
+
+@pytest.mark.parametrize("later", [changed(B, "a"), decided(B)])
+def test_nothing_is_said_of_what_a_sealed_change_may_have_put_in_force(later: Body) -> None:
+    """After a change that is not disclosed, neither another change nor a decision is held against those before it."""
+    standing = Standing()
+    assert list(standing.add(header(0, Kind.POLICY_CHANGE), changed(SHIPPED, "a"))) == []
+    assert list(standing.add(header(1, Kind.POLICY_CHANGE), None)) == []
+    assert list(standing.add(header(2, kind_of(later)), later)) == []
