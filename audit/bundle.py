@@ -35,6 +35,9 @@ MAX_MANIFEST_BYTES = 65_536
 MAX_LINE_BYTES = 4 * (MAX_HEADER_BYTES + MAX_SEALED_BYTES) // 3 + 1024
 MAX_NOTE_LINE_BYTES = 2 * MAX_NOTE_BYTES
 
+_ENTRY = {"bytes": int, "lines": int, "sha256": str}
+"""What the manifest has of a file. The exact types: true is no 1."""
+
 Json = None | str | int | dict[str, "Json"]
 
 
@@ -174,6 +177,6 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _entry(name: str, value: Json) -> dict[str, Json]:
-    if not isinstance(value, dict) or set(value) != {"bytes", "lines", "sha256"}:
+    if not isinstance(value, dict) or {key: type(each) for key, each in value.items()} != _ENTRY:
         raise MalformedData(f"{MANIFEST} says nothing usable about {name}")
     return value

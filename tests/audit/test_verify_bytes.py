@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit import bundle
+from audit.export import disclose_nothing
 from audit.verify import Report, Verdict, verify
 from tests.audit.samples import ORIGIN, small_log
 
@@ -85,3 +86,12 @@ def test_garbage_never_crashes_the_verifier(honest: Bundle, name: str, content: 
     """Any bytes in any file give a verdict other than verified, and no other exception."""
     with honest.changed(name, content):
         assert honest.judged().verdict is not Verdict.VERIFIED
+
+
+def test_a_manifest_counts_in_numbers(tmp_path: Path) -> None:
+    """A count of the manifest that is true or false, which Python takes for 1 and 0, is malformed."""
+    log = small_log(tmp_path / "keys")
+    log.export(tmp_path / "out", disclose_nothing)
+    path = tmp_path / "out" / bundle.MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"bytes":0,"lines":0', b'"bytes":false,"lines":false'))
+    assert verify(tmp_path / "out", [log.signer.vkey], ORIGIN).verdict is Verdict.MALFORMED
