@@ -106,7 +106,7 @@ class Absences:
         cover = _Cover(standing.retired)
         for number, gap in enumerate(self._gaps):
             yield from _explain_gap(gap, cover, number < _NAMED)
-        yield from self._explain_lent(_Cover(standing.retired))
+        yield from self._explain_lent(_Cover(standing.retired), standing.sealed_retirement)
         for key_id, lost in self._unreadable.items():
             many = _content(lost)
             if key_id in standing.erased:
@@ -114,10 +114,10 @@ class Absences:
             else:
                 yield Explained(lost.header, f"{many} is lost: its key was asked for and no longer exists")
 
-    def _explain_lent(self, cover: _Cover) -> Iterator[Explained]:
-        """Earlier releases retired delegations too; what no retirement covers nothing permits."""
+    def _explain_lent(self, cover: _Cover, sealed: int) -> Iterator[Explained]:
+        """Earlier releases retired delegations too; what no retirement covers, and none that is sealed can, nothing permits."""
         for number, gap in enumerate(self._lent):
-            if cover.first_unclaimed(gap) is None:
+            if cover.first_unclaimed(gap) is None or gap.last < sealed:
                 yield from _explain_gap(gap, cover, number < _NAMED)
             else:
                 yield Explained(gap.header, "its body is gone: that of a delegation is never retired", lawful=False)

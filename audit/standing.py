@@ -66,6 +66,8 @@ class Standing:
         self.erased: dict[str, int] = {}
         """Key id to the seq of the erasure that destroyed it."""
         self.retired: list[Retired] = []
+        self.sealed_retirement = -1
+        """The seq of the newest retirement that could not be read: what it removed nobody here can say."""
         self.rule: Rule | None = None
         self.laws = Laws()
 
@@ -88,6 +90,8 @@ class Standing:
                 yield from self.laws.judge(body)
             case None if header.kind == Kind.POLICY_CHANGE:
                 self.laws.pass_over()
+            case None if header.kind == Kind.RETIREMENT:
+                self.sealed_retirement = header.seq
         requester = getattr(body, "requested_by", header.actor)
         if requester != header.actor:
             yield f"it was requested by {requester!r} and recorded by {header.actor!r}"

@@ -149,6 +149,17 @@ def test_a_delegation_lasts() -> None:
     assert told(dataclasses.replace(RETIRED, first=0, last=4)) == [("its body was retired by record 100", True)]
 
 
+@pytest.mark.parametrize(("seq", "lawful"), [(0, False), (2, True)])
+def test_a_sealed_retirement_may_have_ended_a_delegation(seq: int, lawful: bool) -> None:
+    """Where a later retirement is not disclosed the body of a delegation is missing, and nobody is accused."""
+    standing, absences = Standing(), Absences()
+    assert list(standing.add(header(seq, Kind.RETIREMENT), None)) == []
+    absences.no_body(header(1, Kind.DELEGATION))
+    (told,) = absences.explain(standing)
+    assert told.lawful is lawful
+    assert told.message == ("its body is missing" if lawful else "its body is gone: that of a delegation is never retired")
+
+
 DAYS_OLD = [(100 + seq, START - 2 * DAY + seq) for seq in range(5)]
 
 
