@@ -31,6 +31,8 @@ from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import User
 
 MOST_GROUPS: Final = 64
+YEAR_10000: Final = 253_402_300_800
+"""Seconds since 1970 from which no calendar here can say a moment, not even in a list of what was lent."""
 
 
 class Term(StrEnum):
@@ -101,8 +103,9 @@ class Lending:
     async def _refusal(self, tenant: str, lent: Delegate, by: Person) -> NotDecided | None:
         if not by.serves(tenant) or Role.APPROVER not in by.roles:
             return NotDecided("not_permitted", "only an approver can delegate approvals")
-        if not (0 <= lent.starts_at.timestamp() < lent.ends_at.timestamp() and lent.ends_at.timestamp() * SECOND > now()):
-            return NotDecided("not_permitted", "a delegation ends after it begins, and in the future")
+        starts, ends = lent.starts_at.timestamp(), lent.ends_at.timestamp()
+        if not (0 <= starts < ends < YEAR_10000 and ends * SECOND > now()):
+            return NotDecided("not_permitted", "a delegation ends after it begins, in the future, and before the year 10000")
         if len(lent.groups) > MOST_GROUPS or not all(sayable(group, least=1, most=256) for group in lent.groups):
             return NotDecided("not_permitted", f"a delegation names at most {MOST_GROUPS} groups")
         if identity(lent.to) == identity(by.on_record) or await asyncio.to_thread(self._user, tenant, lent.to) is None:

@@ -58,12 +58,13 @@ REFUSED: tuple[tuple[int, dict[str, Any]], ...] = (
     (403, {"to": "/lin"}), (403, {"to": "eve"}), (403, {"to": "other/eve"}), (400, {"reason": " "}), (400, {"more": 1}),
     (403, {"ends_at": "2020-01-01T00:00:00Z"}), (400, {"ends_at": "2099-01-01T00:00:00"}), (400, {"ends_at": "soon"}),
     (403, {"ends_at": "2098-01-01T00:00:00Z", "starts_at": "2099-01-01T00:00:00Z"}), (400, {"groups": ["g"] * 65}),
-    (403, {"groups": [""]}), (403, {"to": "\u00e9" * 200}),
+    (403, {"groups": [""]}), (403, {"to": "\u00e9" * 200}), (403, {"ends_at": "9999-12-31T23:59:59.999999Z"}),
+    (403, {"ends_at": "9999-12-31T23:59:59-01:00"}),
 )  # fmt: skip
 
 
 async def test_what_cannot_be_lent_is_refused(office: Office) -> None:
-    """To nobody, to oneself, to another tenant, for no time or no reason, or without the password: nothing is recorded."""
+    """To nobody, to oneself, to another tenant, for no time or for ever, without reason or password: nothing is recorded."""
     before = (await office.ada.get(PATH)).json()
     for status, change in REFUSED:
         answer = await office.grace.post(PATH, loan(**change))
