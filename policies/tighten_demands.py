@@ -126,11 +126,19 @@ def _approval(above: Approval, below: Approval) -> Iterator[Loosening]:
         yield "quorum", f"the parent asks for {above.quorum}"
     if above.separation_of_duties and not below.separation_of_duties:
         yield "separation_of_duties", "the parent keeps requester and approver apart"
-    if below.expires_seconds > above.expires_seconds:
-        yield "expires_seconds", f"the parent's is {above.expires_seconds}"
-    if below.on_expire is OnExpire.RELEASE and above.on_expire is OnExpire.REJECT:
-        yield "on_expire", "the parent rejects what nobody decided"
+    yield from _expiry(above, below)
     if below.edit_allowed and not above.edit_allowed:
         yield "edit_allowed", "the parent lets nobody edit"
     if above.test_result_required and not below.test_result_required:
         yield "test_result_required", "the parent asks for a test result"
+
+
+def _expiry(above: Approval, below: Approval) -> Iterator[Loosening]:
+    """Where time ends in a rejection, more of it grants more; where it ends in a release, less of it does."""
+    if above.on_expire is OnExpire.REJECT:
+        if below.expires_seconds > above.expires_seconds:
+            yield "expires_seconds", f"the parent's is {above.expires_seconds}"
+        if below.on_expire is OnExpire.RELEASE:
+            yield "on_expire", "the parent rejects what nobody decided"
+    elif below.on_expire is OnExpire.RELEASE and below.expires_seconds < above.expires_seconds:
+        yield "expires_seconds", f"the parent releases no sooner than after {above.expires_seconds} s"

@@ -50,6 +50,9 @@ groups = ["red", "blue"]
 quorum = 2
 expires_seconds = 600
 test_result_required = true
+[approvals.clerk]
+expires_seconds = 600
+on_expire = "release"
 [[budgets]]
 id = "day"
 per = "key"
@@ -66,7 +69,8 @@ answer_tokens = "1"
 """
 
 GATE, WILD, RULE = '[[gates]]\nid = "sure"\n', '[[gates]]\nid = "wild"\n', '[[rules]]\nid = "risky"\n'
-ROUTE, BUDGET, BOSS = '[[routes]]\nid = "careful"\n', '[[budgets]]\nid = "day"\n', "[approvals.boss]\n"
+ROUTE, BUDGET = '[[routes]]\nid = "careful"\n', '[[budgets]]\nid = "day"\n'
+BOSS, CLERK = "[approvals.boss]\n", "[approvals.clerk]\n"
 
 LOOSER = [
     (GATE + 'modes = ["ar"]\n', "gates.sure.modes"),
@@ -106,6 +110,7 @@ LOOSER = [
     (BOSS + "separation_of_duties = false\n", "approvals.boss.separation_of_duties"),
     (BOSS + "expires_seconds = 601\n", "approvals.boss.expires_seconds"),
     (BOSS + 'on_expire = "release"\n', "approvals.boss.on_expire"),
+    (CLERK + "expires_seconds = 599\n", "approvals.clerk.expires_seconds"),
     (BOSS + "edit_allowed = true\n", "approvals.boss.edit_allowed"),
     (BOSS + "test_result_required = false\n", "approvals.boss.test_result_required"),
     ("[approvals.default]\nedit_allowed = true\n", "approvals.default.edit_allowed"),
@@ -130,6 +135,8 @@ TIGHTER = [
     ROUTE + 'modes = ["ar"]\n',
     ROUTE + "block_length = { default = 8, least = 8, most = 8, choices = [8] }\n",
     BOSS + 'groups = ["red"]\nquorum = 3\nexpires_seconds = 60\nhold_seconds = 30\n',
+    CLERK + 'expires_seconds = 300\non_expire = "reject"\n',
+    CLERK + "expires_seconds = 601\n",
     BUDGET + 'amount = "10.5"\non_exceed = "block"\n',
     '[prices.ar]\nanswer_tokens = "1.50"\nforwards = "2"\n',
     '[[gates]]\nid = "more"\nmodes = ["ar"]\nmetric = "tokens"\nabove = 8.0\naction = "annotate"\n',
