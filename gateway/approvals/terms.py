@@ -21,7 +21,7 @@ Change: TypeAlias = Literal["policy", "model"]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The obligations of a hold together: the shortest times bind, and nothing goes by itself unless all agree."""
+    """The obligations of a hold together: the shortest time binds, and nothing goes by itself before all agree that it may."""
 
     needed: tuple[Needed, ...]
     expires_seconds: int
@@ -40,11 +40,11 @@ class Drafted:
 def terms(document: policies.Document, due: Iterable[Due]) -> Terms:
     """What this document asks for. An approval that it does not have any more becomes the default one."""
     named = [(each, _approval(document, each.approval)) for each in due]
-    asked = [approval for _, approval in named]
-    released = all(approval.on_expire is policies.OnExpire.RELEASE for approval in asked)
+    released = all(approval.on_expire is policies.OnExpire.RELEASE for _, approval in named)
+    seconds = [approval.expires_seconds for _, approval in named]
     return Terms(
         needed=tuple(_needed(each, approval) for each, approval in named),
-        expires_seconds=min(approval.expires_seconds for approval in asked),
+        expires_seconds=max(seconds) if released else min(seconds),
         on_expire="release" if released else "reject",
     )
 
