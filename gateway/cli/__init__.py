@@ -81,6 +81,7 @@ def main() -> None:
     from audit.errors import AuditError
     from engine.config import CheckpointError
     from engine.errors import DoesNotFit
+    from gateway import logs
     from migrations.cluster import MigrationError
 
     mended = (
@@ -93,6 +94,7 @@ def main() -> None:
         CheckpointError,
         DoesNotFit,
     )
+    logs.configure_for_command()
     try:
         palimpsest.main(prog_name="palimpsest")
     except mended as error:

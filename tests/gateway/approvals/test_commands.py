@@ -7,6 +7,7 @@ import io
 import re
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
@@ -15,12 +16,17 @@ import pytest
 import policies
 from audit.acts import Access
 from audit.approvals import content_digest
+from audit.lifecycle import Lifecycle, Warrant
 from audit.verify import Verdict
 from engine.model.checkpoint import digest
 from gateway.cli.approvals import tell
-from gateway.settings import Settings
+from gateway.database import Urls
+from gateway.law.enactment import Enactment
+from gateway.law.shelf import Shelf
+from gateway.on_record import writing
+from gateway.settings import DatabaseUrl, Settings
 from tests.engine.small import TINY
-from tests.gateway.approvals.bureau import TEXT, beside, staff
+from tests.gateway.approvals.bureau import ONE, TEXT, beside, staff
 from tests.gateway.commanding import Done, command_line
 from tests.gateway.people.office import acts_of
 from tests.gateway.planted import PASSWORD
@@ -76,6 +82,23 @@ def test_an_answer_is_read_and_approved(database: Database, tmp_path: Path, comm
     assert [command(*no, *words).status for words in ((), ("--reason", " "))] == [2, 2]
     assert command(*no, "--reason", "it drops a table").out.startswith("rejected")
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+def test_standard_output_is_the_text_alone(database: Database, tmp_path: Path, command: Callable[..., Done]) -> None:
+    """Whoever redirects `show` gets the very bytes, also where tenants have policies of their own: the log goes elsewhere."""
+    _, generation = held(database, tmp_path / "home")
+    settings = Settings.read({"PALIMPSEST_HOME": str(tmp_path / "home")})
+    urls = Urls(DatabaseUrl(database.app_url), DatabaseUrl(database.reader_url))
+
+    async def put_in_force() -> None:
+        async with writing(settings, urls, "acme") as writer:
+            lifecycle = Lifecycle(writer, urls.app, urls.reader, settings.keys)
+            with closing(Shelf(urls.app)) as shelf:
+                await Enactment(lifecycle, shelf, ONE).apply("acme", ONE, Warrant("trial", "ada", "grace"))
+
+    asyncio.run(put_in_force())
+    shown = command("show", "--by", "ada", "--password-stdin", str(generation))
+    assert (shown.status, shown.out) == (0, TEXT)
 
 
 def test_a_terminal_obeys_no_held_text(monkeypatch: pytest.MonkeyPatch) -> None:
