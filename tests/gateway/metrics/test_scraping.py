@@ -134,9 +134,10 @@ async def test_nothing_but_numbers_is_told(database: Database, tmp_path: Path) -
     ours = [family for name, family in numbers.families.items() if name.startswith("palimpsest_")]
     assert all(family.documentation.endswith(".") for family in ours)
     told = {re.sub(r"_(?:bucket|count|sum)$", "", sample.name) for family in ours for sample in family.samples}
-    without_place = {"checkpoints_shipped", "checkpoint_shipping_failures", "webhooks_told", "webhook_failures"}
+    of_places = {"checkpoints_shipped", "checkpoint_shipping_failures", "webhooks_told", "webhook_failures"}
+    of_witnesses = {"checkpoints_cosigned", "cosigning_failures"}
     listed = set(re.findall(r"^\| `(palimpsest_\w+)`", README.read_text(encoding="utf-8"), re.MULTILINE))
-    assert listed == told | {f"palimpsest_{name}_total" for name in without_place}
+    assert listed == told | {f"palimpsest_{name}_total" for name in of_places | of_witnesses}
 
 
 async def test_only_the_token_opens_it(database: Database, tmp_path: Path) -> None:
