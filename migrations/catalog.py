@@ -19,7 +19,7 @@ from migrations.cluster import MigrationError, engine_url, failure
 from migrations.fingerprint import fingerprint
 from migrations.guard import OLD_GUARDS
 
-AUDIT = "79d37b5b717a0e8bf946506a80399f895122c5d3d73b1b8e972f2be05069652c"
+AUDIT = "5b1f08e14afb9be04faa5616367e72f5d6ea19a811eb251b68a44505210f97b8"
 """The fingerprint of schema audit at the newest revision."""
 GUARD = "6699c12bbd3147f2cbf45f88f52873e336bc8086ec13b32066fe16c37d005d0e"
 """The fingerprint of schema guard, event triggers included."""

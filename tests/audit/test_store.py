@@ -1,5 +1,6 @@
 """append() is the only way in, and it checks what it stores."""
 
+import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -69,6 +70,17 @@ async def test_time_never_runs_backwards(log: AppendConnection) -> None:
     with pytest.raises(LogRefused, match="backwards"):
         await log.append(TENANT, uuid4(), [numbered(1, ts=102), numbered(2, ts=101)])
     await log.append(TENANT, uuid4(), [numbered(1, ts=100)])
+
+
+@pytest.mark.parametrize("form", ["[2:3]={{{now},5}}", "[2:3]={{{now},{far}}}", "[0:1]={{5,{now}}}", "{{{{{now}}},{{{far}}}}}"])
+def test_times_are_judged_however_they_are_counted(database: Database, form: str) -> None:
+    """No lower bound and no second dimension of an array takes a time past the look at clock and head."""
+    now, batch = time.time_ns() // 1000, run_of(0, 2)
+    times = form.format(now=now, far=now + 10**15)
+    values = ([record.raw for record in batch], [record.sealed for record in batch], times)
+    call = "SELECT audit.append('acme', 0, gen_random_uuid(), %s::bytea[], %s::bytea[], %s::bigint[], '{NULL,NULL}', '{8,8}')"
+    with psycopg.connect(database.app_url) as connection, pytest.raises(psycopg.DatabaseError, match="counts from 1"):
+        connection.execute(call, values)
 
 
 @pytest.mark.parametrize("change", [{"sealed": b"another"}, {"sealed": b""}, {"raw": b"another header"}, {"raw": b""}], ids=str)
