@@ -175,7 +175,15 @@ class Session:
     # -- what is said ---------------------------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
-        """Say `event`, add it to the totals, and let the gate judge causal text that has become a unit."""
+        """Say `event`, and let the gate judge causal text that has become a unit."""
+        self.say(event)
+        if isinstance(event, SpecRound | RunDecoded) and self.request.gate is not None:
+            self._unit.add(event)
+            if self._unit.full:
+                self.judge_unit()
+
+    def say(self, event: Event) -> None:
+        """Say `event` and add it to the totals; the gate is not asked, for what an early end cut short has no whole unit."""
         self._events.append(event)
         match event:
             case Prefilled():
@@ -190,10 +198,6 @@ class Session:
         if isinstance(event, Output):
             self._forwards += event.forwards
             self._said += len(event.output)
-        if isinstance(event, SpecRound | RunDecoded) and self.request.gate is not None:
-            self._unit.add(event)
-            if self._unit.full:
-                self.judge_unit()
 
     def alternatives(self, picks: Sequence[Picks], rows: int) -> None:
         """Tell the likeliest tokens of the next `rows` output positions, before the event that outputs them."""

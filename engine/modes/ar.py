@@ -6,11 +6,11 @@ on counts only, never on a clock.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Final, Self
 
-from engine.events import RunDecoded
+from engine.events import Event, RunDecoded
 from engine.plan import Follow, Step, Want, clean_frame
 from engine.sampling import Picks
 from engine.session import Session
@@ -61,19 +61,19 @@ class Run:
             self._picks.append(picks)
         if len(self._ids) >= self._size:
             self._size = min(RUN, 2 * self._size)
-            self._tell()
+            self._tell(session.emit)
         return picks.ids[0]
 
-    def _tell(self) -> None:
+    def _tell(self, say: Callable[[Event], None]) -> None:
         session = self._session
         if self._ids:
             session.alternatives(self._picks, len(self._ids))
             ids, logprob = tuple(self._ids), tuple(self._logprob)
             self._ids, self._logprob, self._picks = [], [], []
-            session.emit(RunDecoded(session.request.id, session.position, ids, logprob, session.claim()))
+            say(RunDecoded(session.request.id, session.position, ids, logprob, session.claim()))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._tell()
+        self._tell(self._session.emit if kind is None else self._session.say)

@@ -10,7 +10,8 @@ import torch
 
 from engine.engine import Engine
 from engine.errors import PageFault
-from engine.events import BlockDecoded, Event, Finished, FinishReason, Noted, NoteKind, Prefilled, SpecRound
+from engine.events import BlockDecoded, Event, Finished, FinishReason, Gated, Noted, NoteKind, Prefilled, SpecRound
+from engine.gates import Gate, Ruling, Verdict
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Constraint, ConstraintKind, Mode
 from engine.scheduler import Capacity, Live
@@ -108,6 +109,18 @@ def test_abort_tells_the_unverified_draft(mode: Mode, steps: int, place: int) ->
     assert isinstance(found, SpecRound) and not found.complete
     assert (found.draft, found.draft_confidence, found.forwards) == (whole.draft, whole.draft_confidence, place)
     assert found.verified == found.output == found.logprob == ()
+
+
+@pytest.mark.parametrize("steps", range(2, 45, 3))
+def test_an_early_end_asks_for_no_verdict(steps: int) -> None:
+    """The gate judges no causal text that an abort has cut: its verdicts are those that the whole answer begins with."""
+    request = asked(Mode.AR, tokens=60, gate=Gate(lambda _: Ruling(Verdict.ACCEPT), frozenset(Verdict)))
+    engine = Engine(model())
+    events = stepped(engine, request, steps)
+    engine.abort(request.id)
+    events += engine.step()
+    given, due = ([event for event in told if isinstance(event, Gated)] for told in (events, decoded(model(), request)))
+    assert given == due[: len(given)]
 
 
 def test_a_fault_ends_one_generation() -> None:
