@@ -10,6 +10,7 @@ from uuid import UUID
 
 import policies
 from gateway.budgets.consumption import NOTHING, Consumption
+from gateway.law.clock import zone_of_database
 from policies import Budget, Per, RequestFacts, Unit
 from policies.verdicts import SHADOW
 
@@ -40,7 +41,7 @@ class Ask:
             "scope": self.scope.encode("utf-8", "replace").decode().replace("\0", "\ufffd"),
             "unit": budget.unit.value,
             "span": None if budget.window is None else budget.window.value,
-            "zone": self.zone,
+            "zone": zone_of_database(self.zone),
             "amount": budget.amount,
             "needs": str(self.needs),
             "forced": self.forced,

@@ -1,9 +1,15 @@
-"""Time as policies count it: minutes of the week in the time zone of the document."""
+"""Time as policies count it: minutes of the week in the time zone of the document, and the zone as the database knows it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+_OF_THIS_MACHINE: Final = frozenset({"localtime"})
+"""What some machines list beside the zones; each means another zone by it, and a database none."""
+_ABBREVIATED: Final = {"CET": "Europe/Brussels", "MET": "Europe/Brussels", "EET": "Europe/Athens", "WET": "Europe/Lisbon"}
+"""Zones whose names PostgreSQL takes for abbreviations, without summer time; the same zones by their other names."""
 
 
 def minute_of_week(timezone: str, now: datetime | None = None) -> int | None:
@@ -16,5 +22,10 @@ def minute_of_week(timezone: str, now: datetime | None = None) -> int | None:
 
 
 def timezones() -> frozenset[str]:
-    """The time zones that this machine knows."""
-    return frozenset(available_timezones())
+    """The time zones that this machine knows, and means the same by as everybody else."""
+    return frozenset(available_timezones()) - _OF_THIS_MACHINE
+
+
+def zone_of_database(timezone: str) -> str:
+    """The name under which PostgreSQL has the same time zone."""
+    return _ABBREVIATED.get(timezone, timezone)

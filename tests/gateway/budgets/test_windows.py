@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
+from gateway.law.clock import timezones
 from policies import Unit, Window
 from tests.gateway.budgets.drawing import Teller, ask, budget, used
 from tests.postgres_fixtures import Database
@@ -79,6 +81,16 @@ def test_a_month_ends_where_its_zone_says(shared: Database, zone: str, at: datet
     with psycopg.connect(shared.app_url) as connection:
         row = connection.execute("SELECT app.budget_until('month', %s, %s)", (zone, at)).fetchone()
     assert row == (ends,)
+
+
+def test_the_database_has_every_zone_that_a_document_may_name(shared: Database) -> None:
+    """Whatever time zone a document is let have, its months end in the database when they end there, summer time included."""
+    at, month = datetime(2026, 7, 15, 12, tzinfo=UTC), budget(Unit.TOKENS, "1", window=Window.MONTH)
+    with psycopg.connect(shared.app_url) as connection:
+        for zone in timezones():
+            told = ask(month, zone=zone).told()["zone"]
+            row = connection.execute("SELECT app.budget_until('month', %s, %s)", (told, at)).fetchone()
+            assert row == (datetime(2026, 8, 1, tzinfo=ZoneInfo(zone)),), zone
 
 
 def test_another_amount_goes_on_with_the_account(bank: Teller) -> None:
