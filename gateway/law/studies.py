@@ -106,7 +106,7 @@ def accepted(name: str, text: str, world: policies.World) -> policies.Policy:
     Raises BadPolicy with all that is wrong with it.
     """
     with tempfile.TemporaryDirectory(prefix="policy-") as folder:
-        file = Path(folder) / f"{name}.toml"
+        file = Path(folder) / f"{name}.pasted.toml"  # no parent can be called so, or a tenant `strict` would be its own
         file.write_text(text.replace("\r\n", "\n"), encoding="utf-8")
         found = policies.check(file, world)
     if isinstance(found, policies.Policy):
