@@ -1,9 +1,15 @@
-"""A client's connection whose request heads come to an end: what reads them for us takes one of any length and keeps it."""
+"""A client's connection whose request heads come to an end: what reads them for us takes one of any length and keeps it.
+
+It also takes a request that offers another protocol for one without a body: Java's own client and `curl --http2` send such, and
+their bodies would be lost, or read as requests. Nothing but HTTP/1.1 is spoken here, so the offer is passed over.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from array import array
+from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_MOST: Final = 256 * 1024
@@ -15,6 +21,11 @@ class Connection(HttpToolsProtocol):
 
     _open = False
     _came = 0
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.parser = _Parser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base has it
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client's."""
@@ -33,4 +44,40 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """It has ended; a body follows, if any."""
         self._open = False
-        super().on_headers_complete()
+        if not self.offers():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if not self.offers():
+            super().on_message_complete()
+
+    def offers(self) -> bool:
+        """Whether the head that has just been read offers to leave HTTP. A tunnel is no offer: it is refused."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+    def plain_head(self) -> bytes:
+        """The head that has just been read, without its offer of another protocol."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+
+class _Parser(httptools.HttpRequestParser):
+    """Reads a request that offers another protocol as if it did not."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+
+    def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                super().feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                if not self._connection.offers():
+                    raise
+                rest = rest[offer.args[0] :]
+                super().feed_data(self._connection.plain_head())

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -69,3 +70,32 @@ async def test_a_head_in_many_pieces_is_read_to_its_end() -> None:
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200 ")
             assert await reader.readexactly(len(b"1000000 102")) == b"1000000 102"
+
+
+@pytest.mark.parametrize(
+    "offer", [b"upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk", b"Upgrade\r\nUpgrade: websocket"]
+)
+@pytest.mark.parametrize("size", [1, 7, 60, 1 << 16])
+async def test_an_offer_of_another_protocol_is_passed_over(offer: bytes, size: int) -> None:
+    """Java's own client and `curl --http2` offer one with their bodies: each is read whole, and never as a request."""
+    hidden = b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"
+    sized = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: %b\r\ncontent-length: %d\r\n\r\n%b" % (offer, len(hidden), hidden)
+    chunked = b"POST / HTTP/1.1\r\nconnection: %b\r\ntransfer-encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\n\r\n" % offer
+    bare = b"GET / HTTP/1.1\r\nconnection: %b\r\n\r\n" % offer
+    lengths = (len(hidden), 5, 0, len(hidden))
+    async with served() as (reader, writer):
+        sent = b"".join((sized, chunked, bare, sized))
+        for place in range(0, len(sent), size):
+            writer.write(sent[place : place + size])
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+        told = (await reader.read()).split(b"HTTP/1.1 200 ")[1:]
+    assert [int(each.rpartition(b"\r\n\r\n")[2].split()[0]) for each in told] == [*lengths, 0]
+
+
+async def test_a_tunnel_is_refused() -> None:
+    """CONNECT leads nowhere here."""
+    async with served() as (reader, writer):
+        writer.write(b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\nhello")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
