@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,15 @@ def token_logprobs(scores: Sequence[TokenScore]) -> list[dict[str, Any]]:
 
 
 def legacy_logprobs(scores: Sequence[TokenScore], offset: int) -> dict[str, Any]:
-    """In columns; `offset` is the place in the answer, in characters, at which the first token begins."""
-    tokens, offsets = [_told(score.data) for score in scores], [offset]
-    for token in tokens:
-        offsets.append(offsets[-1] + len(token))
+    """In columns; `offset` is the place in the answer, in characters, at which the first token begins.
+
+    The tokens of one character all begin at its place.
+    """
+    utf8, offsets = codecs.getincrementaldecoder("utf-8")("replace"), [offset]
+    for score in scores:
+        offsets.append(offsets[-1] + len(utf8.decode(score.data)))
     return {
-        "tokens": tokens,
+        "tokens": [_told(score.data) for score in scores],
         "token_logprobs": [score.logprob for score in scores],
         "top_logprobs": [{_told(data): logprob for data, logprob in score.top} for score in scores],
         "text_offset": offsets[:-1],

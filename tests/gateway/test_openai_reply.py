@@ -188,3 +188,18 @@ def test_completions_are_text_with_columns_of_log_probabilities() -> None:
     }  # fmt: skip
     made.take(Text("hé"))
     assert json.loads(shape.document([made]))["choices"][0]["text"] == "hé"
+
+
+def test_the_tokens_of_one_character_begin_at_its_place() -> None:
+    """Offsets of a completion are places in its text, whether it is told at once or in chunks."""
+    shape, text = CompletionEnvelope(GENERATION, "m", 1, False), "a😀b"
+    scores = [TokenScore(data, -1.0) for data in (b"a", b"\xf0\x9f", b"\x98", b"\x80", b"b")]
+    whole, told = (PlainChoice(0, 10, ABOUT, wants_logprobs=True) for _ in range(2))
+    whole.take(Text(text))
+    whole.hold(scores)
+    whole.end(ACCOUNT)
+    offsets = json.loads(shape.document([whole]))["choices"][0]["logprobs"]["text_offset"]
+    pieces = ((Text("a"), scores[:1]), (Text("😀"), scores[1:4]), (Text("b"), scores[4:]))
+    streamed = chunks(b"".join(shape.delta(told, *piece) for piece in pieces))
+    assert offsets == [0, 1, 1, 1, 2]
+    assert [place for chunk in streamed for place in chunk["choices"][0]["logprobs"]["text_offset"]] == offsets
