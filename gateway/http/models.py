@@ -1,6 +1,6 @@
 """GET /v1/models: the served model, once by its name and once for each mode that the policy permits.
 
-The shape is the union that clients of several dialects read: OpenAI's list plus `display_name`, `type`,
+The shape is the union that clients of several dialects read: OpenAI's list plus `display_name`, `lifecycle`, `type`,
 `created_at` and `has_more`.
 """
 
@@ -47,5 +47,6 @@ def _line(house: House, name: str) -> dict[str, Any]:
         "owned_by": "palimpsest",
         "type": "model",
         "display_name": name,
+        "lifecycle": "active",
         "created_at": datetime.fromtimestamp(house.started, UTC).isoformat().replace("+00:00", "Z"),
     }

@@ -97,6 +97,16 @@ def test_what_is_asked_of_the_answer_is_kept(served: Served, client: anthropic.A
     assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", stop)
 
 
+def test_models_have_every_field_that_the_client_requires(served: Served) -> None:
+    """The client checks nothing and leaves out what did not come, so its users would fall over a field that is missing."""
+    from anthropic.types import ModelInfo  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
+
+    headers = {"x-api-key": served.key}
+    answer = httpx.get(f"{served.url}/v1/models?limit=1000", headers=headers, timeout=60, trust_env=False, verify=PLAIN)
+    for line in answer.json()["data"]:
+        assert ModelInfo.model_validate(line).lifecycle == "active"
+
+
 def test_a_stream_keeps_the_grammar(served: Served) -> None:
     """Every event stands where a strict reader expects it, and the extension names the generation and its records."""
     answer = raw(served, stream=True, system=[{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}])
