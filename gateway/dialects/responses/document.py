@@ -140,7 +140,7 @@ def usage(account: Account, blocks: Iterable[Block]) -> dict[str, Any]:
     thought = sum(len(block.scores) for block in blocks if block.sort is Sort.THOUGHT)
     return {
         "input_tokens": account.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": account.cached_tokens},
+        "input_tokens_details": {"cached_tokens": account.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": account.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": thought},
         "total_tokens": account.prompt_tokens + account.completion_tokens,

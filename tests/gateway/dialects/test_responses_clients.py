@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import openai
 import pytest
+from openai.types.responses import Response
 
 from audit.records import PolicyDecision, RequestOpen
 from engine.train.grammar import Split, task
@@ -74,6 +75,12 @@ def test_a_response_is_answered_and_kept(served: Served, client: openai.OpenAI) 
     assert final.output_text == whole.output_text
     opening = served.log.bodies(UUID(hex=whole.id.removeprefix("resp_")))[0]
     assert isinstance(opening, RequestOpen) and opening.dialect == "openai.responses"
+
+
+def test_a_response_has_every_field_that_the_client_requires(served: Served) -> None:
+    """The client checks nothing and leaves out what did not come, so its users would fall over a field that is missing."""
+    for more in ({}, {"max_output_tokens": 2}, {"include": ["message.output_text.logprobs"]}):
+        Response.model_validate(raw(served, **more).json())
 
 
 async def test_the_async_client_reads_the_same(served: Served) -> None:
