@@ -29,7 +29,7 @@ from gateway.budgets.visit import Visit
 from gateway.compiling import beside_the_loop
 from gateway.dialects.prompt import read
 from gateway.dialects.reading import answer_reader
-from gateway.dialects.request import AskedSampling, ChatRequest
+from gateway.dialects.request import AskedSampling, ChatRequest, Dialect
 from gateway.errors import BadRequest, GatewayError, UnknownModel
 from gateway.generation import Admitted
 from gateway.law.clock import minute_of_week
@@ -65,7 +65,7 @@ async def admit(
         raise UnknownModel(f"model {chat.model!r} is not served here; GET /v1/models lists what is", param="model")
     _check_numeric(intake, chat)
     prompt = await read(intake.model, chat)
-    room = _room(intake.engine.longest, prompt)
+    room = _room(intake.engine.longest, prompt, chat.dialect)
     policy = intake.laws.policy_for(subject.tenant, request_id)
     facts = _as_it_runs(policy, chat, _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone)))
     visit = Visit(intake.budgets, policy, facts, request_id)
@@ -81,7 +81,7 @@ async def admit(
             await _claim_if_held(claim, policy, allotted.verdict, visit)
             law = Law(policy, allotted.verdict)
             request = _generation_request(intake, subject.tenant, chat, law, request_id, prompt, room)
-            await _check_constraint(intake, request)
+            await _check_constraint(intake, request, chat.dialect)
             opening = (_open(intake, subject, chat, request), PromptBody(chat.prompt_json, prompt), decision)
             on_record = await _recorded(intake, log, subject, request_id, policy, opening)
             return _admitted(intake, subject, chat, law, request, on_record, allotted.lease, claim)
@@ -187,7 +187,7 @@ def _check_numeric(intake: Intake, chat: ChatRequest) -> None:
         )
 
 
-async def _check_constraint(intake: Intake, request: GenerationRequest) -> None:
+async def _check_constraint(intake: Intake, request: GenerationRequest, dialect: Dialect) -> None:
     """A constraint that does not compile never reaches the engine."""
     if request.constraint is None:
         return
@@ -195,17 +195,17 @@ async def _check_constraint(intake: Intake, request: GenerationRequest) -> None:
         await beside_the_loop(intake.engine.constrainer.check, request.constraint)
     except InvalidRequest as error:
         ours = request.constraint.kind in (ConstraintKind.REGEX, ConstraintKind.GRAMMAR)
-        param = f"palimpsest.{request.constraint.kind}" if ours else "response_format"
+        param = f"palimpsest.{request.constraint.kind}" if ours else dialect.form_field
         raise BadRequest(str(error), code="invalid_constraint", param=param) from error
 
 
-def _room(context: int, prompt: Sequence[int]) -> int:
+def _room(context: int, prompt: Sequence[int], dialect: Dialect) -> int:
     """Tokens of the context that the prompt leaves for the answer."""
     if len(prompt) >= context:
         raise BadRequest(
-            f"the prompt has {len(prompt)} tokens and the model's context is {context}: shorten the messages",
+            f"the prompt has {len(prompt)} tokens and the model's context is {context}: shorten the {dialect.prompt_field}",
             code="context_length_exceeded",
-            param="messages",
+            param=dialect.prompt_field,
         )
     return context - len(prompt)
 

@@ -20,7 +20,7 @@ def held_to_choice(model: LoadedModel, asked: ChatRequest) -> ChatRequest:
         return asked
     must = prompt.choice is Calling.REQUIRED or isinstance(prompt.choice, CallOf)
     if must and asked.constraint is not None:
-        message = "the answer cannot be both a call and what response_format asks for: leave one of them out"
+        message = f"the answer cannot be both a call and what {asked.dialect.form_field} asks for: leave one of them out"
         raise BadRequest(message, code="conflict", param="tool_choice")
     if form is None or not prompt.binding or asked.constraint is not None:
         return asked

@@ -78,7 +78,7 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     )
     own = beside.own(fields.palimpsest)
     model, suffix = served_model(fields.model)
-    constraint = held(own, response_format(fields.response_format), "response_format")
+    constraint = held(own, response_format(fields.response_format), Dialect.CHAT.form_field)
     return ChatRequest(
         dialect=Dialect.CHAT,
         model=model,

@@ -60,7 +60,7 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
         knob=knob(own, suffix, beside.mode or None),
         stop=stop_strings(fields),
         top_logprobs=top_logprobs(fields.logprobs is not None, fields.logprobs, "logprobs"),
-        constraint=held(own, None, "response_format"),
+        constraint=held(own, None, Dialect.COMPLETIONS.form_field),
         proof=bool(own.proof),
         n=answers(fields),
     )

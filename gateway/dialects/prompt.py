@@ -66,7 +66,7 @@ def _check_size(model: LoadedModel, asked: ChatRequest) -> None:
         raise BadRequest(
             f"the prompt's {told} characters or ids cannot fit into the model's context of {context} tokens: shorten it",
             code="context_length_exceeded",
-            param="messages" if isinstance(asked.prompt, Conversation) else "prompt",
+            param=asked.dialect.prompt_field,
         )
 
 

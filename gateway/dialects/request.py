@@ -18,6 +18,28 @@ class Dialect(StrEnum):
     RESPONSES = "openai.responses"
     MESSAGES = "anthropic.messages"
 
+    @property
+    def prompt_field(self) -> str:
+        """Where its bodies have the prompt."""
+        match self:
+            case Dialect.COMPLETIONS:
+                return "prompt"
+            case Dialect.RESPONSES:
+                return "input"
+            case _:
+                return "messages"
+
+    @property
+    def form_field(self) -> str:
+        """Where its bodies say what the answer must look like."""
+        match self:
+            case Dialect.RESPONSES:
+                return "text.format"
+            case Dialect.MESSAGES:
+                return "output_config.format"
+            case _:
+                return "response_format"
+
 
 class Delivery(StrEnum):
     """How the client wants the answer: as one document or as server-sent events."""

@@ -197,6 +197,7 @@ async def test_completions_go_on_with_a_text(gate: Served) -> None:
         ({"prompt": ""}, "prompt"),
         ({"prompt": [11]}, "prompt"),
         ({"prompt": [1 << 40]}, "prompt"),
+        ({"prompt": "word " * 3000}, "prompt"),
         ({"prompt": "x", "logprobs": 21}, "logprobs"),
         ({}, "prompt"),
     ],

@@ -32,7 +32,7 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     model, suffix = served_model(fields.model)
     if fields.max_tokens < 1:
         raise BadRequest("max_tokens must be at least 1", code="out_of_range", param="max_tokens")
-    constraint = held(own, _format(fields.output_config), "output_config.format")
+    constraint = held(own, _format(fields.output_config), Dialect.MESSAGES.form_field)
     return ChatRequest(
         dialect=Dialect.MESSAGES,
         model=model,

@@ -37,7 +37,7 @@ def chat_of(body: Body, earlier: list[Item], beside: Beside = NOTHING_BESIDE) ->
     whole = msgspec.structs.replace(body, input=[*earlier, *turns.items_of(body.input)])
     own = beside.own(body.palimpsest)
     model, suffix = served_model(body.model)
-    constraint = held(own, _format(None if body.text is None else body.text.format), "text.format")
+    constraint = held(own, _format(None if body.text is None else body.text.format), Dialect.RESPONSES.form_field)
     return ChatRequest(
         dialect=Dialect.RESPONSES,
         model=model,

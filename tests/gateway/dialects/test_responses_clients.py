@@ -171,6 +171,10 @@ MALFORMED: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("background without store", {"background": True, "store": False}, "conflict", "background"),
     ("an unknown model", {"model": "gpt-9"}, "model_not_found", "model"),
     ("a misspelt knob", {"palimpsest": {"mood": "ar"}}, "invalid_type", "palimpsest.mood"),
+    ("a schema that is none", {"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": 5}}}},
+     "invalid_constraint", "text.format"),
+    ("an input over the context", {"input": "word " * 3000}, "context_length_exceeded", "input"),
+    ("an input that is never read", {"input": "word " * 30_000}, "context_length_exceeded", "input"),
 ]  # fmt: skip
 
 
