@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from engine.chat_template import CallForm
@@ -15,7 +16,7 @@ from engine.request import Constraint, ConstraintKind
 from engine.tokenizer import CALL_END, CALL_START
 from gateway.call_forms import FUNCTION, FUNCTION_END, PARAMETER, PARAMETER_END
 from gateway.dialects.request import Calling, CallOf, Conversation, ToolSpec
-from gateway.schema_types import types_of
+from gateway.schema_types import leaves_of, types_of, values_of
 
 TOLD_ONLY: Final = ("description", "title", "$comment", "$schema", "$id")
 """Words of a schema that hold nothing to anything."""
@@ -60,14 +61,20 @@ def _xml(tools: Sequence[ToolSpec]) -> Iterator[str]:
 def _value(tool: ToolSpec, schema: Any) -> str:
     """The rest of an argument behind its name."""
     types, closed = types_of(schema, tool.schema), _literal("", PARAMETER_END, "")
-    choices = schema.get("enum") if isinstance(schema, Mapping) else None
-    if tool.strict and isinstance(choices, list) and choices:
-        printed = (choice if isinstance(choice, str) else json.dumps(choice) for choice in choices)
-        return f"({_either(map(_literal, printed))}) {closed}"
     if "string" in types or not types:
-        return "value"
+        told = list(map(partial(_printed, tool), leaves_of(schema, tool.schema))) if tool.strict else [""]
+        return f"({_either(told)}) {closed}" if all(told) else "value"
     held = {**_plain(schema), **_definitions(tool)} if tool.strict else {"type": sorted(types)}
     return f"%json {_document(held)} {closed}"
+
+
+def _printed(tool: ToolSpec, schema: Any) -> str:
+    """What one of a value's alternatives prints: its values, or JSON; empty for free text."""
+    values, types = values_of(schema), types_of(schema, tool.schema)
+    if values is not None:
+        return _either(_literal(value if isinstance(value, str) else json.dumps(value)) for value in values)
+    held = types and "string" not in types
+    return f"%json {_document({**_plain(schema), **_definitions(tool)})}" if held else ""
 
 
 def _json(tools: Sequence[ToolSpec]) -> Iterator[str]:

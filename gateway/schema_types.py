@@ -38,6 +38,44 @@ def _said(schema: Any, root: Mapping[str, Any]) -> tuple[set[str], list[Any]]:
     return set(), next((schema[word] for word in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(word), list)), [])
 
 
+def leaves_of(schema: Any, root: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The schemas behind references and alternatives, of which a value must keep one; one that is open where they go on."""
+    open_schemas, found = [schema], list[Any]()
+    for _ in range(VISITS_MOST):
+        if not open_schemas:
+            return tuple(found)
+        told = open_schemas.pop()
+        inner = _alternatives(told, root)
+        if inner is None:
+            found.append(told)
+        else:
+            open_schemas += reversed(inner)
+    return ({},)
+
+
+def values_of(schema: Any) -> list[Any] | None:
+    """The values that one schema names; None where it does not name them one by one."""
+    if not isinstance(schema, Mapping):
+        return None
+    if isinstance(schema.get("enum"), list):
+        return list(schema["enum"])
+    if "const" in schema:
+        return [schema["const"]]
+    return [None] if schema.get("type") == "null" else None
+
+
+def _alternatives(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
+    """The schemas that one leaves the word to; None for one that speaks itself."""
+    if not isinstance(schema, Mapping) or values_of(schema) is not None:
+        return None
+    if "$ref" in schema:
+        return [_referred(schema["$ref"], root)]
+    if "type" in schema:
+        return None
+    told = next((schema[word] for word in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(word), list)), None)
+    return None if told is None or ("allOf" in schema and len(told) > 1) else list(told)
+
+
 def _referred(reference: Any, root: Mapping[str, Any]) -> Any:
     """What a local reference (`#/$defs/Name`) points at; None for any other."""
     if not isinstance(reference, str) or not reference.startswith("#"):

@@ -88,6 +88,30 @@ def test_a_named_strict_tool_is_held_to_its_schema() -> None:
     assert not any(fits(constraint, text) for text in (*BAD, GOOD[0] + "\n" + GOOD[0]))
 
 
+UNIT = {"$defs": {"unit": {"type": "string", "enum": ["far", "cel"]}}}
+CHOSEN: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = [
+    ({"$ref": "#/$defs/unit"}, ("far", "cel"), ("fa", "farce", "kel", "null")),
+    ({"allOf": [{"$ref": "#/$defs/unit"}], "default": "cel"}, ("far", "cel"), ("kel",)),
+    ({"const": "cel", "type": "string"}, ("cel",), ("far", '"cel"')),
+    ({"anyOf": [{"$ref": "#/$defs/unit"}, {"type": "null"}]}, ("far", "null"), ("kel", "")),
+    ({"oneOf": [{"const": "far"}, {"type": "integer", "maximum": 9}]}, ("far", "7"), ("10", "kel")),
+    ({"anyOf": [{"$ref": "#/$defs/unit"}, {"type": "string"}]}, ("far", "kel"), ()),
+    ({"anyOf": [{"$ref": "#"}, {"type": "string"}]}, ("far",), ()),
+    ({"$ref": "#/properties/unit"}, ("far",), ()),
+]
+
+
+@pytest.mark.parametrize(("schema", "good", "bad"), CHOSEN)
+def test_a_strict_choice_is_held_wherever_the_schema_keeps_it(
+    schema: dict[str, Any], good: tuple[str, ...], bad: tuple[str, ...]
+) -> None:
+    """Values that a schema names are held behind references, as constants and beside a null, as pydantic writes them."""
+    told = {"type": "object", "properties": {"unit": schema}, "required": ["unit"], "additionalProperties": False} | UNIT
+    constraint = held(CallOf("heat"), ToolSpec("heat", "", told, strict=True))
+    assert all(fits(constraint, xml("heat", ("unit", text))) for text in good)
+    assert not any(fits(constraint, xml("heat", ("unit", text))) for text in bad)
+
+
 def test_a_required_call_may_be_any_and_several() -> None:
     """Any offered tool may be called, several times unless calls come one by one; a tool without a schema takes anything."""
     both = xml("look", ("x", "y")) + "\n" + GOOD[1]
