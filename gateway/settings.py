@@ -23,6 +23,13 @@ DatabaseUrl = NewType("DatabaseUrl", str)
 _PREFIX = "PALIMPSEST_"
 _TINY = Path(__file__).resolve().parent.parent / "engine" / "tiny"
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+_PLACE: Final = re.compile(
+    r"postgresql://(([^@/%]|%[0-9a-fA-F]{2})*@)?"  # a role and its password
+    r"(\[[0-9a-fA-F:.]+\]|[^@/:?,%\[\]]*)(:[0-9]{1,5})?"  # one host and its port
+    r"(/([^@?%]|%[0-9a-fA-F]{2})*(\?.*)?|(\?[^@]*)?)"  # a database, and options
+)
+"""URLs that libpq and SQLAlchemy read alike, as both get them: where they part, at unescaped signs of a password, one of them
+takes a part of it for a host, a port or a database, and says so."""
 NAMES: Final = frozenset({
     "HOME", "KEYS", "DATABASE_URL", "READER_URL", "OWNER_URL", "HOST", "PORT", "BASE_URL", "ORIGIN", "CHECKPOINT", "NUMERIC",
     "DEVICE", "MAX_GENERATIONS", "AUDIT_STALL_SECONDS", "AUDIT_QUEUE_RECORDS", "AUDIT_QUEUE_BYTES", "SHIP_TO", "WITNESSES",
@@ -212,9 +219,10 @@ def _url(given: Mapping[str, str], name: str) -> DatabaseUrl | None:
     text = given.get(name)
     if not text:
         return None
-    if _scheme(text) not in _SCHEMES:
+    url = DatabaseUrl("postgresql://" + text.partition("://")[2])
+    if _scheme(text) not in _SCHEMES or not _PLACE.fullmatch(url):
         # The value may hold a password, so only its name is repeated.
         raise SettingsError(
             f"{_PREFIX}{name}: give a URL such as postgresql://user:password@host/database, a password's own signs as %XX"
         )
-    return DatabaseUrl("postgresql://" + text.partition("://")[2])
+    return url

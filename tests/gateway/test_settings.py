@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway import settings as settings_file
 from gateway.settings import NAMES, DatabaseUrl, Settings, SettingsError, sqlalchemy_url
@@ -119,6 +122,27 @@ def test_a_bad_url_never_repeats_its_password() -> None:
     with pytest.raises(SettingsError) as refusal:
         Settings.read({"PALIMPSEST_DATABASE_URL": "oracle://u:secret@h/d"})
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "place", ["se/cret@h/d", "12/cret@h/d", "se@cret@h/d", "s%zz@h/d", "se[cret@h/d", "p@h:port/d", "p@h:1,g:2/d"]
+)
+def test_a_url_that_is_read_in_two_ways_is_refused(place: str) -> None:
+    """SQLAlchemy and libpq must both find the same place in a URL, lest one of them tells a part of a password as its host."""
+    with pytest.raises(SettingsError, match="PALIMPSEST_OWNER_URL: give a URL"):
+        Settings.read({"PALIMPSEST_OWNER_URL": f"postgresql://u:{place}"})
+
+
+@pytest.mark.parametrize(
+    "place", ["h/d", "u:p@h:5432/d?sslmode=require", "u:p%2F%40@[::1]:5/d", "u@/d?host=/run", "/d", "u:a?b#c:d@h/d"]
+)
+def test_a_url_that_is_read_in_one_way_is_taken(place: str) -> None:
+    """Sockets, addresses in brackets, options and escaped signs are as good as names."""
+    url = f"postgresql://{place}"
+    database = Settings.read({"PALIMPSEST_DATABASE_URL": url, "PALIMPSEST_READER_URL": url}).database
+    assert database is not None and database.app == url
+    _, options = PGDialect_psycopg().create_connect_args(make_url(sqlalchemy_url(database.app)))  # type: ignore[no-untyped-call]
+    assert {name: str(text) for name, text in options.items()} == conninfo_to_dict(url)
 
 
 def test_a_metrics_token_is_never_shown() -> None:
