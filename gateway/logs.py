@@ -28,7 +28,7 @@ def configure(level: int = logging.INFO) -> None:
 
 
 def configure_for_command() -> None:
-    """Set up structlog for a command: what goes wrong, and never on standard output, which is what the command was asked for."""
+    """Set up structlog for a command: what goes wrong, and never on standard output, which holds what was asked for."""
     structlog.configure(
         processors=_processors(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
