@@ -67,11 +67,11 @@ class CosignedNotes:
         self._folder = keys / "cosigned"
 
     def newest(self, origin: str) -> str | None:
-        """The newest note of a log that a witness has cosigned, None if there is none or it is damaged."""
+        """The newest note of a log that a witness has cosigned, None if there is none or it cannot be read."""
         try:
             note = self._file(origin).read_text(encoding="utf-8")
             return note if _tree(note).origin == origin else None
-        except (FileNotFoundError, UnicodeDecodeError, NoteInvalid):
+        except (OSError, UnicodeDecodeError, NoteInvalid):
             return None
 
     def keep(self, note: str) -> None:
