@@ -1,7 +1,8 @@
 """One recorded generation, judged again: exactly where the policy would have changed nothing about the text, else estimated.
 
 What was never generated is not known. A row is *estimated* under a policy that decodes it otherwise than it was decoded,
-refines or redoes other units, lets go on what was blocked, counts other budgets, or asks for paths that were not kept.
+refines or redoes other units, lets go on what was blocked, counts other budgets (also where one of them refuses it), or asks
+for paths that were not kept.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def rejudge(policy: Policy, row: Row, was: Decision | Refusal | None = None) -> 
     verdict = decide(policy, row.facts)
     then = verdict if was is None else was
     if isinstance(verdict, Refusal):
-        return Judgement(verdict, (), None, None, estimated=False)
+        return Judgement(verdict, (), None, None, estimated=verdict.budgets not in ((), then.budgets))
     if isinstance(then, Refusal):
         return Judgement(verdict, (), None, None, estimated=True)
     units = _units(policy, verdict, row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from policies.compiled import BUDGET, ROUTE, Routed
@@ -57,7 +58,8 @@ def spend(policy: Policy, facts: RequestFacts, route: Routed | None, mode: Mode)
     asks: list[Asked] = []
     if not facts.exceeded:
         return mode, asks
-    for budget in (each.budget for each in policy.compiled.budgets if each.concerns(facts)):
+    budgets = tuple(each.budget for each in policy.compiled.budgets if each.concerns(facts))
+    for budget in budgets:
         if budget.id not in facts.exceeded:
             continue
         lower = _downgraded(policy, route, budget)
@@ -68,7 +70,7 @@ def spend(policy: Policy, facts: RequestFacts, route: Routed | None, mode: Mode)
             asks.append((Action.ANNOTATE, BUDGET + budget.id, budget.approval))
         else:
             reason = f"budget {budget.id!r} ({budget.unit.value} per {budget.per.value}) has no room for this request"
-            return refusal(policy, RefusalCode.BUDGET_EXCEEDED, reason, BUDGET + budget.id)
+            return replace(refusal(policy, RefusalCode.BUDGET_EXCEEDED, reason, BUDGET + budget.id), budgets=budgets)
     return mode, asks
 
 

@@ -101,12 +101,13 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No permission. `reason` is for the client and says what would be permitted."""
+    """No permission. `reason` is for the client and says what would be permitted, `budgets` are those that had to have room."""
 
     code: RefusalCode
     reason: str
     policy_digest: PolicyDigest
     rules: tuple[str, ...]
+    budgets: tuple[Budget, ...] = ()
 
     @property
     def status(self) -> int:

@@ -15,7 +15,9 @@ from policies.metrics import Metric
 from policies.policy import seal
 from policies.reading import ROOM
 from policies.rejudge import rejudge
-from tests.policies.documents import policy
+from policies.rows import Admission
+from tests.policies.documents import policy, refused
+from tests.policies.facts import PLAIN
 from tests.policies.traffic import rows
 
 SHIPPED = sorted(ROOM.rglob("*.toml"))
@@ -137,6 +139,18 @@ def test_what_nobody_can_know_is_marked(old: str, new: str, estimated: bool) -> 
     traffic = [row for row in rows(was, 60) if (row.facts.requested_mode, row.facts.block_length) == (None, None)]
     found = [rejudge(now, row, rejudge(was, row).verdict).estimated for row in traffic]
     assert found and all(found) is estimated and any(found) is estimated
+
+
+BUDGET = '[[budgets]]\nid = "b"\nper = "key"\nunit = "tokens"\namount = "%s"\nwindow = "day"\n'
+
+
+@pytest.mark.parametrize(("amount", "estimated"), [("5", False), ("5000", True)])
+def test_whether_another_budget_would_have_had_room_is_an_estimate(amount: str, estimated: bool) -> None:
+    """A request that found no room, judged under the same budget, is refused for sure; under a larger one nobody knows."""
+    was, now, facts = policy(BUDGET % "5"), policy(BUDGET % amount + HOLD), replace(PLAIN, exceeded=("b",))
+    report = replay(was, now, [Row("1", 0, facts, Admission.of(refused(was, facts)))])
+    assert report.reproduced and report.new.outcomes[Outcome.REFUSE] == 1
+    assert (report.old.estimated, report.new.estimated) == (0, int(estimated))
 
 
 def test_a_sweep_is_the_curve_of_its_threshold() -> None:
