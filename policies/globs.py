@@ -36,6 +36,12 @@ def matches_all_of(glob: str, other: str) -> bool:
     return wide == narrow or (not _WILD.search(narrow) and re.fullmatch(_segment(wide, r"[\s\S]"), narrow) is not None)
 
 
+def reaches_all_of(glob: str, other: str) -> bool:
+    """The same of globs on paths, whose stars stop at `/`."""
+    wide, narrow = glob.casefold(), other.casefold()
+    return wide == narrow or (not _WILD.search(narrow) and path_matcher((wide,))(narrow))
+
+
 def _path(glob: str) -> str:
     parts = re.sub(r"(?<![^/])\*\*(?:/\*\*)+(?![^/])", "**", glob.strip("/")).split("/")
     one, tail = r"[^/\n]+", ""

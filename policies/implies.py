@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from policies.globs import matches_all_of
+from policies.globs import matches_all_of, reaches_all_of
 from policies.rules import When
 from policies.windows import open_minutes
 from policies.words import Range
 
 _NAMED: Final = ("risk", "model", "mode", "group")
-_GLOBBED: Final = ("workflow", "tools_offered", "tools_called", "paths")
+_GLOBBED: Final = {
+    "workflow": matches_all_of, "tools_offered": matches_all_of, "tools_called": matches_all_of, "paths": reaches_all_of,
+}  # fmt: skip
+"""The keys that hold globs, each with whether one glob stands for all that another does."""
 
 
 def covers(wide: When, narrow: When) -> bool:
     """True only if `wide` holds of everything that `narrow` holds of; where that cannot be told, False."""
     return (
         all(_subset(getattr(wide, key), getattr(narrow, key)) for key in _NAMED)
-        and all(_globbed(getattr(wide, key), getattr(narrow, key)) for key in _GLOBBED)
+        and all(_globbed(getattr(wide, key), getattr(narrow, key), reaches) for key, reaches in _GLOBBED.items())
         and _tools(wide, narrow)
         and _latency(wide.latency_target_ms, narrow.latency_target_ms)
         and _time(wide, narrow)
@@ -38,8 +41,8 @@ def _subset(wide: Sequence[str] | None, narrow: Sequence[str] | None) -> bool:
     return wide is None or (narrow is not None and set(narrow) <= set(wide))
 
 
-def _globbed(wide: Sequence[str] | None, narrow: Sequence[str] | None) -> bool:
-    return wide is None or (narrow is not None and all(any(matches_all_of(glob, other) for glob in wide) for other in narrow))
+def _globbed(wide: Sequence[str] | None, narrow: Sequence[str] | None, reaches: Callable[[str, str], bool]) -> bool:
+    return wide is None or (narrow is not None and all(any(reaches(glob, other) for glob in wide) for other in narrow))
 
 
 def _tools(wide: When, narrow: When) -> bool:

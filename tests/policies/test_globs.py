@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import called
-from policies.globs import matches_all_of, name_matcher, path_matcher
+from policies.globs import matches_all_of, name_matcher, path_matcher, reaches_all_of
 from policies.paths import BYTES_MOST, CANDIDATES_MOST, candidates
 from tests.policies import drawn
 
@@ -129,6 +129,30 @@ def test_no_name_takes_long() -> None:
 def test_covering_is_claimed_only_where_it_is_certain(wide: str, narrow: str, covered: bool) -> None:
     """A glob covers itself and the plain names it matches; of other globs nothing is claimed."""
     assert matches_all_of(wide, narrow) is covered
+
+
+@pytest.mark.parametrize(("wide", "narrow", "covered"), [
+    ("*.py", "src/a.py", True), ("secrets/**", "secrets/a/b", True), ("secrets/*", "secrets/a", True), ("A/*", "a/*", True),
+    ("secrets/*", "secrets/a/b", False), ("a*", "a/b", False), ("a?b", "a/b", False), ("/etc/*", "/etc/ssl/key", False),
+    ("/etc/*", "etc/x", False), ("etc/*", "/etc/x", True), ("**", "a*", False),
+])  # fmt: skip
+def test_covering_of_paths_knows_where_their_stars_stop(wide: str, narrow: str, covered: bool) -> None:
+    """A glob on paths covers itself and the plain paths that it matches, at any depth where the plain one is at any."""
+    assert reaches_all_of(wide, narrow) is covered
+
+
+@drawn.calm
+@given(
+    st.lists(segments | st.just("**"), min_size=1, max_size=4),
+    st.lists(st.text("ab", min_size=1, max_size=2), min_size=1, max_size=4),
+    st.lists(st.text("ab", min_size=1, max_size=2), max_size=3),
+    st.booleans(),
+)
+def test_what_is_covered_is_matched(wide: list[str], narrow: list[str], above: list[str], rooted: bool) -> None:
+    """Wherever a covered path lies, the glob that covers it matches it."""
+    glob, path = "/" * rooted + "/".join(wide), "/".join(narrow)
+    if reaches_all_of(glob, path):
+        assert path_matcher((glob,))("/".join([*above, path])) and path_matcher((glob,))("/" + "/".join([*above, path]))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ phase = "admit"
 when = { risk = ["medium", "high"], time = { after = "08:00", before = "18:00" } }
 action = "hold"
 approval = "boss"
+[[rules]]
+id = "keys"
+phase = "release"
+when = { paths = ["secrets/prod/key"] }
+action = "hold"
 [[routes]]
 id = "careful"
 when = { workflow = ["bills*"] }
@@ -69,6 +74,7 @@ answer_tokens = "1"
 """
 
 GATE, WILD, RULE = '[[gates]]\nid = "sure"\n', '[[gates]]\nid = "wild"\n', '[[rules]]\nid = "risky"\n'
+KEYS = '[[rules]]\nid = "keys"\n'
 ROUTE, BUDGET = '[[routes]]\nid = "careful"\n', '[[budgets]]\nid = "day"\n'
 BOSS, CLERK = "[approvals.boss]\n", "[approvals.clerk]\n"
 
@@ -95,6 +101,7 @@ LOOSER = [
     (RULE + 'when = { time = { days = ["sun"] } }\n', "rules.risky.when"),
     (RULE + "when = { has_tools = true }\n", "rules.risky.when"),
     (RULE + 'action = "annotate"\n', "rules.risky.action"),
+    (KEYS + 'when = { paths = ["secrets/*"] }\n', "rules.keys.when"),
     (RULE + 'approval = "default"\n', "rules.risky.approval"),
     ('risk_unsaid = "low"\n', "risk_unsaid"),
     ('timezone = "Europe/Berlin"\n', "timezone"),
@@ -132,6 +139,7 @@ TIGHTER = [
     WILD + 'action = "block"\n',
     RULE + 'when = { risk = ["low", "medium", "high"], time = { after = "07:00", before = "19:00" } }\n',
     RULE + 'action = "block"\n',
+    KEYS + 'when = { paths = ["secrets/**"] }\n',
     ROUTE + 'modes = ["ar"]\n',
     ROUTE + "block_length = { default = 8, least = 8, most = 8, choices = [8] }\n",
     BOSS + 'groups = ["red"]\nquorum = 3\nexpires_seconds = 60\nhold_seconds = 30\n',
