@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from engine.tokenizer import CALL_END, CALL_START
 from gateway.dialects.request import ToolSpec
-from gateway.schema_types import type_of, types_of
+from gateway.schema_types import leaves_of, type_of, types_of, values_of
 
 FUNCTION: Final = "<function="
 FUNCTION_END: Final = "</function>"
@@ -122,9 +122,21 @@ def _json(text: str, start: int, tools: Tools, *, final: bool) -> Scanned:
 def _found(tool: ToolSpec, told: Mapping[str, Any], length: int) -> Scanned:
     properties = tool.schema.get("properties")
     schemas = properties if isinstance(properties, Mapping) else {}
-    values = {key: _typed(value, types_of(schemas.get(key), tool.schema)) for key, value in told.items()}
+    values = {key: _typed(value, _types(value, schemas.get(key), tool.schema)) for key, value in told.items()}
     arguments = write_json(values)
     return NoCall() if arguments is None else Found(tool.name, arguments, length)
+
+
+def _types(value: Any, schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
+    """The types that a printed value may have; it is no string where all strings have names and it is none of them."""
+    types = types_of(schema, root)
+    if types == {"string"} or "string" not in types:
+        return types
+    for leaf in leaves_of(schema, root):
+        values, own = values_of(leaf), types_of(leaf, root)
+        if value in values if values is not None else "string" in own or not own:
+            return types
+    return types - {"string"}
 
 
 def _typed(value: Any, types: frozenset[str]) -> Any:

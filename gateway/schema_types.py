@@ -65,7 +65,7 @@ def values_of(schema: Any) -> list[Any] | None:
 
 
 def _alternatives(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
-    """The schemas that one leaves the word to; None for one that speaks itself."""
+    """The schemas that one leaves the word to; None for one that speaks itself. What several say together is not looked at."""
     if not isinstance(schema, Mapping) or values_of(schema) is not None:
         return None
     if "$ref" in schema:
@@ -73,7 +73,9 @@ def _alternatives(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
     if "type" in schema:
         return None
     told = next((schema[word] for word in ("anyOf", "oneOf", "allOf") if isinstance(schema.get(word), list)), None)
-    return None if told is None or ("allOf" in schema and len(told) > 1) else list(told)
+    if told is schema.get("allOf") and len(told or ()) > 1:
+        return [{}]
+    return None if told is None else list(told)
 
 
 def _referred(reference: Any, root: Mapping[str, Any]) -> Any:
