@@ -41,7 +41,7 @@ def chat_of(body: Body, earlier: list[Item], beside: Beside = NOTHING_BESIDE) ->
     return ChatRequest(
         dialect=Dialect.RESPONSES,
         model=model,
-        prompt=prompt_of(whole, constrained=constraint is not None),
+        prompt=prompt_of(whole, constrained=constraint is not None, earlier=len(earlier)),
         prompt_json=msgspec.json.encode(whole).decode(),
         sampling=_sampling(body),
         seed=seed_of(body.seed),
@@ -54,12 +54,14 @@ def chat_of(body: Body, earlier: list[Item], beside: Beside = NOTHING_BESIDE) ->
     )
 
 
-def prompt_of(body: Body, *, constrained: bool) -> Conversation:
-    """The conversation of a body whose input is whole; a constrained answer has no room to think. Raises BadRequest."""
+def prompt_of(body: Body, *, constrained: bool, earlier: int = 0) -> Conversation:
+    """The conversation of a body whose input is whole, `earlier` items of it from before; a constrained answer has no room to
+    think. Raises BadRequest.
+    """
     offered = turns.tools(body.tools)
     thinking = body.reasoning is not None and body.reasoning.effort not in (None, "none", "minimal")
     return Conversation(
-        turns.turns(body.instructions, turns.items_of(body.input)),
+        turns.turns(body.instructions, turns.items_of(body.input), earlier),
         offered,
         turns.tool_choice(body.tool_choice, offered),
         parallel=body.parallel_tool_calls is not False,

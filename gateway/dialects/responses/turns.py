@@ -29,13 +29,15 @@ def items_of(given: str | Sequence[Item]) -> list[Item]:
     return [Item(role="user", content=given)] if isinstance(given, str) else list(given)
 
 
-def turns(instructions: str | None, items: Sequence[Item]) -> tuple[Turn, ...]:
-    """The conversation. Raises BadRequest for an empty one and for items that are not served."""
+def turns(instructions: str | None, items: Sequence[Item], earlier: int = 0) -> tuple[Turn, ...]:
+    """The conversation; its first `earlier` items are not of this input. Raises BadRequest for an empty one and for items
+    that are not served.
+    """
     if not items:
         raise BadRequest("input is empty: send a text or at least one item", code="empty_messages", param="input")
     check_inner((item.arguments for item in items if item.arguments), "input")
     system: list[Turn] = [SystemTurn(instructions)] if instructions else []
-    return tuple(_gathered([*system, *(_turn(item, f"input[{place}]") for place, item in enumerate(items))]))
+    return tuple(_gathered([*system, *(_turn(item, f"input[{place}]") for place, item in enumerate(items, -earlier))]))
 
 
 def tools(given: Sequence[Tool] | None) -> tuple[ToolSpec, ...]:

@@ -6,8 +6,12 @@ import json
 from time import thread_time
 from typing import Any
 
+import pytest
+
 from gateway.dialects.request import AssistantTurn, ToolCall, ToolTurn, Turn, UserTurn
 from gateway.dialects.responses.decode import chat_of, read
+from gateway.dialects.responses.wire import Item
+from gateway.errors import BadRequest
 
 MOST = 16_000
 
@@ -47,6 +51,14 @@ def test_items_of_one_answer_are_one_turn() -> None:
         AssistantTurn("2", "", (a,)),
         AssistantTurn("3", "z"),
     )
+
+
+def test_a_bad_item_is_named_by_its_place_in_the_body() -> None:
+    """What an earlier response said comes before the input, and does not count in what its client is told."""
+    body = read(json.dumps({"model": "m", "input": [said("go on", "user"), {"type": "computer_call"}]}).encode())
+    with pytest.raises(BadRequest) as caught:
+        chat_of(body, [Item(role="user", content="hi"), Item(role="assistant", content="hello")])
+    assert caught.value.param == "input[1].type"
 
 
 def test_items_are_gathered_in_a_time_that_follows_their_number() -> None:
