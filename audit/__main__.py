@@ -157,6 +157,12 @@ def _visible(line: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in line)
 
 
+def _show(text: str) -> None:
+    """Print text also where the terminal lacks its characters: no name in a bundle or proof may cost a verdict."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def render_proof(proven: Proven) -> str:
     """What a proof has shown, as text for a person."""
     header, tree = proven.header, proven.checkpoint
@@ -207,7 +213,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         return USAGE
     held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
     report = verify(parsed.folder, _vkeys(parsed.vkey), parsed.origin, held, _required(parsed), _witnesses(parsed))
-    print(render(report))
+    _show(render(report))
     return int(report.verdict)
 
 
@@ -216,12 +222,12 @@ def _check(parsed: argparse.Namespace) -> int:
     witnesses, required = _witnesses(parsed), _required(parsed)
     text, header = _read(parsed.proof, MAX_PROOF_BYTES), _read(parsed.header, MAX_HEADER_BYTES)
     try:
-        print(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses, required)))
+        _show(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses, required)))
     except (NoteInvalid, ProofInvalid) as error:
-        print(f"TAMPERED: {error}")
+        _show(f"TAMPERED: {error}")
         return int(Verdict.TAMPERED)
     except (MalformedData, UnicodeDecodeError) as error:
-        print(f"MALFORMED: {error}")
+        _show(f"MALFORMED: {error}")
         return int(Verdict.MALFORMED)
     return int(Verdict.VERIFIED)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -331,6 +332,20 @@ def test_the_verifier_needs_neither_numpy_nor_a_database(tmp_path: Path) -> None
         capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_name_in_a_bundle_costs_the_verdict(tmp_path: Path) -> None:
+    """Where the terminal lacks a character of the report its code stands there, and the exit status is that of the report."""
+    log = small_log(tmp_path / "keys")
+    log.export(tmp_path / "out")
+    (tmp_path / "out" / "\u6f22").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "audit", "verify", str(tmp_path / "out"), "--vkey", log.signer.vkey, "--origin", ORIGIN],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"such as '\u6f22'" in done.stdout
 
 
 def test_leaves_of_the_sample_log_are_its_headers(tmp_path: Path) -> None:
