@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.errors import InvalidRequest
@@ -23,6 +24,9 @@ from gateway.dialects.request import (
 )
 from gateway.errors import BadRequest
 
+_ANYTHING: Final[dict[str, Any]] = {}
+_NOTHING: Final[dict[str, Any]] = {"not": {}}
+"""What `true` and `false` are as schemas, spelt out; servers of tools that are written in Go say them."""
 SHORT: Final = 2048
 """Characters of a prompt that is read sooner than another thread could take it up."""
 _TURN: Final = 64
@@ -119,8 +123,17 @@ def _called(call: ToolCall) -> dict[str, Any]:
 
 
 def _declared(tool: ToolSpec) -> dict[str, Any]:
-    told = {"name": tool.name, "description": tool.description, "parameters": dict(tool.schema)}
+    told = {"name": tool.name, "description": tool.description, "parameters": _spelt(tool.schema)}
     return {"type": "function", "function": told}
+
+
+def _spelt(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a tool's arguments, each of which is an object: templates look for words in it, and `true` has none."""
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return dict(schema)
+    told = {key: _ANYTHING if value is True else _NOTHING if value is False else value for key, value in properties.items()}
+    return {**schema, "properties": told}
 
 
 def _known(model: LoadedModel, ids: tuple[int, ...]) -> tuple[int, ...]:

@@ -112,6 +112,16 @@ def test_tools_count_as_tokens(tools: Served) -> None:
     assert counted[1] > counted[0] == counted[2]
 
 
+def test_a_schema_may_be_true_or_false(tools: Served) -> None:
+    """An argument of which the schema says nothing but `true` is offered like one without words, `false` like its negation."""
+
+    def offered(any_value: Any, none: Any) -> int:
+        schema = {"type": "object", "properties": {"any": any_value, "none": none}}
+        return tokens(tools, {"tools": [{"name": "keep", "input_schema": schema}]})
+
+    assert offered(True, False) == offered({}, {"not": {}})
+
+
 def tokens(tools: Served, more: dict[str, Any]) -> int:
     """The answer of count_tokens."""
     body = {"model": tools.model, "messages": [{"role": "user", "content": QUESTION}]} | more
