@@ -1,6 +1,7 @@
 """The table `app.attachment`: which generation answers a request that is asked again. Shared by all processes; never evidence.
 
-A row counts until its moment. Every method opens its own short transaction. Blocking: call it in a thread.
+A row counts until its moment, and beyond it as long as people decide about its generation: a later cycle may outlast the
+first one, by which that moment was chosen. Every method opens its own short transaction. Blocking: call it in a thread.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, create_engine, delete, func, literal, update
+from sqlalchemy import ColumnElement, and_, create_engine, delete, func, literal, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -21,6 +22,12 @@ from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 LONGEST: Final = timedelta(hours=1)
 """How long a claim counts of a generation that nobody hears of again."""
+# As text, for in the condition of an upsert SQLAlchemy names the tables of a subquery without their schema.
+_DECIDED: Final = text(
+    "NOT EXISTS (SELECT FROM app.approval"
+    " WHERE approval.generation = attachment.generation AND approval.state IN ('pending', 'approved'))"
+)
+_OVER: Final = and_(Attachment.until <= func.now(), _DECIDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Attachments:
         """The generation answers nobody else; rows of others whose moment is over go as well. Raises SQLAlchemyError."""
         own = (Attachment.tenant == tenant) & (Attachment.generation == generation)
         with Session(self._engine) as session:
-            session.execute(delete(Attachment).where(own | (Attachment.until <= func.now())))
+            session.execute(delete(Attachment).where(own | _OVER))
             session.commit()
 
     def close(self) -> None:
@@ -76,7 +83,7 @@ class Attachments:
     def _take(self, session: Session, tenant: str, key: bytes, generation: UUID) -> bool:
         """Whether the key is ours now: it was free, its moment is over, or it was ours before."""
         fresh = {"generation": generation, "instance": self._instance, "until": func.now() + LONGEST}
-        free = (Attachment.until <= func.now()) | (Attachment.generation == generation)
+        free = _OVER | (Attachment.generation == generation)
         put = insert(Attachment).values(tenant=tenant, key=key, **fresh)
         ours = put.on_conflict_do_update(index_elements=["tenant", "key"], set_=fresh, where=free)
         return session.scalar(ours.returning(Attachment.generation)) is not None

@@ -159,6 +159,20 @@ async def test_an_answer_that_was_told_is_the_answer_for_a_while(database: Datab
         assert len(generations(here.inside)) == 2
 
 
+async def test_a_later_cycle_is_asked_for_by_the_same_question(database: Database, tmp_path: Path) -> None:
+    """An answer that people still decide about is the answer to its question, also when its first cycle would be long over."""
+    async with holding(database, tmp_path, law(hold_seconds=0, more="edit_allowed = true\n")) as here:
+        await here.send(CHAT, "edited", stream=True)
+        generation = await here.pending()
+        case = await here.inside.house.approvals.find(TENANT, generation)
+        assert case is not None
+        await here.inside.house.approvals.edit(TENANT, generation, "Better.", "tone", here.person, case.content_sha256)
+        sql(database, "UPDATE app.attachment SET until = now()")  # of cycle 1, and ten minutes more
+        await here.send(CHAT, "another", stream=True)
+        await here.send(CHAT, "edited", stream=True)
+        assert len(generations(here.inside)) == 2 and len(records_of(here.inside, Kind.ATTACHED)) == 1
+
+
 async def test_an_answer_that_is_not_held_is_nobody_elses(database: Database, tmp_path: Path) -> None:
     """A request whose answer may be held, and is not, gives its keys back before its client hears the end."""
     gate = '[[gates]]\nid = "g"\nmodes = ["linear_spec"]\nmetric = "tokens"\nabove = 30.5\naction = "hold"\n'
