@@ -6,6 +6,7 @@ One process, one worker, one engine. Scale by processes over one PostgreSQL.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import socket
@@ -75,7 +76,7 @@ def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         try:
-            await house.start()
+            await _started(house)
             yield
         finally:
             await house.stop()
@@ -92,10 +93,19 @@ def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
     return Identity(Guarded(Bounded(app)), house.numbers.traffic)
 
 
+async def _started(house: House) -> None:
+    """What keeps a house from coming up is kept for `run`: uvicorn would only write a traceback and exit."""
+    try:
+        await house.start()
+    except Exception as error:
+        house.hindrance = error
+        raise
+
+
 def run(settings: Settings, house: type[House] = House) -> None:
     """Serve until SIGTERM or SIGINT, then drain and exit with status 0.
 
-    Raises SettingsError for an address that cannot be had, and what opening database or checkpoint raises.
+    Raises SettingsError for an address that cannot be had, and what opening database, checkpoint, log or keys raises.
     `house` is the kind of house that is served.
     """
     logs.configure()
@@ -122,11 +132,18 @@ def _serve(settings: Settings, house: type[House], sockets: list[socket.socket])
         )
         server = uvicorn.Server(config)
         made.leaving = lambda: server.should_exit
+        told = lambda _: made.hindrance is None  # noqa: E731 - a filter: what ends this process is said once, by its caller
+        logging.getLogger("uvicorn.error").addFilter(told)
         # Code and weights stay to the end: a collection that looked at them held every answer up for a quarter of a second.
         gc.freeze()
         try:
             server.run(sockets)
+        except SystemExit:
+            if made.hindrance is not None:
+                raise made.hindrance from None
+            raise
         finally:
+            logging.getLogger("uvicorn.error").removeFilter(told)
             gc.unfreeze()  # what is never collected is told of at the end, as a leak, by libraries that count
 
 

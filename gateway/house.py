@@ -81,6 +81,9 @@ _log = structlog.get_logger(__name__)
 class House:
     """One gateway process; `instance` names it in the log and in the database."""
 
+    hindrance: Exception | None = None
+    """Why it did not come up, for whoever started the process."""
+
     def __init__(self, settings: Settings, urls: Urls, model: LoadedModel, policy: policies.Policy) -> None:
         self.instance: UUID = uuid7()
         self.started = int(time.time())

@@ -10,10 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from audit.ledger import log_origin
+from audit.signer import ED25519_FILE, Signer, signer_folder
 from gateway.gateway_process import SERVE, gateway_process
 from gateway.listening import hold
-from gateway.settings import SettingsError
+from gateway.settings import Settings, SettingsError
 from tests.engine.small import TINY
+from tests.gateway.planted import plant_tenant
 from tests.gateway.served import environ
 from tests.gateway.test_cli import assert_one_line, outside
 from tests.postgres_fixtures import Database
@@ -66,3 +69,17 @@ def test_a_second_gateway_says_that_the_port_is_taken(database: Database, tmp_pa
     assert first.process.poll() == 0
     events = [json.loads(line)["event"] for line in log.read_text(encoding="utf-8").splitlines()]
     assert (events[0], events[-1]) == ("gateway.started", "gateway.stopped")
+
+
+def test_a_gateway_that_cannot_come_up_says_why_in_one_line(database: Database, tmp_path: Path) -> None:
+    """A signing key that is gone is named with what to do, without a traceback, and the exit status is 1."""
+    settings = Settings.read({"PALIMPSEST_HOME": str(tmp_path)})
+    plant_tenant(database.app_url, "acme")
+    Signer(settings.keys, log_origin(settings.origin, "acme"))
+    gone = signer_folder(settings.keys, log_origin(settings.origin, "acme")) / ED25519_FILE
+    gone.unlink()
+    urls = {"database_url": database.app_url, "reader_url": database.reader_url}
+    ended = outside("serve", "--port", "0", home=str(tmp_path), checkpoint=str(TINY), **urls)
+    *events, last = ended.err.splitlines()
+    assert (ended.status, last) == (1, f"palimpsest: {gone} is gone but has signed; restore it from its backup")
+    assert [json.loads(line)["event"] for line in events] == ["gateway.stopped"]
