@@ -34,6 +34,7 @@ MAY_USE = {
     "policies": {"msgspec"},
     "migrations": {"alembic", "sqlalchemy"},
     "gateway/bench/kernels.py": {"kernels"},
+    "gateway/http/heads.py": {"httptools"},
     "engine/constrain.py": {"llguidance"},
     "engine/tokenizer.py": {"transformers", "tokenizers"},
     "engine/chat_template.py": {"jinja2"},
