@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from audit.durable import locked, make_folder, write_durably
 from audit.errors import AuditError, NoteInvalid
-from audit.note import Checkpoint, VerifierKey, decode_vkey, parse_checkpoint, split_note
+from audit.note import VerifierKey, decode_vkey, split_note, tree_of
 from audit.outbound import BadAddress, Unreachable, http_url
 from audit.quorum import Quorum
 from audit.tiles import TileReader
@@ -70,13 +70,13 @@ class CosignedNotes:
         """The newest note of a log that a witness has cosigned, None if there is none or it cannot be read."""
         try:
             note = self._file(origin).read_text(encoding="utf-8")
-            return note if _tree(note).origin == origin else None
+            return note if tree_of(note).origin == origin else None
         except (OSError, UnicodeDecodeError, NoteInvalid):
             return None
 
     def keep(self, note: str) -> None:
         """Keep a note, unless one of a larger tree or of as many signatures is here."""
-        tree = _tree(note)
+        tree = tree_of(note)
         make_folder(self._folder)
         with locked(self._folder):
             kept = self.newest(tree.origin)
@@ -124,9 +124,9 @@ class Cosigning:
 
         `log` has the tiles of at least that tree. Who did not answer, or refused this log, is left alone for a while.
         """
-        tree = _tree(newest)
+        tree = tree_of(newest)
         kept = self._notes.newest(tree.origin)
-        note = kept if kept is not None and split_note(kept).text == split_note(newest).text else newest
+        note = kept if kept is not None and tree_of(kept) == tree else newest
         for place in self._places:
             if place.has_seen(note) or self._rests_now(place, tree.origin):
                 continue
@@ -150,9 +150,5 @@ class Cosigning:
         return any(rest is not None and self._clock() < rest.until for rest in rests)
 
 
-def _tree(note: str) -> Checkpoint:
-    return parse_checkpoint(split_note(note).text)
-
-
 def _weight(note: str) -> tuple[int, int]:
-    return _tree(note).size, len(split_note(note).stamps)
+    return tree_of(note).size, len(split_note(note).stamps)

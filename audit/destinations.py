@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from audit.durable import appending, ending
-from audit.note import encode_base64, parse_checkpoint, split_note
+from audit.note import encode_base64, tree_of
 from audit.objectstore import Credentials, ObjectStore
 from audit.outbound import BadAddress, http_url
 from audit.shipping import Destination, ShippingFailed
@@ -128,7 +128,7 @@ class Syslog:
 
 def syslog_message(note: str, now: datetime, host: str) -> bytes:
     """The RFC 5424 message of a note, in ASCII: what matters comes first, for collectors that cut long messages."""
-    tree = parse_checkpoint(split_note(note).text)
+    tree = tree_of(note)
     body = json.dumps({"origin": tree.origin, "size": tree.size, "root": encode_base64(tree.root), "note": note})
     named = "".join(char for char in host if "!" <= char <= "~")[:255] or "-"
     stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

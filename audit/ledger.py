@@ -17,7 +17,7 @@ from audit.durable import appending, ending
 from audit.errors import LogUnavailable, NoteInvalid
 from audit.header import Blank, leaf_hash
 from audit.merkle import CompactRange
-from audit.note import parse_checkpoint, split_note
+from audit.note import tree_of
 from audit.rows import Leaf, Numbered
 from audit.signer import Signer
 
@@ -60,7 +60,7 @@ def kept_note(line: bytes) -> str | None:
     try:
         note = json.loads(line)
         if isinstance(note, str):
-            parse_checkpoint(split_note(note).text)
+            tree_of(note)
             return note
     except (ValueError, RecursionError, NoteInvalid):
         pass

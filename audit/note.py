@@ -267,6 +267,11 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(lines[0], int(lines[1]), digest)
 
 
+def tree_of(raw: str) -> Checkpoint:
+    """The checkpoint that a note is of, unverified. Raises NoteInvalid."""
+    return parse_checkpoint(split_note(raw).text)
+
+
 def encode_base64(raw: bytes) -> str:
     """Standard base64, padded, on one line."""
     return base64.b64encode(raw).decode("ascii")

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from urllib.parse import SplitResult, parse_qsl, quote
 
 from audit.errors import NoteInvalid
-from audit.note import parse_checkpoint, split_note
+from audit.note import split_note, tree_of
 from audit.outbound import Answer, BadAddress, request
 from audit.shipping import ShippingFailed
 
@@ -71,7 +71,7 @@ class ObjectStore:
 
     def ship(self, note: str) -> None:
         """Write the note unless this log and size are there already; then they must be of the same tree."""
-        tree = parse_checkpoint(split_note(note).text)
+        tree = tree_of(note)
         path = f"{self.url.path}/{quote(tree.origin, safe='/')}/{tree.size:020d}.txt"
         data = note.encode()
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")

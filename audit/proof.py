@@ -22,8 +22,7 @@ from audit.note import (
     decode_base64,
     encode_base64,
     open_checkpoint,
-    parse_checkpoint,
-    split_note,
+    tree_of,
 )
 from audit.quorum import Cosigned, Quorum, open_cosigned
 from audit.tiles import TileReader, proofs_from_tiles
@@ -75,7 +74,7 @@ def make_proof(reader: TileReader, index: int, note: str) -> str:
 
 def make_proofs(reader: TileReader, indices: Sequence[int], note: str) -> Iterator[str]:
     """The same for several records under one note, in their order; what they share is read and computed once."""
-    signed = parse_checkpoint(split_note(note).text)
+    signed = tree_of(note)
     for index, (leaf, path) in zip(indices, proofs_from_tiles(reader, indices, signed.size), strict=True):
         verify_inclusion(leaf, index, signed.size, path, signed.root)
         yield LogProof(index, path, note).text()

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from audit.errors import MalformedData
 from audit.merkle import tree_root
-from audit.note import parse_checkpoint, split_note
+from audit.note import tree_of
 from audit.tiles import WIDTH, EntryBundle, Tile, entry_bundle, leaf_tile, parse_path
 
 CHECKPOINT = "checkpoint"
@@ -81,7 +81,7 @@ class TileLog:
 
     def _size(self) -> int:
         note = self._source.newest_checkpoint()
-        return 0 if note is None else parse_checkpoint(split_note(note).text).size
+        return 0 if note is None else tree_of(note).size
 
     def _grow(self, size: int) -> None:
         start, stop = len(self._upper[0]) * WIDTH, size // WIDTH * WIDTH

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote
 
 from audit.durable import make_folder, write_durably
 from audit.errors import MalformedData
-from audit.note import parse_checkpoint, split_note
+from audit.note import tree_of
 from audit.outbound import request
 from audit.shipping import ShippingFailed, folder_name
 
@@ -134,7 +134,7 @@ class TimestampAuthority:
 
     def ship(self, note: str) -> None:
         """Have the SHA-256 of the whole note timestamped and keep the reply; does nothing for a note that has one."""
-        tree = parse_checkpoint(split_note(note).text)
+        tree = tree_of(note)
         data = note.encode()
         digest, nonce = hashlib.sha256(data).digest(), secrets.randbits(62) | 1 << 62
         folder = self._receipts / folder_name(self.name) / quote(tree.origin, safe="")

@@ -154,7 +154,7 @@ class Witness:
             return Checkpoint(origin, 0, EMPTY_ROOT)
         try:
             stored = json.loads(path.read_bytes())
-            found = note.parse_checkpoint(note.split_note(stored["note"]).text)
+            found = note.tree_of(stored["note"])
         except (KeyError, TypeError, ValueError, AttributeError, NoteInvalid) as error:
             raise KeyUnavailable(f"{path} is damaged; a witness never guesses what it has seen") from error
         if found.origin != origin:

@@ -72,7 +72,7 @@ def cosign_from_tiles(prefix: str, raw: str, reader: TileReader, keys: Sequence[
     Returns and raises like `submit`; ProofInvalid or MalformedData when the tiles cannot prove it. A witness that has
     seen more records than the note covers raises WitnessElsewhere: the note is old, or the log went back in time.
     """
-    size = note.parse_checkpoint(note.split_note(raw).text).size
+    size = note.tree_of(raw).size
 
     def attempt(old: int) -> str:
         return submit(prefix, Submission(old, consistency_from_tiles(reader, old, size), raw), keys)

@@ -22,7 +22,7 @@ from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Spe
 from audit.header import Header, check_tenant, decode_header
 from audit.keys import KeyStore
 from audit.ledger import log_origin
-from audit.note import parse_checkpoint, split_note
+from audit.note import split_note, tree_of
 from audit.records import Kind
 from audit.signer import Signer
 from audit.store import Reader, read_tenant
@@ -87,9 +87,7 @@ def export_log(
     store = KeyStore(settings.keys)
     seen = CosignedNotes(settings.keys).newest(origin)  # before the snapshot, which has its tree therefore
     with read_tenant(reader_url, tenant) as reader:
-        size = _size(reader, tenant) if tail is Tail.RECORDED else _signed(reader, tenant)
-        if tail is Tail.WITNESSED and seen is not None:
-            size = tree_size(seen)
+        size = _end(reader, tenant, tail, seen)
         # Up to the last record all are there, those too that contradict it.
         notes = reader.checkpoints(size if tail is Tail.WITNESSED else None)
         signer = Signer(settings.keys, origin)
@@ -134,16 +132,14 @@ def _headers_of(reader: Reader, requests: frozenset[UUID]) -> Iterator[Header]:
         yield from found
 
 
-def _signed(reader: Reader, tenant: str) -> int:
-    note = reader.newest_checkpoint()
+def _end(reader: Reader, tenant: str, tail: Tail, seen: str | None) -> int:
+    """How many records an export has that ends there; `seen` is the newest note that witnesses have signed."""
+    if tail is Tail.RECORDED:
+        return _size(reader, tenant)
+    note = seen if tail is Tail.WITNESSED and seen is not None else reader.newest_checkpoint()
     if note is None:
         raise ExportRefused(f"the log of {tenant!r} has no checkpoint yet: try again in a moment")
-    return tree_size(note)
-
-
-def tree_size(note: str) -> int:
-    """How many records a checkpoint covers."""
-    return parse_checkpoint(split_note(note).text).size
+    return tree_of(note).size
 
 
 def _cosigned(notes: Iterable[str], seen: str | None) -> Iterator[str]:

@@ -18,7 +18,7 @@ from uuid import UUID
 from audit.cosigning import CosignedNotes
 from audit.header import decode_header
 from audit.ledger import log_origin
-from audit.note import parse_checkpoint, split_note
+from audit.note import tree_of
 from audit.proof import make_proof, make_proofs
 from audit.readers import Readers
 from audit.tilelog import CHECKPOINT, TileLog
@@ -80,10 +80,11 @@ class Evidence:
         if path not in (CHECKPOINT, COSIGNED):
             return self.log(tenant).resource(path)
         seen = self._seen(tenant)
+        if path == COSIGNED:
+            return None if seen is None else seen.encode()
         newest = self.log(tenant).resource(CHECKPOINT)
-        if seen is not None and (path == COSIGNED or (newest is not None and _text(seen) == _text(newest.decode()))):
-            return seen.encode()
-        return newest if path == CHECKPOINT else None
+        same = seen is not None and newest is not None and tree_of(seen) == tree_of(newest.decode())
+        return seen.encode() if seen is not None and same else newest
 
     async def proof(self, tenant: str, seq: int, patience: float = PATIENCE_SECONDS) -> RecordProof | None:
         """The proof of one record, waiting while no checkpoint covers it; None if none does in time."""
@@ -97,7 +98,7 @@ class Evidence:
     def _proof(self, tenant: str, seq: int) -> RecordProof | None:
         with self._readers.tenant(tenant) as reader:
             newest = reader.newest_checkpoint()
-            if newest is None or _size(newest) <= seq:
+            if newest is None or tree_of(newest).size <= seq:
                 return None
             (header,) = reader.headers(seq, seq + 1)
         return RecordProof(seq, header, make_proof(self.log(tenant), seq, self._over(tenant, seq, newest)))
@@ -109,7 +110,7 @@ class Evidence:
             headers = list(reader.request_headers(request))
         seqs = [decode_header(header).seq for header in headers]
         proofs: dict[int, str] = {}
-        if newest is not None and (covered := [seq for seq in seqs if seq < _size(newest)]):
+        if newest is not None and (covered := [seq for seq in seqs if seq < tree_of(newest).size]):
             note = self._over(tenant, max(covered), newest)
             proofs = dict(zip(covered, make_proofs(self.log(tenant), covered, note), strict=True))
         return [RecordProof(seq, header, proofs.get(seq)) for seq, header in zip(seqs, headers, strict=True)]
@@ -117,15 +118,7 @@ class Evidence:
     def _over(self, tenant: str, seq: int, newest: str) -> str:
         """The note to prove record `seq` by, which `newest` covers: one that witnesses have seen if it does too."""
         seen = self._seen(tenant)
-        return seen if seen is not None and seq < _size(seen) <= _size(newest) else newest
+        return seen if seen is not None and seq < tree_of(seen).size <= tree_of(newest).size else newest
 
     def _seen(self, tenant: str) -> str | None:
         return self._notes.newest(log_origin(self._origin, tenant))
-
-
-def _size(note: str) -> int:
-    return parse_checkpoint(_text(note)).size
-
-
-def _text(note: str) -> str:
-    return split_note(note).text

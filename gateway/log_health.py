@@ -16,11 +16,11 @@ from typing import Final
 
 from audit.cosigning import CosignedNotes
 from audit.ledger import checkpoint_file, kept_note, log_origin
-from audit.note import parse_checkpoint, split_note
+from audit.note import split_note, tree_of
 from audit.signer import Signer
 from audit.store import read_tenant
 from audit.verify import Report, verify
-from gateway.bundles import Disclose, Tail, export_log, tree_size
+from gateway.bundles import Disclose, Tail, export_log
 from gateway.jobs import Watch
 from gateway.settings import DatabaseUrl, Settings
 
@@ -33,11 +33,10 @@ _TAIL: Final = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A signature line of a checkpoint: whose, under which key, and whether it is a witness's. Told, not verified."""
+    """A signature line of a checkpoint: whose, and under which key. Told, not verified."""
 
     name: str
     key_id: bytes
-    witness: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,7 @@ class Signed:
     root: bytes
     taken_at: datetime
     stamps: tuple[Stamp, ...]
-
-    @property
-    def witnesses(self) -> tuple[Stamp, ...]:
-        """Those who are not the log."""
-        return tuple(stamp for stamp in self.stamps if stamp.witness)
+    """The log's own: those of witnesses are not in the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +77,8 @@ def health(settings: Settings, reader_url: DatabaseUrl, tenant: str) -> Health:
     with read_tenant(reader_url, tenant) as reader:
         records, notes = reader.size(), reader.recent_checkpoints(SHOWN)
     signer, note = Signer(settings.keys, origin), CosignedNotes(settings.keys).newest(origin)
-    seen = None if note is None else Seen(tree_size(note), tuple(stamp for stamp in _stamps(note, origin) if stamp.witness))
-    return Health(origin, records, tuple(_signed(*each, origin) for each in notes), seen, signer.vkeys, signer.former)
+    seen = None if note is None else Seen(tree_of(note).size, tuple(stamp for stamp in _stamps(note) if stamp.name != origin))
+    return Health(origin, records, tuple(_signed(*each) for each in notes), seen, signer.vkeys, signer.former)
 
 
 def verify_now(settings: Settings, reader_url: DatabaseUrl, tenant: str, watch: Watch) -> Report:
@@ -104,7 +99,7 @@ def await_checkpoint(reader_url: DatabaseUrl, tenant: str, size: int) -> None:
     while time.monotonic() < deadline:
         with read_tenant(reader_url, tenant) as reader:
             note = reader.newest_checkpoint()
-        if note is not None and tree_size(note) >= size:
+        if note is not None and tree_of(note).size >= size:
             return
         time.sleep(_LOOK_SECONDS)
 
@@ -116,7 +111,7 @@ def await_witnesses(settings: Settings, reader_url: DatabaseUrl, tenant: str, si
     deadline = time.monotonic() + WITNESS_SECONDS
     while settings.witnesses and time.monotonic() < deadline:
         seen = notes.newest(origin)
-        if seen is not None and tree_size(seen) >= size:
+        if seen is not None and tree_of(seen).size >= size:
             return Tail.WITNESSED
         time.sleep(_LOOK_SECONDS)
     return Tail.SIGNED
@@ -132,10 +127,10 @@ def newest_kept(file: Path) -> tuple[str, ...]:
     return next(((note,) for line in reversed(ended) if (note := kept_note(line)) is not None), ())
 
 
-def _signed(raw: str, taken_at: datetime, origin: str) -> Signed:
-    checkpoint = parse_checkpoint(split_note(raw).text)
-    return Signed(checkpoint.size, checkpoint.root, taken_at, _stamps(raw, origin))
+def _signed(raw: str, taken_at: datetime) -> Signed:
+    checkpoint = tree_of(raw)
+    return Signed(checkpoint.size, checkpoint.root, taken_at, _stamps(raw))
 
 
-def _stamps(raw: str, origin: str) -> tuple[Stamp, ...]:
-    return tuple(Stamp(name, stamp[:4], name != origin) for name, stamp in split_note(raw).stamps)
+def _stamps(raw: str) -> tuple[Stamp, ...]:
+    return tuple(Stamp(name, stamp[:4]) for name, stamp in split_note(raw).stamps)

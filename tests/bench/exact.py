@@ -49,8 +49,9 @@ from engine.numeric import Strict
 from engine.request import CAUSAL_MODES, Constraint, ConstraintKind, GenerationRequest, Mode, Sampling
 from engine.scheduler import Capacity
 from engine.train.grammar import Split, task
+from engine.train.messages import Role
 from gateway.json_file import write_json
-from tests.engine.chat_format import Message, Role, render_chat
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import asked
 from tests.engine.small import TINY
 

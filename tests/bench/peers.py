@@ -31,10 +31,11 @@ from engine.model.checkpoint import LoadedModel, load
 from engine.numeric import Fast
 from engine.request import Mode
 from engine.train.grammar import Split, task
+from engine.train.messages import Role
 from gateway.bench.modes import cpu_name
 from gateway.cli.bench import refusal
 from gateway.json_file import write_json
-from tests.engine.chat_format import Message, Role, render_chat
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import asked
 from tests.engine.llama import llama
 from tests.engine.small import TINY

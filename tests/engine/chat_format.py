@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from engine.tokenizer import THINK_END, THINK_START, TURN_START, Tokenizer
-
-
-class Role(StrEnum):
-    """Who speaks in a turn."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
+from engine.train.messages import Role
 
 
 @dataclass(frozen=True, slots=True)

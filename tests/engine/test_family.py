@@ -16,7 +16,8 @@ from engine.engine import Engine
 from engine.model.checkpoint import load
 from engine.model.rope import inverse_frequencies
 from engine.request import Mode
-from tests.engine.chat_format import Message, Role, render_chat
+from engine.train.messages import Role
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import asked, events_of, output
 from tests.engine.small import TINY
 

@@ -11,7 +11,8 @@ from engine.events import Event
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
 from engine.train.grammar import Split, task
-from tests.engine.chat_format import Message, Role, render_chat
+from engine.train.messages import Role
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import asked, events_of, finished, loaded, output
 from tests.engine.reference import Reference, Said
 from tests.engine.small import TINY, random_network, small_config, small_network

@@ -16,7 +16,8 @@ from engine.config import CheckpointError
 from engine.errors import InvalidRequest
 from engine.tokenizer import Tokenizer
 from engine.train import vocabulary
-from tests.engine.chat_format import Message, Role, render_chat
+from engine.train.messages import Role
+from tests.engine.chat_format import Message, render_chat
 
 TRAINED = vocabulary.train(400)
 TOKENIZER = Tokenizer(json.loads(TRAINED.to_str()))

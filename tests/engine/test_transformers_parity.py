@@ -9,7 +9,8 @@ from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel, load
 from engine.request import Mode
 from engine.train.grammar import Split, task
-from tests.engine.chat_format import Message, Role, render_chat
+from engine.train.messages import Role
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import asked, events_of, loaded, output
 from tests.engine.llama import llama
 from tests.engine.small import TINY, small_network

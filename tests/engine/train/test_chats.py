@@ -13,9 +13,10 @@ from engine.chat_template import ChatTemplate
 from engine.train import chats as room
 from engine.train.chats import Chats, DataError
 from engine.train.corpus import prompt_ids
+from engine.train.messages import Role
 from engine.train.tasks.chat import Call, Chat, Parameter, Reply, Result, Tool, User, ids, spoken
 from engine.train.vocabulary import CHAT_TEMPLATE
-from tests.engine.chat_format import Message, Role, render_chat
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import tokenizer
 from tests.engine.train.given import chats
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 from engine.train import vocabulary
 from engine.train.corpus import WHOLE, Mixture, drawn, prompt_ids
 from engine.train.grammar import Split
+from engine.train.messages import Role
 from engine.train.tasks.chat import Call, Chat, Mark, Parameter, Result, Tool, User, heard, ids, prompt, read_call, spoken
-from tests.engine.chat_format import Message, Role, render_chat
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import tokenizer
 
 TOKENIZER = tokenizer()

@@ -20,12 +20,13 @@ from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
 from engine.train.learner import ADAPTER_FOLDER
+from engine.train.messages import Role
 from engine.train.origin import MIXTURES, Given, Scratch
 from engine.train.recipe import Decay, Precision, Recipe, Stage
 from engine.train.run import Exam, run
 from engine.train.snapshot import FILE, Snapshot
 from engine.train.trainer import Progress, Training, TrainingError
-from tests.engine.chat_format import Message, Role, render_chat
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.small import TINY
 from tests.engine.train.child import train
 from tests.engine.train.given import SHORT, chats, checkpoint

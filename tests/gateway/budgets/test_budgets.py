@@ -13,9 +13,10 @@ from sqlalchemy import create_engine
 
 from audit.records import PolicyDecision, RequestClose, RequestOpen
 from engine.request import Mode as EngineMode
+from engine.train.messages import Role
 from policies import Mode, Usage, cost
 from tests.audit.writer_samples import TENANT
-from tests.engine.chat_format import Message, Role, render_chat
+from tests.engine.chat_format import Message, render_chat
 from tests.engine.harness import asked
 from tests.gateway.budgets.laws import PRICES, budget, law, tokens_of
 from tests.gateway.housed import Housed, housed, tiny
