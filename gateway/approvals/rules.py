@@ -24,6 +24,8 @@ LONGEST_LOOK: Final = 86_400
 """Seconds of looking that a signature tells at most."""
 MOST_TEXT: Final = 4_194_304
 """Bytes of an edited answer."""
+_LOOKERS: Final = frozenset({Role.APPROVER, Role.OPERATOR, Role.AUDITOR})
+"""Roles of those who have a part in an answer beyond deciding it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ def may_edit(case: Case, text: str, by: Person) -> NotDecided | None:
 
 def may_attach(case: Case, by: Person) -> NotDecided | None:
     """Why this person's test result would not count."""
+    if by.roles.isdisjoint(_LOOKERS):
+        return NotDecided("not_permitted", "attaching a test result takes the role approver, operator or auditor")
     separate = any(needed.separation_of_duties for needed in case.opened.needed)
     if separate and identity(by.on_record) in case.opened.involved:
         return NotDecided("excluded", "whoever is involved in an answer does not test it")
@@ -178,7 +182,7 @@ def may_look_back(case: Case, act: str, by: Person) -> NotDecided | None:
     """Why this person may not recall a released answer, or review its broken glass."""
     if case.state is not State.RELEASED:
         return NotDecided("not_pending", "this answer has not been released")
-    if by.roles.isdisjoint((Role.APPROVER, Role.OPERATOR, Role.AUDITOR)):
+    if by.roles.isdisjoint(_LOOKERS):
         return NotDecided("not_permitted", "this takes the role approver, operator or auditor")
     if act == "review" and not case.broke_glass:
         return NotDecided("not_pending", "no glass was broken for this answer")

@@ -45,14 +45,13 @@ def powers(case: Case, by: Person, lent: tuple[str, ...]) -> May:
     sha, open_case = case.content_sha256, not case.state.ended
     signed = any(identity(each.decided.person) == identity(by.on_record) for each in case.signatures)
     involved = identity(by.on_record) in case.opened.involved
-    separate = any(needed.separation_of_duties for needed in case.opened.needed)
     tested = any(needed.test_result_required for needed in case.opened.needed)
     return May(
         approve="" if lent else _objection(case, Approve(sha), by),
         reject="" if lent else _objection(case, Reject(sha, CODES[0]), by),
         edit=_told(rules.undecidable(case, sha, by)) or _no_edit(case, by),
         revoke=open_case and signed,
-        attach=open_case and tested and not (involved and separate),
+        attach=open_case and tested and rules.may_attach(case, by) is None,
         cancel=open_case and (involved or not by.roles.isdisjoint((Role.APPROVER, Role.OPERATOR))),
         glass=case.state is State.PENDING and not involved and not by.roles.isdisjoint(BREAKERS),
         recall=rules.may_look_back(case, "recall", by) is None,

@@ -49,7 +49,7 @@ TESTED = policy("[approvals.default]\ntest_result_required = true\n")
 _STAFF: dict[str, tuple[tuple[Role, ...], tuple[str, ...]]] = {
     "ada": ((Role.APPROVER,), ("leads",)), "grace": ((Role.APPROVER,), ("leads",)), "kay": ((Role.APPROVER,), ("leads",)),
     "alan": ((Role.APPROVER,), ()), "linus": ((Role.APPROVER, Role.CALLER), ("leads",)), "olga": ((Role.OPERATOR,), ()),
-    "ruth": ((Role.APPROVER,), ("finance", "legal")),
+    "ruth": ((Role.APPROVER,), ("finance", "legal")), "paul": ((Role.POLICY_ADMIN,), ("leads",)),
 }  # fmt: skip
 
 

@@ -236,11 +236,12 @@ async def test_the_glass_is_broken_by_one_and_looked_at_by_another(database: Dat
 
 
 async def test_a_required_result_comes_first(database: Database, tmp_path: Path) -> None:
-    """Nobody approves before a test has passed, whoever is involved does not test, and a later failure undoes the approval."""
+    """Nobody approves before a test has passed; who is involved, or only writes policies, tests nothing; a failure undoes all."""
     async with bureau(database, tmp_path, TESTED) as inside:
         approvals, people, generation = inside.approvals, inside.people, await inside.held()
         assert code(await approvals.decide(TENANT, generation, YES, people["ada"])) == "test_required"
         passed, failed = (TestResult(SHA, "unit", good) for good in (True, False))
+        assert code(await approvals.attach_result(TENANT, generation, passed, people["paul"])) == "not_permitted"
         assert code(await approvals.attach_result(TENANT, generation, passed, people["linus"])) == "excluded"
         await approvals.attach_result(TENANT, generation, failed, people["kay"])
         assert code(await approvals.decide(TENANT, generation, YES, people["ada"])) == "test_required"
