@@ -17,11 +17,11 @@ from gateway.api import documents, forms
 from gateway.api.answering import answer
 from gateway.api.asking import body, given, query
 from gateway.api.reading import NOTHING, Gone
-from gateway.api.visit import READS_FIGURES, SHARES_WORK, Visit, visit
+from gateway.api.visit import READS_FIGURES, Visit, visit
 from gateway.approvals.case import Case
 from gateway.errors import GatewayError, NotHere
 from gateway.house import House
-from gateway.people.duties import READS_CONTENT
+from gateway.people.duties import READS_CONTENT, SHARES_WORK
 from gateway.projections.paging import Page, Place
 from gateway.projections.queue import WAITING, Wanted
 from gateway.recall import Unreadable

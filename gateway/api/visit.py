@@ -29,7 +29,6 @@ from gateway.ui.cookies import Jar, Name
 
 P = TypeVar("P", Person, Asserted)
 READS_FIGURES: Final = (Role.APPROVER, Role.AUDITOR, Role.OPERATOR, Role.POLICY_ADMIN)
-SHARES_WORK: Final = (Role.APPROVER, Role.OPERATOR)
 _NOBODY: Final = "sign in at /sign-in, or send an API key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
 
 

@@ -9,6 +9,8 @@ from gateway.people.names import Role
 
 READS_CONTENT: Final = (Role.APPROVER, Role.AUDITOR)
 """Roles that may read what was asked and answered. Whoever runs the house may not."""
+SHARES_WORK: Final = (Role.APPROVER, Role.OPERATOR)
+"""Roles that say who looks after what waits, and in what order. It decides nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,15 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from gateway.errors import BadRequest, NotHere
+from gateway.people.duties import SHARES_WORK
 from gateway.projections.desk import PRIORITY_MOST, Desks
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.reviewing.pages import GONE
-from gateway.ui.reviewing.reading import READERS
 from gateway.ui.reviewing.view import Viewing
 from gateway.ui.visitor import Visitor, only
 
 
-@post("/approvals/{generation:uuid}/desk", opt=only(*READERS), status_code=303)
+@post("/approvals/{generation:uuid}/desk", opt=only(*SHARES_WORK), status_code=303)
 async def set_desk(view: Viewing, generation: FromPath[UUID]) -> Response[Any]:
     """Take an answer, give it back, say that one reads it, assign it, or put it before others."""
     fields, views = await fields_of(view.request), view.house.views

@@ -15,7 +15,7 @@ import policies
 from audit.approvals import content_digest
 from gateway.approvals.case import Case, State
 from gateway.errors import NotHere
-from gateway.people.duties import READS_CONTENT
+from gateway.people.duties import READS_CONTENT, SHARES_WORK
 from gateway.projections.queue import Share
 from gateway.recall import Unreadable
 from gateway.review.marks import on_a_line
@@ -95,7 +95,8 @@ async def answer_page(
             "listed": await listed(house, visitor, {}, SIDE_ROWS), "may": powers(case, visitor.person, lent),
             "lent": lent, "callers": await view.room.callers.of(visitor.tenant),
             "passkeys": await keys_of(house, visitor), "may_read": visitor.may(*READS_CONTENT),
-            "codes": CODES, "refusal": refusal, "asked": asked, "since": int(time.time()),
+            "may_share": visitor.may(*SHARES_WORK), "codes": CODES, "refusal": refusal, "asked": asked,
+            "since": int(time.time()),
         }),
     )  # fmt: skip
 

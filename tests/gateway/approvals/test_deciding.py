@@ -236,7 +236,7 @@ async def test_the_glass_is_broken_by_one_and_looked_at_by_another(database: Dat
 
 
 async def test_a_required_result_comes_first(database: Database, tmp_path: Path) -> None:
-    """Nobody approves before a test has passed; who is involved, or only writes policies, tests nothing; a failure undoes all."""
+    """Nobody approves before a test passed; who is involved, or only writes policies, tests nothing; a failure undoes it."""
     async with bureau(database, tmp_path, TESTED) as inside:
         approvals, people, generation = inside.approvals, inside.people, await inside.held()
         assert code(await approvals.decide(TENANT, generation, YES, people["ada"])) == "test_required"
