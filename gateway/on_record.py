@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from audit.acts import Access, Act, SchemaChange
+from audit.errors import KeyUnavailable
 from audit.header import decode_header
-from audit.ledger import LogRolledBack
+from audit.ledger import LogRolledBack, log_origin
+from audit.signer import signer_folder
 from audit.store import read_tenant
 from audit.writer import SYSTEM, Entry, Writer, WriterConfig
 from gateway.account import account
@@ -58,13 +60,34 @@ async def _append(settings: Settings, urls: Urls, tenant: str, act: Act) -> None
 
 @asynccontextmanager
 async def writing(settings: Settings, urls: Urls, tenant: str) -> AsyncIterator[Writer]:
-    """A writer for one tenant's log, beside a gateway that may be running; what it wrote is signed at the end."""
+    """A writer for one tenant's log, beside a gateway that may be running; what it wrote is signed at the end.
+
+    Raises KeyUnavailable for a keys folder that is not the gateway's.
+    """
+    await asyncio.to_thread(require_keys, settings, urls, tenant)
     writer = Writer(writer_config(settings, urls))
     await writer.start([tenant])
     try:
         yield writer
     finally:
         await writer.close()
+
+
+def require_keys(settings: Settings, urls: Urls, tenant: str) -> None:
+    """Raises KeyUnavailable where a log has records and the keys folder never signed it: new keys would contradict the old.
+
+    Nor may a tenant's first record come from such a folder, so it is asked of tenant `system` as well. Blocking.
+    """
+    for log in dict.fromkeys((SYSTEM, tenant)):
+        origin = log_origin(settings.origin, log)
+        if signer_folder(settings.keys, origin).is_dir():
+            continue
+        with read_tenant(urls.reader, log) as reader:
+            if reader.size():
+                raise KeyUnavailable(
+                    f"{settings.keys} has no keys of the log {origin}, which has records: set PALIMPSEST_KEYS (or "
+                    "PALIMPSEST_HOME) and PALIMPSEST_ORIGIN as the gateway has them, or restore the keys from their backup"
+                )
 
 
 def writer_config(settings: Settings, urls: Urls) -> WriterConfig:

@@ -20,11 +20,13 @@ def keys(tenant: str) -> None:
     from audit.signer import Signer
     from gateway.bundles import require_log
     from gateway.database import open_database
+    from gateway.on_record import require_keys
     from gateway.settings import Settings
 
     settings = Settings.read(os.environ)
     with open_database(settings, lambda line: click.echo(line, err=True)) as urls:
         require_log(urls.reader, tenant)
+        require_keys(settings, urls, tenant)
     signer = Signer(settings.keys, log_origin(settings.origin, tenant))
     for vkey in (*signer.vkeys, *signer.former):
         click.echo(vkey)
@@ -45,10 +47,11 @@ def rotate(tenant: str, by: str | None, password_stdin: bool) -> None:
     from audit.note import decode_vkey
     from audit.signer import Signer
     from gateway.bundles import require_log
-    from gateway.on_record import put_on_record
+    from gateway.on_record import put_on_record, require_keys
 
     with office() as here:
         require_log(here.urls.reader, tenant)
+        require_keys(here.settings, here.urls, tenant)
         actor = here.actor(tenant, by, Typed(password_stdin))
         signer = Signer(here.settings.keys, log_origin(here.settings.origin, tenant))
         key = decode_vkey(signer.vkey).key_id.hex()

@@ -156,6 +156,33 @@ def test_a_mistake_is_one_line_that_says_what_to_do(administrator: CommandLine, 
     assert administrator("tenants", "list").out == "acme\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "tenants create beta",
+        "keys create --tenant acme",
+        "users create ada --tenant fresh --role operator --password-stdin",
+        "audit keys --tenant acme",
+        "audit rotate --tenant acme",
+        "audit export --tenant acme --out unused --reason r",
+    ],
+)
+def test_a_command_with_other_keys_than_the_gateways_makes_none(
+    administrator: CommandLine, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: str
+) -> None:
+    """New keys under the name of a log that others signed would make all that follows look forged: nothing is made."""
+    for tenant in ("acme", "fresh"):
+        assert administrator("tenants", "create", tenant).status == 0
+    assert administrator("keys", "create", "--tenant", "acme").status == 0
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    administrator.set(home=str(elsewhere))
+    done = administrator(*arguments.split(), typed="correct horse battery\n" * 2)
+    assert (done.status, done.out) == (1, "") and "set PALIMPSEST_KEYS" in done.err, done
+    assert (registry.tenants(), len(registry.keys())) == (["acme", "fresh"], 1)
+    assert not (elsewhere / "keys" / "signers").exists()
+
+
 @pytest.mark.parametrize("words", ["eval", "bench modes --busy", "train"])
 def test_a_folder_without_a_checkpoint_is_refused_by_its_option(command: CommandLine, tmp_path: Path, words: str) -> None:
     """Where an option names a checkpoint the answer names the option, and not a setting that nobody gave."""
