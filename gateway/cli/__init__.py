@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import rich_click as click
@@ -96,13 +100,28 @@ def main() -> None:
     )
     logs.configure_for_command()
     try:
-        palimpsest.main(prog_name="palimpsest")
+        with _unwound_by_sigterm():
+            palimpsest.main(prog_name="palimpsest")
     except mended as error:
         _fail(str(error))
     except DBAPIError as error:
         _fail(f"the database cannot be used: {' '.join(str(error.orig).split())}")
     except OSError as error:
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+@contextmanager
+def _unwound_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what it opened is closed, and servers that it started are ended."""
+
+    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,8 @@ import pytest
 from gateway.demo_table import LOSSLESS_MODES, MODES, Row, lossless
 from gateway.postgres_place import find_place
 from tests.gateway.served import environ
+from tests.postgres_fixtures import Database
+from tests.waiting import eventually
 
 FIELDS = {
     "mode", "prompt_index", "temperature", "seed", "generation_id", "text", "prompt_tokens", "completion_tokens",
@@ -69,6 +72,26 @@ def test_the_demo_keeps_its_promises_and_runs_again(home: Path, tmp_path: Path) 
     assert "VERIFIED" in done.stdout and document["audit"]["root"] in done.stdout.replace("\n", "")
     again = demo(home, "--questions", "1")
     assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_a_demo_that_is_ended_leaves_no_gateway_behind(database: Database, tmp_path: Path) -> None:
+    """SIGTERM, as `timeout` and a service manager send it, ends the gateway too that the demo has started."""
+    given = environ(home=str(tmp_path), database_url=database.app_url, reader_url=database.reader_url)
+    log = tmp_path / "log" / "demo-gateway.log"
+    process = subprocess.Popen([sys.executable, "-m", "gateway", "demo"], env=given, stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: log.exists() and log.stat().st_size > 0)
+        started = children(process.pid)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+        assert not [child for child in started if Path(f"/proc/{child}").exists()]
+    finally:
+        process.kill()
+
+
+def children(process: int) -> list[str]:
+    """The processes that a process has started and that live."""
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
 def row(mode: str, text: str, temperature: float = 0.0) -> Row:
