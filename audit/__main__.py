@@ -89,6 +89,10 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
         "--checkpoint", action="append", default=[], type=Path, metavar="FILE",
         help="a checkpoint of this log that you kept; may be repeated",
     )  # fmt: skip
+    command.add_argument(
+        "--anchor", action="append", default=[], metavar="KEY",
+        help="a verifier key of the log of checkpoints, or @FILE with one a line: hold what it says against this log",
+    )  # fmt: skip
     command.set_defaults(run=_verify)
 
 
@@ -137,6 +141,7 @@ def render(report: Report) -> str:
     lines = [
         f"{report.verdict.name}  log {report.origin}",
         f"  records {report.records}, under checkpoints {report.covered}, checkpoints {report.checkpoints}",
+        *([] if report.anchored is None else [f"  records that the log of checkpoints bears out {report.anchored}"]),
         *([] if report.witnessed is None else [f"  records that the witnesses have seen {report.witnessed}"]),
         f"  root {report.root.hex() or '(not computed)'}",
         f"  bodies decrypted {report.decrypted}",
@@ -212,7 +217,8 @@ def _verify(parsed: argparse.Namespace) -> int:
         print(f"{parsed.folder} is not a folder; name the folder that the export wrote", file=sys.stderr)
         return USAGE
     held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
-    report = verify(parsed.folder, _vkeys(parsed.vkey), parsed.origin, held, _required(parsed), _witnesses(parsed))
+    witnesses, anchors = _witnesses(parsed), _vkeys(parsed.anchor)
+    report = verify(parsed.folder, _vkeys(parsed.vkey), parsed.origin, held, _required(parsed), witnesses, anchors)
     _show(render(report))
     return int(report.verdict)
 

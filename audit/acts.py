@@ -1,4 +1,4 @@
-"""Bodies of administrative acts, kinds 40 to 54: what people did to the house rather than what a model said.
+"""Bodies of administrative acts, kinds 40 to 55: what people did to the house rather than what a model said.
 
 What destroys content, shortens its life or changes the law needs two people who are not one: `requested_by`
 and `approved_by` are compared here, where a record is made and where it is read, so neither an author nor a verifier
@@ -275,8 +275,22 @@ class PasskeyChange:
             raise InvalidRecord(f"{self.requested_by!r} cannot enrol a passkey of {self.name!r}")
 
 
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """Kind 55, in the log of tenant `system`: so many records of the log `origin` had this root by then.
+
+    So the trees of all logs stand in one: who keeps or has seen a checkpoint of that one holds the house to all of them.
+    """
+
+    origin: str = field(metadata=at(1, text(1024)))
+    size: int = field(metadata=at(2, UINT))
+    root: bytes = field(metadata=at(3, DIGEST))
+    requested_by: str = field(metadata=at(4, PERSON))
+    """No person: what the gateway does by the clock."""
+
+
 Act: TypeAlias = (
     PolicyChange | KeyChange | Erasure | HoldPlaced | HoldReleased | RetentionRule
     | Retirement | Access | Export | SchemaChange | ErasureRefused | TenantMade | UserChange | KeyTerms
-    | PasskeyChange
+    | PasskeyChange | Anchored
 )  # fmt: skip

@@ -30,6 +30,8 @@ README = "README.txt"
 DATA_FILES = (README, CHECKPOINTS, DISCLOSURE, RECORDS)
 DERIVED = "derived.sha256"
 """The list of derived files, in a bundle that has any."""
+ANCHOR = "anchor.json"
+"""What the log of checkpoints says of this log, in a bundle of one of which it has said something."""
 
 MAX_MANIFEST_BYTES = 65_536
 MAX_LINE_BYTES = 4 * (MAX_HEADER_BYTES + MAX_SEALED_BYTES) // 3 + 1024
@@ -171,7 +173,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise MalformedData(f"this verifier reads {FORMAT} only")
     if not isinstance(tenant, str) or not isinstance(origin, str) or type(records) is not int:
         raise MalformedData(f"{MANIFEST} has a value of the wrong type")
-    if not isinstance(files, dict) or set(files) - {DERIVED} != set(DATA_FILES):
+    if not isinstance(files, dict) or set(files) - {ANCHOR, DERIVED} != set(DATA_FILES):
         raise MalformedData(f"{MANIFEST} lists other files than a bundle has")
     return Manifest(tenant, origin, records, {name: _entry(name, files[name]) for name in files})
 

@@ -16,6 +16,7 @@ from audit import cbor, forms
 from audit.acts import (
     Access,
     Act,
+    Anchored,
     Erasure,
     ErasureRefused,
     Export,
@@ -98,6 +99,7 @@ class Kind(IntEnum):
     USER_CHANGE = 52
     KEY_TERMS = 53
     PASSKEY_CHANGE = 54
+    ANCHORED = 55
 
 
 KINDS: Final = frozenset(map(int, Kind))
@@ -324,6 +326,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.RETIREMENT: Retirement, Kind.ACCESS: Access, Kind.EXPORT: Export, Kind.SCHEMA_CHANGE: SchemaChange,
     Kind.ERASURE_REFUSED: ErasureRefused, Kind.TENANT_MADE: TenantMade, Kind.USER_CHANGE: UserChange,
     Kind.KEY_TERMS: KeyTerms, Kind.PASSKEY_CHANGE: PasskeyChange,
+    Kind.ANCHORED: Anchored,
 }  # fmt: skip
 _KINDS = {body: kind for kind, body in BODIES.items()}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from audit.acts import Erasure, HoldPlaced, HoldReleased, PolicyChange, RetentionRule, Retirement, commit_to
+from audit.acts import Anchored, Erasure, HoldPlaced, HoldReleased, PolicyChange, RetentionRule, Retirement, commit_to
 from audit.header import Header
 from audit.laws import Laws
 from audit.records import Body, Kind, PolicyDecision
@@ -70,6 +70,8 @@ class Standing:
         """The seq of the newest retirement that could not be read: what it removed nobody here can say."""
         self.rule: Rule | None = None
         self.laws = Laws()
+        self._trees: dict[str, Anchored] = {}
+        """The newest tree of each log that was anchored in this one."""
 
     def add(self, header: Header, body: Body | None) -> Iterator[str]:
         """Take in the next record; yields what the acts before it forbid. Most records and unread bodies pass."""
@@ -86,6 +88,8 @@ class Standing:
                 yield from self._retire(header, body)
             case PolicyChange():
                 yield from self.laws.enact(header, body)
+            case Anchored():
+                yield from self._anchor(body)
             case PolicyDecision():
                 yield from self.laws.judge(body)
             case None if header.kind == Kind.POLICY_CHANGE:
@@ -119,6 +123,14 @@ class Standing:
     def _release(self, act: HoldReleased) -> Iterator[str]:
         if self.holds.pop(act.hold, None) is None:
             yield f"it releases hold {act.hold}, which does not stand"
+
+    def _anchor(self, tree: Anchored) -> Iterator[str]:
+        before = self._trees.get(tree.origin)
+        if before is not None and tree.size < before.size:
+            yield f"it gives log {tree.origin!r} {tree.size} records, which had {before.size} before"
+        elif before is not None and tree.size == before.size and tree.root != before.root:
+            yield f"it gives the first {tree.size} records of log {tree.origin!r} another root than before"
+        self._trees[tree.origin] = tree
 
     def _retire(self, header: Header, act: Retirement) -> Iterator[str]:
         for hold in self.holds.values():

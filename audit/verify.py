@@ -18,12 +18,14 @@ from uuid import UUID
 
 from audit import bundle, note
 from audit.absences import Absences
+from audit.anchor import MAX_ANCHOR_BYTES, Kept, check_anchor, read_anchor
 from audit.bundle import Json, Manifest, Measured
 from audit.derived import MAX_LINE_BYTES, altered_files, unlisted_files
-from audit.errors import MalformedData, NoteInvalid, SealBroken
+from audit.errors import MalformedData, NoteInvalid, ProofInvalid, SealBroken
 from audit.header import MAX_HEADER_BYTES, MAX_SEALED_BYTES, Header, LeafHash, decode_header, leaf_hash
 from audit.merkle import CompactRange
 from audit.note import Checkpoint, Scheme, VerifierKey
+from audit.proof import parse_proof
 from audit.quorum import Quorum
 from audit.records import Body, decode_body, is_known, kind_name
 from audit.sealing import Box, RequestKey
@@ -76,6 +78,8 @@ class Report:
     """Records under the newest checkpoint of the bundle."""
     witnessed: int | None = None
     """Records under the newest checkpoint that the demanded witnesses have seen; None where none were demanded."""
+    anchored: int | None = None
+    """Records that the log of checkpoints bears out; None where that was not proven."""
     root: bytes = b""
     checkpoints: int = 0
     decrypted: int = 0
@@ -106,24 +110,29 @@ def verify(
     held: Sequence[str] = (),
     required: Collection[Scheme] = (),
     witnesses: Quorum | None = None,
+    anchors: Sequence[str] = (),
 ) -> Report:
     """Judge the bundle in `folder` of the log called `origin` under the given verifier keys.
 
     Every checkpoint needs the signature of one of them. The newest, whose root commits to all that came before, also needs
     one of each `required` scheme: so a log that is older than its ML-DSA-44 key can meet the demand too.
     `held` are checkpoint notes that the caller kept from elsewhere; only they can show a tail that was cut
-    off. With `witnesses`, every record must be under a checkpoint that so many of them have seen. Raises
-    NoteInvalid for a given key or held checkpoint that is itself unusable: a mistake of the caller.
+    off. With `witnesses`, every record must be under a checkpoint that so many of them have seen. With `anchors`, the
+    verifier keys of the log of checkpoints, what that log says of this one is held against it. Raises NoteInvalid for a
+    given key or held checkpoint that is itself unusable: a mistake of the caller.
     """
     keys = [note.decode_vkey(text) for text in vkeys]
     if not keys:
         raise NoteInvalid("give at least one verifier key")
+    kept = [Kept("your checkpoint", note.open_checkpoint(text, keys, origin)) for text in held]
+    others = [note.decode_vkey(text) for text in anchors]
+    if len({key.name for key in others}) > 1:
+        raise NoteInvalid("give the keys of one log of checkpoints")
     if witnesses is not None:
-        witnesses.require_others(keys)
-    kept = [note.open_checkpoint(text, keys, origin) for text in held]
+        witnesses.require_others([*keys, *others])
     report = Report(origin, witnessed=None if witnesses is None else 0)
     try:
-        _Verification(folder, keys, report, required, witnesses).run(kept)
+        _Verification(folder, keys, report, required, witnesses, others).run(kept)
     except MalformedData as error:
         report.add(Finding(Verdict.MALFORMED, str(error)))
     except OSError as error:
@@ -135,23 +144,24 @@ class _Verification:
     """One run over one bundle: memory grows with checkpoints and requests, not with records or bodies."""
 
     def __init__(
-        self, folder: Path, keys: list[VerifierKey], report: Report, required: Collection[Scheme], witnesses: Quorum | None
-    ) -> None:
+        self, folder: Path, keys: list[VerifierKey], report: Report, required: Collection[Scheme],
+        witnesses: Quorum | None, anchors: list[VerifierKey],
+    ) -> None:  # fmt: skip
         self._folder, self._vkeys, self._report = folder, keys, report
-        self._required, self._witnesses = required, witnesses
+        self._required, self._witnesses, self._anchors = required, witnesses, anchors
         self._newest_note = ""
-        self._listed = {bundle.MANIFEST, bundle.DERIVED, *bundle.DATA_FILES}
+        self._listed = {bundle.MANIFEST}
         self._manifest = Manifest("", "", 0, {})
         self._stories, self._standing, self._absences = Stories(), Standing(), Absences()
         self._disclosed: dict[tuple[str, str], RequestKey | None] = {}
         self._boxes = lru_cache(64)(Box)  # records of one request stand close together
         self._roots: dict[int, bytes] = {}
-        self._last_ts = 0
-        self._undisclosed = self._unknown = 0
+        self._last_ts = self._undisclosed = self._unknown = 0
 
-    def run(self, held: list[Checkpoint]) -> None:
+    def run(self, given: list[Kept]) -> None:
         report = self._report
         self._manifest = bundle.read_manifest(self._folder)
+        self._listed.update(self._manifest.files)
         report.tenant = self._manifest.tenant
         if self._manifest.origin != report.origin:
             report.add(Finding(Verdict.TAMPERED, f"the bundle is of the log {self._manifest.origin!r}"))
@@ -161,9 +171,10 @@ class _Verification:
             for wrong in altered_files(self._folder, self._lines(bundle.DERIVED, MAX_LINE_BYTES), self._listed):
                 report.add(Finding(Verdict.MALFORMED, wrong))
         checkpoints = list(self._checkpoints())
-        self._require_schemes()
+        self._require_schemes("the newest checkpoint", self._newest_note, self._vkeys)
         self._read_disclosure()
-        wanted = {0, *(each.size for each in (*checkpoints, *held))}
+        held = [*given, *self._anchored()]
+        wanted = {0, *(each.size for each in checkpoints), *(each.tree.size for each in held)}
         tree = self._read_records(wanted)
         report.records, report.root = tree.size, tree.root()
         if self._manifest.records != tree.size:
@@ -171,7 +182,7 @@ class _Verification:
         self._compare(checkpoints)
         self._compare_held(held)
         self._require_witnesses()
-        self._conclude(held)
+        self._conclude(given)
 
     def _lines(self, name: str, limit: int) -> Iterator[bytes]:
         measured = Measured()
@@ -195,26 +206,27 @@ class _Verification:
             if found.size < newest.size:
                 self._report.add(Finding(Verdict.TAMPERED, f"checkpoint {found.size} follows {newest.size}"))
             newest, self._newest_note = found, text
-            self._count_witnesses(text, found)
+            self._count_witnesses(f"checkpoint {self._report.checkpoints}", text, found)
             yield found
 
-    def _count_witnesses(self, text: str, found: Checkpoint) -> None:
-        if self._witnesses is None:
+    def _count_witnesses(self, what: str, text: str, found: Checkpoint) -> None:
+        """Whether enough have seen the note `text`, by which this log has the tree `found`."""
+        if self._witnesses is None or self._report.witnessed is None:
             return
         try:
             seen = self._witnesses.seen(text)
         except NoteInvalid as error:
-            self._report.add(Finding(Verdict.TAMPERED, f"checkpoint {self._report.checkpoints}: {error}"))
+            self._report.add(Finding(Verdict.TAMPERED, f"{what}: {error}"))
         else:
             if self._witnesses.reached(seen):
-                self._report.witnessed = found.size
+                self._report.witnessed = max(self._report.witnessed, found.size)
 
-    def _require_schemes(self) -> None:
-        if self._required and self._newest_note:
+    def _require_schemes(self, what: str, raw: str, keys: list[VerifierKey]) -> None:
+        if self._required and raw:
             try:
-                note.open_checkpoint(self._newest_note, self._vkeys, self._report.origin, self._required)
+                note.open_note(raw, keys, self._required)
             except NoteInvalid as error:
-                self._report.add(Finding(Verdict.INCOMPLETE, f"the newest checkpoint: {error}"))
+                self._report.add(Finding(Verdict.INCOMPLETE, f"{what}: {error}"))
 
     def _read_disclosure(self) -> None:
         for line in self._lines(bundle.DISCLOSURE, 4096):
@@ -310,16 +322,39 @@ class _Verification:
             text = f"{report.records - good} records from seq {good} on are under no checkpoint"
             report.add(Finding(Verdict.INCOMPLETE, text))
 
-    def _compare_held(self, held: Iterable[Checkpoint]) -> None:
+    def _anchored(self) -> Iterator[Kept]:
+        """What the log of checkpoints says, once it is proven; what is wrong with the proof is a finding."""
+        report, anchors = self._report, self._anchors
+        if bundle.ANCHOR not in self._manifest.files:
+            if anchors:
+                text = "the log of checkpoints says nothing of this log here: ask for a later export"
+                report.add(Finding(Verdict.INCOMPLETE, text))
+            return
+        anchor = read_anchor(b"".join(self._lines(bundle.ANCHOR, MAX_ANCHOR_BYTES)))
+        if not anchors:
+            report.unchecked.append("the anchor in the log of checkpoints (give --anchor with that log's key)")
+            return
+        try:
+            kept = check_anchor(anchor, anchors, report.origin)
+        except (NoteInvalid, ProofInvalid, SealBroken) as error:
+            report.add(Finding(Verdict.TAMPERED, f"the anchor: {error}"))
+            return
+        signed = parse_proof(anchor.proof).note
+        self._require_schemes("the anchor", signed, anchors)
+        self._count_witnesses("the anchor", signed, kept.tree)
+        report.anchored = kept.tree.size
+        yield kept
+
+    def _compare_held(self, held: Iterable[Kept]) -> None:
         for each in held:
-            if each.size > self._report.records:
+            if each.tree.size > self._report.records:
                 text = (
-                    f"your checkpoint covers {each.size} records, the bundle holds {self._report.records}: "
+                    f"{each.whose} covers {each.tree.size} records, the bundle holds {self._report.records}: "
                     "ask for a newer export; if there is none, the tail was cut off"
                 )
                 self._report.add(Finding(Verdict.INCOMPLETE, text))
-            elif self._roots[each.size] != each.root:
-                text = f"the log was rewritten: your checkpoint of {each.size} records has another root"
+            elif self._roots[each.tree.size] != each.tree.root:
+                text = f"the log was rewritten: {each.whose} gives its first {each.tree.size} records another root"
                 self._report.add(Finding(Verdict.TAMPERED, text))
 
     def _require_witnesses(self) -> None:
@@ -331,7 +366,7 @@ class _Verification:
             )
             report.add(Finding(Verdict.INCOMPLETE, text))
 
-    def _conclude(self, held: list[Checkpoint]) -> None:
+    def _conclude(self, held: list[Kept]) -> None:
         report, stories = self._report, self._stories
         report.requests = {ending: stories.total(ending) for ending in Ending}
         for absence in self._absences.explain(self._standing):

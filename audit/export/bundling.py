@@ -55,17 +55,21 @@ def export(
     records: Iterable[StoredRecord],
     checkpoints: Iterable[str],
     disclose: Disclosure = disclose_nothing,
+    anchor: bytes | None = None,
     extras: Extras = _NO_EXTRAS,
     progress: Progress | None = None,
 ) -> Exported:
     """Write the bundle of a whole log, records in order of seq from 0, into the new or empty folder `out`.
 
-    Nothing is judged here: a log that was tampered with is exported as it is, so that the verifier can show
-    it. Raises ExportRefused when the folder is in use or what is wanted beside the evidence cannot be made.
+    `anchor` is the line of one about this log, if there is one. Nothing is judged here: a log that was tampered with is
+    exported as it is, so that the verifier can show it. Raises ExportRefused when the folder is in use or what is wanted
+    beside the evidence cannot be made.
     """
     _check(origin, tenant, extras)
     claim(out)
-    files = {bundle.CHECKPOINTS: _write_checkpoints(out, checkpoints)}
+    files = {bundle.CHECKPOINTS: _write_lines(out / bundle.CHECKPOINTS, map(_checkpoint_line, checkpoints))}
+    if anchor is not None:
+        files[bundle.ANCHOR] = _write_lines(out / bundle.ANCHOR, (anchor,))
     with Folder(out) as folder:
         pass_ = _Pass(out, disclose, progress)
         contradicted = pass_.run(records, extras, folder, origin)
@@ -74,7 +78,8 @@ def export(
     files |= {bundle.RECORDS: pass_.records, bundle.DISCLOSURE: pass_.disclosure}
     if folder.files:
         files[bundle.DERIVED] = folder.listed
-    files[bundle.README] = _write_readme(out, extras, folder.files > 0)
+    told = readme(extras, folder.files > 0).encode().splitlines(keepends=True)
+    files[bundle.README] = _write_lines(out / bundle.README, told)
     entries = {name: measured.entry() for name, measured in files.items()}
     (out / bundle.MANIFEST).write_bytes(bundle.Manifest(tenant, origin, pass_.records.lines, entries).encode())
     disclosed = pass_.disclosure.lines - pass_.unavailable
@@ -100,19 +105,15 @@ def _check(origin: str, tenant: str, extras: Extras) -> None:
     require(extras)
 
 
-def _write_readme(out: Path, extras: Extras, derived: bool) -> Measured:
+def _checkpoint_line(note: str) -> bytes:
+    return bundle.json_line({"note": note})
+
+
+def _write_lines(path: Path, lines: Iterable[bytes]) -> Measured:
     measured = Measured()
-    with (out / bundle.README).open("wb") as file:
-        for line in readme(extras, derived).encode().splitlines(keepends=True):
+    with path.open("wb") as file:
+        for line in lines:
             _put(file, line, measured)
-    return measured
-
-
-def _write_checkpoints(out: Path, checkpoints: Iterable[str]) -> Measured:
-    measured = Measured()
-    with (out / bundle.CHECKPOINTS).open("wb") as file:
-        for text in checkpoints:
-            _put(file, bundle.json_line({"note": text}), measured)
     return measured
 
 

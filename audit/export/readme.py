@@ -9,7 +9,7 @@ from audit.export.derivation import Extras, Format
 _EVIDENCE = """\
 Audit export of one tenant's whole log. Every line of records.jsonl is one record: its header (the Merkle leaf) and
 its sealed body, base64. checkpoints.jsonl holds the signed tree heads, disclosure.jsonl the keys of what is
-disclosed.
+disclosed. anchor.json, if it is here, is what the log of checkpoints says of this log.
 
 Verify offline, with the verifier key and origin that you obtained from somewhere else than this folder:
 

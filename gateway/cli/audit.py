@@ -159,6 +159,12 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 @click.option(
     "--require-witness", multiple=True, metavar="KEY|@FILE", help="A witness that must have seen every record; may be repeated."
 )
+@click.option(
+    "--anchor",
+    multiple=True,
+    metavar="KEY|@FILE",
+    help="A key of the log of checkpoints, which is tenant system's: hold what it says against this log; may be repeated.",
+)
 @click.option("--quorum", metavar="K", help="How many of these witnesses must have; default all.")
 def verify(
     folder: Path,
@@ -167,12 +173,13 @@ def verify(
     checkpoint: tuple[str, ...],
     require: tuple[str, ...],
     require_witness: tuple[str, ...],
+    anchor: tuple[str, ...],
     quorum: str | None,
 ) -> None:
     """Verify an export; the same as `python -m audit verify`, with the same exit status."""
     from audit.__main__ import main
 
-    given = {"vkey": vkey, "checkpoint": checkpoint, "require": require, "require-witness": require_witness}
+    given = {"vkey": vkey, "checkpoint": checkpoint, "require": require, "require-witness": require_witness, "anchor": anchor}
     given["quorum"] = () if quorum is None else (quorum,)
     options = (f"--{name}={value}" for name, values in given.items() for value in values)
     sys.exit(main(["verify", str(folder), f"--origin={origin}", *options]))

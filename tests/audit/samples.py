@@ -14,6 +14,7 @@ from uuid import UUID
 from audit import cbor
 from audit.acts import (
     Access,
+    Anchored,
     Erasure,
     ErasureRefused,
     Export,
@@ -154,6 +155,7 @@ SAMPLES: dict[Kind, Body] = {
         act="added", user=INSTANCE, name="grace", credential=bytes(range(16)), public_key=cose_of(p256(7)),
         rp_id="gate.example", label="laptop", requested_by="grace",
     ),
+    Kind.ANCHORED: Anchored(origin="example.org/acme", size=42, root=POLICY, requested_by="anchoring"),
     **APPROVALS,
 }  # fmt: skip
 LATER: dict[Kind, Body] = {
@@ -197,10 +199,12 @@ class Log:
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
     """Microseconds in which nothing was recorded."""
+    tenant: str = TENANT
+    origin: str = ORIGIN
 
     def __post_init__(self) -> None:
         self.keys = KeyStore(self.folder)
-        self.signer = Signer(self.folder, ORIGIN)
+        self.signer = Signer(self.folder, self.origin)
 
     @property
     def leaves(self) -> list[bytes]:
@@ -215,11 +219,11 @@ class Log:
         for body in bodies:
             seq, record = len(self.rows), uuid7(START)
             ts = START + self.skipped + seq
-            month = self.keys.month_key(TENANT, subject, ts)
+            month = self.keys.month_key(self.tenant, subject, ts)
             key = request_key(month.secret, record if request is None else request)
-            sealed = seal(key, TENANT, record, encode_body(body))
+            sealed = seal(key, self.tenant, record, encode_body(body))
             header = Header(
-                TENANT, seq, ts, record, request, kind_of(body), schema_of(kind_of(body)), actor, policy, month.key_id,
+                self.tenant, seq, ts, record, request, kind_of(body), schema_of(kind_of(body)), actor, policy, month.key_id,
                 len(sealed), hashlib.sha256(sealed).digest(),
             ).encode()  # fmt: skip
             self.rows.append(StoredRecord(header, sealed))
@@ -231,10 +235,13 @@ class Log:
         self.notes.append(note)
         return note
 
-    def export(self, out: Path, disclose: Disclosure | None = None) -> Exported:
+    def export(self, out: Path, disclose: Disclosure | None = None, anchor: bytes | None = None) -> Exported:
         """Write the bundle of the rows as they stand."""
         chosen = disclose_all(self.keys) if disclose is None else disclose
-        return export(out, origin=ORIGIN, tenant=TENANT, records=self.rows, checkpoints=self.notes, disclose=chosen)
+        return export(
+            out, origin=self.origin, tenant=self.tenant, records=self.rows, checkpoints=self.notes, disclose=chosen,
+            anchor=anchor,
+        )  # fmt: skip
 
 
 def small_log(folder: Path) -> Log:

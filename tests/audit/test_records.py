@@ -53,7 +53,7 @@ def test_kinds_only_grow() -> None:
     """Every kind ever published still has its number and name, and every kind of today is published."""
     published = {int(number): name for number, name in _vectors("kinds.json").items()}
     assert {int(kind): kind_name(kind) for kind in Kind} == published
-    assert list(published) == [*range(1, 14), *range(20, 30), *range(40, 55)]
+    assert list(published) == [*range(1, 14), *range(20, 30), *range(40, 56)]
 
 
 def test_keys_only_grow() -> None:
@@ -165,6 +165,7 @@ def _wrong_acts() -> list[tuple[Kind, dict[str, Any]]]:
         (Kind.PASSKEY_CHANGE, {"act": "moved"}), (Kind.PASSKEY_CHANGE, {"credential": b""}),
         (Kind.PASSKEY_CHANGE, {"credential": bytes(1024)}), (Kind.PASSKEY_CHANGE, {"public_key": bytes(77)}),
         (Kind.PASSKEY_CHANGE, {"requested_by": "ada"}), (Kind.PASSKEY_CHANGE, {"requested_by": "other/grace"}),
+        (Kind.ANCHORED, {"origin": ""}), (Kind.ANCHORED, {"size": -1}), (Kind.ANCHORED, {"root": bytes(31)}),
     ]  # fmt: skip
 
 
