@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from audit import bundle
 from audit.acts import Anchored
 from audit.errors import MalformedData, ProofInvalid
-from audit.header import MAX_HEADER_BYTES
+from audit.header import MAX_HEADER_BYTES, decode_header
 from audit.note import Checkpoint, VerifierKey
 from audit.proof import MAX_PROOF_BYTES, check_proof
 from audit.records import decode_body
@@ -68,11 +68,18 @@ def check_anchor(anchor: Anchor, keys: Sequence[VerifierKey], origin: str) -> Ke
     not there or says something else.
     """
     proven = check_proof(anchor.proof, anchor.header, keys, keys[0].name)
-    header = proven.header
+    said = tree_said(anchor)
+    if said.origin != origin:
+        raise ProofInvalid(f"record {proven.header.seq} of the log of checkpoints says nothing of the log {origin!r}")
+    return Kept(f"record {proven.header.seq} of the log {proven.checkpoint.origin}", said)
+
+
+def tree_said(anchor: Anchor) -> Checkpoint:
+    """The tree that an anchor's record tells of, wherever the record lies. Raises as `check_anchor` but for signatures."""
+    header = decode_header(anchor.header)
     if hashlib.sha256(anchor.sealed).digest() != header.body_sha256:
         raise ProofInvalid(f"record {header.seq} of the log of checkpoints has another body than this anchor")
     body = decode_body(header.kind, header.schema, unseal(anchor.key, header.tenant, header.record, anchor.sealed))
-    if not isinstance(body, Anchored) or body.origin != origin:
-        raise ProofInvalid(f"record {header.seq} of the log of checkpoints says nothing of the log {origin!r}")
-    tree = Checkpoint(body.origin, body.size, body.root)
-    return Kept(f"record {header.seq} of the log {proven.checkpoint.origin}", tree)
+    if not isinstance(body, Anchored):
+        raise ProofInvalid(f"record {header.seq} of the log of checkpoints says nothing of another log")
+    return Checkpoint(body.origin, body.size, body.root)

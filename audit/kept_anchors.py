@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from audit.anchor import read_anchor
+from audit.anchor import read_anchor, tree_said
 from audit.durable import make_folder, write_durably
-from audit.errors import MalformedData
+from audit.errors import MalformedData, ProofInvalid, SealBroken
 
 
 class KeptAnchors:
@@ -21,10 +21,14 @@ class KeptAnchors:
         """The line about a log, None if there is none that reads."""
         try:
             line = self._file(origin).read_bytes()
-            read_anchor(line)
-        except (FileNotFoundError, MalformedData):
+            return line if tree_said(read_anchor(line)).origin == origin else None
+        except (FileNotFoundError, MalformedData, ProofInvalid, SealBroken):
             return None
-        return line
+
+    def size(self, origin: str) -> int:
+        """Records of the log that the line tells of, 0 if there is none."""
+        line = self.newest(origin)
+        return 0 if line is None else tree_said(read_anchor(line)).size
 
     def keep(self, origin: str, line: bytes) -> None:
         """Put it in the place of the one before."""

@@ -6,6 +6,7 @@ never from a saved copy, and refuses a log that is shorter than, or different fr
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from audit.merkle import CompactRange
 from audit.note import tree_of
 from audit.rows import Leaf, Numbered
 from audit.signer import Signer
+
+_TAIL_BYTES = 512 * 1024
 
 
 class LogRolledBack(LogUnavailable):
@@ -65,6 +68,16 @@ def kept_note(line: bytes) -> str | None:
     except (ValueError, RecursionError, NoteInvalid):
         pass
     return None
+
+
+def newest_kept(file: Path) -> tuple[str, ...]:
+    """The last whole note of a file of checkpoints, whatever a crash has torn around it; none if there is none."""
+    if not file.exists():
+        return ()
+    with file.open("rb") as lines:
+        lines.seek(max(0, file.stat().st_size - _TAIL_BYTES), os.SEEK_SET)
+        ended = lines.read().split(b"\n")[:-1]
+    return next(((note,) for line in reversed(ended) if (note := kept_note(line)) is not None), ())
 
 
 class Ledger:

@@ -16,10 +16,12 @@ import msgspec
 
 import policies
 from audit import export as bundle
+from audit.anchor import read_anchor, tree_said
 from audit.cosigning import CosignedNotes
 from audit.errors import ExportRefused
 from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Speller, acts_concerning
 from audit.header import Header, check_tenant, decode_header
+from audit.kept_anchors import KeptAnchors
 from audit.keys import KeyStore
 from audit.ledger import log_origin
 from audit.note import split_note, tree_of
@@ -86,15 +88,18 @@ def export_log(
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
     seen = CosignedNotes(settings.keys).newest(origin)  # before the snapshot, which has its tree therefore
+    anchor = KeptAnchors(settings.keys).newest(origin)  # so too
     with read_tenant(reader_url, tenant) as reader:
         size = _end(reader, tenant, tail, seen)
+        if anchor is not None and tail is Tail.WITNESSED and tree_said(read_anchor(anchor)).size > size:
+            anchor = None
         # Up to the last record all are there, those too that contradict it.
         notes = reader.checkpoints(size if tail is Tail.WITNESSED else None)
         signer = Signer(settings.keys, origin)
         shown = _shown(reader, store, disclose)
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(0, size - 1), checkpoints=_cosigned(notes, seen),
-            disclose=shown, extras=_extras(settings, origin, formats),
+            disclose=shown, anchor=anchor, extras=_extras(settings, origin, formats),
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
     return Made(out, done.records, origin, signer.vkeys, signer.former, done.derived, done.contradicted)

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from audit.cosigning import CosignedNotes
 from audit.header import decode_header
+from audit.kept_anchors import KeptAnchors
 from audit.ledger import log_origin
 from audit.note import tree_of
 from audit.proof import make_proof, make_proofs
@@ -27,6 +28,8 @@ PATIENCE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.15
 COSIGNED: Final = "cosigned"
 """Beside the resources of C2SP: the newest checkpoint that a witness has seen."""
+ANCHOR: Final = "anchor"
+"""And what the log of checkpoints says of this log."""
 LOGS_MOST: Final = 256
 """Logs whose upper tree is kept in memory: 32 bytes for 256 records each."""
 
@@ -68,15 +71,18 @@ class Evidence:
 
     def __init__(self, readers: Readers, keys: Path, origin: str) -> None:
         """`keys` is the keys folder, `origin` the installation's."""
-        self._readers, self._notes, self._origin = readers, CosignedNotes(keys), origin
+        self._readers, self._origin = readers, origin
+        self._notes, self._anchors = CosignedNotes(keys), KeptAnchors(keys)
         self.log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(readers, tenant)))
         """A tenant's log as tiles."""
 
     def resource(self, tenant: str, path: str) -> bytes | None:
-        """A C2SP tlog-tiles resource (`checkpoint`, `tile/...`) of a tenant's log or COSIGNED, None where nothing is.
+        """A C2SP tlog-tiles resource (`checkpoint`, `tile/...`) of a tenant's log, COSIGNED or ANCHOR, None where nothing is.
 
         The newest checkpoint bears what cosignatures there are of its tree. Raises what reading the log raises.
         """
+        if path == ANCHOR:
+            return self._anchors.newest(log_origin(self._origin, tenant))
         if path not in (CHECKPOINT, COSIGNED):
             return self.log(tenant).resource(path)
         seen = self._seen(tenant)

@@ -30,6 +30,7 @@ from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
 from gateway.administration import Administration
 from gateway.admission import Intake
+from gateway.anchoring import Anchoring
 from gateway.approvals.approvals import Approvals
 from gateway.approvals.attaching import Attaching
 from gateway.approvals.attachments import Attachments
@@ -115,6 +116,9 @@ class House:
         self.webhooks = Webhooks(urls, settings.keys, places(settings.webhooks))
         self.carrier = Carrier(settings.keys, destinations(settings.ship_to, settings.keys, os.environ))
         self.witnesses = Witnesses(settings.witnesses, settings.keys, self.evidence, self.registry.tenants)
+        self.anchoring = Anchoring(
+            self.writer, settings.keys, settings.origin, self.readers, self.evidence, witnessed=bool(settings.witnesses)
+        )
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
         self.administration = Administration(self.writer, urls, settings.keys)
         self.upkeep = Upkeep(urls.app)
@@ -122,8 +126,9 @@ class House:
         self.enactment = Enactment(self.lifecycle, self._shelf, policy)
         self._reloading = Reloading(self.laws, self._shelf)
         self._presence = Presence(urls.app, self.instance)
-        table = Attachments(urls.app, self.instance)
-        self.attaching = Attaching(RequestKeys(settings.keys), table, self.recall, self._presence, self.instance)
+        self.attaching = Attaching(
+            RequestKeys(settings.keys), Attachments(urls.app, self.instance), self.recall, self._presence, self.instance
+        )
         base_url = settings.base_url or f"http://{settings.host}:{settings.port}"
         leaving = lambda: self.leaving()  # noqa: E731, PLW0108 - whoever serves the house says later what that means
         self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url, leaving)
@@ -154,6 +159,7 @@ class House:
         works = (
             self.reconciler.run(tenants),
             self.upkeep.run(),
+            self.anchoring.run(),
             self._reloading.run(),
             self.budgets.run(),
             self.approvals.run(),

@@ -6,7 +6,6 @@ lies outside of the database. Everything here blocks.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from audit.cosigning import CosignedNotes
-from audit.ledger import checkpoint_file, kept_note, log_origin
+from audit.kept_anchors import KeptAnchors
+from audit.ledger import checkpoint_file, log_origin, newest_kept
 from audit.note import split_note, tree_of
 from audit.signer import Signer
 from audit.store import read_tenant
@@ -28,7 +28,6 @@ SHOWN: Final = 20
 PATIENCE_SECONDS: Final = 10.0
 WITNESS_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.1
-_TAIL: Final = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,8 @@ class Health:
     checkpoints: tuple[Signed, ...]
     """The newest first."""
     seen: Seen | None
+    anchored: int
+    """Records that the log of checkpoints bears out."""
     vkeys: tuple[str, ...]
     former: tuple[str, ...]
 
@@ -78,7 +79,8 @@ def health(settings: Settings, reader_url: DatabaseUrl, tenant: str) -> Health:
         records, notes = reader.size(), reader.recent_checkpoints(SHOWN)
     signer, note = Signer(settings.keys, origin), CosignedNotes(settings.keys).newest(origin)
     seen = None if note is None else Seen(tree_of(note).size, tuple(stamp for stamp in _stamps(note) if stamp.name != origin))
-    return Health(origin, records, tuple(_signed(*each) for each in notes), seen, signer.vkeys, signer.former)
+    anchored = KeptAnchors(settings.keys).size(origin)
+    return Health(origin, records, tuple(_signed(*each) for each in notes), seen, anchored, signer.vkeys, signer.former)
 
 
 def verify_now(settings: Settings, reader_url: DatabaseUrl, tenant: str, watch: Watch) -> Report:
@@ -115,16 +117,6 @@ def await_witnesses(settings: Settings, reader_url: DatabaseUrl, tenant: str, si
             return Tail.WITNESSED
         time.sleep(_LOOK_SECONDS)
     return Tail.SIGNED
-
-
-def newest_kept(file: Path) -> tuple[str, ...]:
-    """The last whole note of a file of checkpoints, whatever a crash has torn around it; none if there is none."""
-    if not file.exists():
-        return ()
-    with file.open("rb") as lines:
-        lines.seek(max(0, file.stat().st_size - _TAIL), os.SEEK_SET)
-        ended = lines.read().split(b"\n")[:-1]
-    return next(((note,) for line in reversed(ended) if (note := kept_note(line)) is not None), ())
 
 
 def _signed(raw: str, taken_at: datetime) -> Signed:

@@ -17,7 +17,7 @@ from litestar.params import FromPath
 from audit.tilelog import CHECKPOINT
 from gateway.authenticate import authenticate
 from gateway.errors import NotHere
-from gateway.evidence import COSIGNED
+from gateway.evidence import ANCHOR, COSIGNED
 from gateway.house import House
 
 _FOREVER: Final = {"cache-control": "private, max-age=31536000, immutable"}
@@ -29,7 +29,7 @@ async def log_resource(
     request: Request[Any, Any, Any], house: NamedDependency[House], tenant: FromPath[str], path: FromPath[str]
 ) -> Response[bytes]:
     """The newest checkpoint, a tile or an entry bundle, as C2SP tlog-tiles spells them; `cosigned` is the newest checkpoint
-    that a witness has seen.
+    that a witness has seen, `anchor` what the log of checkpoints says of this log.
     """
     subject = await authenticate(house.keyring, request.headers)
     name = path.removeprefix("/")
@@ -38,6 +38,8 @@ async def log_resource(
         found = await asyncio.to_thread(house.evidence.resource, tenant, name)
     if found is None:
         raise NotHere("there is no such log, tile or checkpoint for this key")
+    if name == ANCHOR:
+        return Response(found, media_type="application/json", headers=_NEVER)
     if name in (CHECKPOINT, COSIGNED):
         return Response(found, media_type="text/plain; charset=utf-8", headers=_NEVER)
     return Response(found, media_type="application/octet-stream", headers=_FOREVER)

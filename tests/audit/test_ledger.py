@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.log_health import newest_kept
+from audit.ledger import newest_kept
 from tests.audit.shipping_samples import NOTES, line_of
 
 FIRST, SECOND = (line_of(note) for note in NOTES[:2])
