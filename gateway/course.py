@@ -7,7 +7,7 @@ by one. A denoising step's confidences are compared in the precision of the reco
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from audit import records
@@ -83,6 +83,27 @@ def told_course(events: Sequence[Event]) -> Course:
         (finished.reason.value, *_values(finished, "generation", "reason", "busy_us")),
         finished.reason in _WHOLE,
     )
+
+
+def answer_course(course: Course, told: Iterable[Body | Event]) -> Course:
+    """The course of a causal answer without how it came about: its tokens in order, and how many and why no more.
+
+    `told` are the records or events that the course was read from.
+    """
+    tokens = (pair for each in told for run in _runs(each) for pair in zip(run.output, run.logprob, strict=True))
+    close = course.close and (course.close[0], course.close[2], course.close[-1])
+    items = tuple(Item("token", (place, *pair)) for place, pair in enumerate(tokens))
+    return replace(course, items=items, close=close)
+
+
+def _runs(told: Body | Event) -> Iterable[DecodeRun | RunDecoded | records.SpecRoundTrace | SpecRound]:
+    match told:
+        case DecodeRun() | RunDecoded() | SpecRound():
+            return (told,)
+        case SpecRounds():
+            return told.rounds
+        case _:
+            return ()
 
 
 def _recorded(body: Body) -> Iterable[Item]:

@@ -1,7 +1,8 @@
 """A recorded generation, run again: what was asked is read from its records, and what came of it is compared step by step.
 
 Under `strict`, with the same weights and the same numeric fingerprint, every id, count and position must come again, and every
-figure to the precision of its record. Anything else is compared too, and the first difference named, but proves nothing.
+figure to the precision of its record. Of `auto`, whose mode follows the load, the tokens must come again: they are those of
+every causal mode. Anything else is compared too, and the first difference named, but proves nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from engine.events import Event
 from engine.gates import Gate
 from engine.model.checkpoint import LoadedModel
 from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode, Numeric, Sampling
-from gateway.course import Course, Item, recorded_course, told_course
+from gateway.course import Course, Item, answer_course, recorded_course, told_course
 
 B = TypeVar("B", bound=Body)
 
@@ -67,7 +68,10 @@ def replay(model: LoadedModel, request: UUID, bodies: Sequence[Body], gate: Gate
     recorded = recorded_course(bodies)
     if not recorded.items and not recorded.whole:
         raise ReplayRefused("its records end before its first step: there is nothing to compare")
-    again = told_course(_run(engine, wanted))
+    events = _run(engine, wanted)
+    again = told_course(events)
+    if _by_load(opening):
+        recorded, again = answer_course(recorded, bodies), answer_course(again, events)
     return Replay(claim, reason, len(recorded.items), first_difference(recorded, again))
 
 
@@ -121,14 +125,20 @@ def _sampling(opening: RequestOpen) -> Sampling:
     )
 
 
+def _by_load(opening: RequestOpen) -> bool:
+    """Whether the load of that moment chose how the answer came about, and nothing else hung on that."""
+    return opening.mode == Mode.AUTO and not opening.gated
+
+
 def _claim(opening: RequestOpen, engine: Engine) -> tuple[Claim, str]:
-    if opening.mode == Mode.AUTO:
-        return Claim.COMPARED, "the mode followed the load of that moment"
+    if opening.mode == Mode.AUTO and opening.gated:
+        return Claim.COMPARED, "the mode followed the load of that moment, and the gate judged what that mode made"
     if opening.numeric != Numeric.STRICT:
         return Claim.COMPARED, f"it ran under {opening.numeric!r}, which promises no bits"
     if opening.fingerprint != engine.fingerprint:
         return Claim.COMPARED, "device, torch, kernels or threads differ from those that made it"
-    return Claim.EXACT, "strict, with the same weights and numeric fingerprint"
+    same = "strict, with the same weights and numeric fingerprint"
+    return Claim.EXACT, f"{same}; the load of that moment chose the mode, so the tokens count" if _by_load(opening) else same
 
 
 def _run(engine: Engine, request: GenerationRequest) -> list[Event]:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from audit.records import BlockTrace, Body, DecodeRun, EngineNote, PromptBody, RequestClose, RequestOpen, SpecRounds
+from engine.gates import Gate, Ruling, Verdict
 from engine.model.checkpoint import load
 from engine.request import Mode
 from gateway.replay import Claim, ReplayRefused, replay
@@ -50,10 +51,21 @@ def test_an_honest_record_comes_out_again(served: Served, mode: str) -> None:
     assert (found.claim, found.difference) == (Claim.EXACT, None) and found.compared > 3
 
 
-def test_the_load_of_the_moment_is_not_claimed(served: Served) -> None:
-    """`auto` follows the load, so its replay is compared and claims nothing."""
-    found = replay(tiny(), *asked(served, Mode.AUTO.value))
-    assert found.claim is Claim.COMPARED and "load" in found.reason
+def test_whatever_the_load_chose_the_tokens_come_out_again(served: Served) -> None:
+    """`auto` follows the load, and its tokens do not: they are those of `ar`, come again, and a changed one is named."""
+    request, bodies = asked(served, Mode.AUTO.value)
+    found = replay(tiny(), request, bodies)
+    assert (found.claim, found.difference) == (Claim.EXACT, None) and "load" in found.reason
+    other = asked(served, "ar")[1]
+    crowded: list[Body] = [body for body in bodies if not isinstance(body, SpecRounds | DecodeRun | EngineNote | RequestClose)]
+    crowded.extend(body for body in other if isinstance(body, DecodeRun | RequestClose))
+    again = replay(tiny(), request, crowded)
+    assert (again.claim, again.difference, again.compared) == (Claim.EXACT, None, found.compared)
+    wrong = changed(crowded, DecodeRun, lambda body: replace(body, output=(*body.output[:-1], body.output[-1] ^ 1)))
+    assert "token" in str(replay(tiny(), request, wrong).difference)
+    gated = changed(bodies, RequestOpen, lambda body: replace(body, gated=True))
+    judged = replay(tiny(), request, gated, Gate(lambda _: Ruling(Verdict.ACCEPT), frozenset({Verdict.ACCEPT})))
+    assert judged.claim is Claim.COMPARED and "load" in judged.reason
 
 
 DOCTORED = [
