@@ -34,11 +34,16 @@ PLAIN: tuple[Callable[[], Parser], ...] = (
     parsers.checkpoint_parser, parsers.vkey_parser, parsers.proof_parser, parsers.checked_proof_parser,
     parsers.tile_path_parser, parsers.entries_parser, parsers.submission_parser, parsers.chat_parser,
 )  # fmt: skip
-WITH_FILES: tuple[Callable[[Path], Parser], ...] = (parsers.manifest_parser, parsers.policy_parser, bundle_parser)
+WITH_FILES: tuple[Callable[[Path], Parser], ...] = (
+    parsers.anchor_parser,
+    parsers.manifest_parser,
+    parsers.policy_parser,
+    bundle_parser,
+)
 
 
 NAMES = ("cbor", "header", "body", "note", "signed-note", "checkpoint", "vkey", "proof", "checked-proof", "tile-path",
-         "entries", "submission", "chat", "manifest", "policy", "bundle")  # fmt: skip
+         "entries", "submission", "chat", "anchor", "manifest", "policy", "bundle")  # fmt: skip
 
 
 def all_parsers(folder: Path) -> list[Parser]:

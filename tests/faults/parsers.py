@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from audit import bundle, cbor
+from audit.anchor import check_anchor, read_anchor
 from audit.errors import AuditError
 from audit.header import decode_header
 from audit.note import (
@@ -25,6 +26,7 @@ from audit.note import (
     parse_checkpoint,
     sign_checkpoint,
     split_note,
+    tree_of,
 )
 from audit.proof import check_proof, make_proof, parse_proof
 from audit.records import BLOCK_SCHEMA, SCHEMA, BlockTrace, Body, Kind, decode_body, encode_body, kind_of, schema_of
@@ -34,8 +36,10 @@ from gateway.dialects import openai_chat
 from gateway.dialects.request import Conversation
 from gateway.errors import BadRequest
 from policies import BASELINE, PolicyError, load
+from tests.audit.anchor_samples import Checkpoints
 from tests.audit.outside_samples import KEY, LATTICE, LATTICE_VKEY, ORIGIN, VKEY, SampleLog, Shelf, signed
-from tests.audit.samples import BLOCK, SAMPLES, SURE, in_schema
+from tests.audit.samples import BLOCK, SAMPLES, SURE, in_schema, small_log
+from tests.audit.samples import ORIGIN as LOGGED
 from tests.audit.witness_samples import body_of
 
 T = TypeVar("T")
@@ -190,6 +194,20 @@ def submission_parser() -> Parser:
     """The body of an add-checkpoint request to a witness."""
     genuine = (body_of(0, 5), body_of(3, 8), body_of(8, 40))
     return Parser("submission", genuine, _one_spelling(read_submission, write_submission))
+
+
+def anchor_parser(folder: Path) -> Parser:
+    """An anchor: whatever is borne out is a tree that was recorded, and the line has one spelling."""
+    checkpoints, log = Checkpoints(folder / "system"), small_log(folder / "log")
+    lines = tuple(checkpoints.anchor(note, LOGGED).line() for note in log.notes)
+    keys, trees = [decode_vkey(text) for text in checkpoints.vkeys], [tree_of(note) for note in log.notes]
+
+    def read(data: bytes) -> None:
+        anchor = read_anchor(data)
+        assert anchor.line() == data, "another spelling was accepted"
+        assert check_anchor(anchor, keys, LOGGED).tree in trees, "bore out what was not recorded"
+
+    return Parser("anchor", lines, read)
 
 
 def manifest_parser(folder: Path) -> Parser:

@@ -23,6 +23,7 @@ from tests.faults.parsers import Parser
 SEED = 7
 INPUTS = {
     "bundle": 80,
+    "anchor": 500,
     "policy": 500,
     "manifest": 800,
     "signed-note": 1500,
