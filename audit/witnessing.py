@@ -55,6 +55,8 @@ def _merge(raw: str, lines: str, keys: Sequence[VerifierKey]) -> str:
     """The note with those lines that `keys` verify, in place of earlier ones of theirs; strangers' are left out."""
     signed = note.split_note(raw)
     answered = note.split_note(f"{signed.text}\n{lines}")
+    if answered.text != signed.text:
+        raise NoteInvalid("the witness answered more than signature lines")
     found = note.verify_note(answered, keys)
     if not found or not all(signature.seconds for signature in found):
         raise NoteInvalid("the witness answered without a cosignature, with a time, of its own key")

@@ -17,7 +17,7 @@ import pytest
 
 from audit import witness_server
 from audit.errors import NoteInvalid
-from audit.note import cosignature_line, decode_vkey
+from audit.note import cosignature_line, decode_vkey, split_note
 from audit.outbound import BadAddress, Unreachable
 from audit.quorum import Quorum, open_cosigned
 from audit.witness import MAX_REQUEST_BYTES, Submission
@@ -178,12 +178,16 @@ def liar() -> Iterator[str]:
 
 STRANGER_LINE = cosignature_line(signed(LEAVES).split("\n\n")[0] + "\n", "stranger", KEY, 5).encode()
 TIMELESS_LINE = cosignature_line(signed(LEAVES).split("\n\n")[0] + "\n", NAME, KEY, 0).encode()
+LONGER = split_note(signed(LEAVES)).text + "\nmore\n"
+LONGER_ANSWER = f"more\n\n{cosignature_line(LONGER, NAME, KEY, 5)}".encode()
+"""Behind the text of the note, its lines make a longer text, over which the cosignature is."""
 
 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
         ((200, "text/plain", b""), NoteInvalid), ((200, "text/plain", b"\xff\x00"), NoteInvalid),
+        ((200, "text/plain", LONGER_ANSWER), NoteInvalid),
         ((200, "text/plain", STRANGER_LINE), NoteInvalid), ((200, "text/plain", TIMELESS_LINE), NoteInvalid),
         ((200, "text/plain", b"x" * 70_000), Unreachable), ((409, "text/x.tlog.size", b"many\n"), WitnessRefused),
         ((409, "text/x.tlog.size", b"7\n"), WitnessElsewhere), ((409, "text/plain", b"7\n"), WitnessRefused),
