@@ -226,6 +226,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 def _check(parsed: argparse.Namespace) -> int:
     keys = [decode_vkey(text) for text in _vkeys(parsed.vkey)]
     witnesses, required = _witnesses(parsed), _required(parsed)
+    if witnesses is not None:
+        witnesses.require_others(keys)  # else the caller's mistake would read as a verdict
     text, header = _read(parsed.proof, MAX_PROOF_BYTES), _read(parsed.header, MAX_HEADER_BYTES)
     try:
         _show(render_proof(check_proof(text.decode("utf-8"), header, keys, parsed.origin, witnesses, required)))

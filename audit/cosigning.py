@@ -55,8 +55,8 @@ def witness_places(words: Sequence[str]) -> tuple[WitnessPlace, ...]:
     names = [{key.name for key in keys} for _, keys in found]
     if any(len(each) != 1 for each in names) or len(set().union(*names)) != len(names):
         raise BadAddress(f"{FORM}, which have one name, another for each witness")
-    for _, keys in found:
-        Quorum(1, tuple(keys))  # keys of a log cosign nothing
+    if found:
+        Quorum(1, tuple(key for _, keys in found for key in keys))  # keys of a log cosign nothing, and one key is one witness
     return tuple(WitnessPlace(url, tuple(keys)) for url, keys in found)
 
 

@@ -25,6 +25,8 @@ class Quorum:
         names = {key.name for key in self.keys}
         if not 1 <= self.required <= len(names):
             raise NoteInvalid(f"{self.required} of {len(names)} witnesses can never be reached, or asks for nothing")
+        if len({key.public for key in self.keys}) != len({(key.name, key.public) for key in self.keys}):
+            raise NoteInvalid("one key under the names of several witnesses is one witness: ask whoever runs them for others")
         if any(key.scheme is Scheme.ED25519 for key in self.keys):
             raise NoteInvalid("a witness key is of type 0x04 or 0x06: plain Ed25519 keys sign no cosignatures")
 
@@ -32,8 +34,8 @@ class Quorum:
         return f"{self.required} of {len({key.name for key in self.keys})} witnesses"
 
     def require_others(self, keys: Collection[VerifierKey]) -> None:
-        """Raises NoteInvalid when one of the log's `keys` is among the witnesses'."""
-        if set(keys) & set(self.keys):
+        """Raises NoteInvalid when one of the log's `keys` is among the witnesses', under whatever name and scheme."""
+        if {key.public for key in keys} & {key.public for key in self.keys}:
             raise NoteInvalid("a key cannot speak for the log and for a witness")
 
     def seen(self, raw: str) -> tuple[Signature, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from audit.cosigning import BACKOFF_FIRST, BACKOFF_MOST, CosignedNotes, Cosigning, WitnessPlace, witness_places
 from audit.errors import AuditError, NoteInvalid
-from audit.note import Checkpoint, decode_vkey, sign_checkpoint
+from audit.note import Checkpoint, Scheme, decode_vkey, encode_vkey, sign_checkpoint
 from audit.outbound import BadAddress
 from audit.quorum import Quorum, open_cosigned
 from audit.witness import Witness
@@ -144,7 +144,8 @@ def test_witnesses_are_named_by_url_and_keys(tmp_path: Path) -> None:
     for wrong in ([one], [urls[0]], [urls[0], one, two], [urls[0], one, urls[1], one], ["ftp://host/", one]):
         with pytest.raises(BadAddress):
             witness_places(wrong)
-    for unusable in ([urls[0], "nonsense"], [urls[0], str(VKEY)]):
+    twin = encode_vkey(SECOND, decode_vkey(one).public, Scheme.COSIGNATURE)
+    for unusable in ([urls[0], "nonsense"], [urls[0], str(VKEY)], [urls[0], one, urls[1], twin]):
         with pytest.raises(NoteInvalid):
             witness_places(unusable)
     with pytest.raises(AuditError):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,14 +16,15 @@ from audit.note import Scheme, cosignature_line, decode_vkey, encode_vkey
 from audit.proof import LogProof, check_proof, make_proof, make_proofs, parse_proof
 from audit.quorum import Quorum
 from audit.tilelog import TileLog
-from tests.audit.outside_samples import KEY, ORIGIN, VKEY, SampleLog, Shelf, signed
+from tests.audit.outside_samples import ORIGIN, VKEY, SampleLog, Shelf, signed
 
 LOG = SampleLog(300)
 DOOR = TileLog(LOG)
 INDEX = 257
 NOTE = signed(LOG.leaves)
 PROOF = make_proof(DOOR, INDEX, NOTE)
-WITNESS = decode_vkey(encode_vkey("witness.example/w1", KEY.public_key().public_bytes_raw(), Scheme.COSIGNATURE))
+SEER = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
+WITNESS = decode_vkey(encode_vkey("witness.example/w1", SEER.public_key().public_bytes_raw(), Scheme.COSIGNATURE))
 
 
 @given(st.integers(1, 300), st.data())
@@ -126,7 +128,7 @@ def test_witnesses_can_be_demanded() -> None:
     quorum = Quorum(1, (WITNESS,))
     with pytest.raises(NoteInvalid, match="0 of 1"):
         check_proof(PROOF, LOG.raw[INDEX], [VKEY], ORIGIN, quorum)
-    line = cosignature_line(NOTE.split("\n\n")[0] + "\n", WITNESS.name, KEY, 1_700_000_000)
+    line = cosignature_line(NOTE.split("\n\n")[0] + "\n", WITNESS.name, SEER, 1_700_000_000)
     proven = check_proof(make_proof(DOOR, INDEX, NOTE + line), LOG.raw[INDEX], [VKEY], ORIGIN, quorum)
     assert [(seen.key.name, seen.seconds) for seen in proven.witnesses] == [("witness.example/w1", 1_700_000_000)]
 
@@ -148,6 +150,8 @@ def test_the_command_checks_a_proof(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run("p", "h", "--witness", str(WITNESS)) == 1
     assert (run("junk", "h"), run("p", "junk")) == (2, 2)
     assert run("p", "h", "--quorum", "1") == USAGE
+    of_the_log = encode_vkey("witness.example/w1", VKEY.public, Scheme.COSIGNATURE)
+    assert run("p", "h", "--witness", of_the_log) == USAGE, "the caller's mistake says nothing about the proof"
     assert (run("p", "h", vkey="x"), run("gone", "h")) == (USAGE, USAGE)
 
 

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from audit.errors import NoteInvalid
 from audit.note import Scheme, cosignature_line, decode_vkey, encode_vkey
 from audit.quorum import Quorum, open_cosigned
-from tests.audit.outside_samples import KEY, LATTICE, ORIGIN, VKEY, signed
+from tests.audit.outside_samples import KEY, LATTICE, LATTICE_VKEY, ORIGIN, VKEY, signed
 from tests.audit.witness_samples import LEAVES, cosigner
 
 
@@ -38,3 +38,16 @@ def test_an_impossible_quorum_is_refused() -> None:
             Quorum(required, keys)
     with pytest.raises(NoteInvalid, match="cannot speak"):
         open_cosigned(signed(LEAVES), [witness], ORIGIN, Quorum(1, (witness,)))
+
+
+def test_one_key_is_one_witness_under_whatever_name() -> None:
+    """Two names over the same public key are refused, and so is the log's own key under the name of a witness."""
+    for key in (KEY, LATTICE):
+        scheme = Scheme.ML_DSA_44 if key is LATTICE else Scheme.COSIGNATURE
+        first, second = (decode_vkey(encode_vkey(name, key.public_key().public_bytes_raw(), scheme)) for name in ("w1", "w2"))
+        with pytest.raises(NoteInvalid, match="one key"):
+            Quorum(2, (first, second))
+        for log in (VKEY, LATTICE_VKEY):
+            if log.public == first.public:
+                with pytest.raises(NoteInvalid, match="cannot speak"):
+                    Quorum(1, (first,)).require_others([log])
