@@ -17,8 +17,8 @@ from audit.errors import AuditError, NoteInvalid
 from audit.note import VerifierKey, decode_vkey, split_note, tree_of
 from audit.outbound import BadAddress, Unreachable, http_url
 from audit.quorum import Quorum
-from audit.tiles import TileReader
-from audit.witnessing import cosign_from_tiles
+from audit.tiles import WIDTH, Tile, TileReader
+from audit.witnessing import WitnessElsewhere, cosign_from_tiles
 
 BACKOFF_FIRST, BACKOFF_MOST = 5.0, 300.0
 FORM = "a witness is its URL and, behind it, the verifier keys that it prints at its start"
@@ -122,32 +122,50 @@ class Cosigning:
     def ask(self, newest: str, log: TileReader) -> Iterator[Asked]:
         """Have a log's newest note cosigned by every witness that has not seen its tree, and keep it after each that does.
 
-        `log` has the tiles of at least that tree. Who did not answer, or refused this log, is left alone for a while.
+        `log` has the tiles of at least that tree. Who did not answer, or refused this log, is left alone for a while. A kept
+        note that more have seen gives way only when all were asked.
         """
         tree = tree_of(newest)
         kept = self._notes.newest(tree.origin)
-        note = kept if kept is not None and tree_of(kept) == tree else newest
+        note = first = kept if kept is not None and tree_of(kept) == tree else newest
         for place in self._places:
             if place.has_seen(note) or self._rests_now(place, tree.origin):
                 continue
             here = (place.name, tree.origin)
             try:
                 note = cosign_from_tiles(place.url, note, log, place.keys, self._sizes.get(here, 0))
-                self._notes.keep(note)
+                if kept is None or len(_names(kept)) <= len(_names(note)):
+                    self._notes.keep(note)
             except AuditError as error:
                 away = (place.name, "") if isinstance(error, Unreachable) else here
+                passing = away not in self._rests and _overtaken(error, log)
                 self._rests.setdefault(away, _Rest()).prolong(self._clock())
-                yield Asked(*here, tree.size, f"{type(error).__name__}: {error}")
+                if not passing:
+                    yield Asked(*here, tree.size, f"{type(error).__name__}: {error}")
             else:
                 self._sizes[here] = tree.size
                 for each in (here, (place.name, "")):
                     self._rests.pop(each, None)
                 yield Asked(*here, tree.size)
+        if note != first:
+            self._notes.keep(note)
 
     def _rests_now(self, place: WitnessPlace, origin: str) -> bool:
         """A witness that cannot be reached rests for all logs."""
         rests = (self._rests.get((place.name, about)) for about in ("", origin))
         return any(rest is not None and self._clock() < rest.until for rest in rests)
+
+
+def _overtaken(error: AuditError, log: TileReader) -> bool:
+    """Whether the witness has seen a tree that the log has by now: another gateway may have shown it that meanwhile."""
+    if not isinstance(error, WitnessElsewhere) or error.size == 0:
+        return False
+    index, width = divmod(error.size - 1, WIDTH)
+    return log.tile(Tile(0, index, width + 1)) is not None
+
+
+def _names(note: str) -> set[str]:
+    return {name for name, _ in split_note(note).stamps}
 
 
 def _weight(note: str) -> tuple[int, int]:

@@ -46,7 +46,9 @@ def submit(prefix: str, submission: Submission, keys: Sequence[VerifierKey]) -> 
 
 def _size(answer: Answer, submission: Submission) -> int:
     match = _SIZE.fullmatch(answer.body.decode("ascii", "replace"))
-    if match is None or int(match[1]) == submission.old_size:
+    if match is None or int(match[1]) >> 63:
+        raise WitnessRefused("the witness names no size that a tree can have")
+    if int(match[1]) == submission.old_size:
         raise WitnessRefused("the witness has seen another tree of this size: two histories exist; keep every checkpoint")
     return int(match[1])
 

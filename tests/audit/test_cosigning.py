@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -111,9 +112,61 @@ def test_two_histories_and_a_log_gone_back_are_told(places: list[WitnessPlace], 
     list(Cosigning(places[:1], notes).ask(signed(LEAVES), Shelf(LEAVES)))
     (forked,) = Cosigning(places[:1], notes, Clock()).ask(signed(FORK), Shelf(FORK))
     assert "two histories" in forked.trouble
-    (older,) = Cosigning(places[:1], notes, Clock()).ask(signed(LEAVES[:30]), Shelf(LEAVES))
+    (older,) = Cosigning(places[:1], notes, Clock()).ask(signed(LEAVES[:30]), Shelf(LEAVES[:30]))
     assert "last seen a tree of 40" in older.trouble
     assert kept_size(notes, quorum(places, 1)) == 40
+
+
+def test_a_log_that_another_gateway_showed_later_is_no_trouble(places: list[WitnessPlace], notes: CosignedNotes) -> None:
+    """Who is overtaken between two looks keeps silent and asks again; a witness that stands elsewhere every time is told."""
+    clock = Clock()
+    overtaken, other = Cosigning(places[:1], notes, clock), Cosigning(places[:1], notes, clock)
+    assert [each.trouble for each in other.ask(signed(LEAVES), Shelf(LEAVES))] == [""]
+    assert not list(overtaken.ask(signed(LEAVES[:30]), Shelf(LEAVES))), "the log has the tree of 40 by now"
+    clock.now += BACKOFF_FIRST
+    (again,) = overtaken.ask(signed(LEAVES[:30]), Shelf(LEAVES))
+    assert "last seen a tree of 40" in again.trouble
+
+
+class _Wanderer(BaseHTTPRequestHandler):
+    sizes: tuple[str, ...] = ("7", "0", str((1 << 63) - 1))
+
+    def do_POST(self) -> None:
+        """Stand at another size each time."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        first, *rest = self.sizes
+        type(self).sizes = (*rest, first)
+        self.send_response(409)
+        self.send_header("Content-Type", "text/x.tlog.size")
+        self.end_headers()
+        self.wfile.write(f"{first}\n".encode())
+
+    def log_message(self, *_: object) -> None:
+        """Be silent."""
+
+
+def test_a_witness_that_stands_nowhere_costs_the_other_nothing(places: list[WitnessPlace], notes: CosignedNotes) -> None:
+    """Whatever sizes it names, it is told as a trouble and the next one is asked."""
+    clock = Clock()
+    with running(HTTPServer(("127.0.0.1", 0), _Wanderer)) as port:
+        cosigning = Cosigning([WitnessPlace(f"http://127.0.0.1:{port}", places[0].keys), places[1]], notes, clock)
+        for size in (11, 30, 40):
+            asked = list(cosigning.ask(signed(LEAVES[:size]), Shelf(LEAVES[:size])))
+            assert [each.witness for each in asked if not each.trouble] == [SECOND]
+            assert [each.witness for each in asked if each.trouble] == [FIRST]
+            clock.now += BACKOFF_MOST
+
+
+def test_a_note_that_many_have_seen_gives_way_when_all_were_asked(places: list[WitnessPlace], notes: CosignedNotes) -> None:
+    """While the second witness is still to be asked the kept note stays one of both; if it is away, the first one's counts."""
+    cosigning = Cosigning(places, notes)
+    list(cosigning.ask(signed(LEAVES[:11]), Shelf(LEAVES[:11])))
+    asking = cosigning.ask(signed(LEAVES[:30]), Shelf(LEAVES[:30]))
+    assert next(asking).witness == FIRST and kept_size(notes, quorum(places, 2)) == 11
+    assert next(asking).witness == SECOND and kept_size(notes, quorum(places, 2)) == 30
+    away = Cosigning([places[0], WitnessPlace("http://127.0.0.1:9/w", places[1].keys)], notes)
+    list(away.ask(signed(LEAVES), Shelf(LEAVES)))
+    assert kept_size(notes, quorum(places[:1], 1)) == 40
 
 
 def test_a_kept_note_never_gets_less(places: list[WitnessPlace], notes: CosignedNotes, tmp_path: Path) -> None:

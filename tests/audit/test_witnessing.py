@@ -190,6 +190,7 @@ LONGER_ANSWER = f"more\n\n{cosignature_line(LONGER, NAME, KEY, 5)}".encode()
         ((200, "text/plain", LONGER_ANSWER), NoteInvalid),
         ((200, "text/plain", STRANGER_LINE), NoteInvalid), ((200, "text/plain", TIMELESS_LINE), NoteInvalid),
         ((200, "text/plain", b"x" * 70_000), Unreachable), ((409, "text/x.tlog.size", b"many\n"), WitnessRefused),
+        ((409, "text/x.tlog.size", b"9" * 19 + b"\n"), WitnessRefused),
         ((409, "text/x.tlog.size", b"7\n"), WitnessElsewhere), ((409, "text/plain", b"7\n"), WitnessRefused),
         ((302, "text/plain", b""), WitnessRefused), ((500, "text/plain", b"\xff"), WitnessRefused),
     ],
