@@ -107,7 +107,7 @@ class SplitNote:
 def check_name(name: str) -> None:
     """Raise NoteInvalid unless the key name is non-empty printable text without spaces and plus signs."""
     if not name or len(name) > 255 or "+" in name or not name.isprintable() or any(map(str.isspace, name)):
-        raise NoteInvalid(f"{name!r} cannot name a log: use printable text without spaces or '+'")
+        raise NoteInvalid(f"{name[:80]!r} cannot name a log: use printable text without spaces or '+'")
 
 
 def encode_vkey(name: str, public: bytes, scheme: Scheme = Scheme.ED25519) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from audit.errors import AuditError
 
 MAX_ANSWER_BYTES = 65_536
+MAX_QUOTED = 200
 SECONDS_MOST = 20.0
 
 
@@ -53,11 +54,11 @@ def request(method: str, url: SplitResult, headers: Mapping[str, str], body: byt
         connection.connect()
         with _ending(connection.sock):
             connection.request(method, url.path or "/", body=body, headers=dict(headers))
-            response = connection.getresponse()
-            names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, _read(response))
+            with connection.getresponse() as response:
+                names = {name.lower(): value for name, value in response.getheaders()}
+                return Answer(response.status, names, _read(response))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unreachable(f"{url.hostname} did not answer: {type(error).__name__}: {error}") from error
+        raise Unreachable(f"{url.hostname} did not answer: {type(error).__name__}: {_quoted(str(error))}") from error
     finally:
         connection.close()
 
@@ -80,6 +81,11 @@ def _ending(connection: socket.socket) -> Iterator[None]:
 def _expire(connection: socket.socket, late: Event) -> None:
     late.set()
     hang_up(connection)
+
+
+def _quoted(text: str) -> str:
+    """An error's words, in which whatever the server said is short and moves no cursor."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:MAX_QUOTED])
 
 
 def hang_up(connection: socket.socket) -> None:

@@ -83,3 +83,11 @@ def test_a_dripping_answer_ends_in_time(start: bytes, monkeypatch: pytest.Monkey
     monkeypatch.setattr(outbound, "SECONDS_MOST", 0.2)
     with pytest.raises(Unreachable):
         _ask(_drips(start))
+
+
+@pytest.mark.parametrize("junk", [b"\x1b[31m\x9b" * 9000, b"HTTP/1.1 " + b"\x1b[2J" * 9000])
+def test_what_an_error_quotes_is_short_and_moves_no_cursor(junk: bytes) -> None:
+    """A status line of 50 KB with escapes for terminals leaves a few visible words."""
+    with pytest.raises(Unreachable) as told:
+        _ask(_says(junk + b"\r\n\r\n"))
+    assert "BadStatusLine" in str(told.value) and len(str(told.value)) < 300 and str(told.value).isprintable()

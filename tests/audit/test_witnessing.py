@@ -178,6 +178,7 @@ def liar() -> Iterator[str]:
 
 STRANGER_LINE = cosignature_line(signed(LEAVES).split("\n\n")[0] + "\n", "stranger", KEY, 5).encode()
 TIMELESS_LINE = cosignature_line(signed(LEAVES).split("\n\n")[0] + "\n", NAME, KEY, 0).encode()
+LONG_NAME = f"\u2014 {'n' * 50_000} {'A' * 96}\n".encode()
 LONGER = split_note(signed(LEAVES)).text + "\nmore\n"
 LONGER_ANSWER = f"more\n\n{cosignature_line(LONGER, NAME, KEY, 5)}".encode()
 """Behind the text of the note, its lines make a longer text, over which the cosignature is."""
@@ -187,7 +188,7 @@ LONGER_ANSWER = f"more\n\n{cosignature_line(LONGER, NAME, KEY, 5)}".encode()
     ("answer", "error"),
     [
         ((200, "text/plain", b""), NoteInvalid), ((200, "text/plain", b"\xff\x00"), NoteInvalid),
-        ((200, "text/plain", LONGER_ANSWER), NoteInvalid),
+        ((200, "text/plain", LONGER_ANSWER), NoteInvalid), ((200, "text/plain", LONG_NAME), NoteInvalid),
         ((200, "text/plain", STRANGER_LINE), NoteInvalid), ((200, "text/plain", TIMELESS_LINE), NoteInvalid),
         ((200, "text/plain", b"x" * 70_000), Unreachable), ((409, "text/x.tlog.size", b"many\n"), WitnessRefused),
         ((409, "text/x.tlog.size", b"9" * 19 + b"\n"), WitnessRefused),
@@ -198,8 +199,9 @@ LONGER_ANSWER = f"more\n\n{cosignature_line(LONGER, NAME, KEY, 5)}".encode()
 def test_a_lying_witness_is_not_believed(liar: str, answer: tuple[int, str, bytes], error: type[Exception]) -> None:
     """Whatever a server answers, only a timed cosignature under the witness's own key is taken over."""
     _Liar.answer = answer
-    with pytest.raises(error):
+    with pytest.raises(error) as told:
         submit(liar, asked(0, 40), [cosigner(NAME, KEY)])
+    assert len(str(told.value)) < 1000, "a message stands in the log and on a page"
 
 
 def test_an_absent_witness_and_a_bad_address_are_named(tmp_path: Path) -> None:
