@@ -193,9 +193,9 @@ class Reader:
         row = self._connection.execute(_NEWEST_CHECKPOINT, (self._tenant,)).fetchone()
         return row[0] if row is not None else None
 
-    def checkpoints(self, most: int | None = None) -> Iterator[str]:
-        """Every signed note, over at most so many records if that is said, smallest tree first."""
-        for (note,) in self._stream(_CHECKPOINTS, (self._tenant, most)):
+    def checkpoints(self, most: int | None = None, least: int = 0) -> Iterator[str]:
+        """Every signed note, over at most or at least so many records if that is said, smallest tree first."""
+        for (note,) in self._stream(_CHECKPOINTS, (self._tenant, least, most)):
             yield note
 
     def recent_checkpoints(self, most: int) -> list[tuple[str, datetime]]:
@@ -366,7 +366,7 @@ WHERE n.nspname = 'audit' AND c.relkind = 'r'
 """
 _NEWEST_CHECKPOINT = "SELECT note FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT 1"
 _RECENT_CHECKPOINTS = "SELECT note, created FROM audit.checkpoint WHERE tenant = %s ORDER BY size DESC LIMIT %s"
-_CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s AND coalesce(size <= %s, true) ORDER BY size"
+_CHECKPOINTS = "SELECT note FROM audit.checkpoint WHERE tenant = %s AND size >= %s AND coalesce(size <= %s, true) ORDER BY size"
 _ACTS = f"{_BODIES} h.kind >= 40 AND h.seq >= %s AND coalesce(h.kind = ANY(%s::int[]), true) ORDER BY h.seq"
 _LAST_BEFORE = "SELECT max(seq) FROM audit.header WHERE tenant = %s AND ts < %s"
 _FIRST_UNDECIDED = """

@@ -90,6 +90,7 @@ def export_log(
     seen = CosignedNotes(settings.keys).newest(origin)  # before the snapshot, which has its tree therefore
     anchor = KeptAnchors(settings.keys).newest(origin)  # so too
     with read_tenant(reader_url, tenant) as reader:
+        seen = seen if seen is not None and _is_of(reader, seen) else None
         size = _end(reader, tenant, tail, seen)
         if anchor is not None and tail is Tail.WITNESSED and tree_said(read_anchor(anchor)).size > size:
             anchor = None
@@ -145,6 +146,12 @@ def _end(reader: Reader, tenant: str, tail: Tail, seen: str | None) -> int:
     if note is None:
         raise ExportRefused(f"the log of {tenant!r} has no checkpoint yet: try again in a moment")
     return tree_of(note).size
+
+
+def _is_of(reader: Reader, seen: str) -> bool:
+    """Whether the log has the tree of that note: where an old backup was restored witnesses have seen what is lost."""
+    size = tree_of(seen).size
+    return any(tree_of(each) == tree_of(seen) for each in reader.checkpoints(size, size))
 
 
 def _cosigned(notes: Iterable[str], seen: str | None) -> Iterator[str]:

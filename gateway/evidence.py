@@ -23,6 +23,7 @@ from audit.note import tree_of
 from audit.proof import make_proof, make_proofs
 from audit.readers import Readers
 from audit.tilelog import CHECKPOINT, TileLog
+from audit.tiles import root_from_tiles
 
 PATIENCE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.15
@@ -75,6 +76,9 @@ class Evidence:
         self._notes, self._anchors = CosignedNotes(keys), KeptAnchors(keys)
         self.log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(readers, tenant)))
         """A tenant's log as tiles."""
+        self._has = lru_cache(LOGS_MOST)(lambda tenant, tree: root_from_tiles(self.log(tenant), tree.size) == tree.root)
+        """Whether a tenant's log has a tree that its newest checkpoint covers: where an old backup was restored
+        witnesses have seen what is lost."""
 
     def resource(self, tenant: str, path: str) -> bytes | None:
         """A C2SP tlog-tiles resource (`checkpoint`, `tile/...`) of a tenant's log, COSIGNED or ANCHOR, None where nothing is.
@@ -124,7 +128,9 @@ class Evidence:
     def _over(self, tenant: str, seq: int, newest: str) -> str:
         """The note to prove record `seq` by, which `newest` covers: one that witnesses have seen if it does too."""
         seen = self._seen(tenant)
-        return seen if seen is not None and seq < tree_of(seen).size <= tree_of(newest).size else newest
+        if seen is None or not seq < tree_of(seen).size <= tree_of(newest).size or not self._has(tenant, tree_of(seen)):
+            return newest
+        return seen
 
     def _seen(self, tenant: str) -> str | None:
         return self._notes.newest(log_origin(self._origin, tenant))

@@ -55,9 +55,10 @@ class Witnesses(Errands):
 
     def _go_round(self, stopping: Event) -> None:
         while not stopping.is_set():
-            with suppress(AuditError, SQLAlchemyError):  # the database is away, as others say
+            with suppress(SQLAlchemyError):  # the database is away, as others say
                 for tenant in (SYSTEM, *self._tenants()):
-                    self._show(tenant)
+                    with suppress(AuditError):  # the same, or this log is spoiled, as whoever reads or verifies it is told
+                        self._show(tenant)
                     if stopping.is_set():
                         return
             stopping.wait(ROUND_SECONDS)

@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audit.cosigning import CosignedNotes
 from audit.ledger import log_origin
-from audit.note import VerifierKey, decode_vkey
+from audit.note import Checkpoint, VerifierKey, decode_vkey, sign_checkpoint
 from audit.proof import check_proof
 from audit.quorum import Quorum, open_cosigned
 from audit.signer import Signer
@@ -27,6 +30,7 @@ from gateway.witnesses import named_witnesses
 from tests.audit.witness_samples import running
 from tests.audit.writer_samples import TENANT
 from tests.gateway.housed import Housed
+from tests.gateway.planted import plant_tenant
 from tests.gateway.ui.browsing import Site, site
 from tests.postgres_fixtures import Database
 from tests.waiting import until
@@ -152,6 +156,38 @@ async def test_a_witness_that_is_away_holds_nobody_up(database: Database, tmp_pa
         async with here.signed_in("ada", Role.AUDITOR) as browser:
             shown = (await browser.get("/log")).text
     assert "No witness has cosigned this log yet" in shown and "Unreachable" in shown
+
+
+async def test_one_spoiled_log_keeps_witnesses_from_no_other(database: Database, tmp_path: Path, watched: Watched) -> None:
+    """A checkpoint that somebody made unreadable in one tenant's table costs that tenant alone its witnesses."""
+    async with serving(database, tmp_path / "home", watched.setting) as here:
+        plant_tenant(database.app_url, "aaaa")
+        with psycopg.connect(database.superuser_url, autocommit=True) as intruder:
+            intruder.execute("SET session_replication_role = replica")
+            intruder.execute(
+                "INSERT INTO audit.checkpoint (tenant, size, root, note) VALUES ('aaaa', 1, sha256(''), 'spoiled'),"
+                " ('system', 1000000, sha256(''), 'spoiled')"
+            )
+        await seen(here.housed, watched, (await here.housed.ask()).json()["palimpsest"]["last_seq"])
+
+
+async def test_a_note_of_a_history_that_was_lost_is_used_nowhere(database: Database, tmp_path: Path, watched: Watched) -> None:
+    """What witnesses saw before an old backup was restored proves nothing of this log: proofs and exports go without it."""
+    async with serving(database, tmp_path / "home", "") as here:
+        house, notes = here.housed.house, CosignedNotes(tmp_path / "home" / "keys")
+        account = (await here.housed.ask(palimpsest={"proof": True})).json()["palimpsest"]
+        for size in (account["last_seq"] + 1, account["last_seq"] + 1000):
+            notes.keep(sign_checkpoint(Checkpoint(watched.origin, size, bytes(32)), Ed25519PrivateKey.generate()))
+            answer = await here.housed.client.get(f"/api/generations/{account['generation_id']}/proof")
+            assert answer.status_code == 200
+            for each in answer.json()["records"]:
+                check_proof(each["proof"], base64.b64decode(each["header"]), watched.log_keys, watched.origin)
+            out = tmp_path / f"out-{size}"
+            made = await asyncio.to_thread(
+                export_log, house.settings, house.urls.reader, TENANT, out, Disclose.ALL, tail=Tail.WITNESSED
+            )
+            report = verify(made.folder, made.vkeys, made.origin)
+            assert (report.verdict, report.findings) == (Verdict.VERIFIED, []) and report.records > account["last_seq"]
 
 
 def test_a_witness_that_cannot_be_is_refused_at_the_start() -> None:
