@@ -14,13 +14,15 @@ from urllib.parse import quote
 
 from audit.durable import locked, make_folder, write_durably
 from audit.errors import AuditError, NoteInvalid
-from audit.note import VerifierKey, decode_vkey, split_note, tree_of
+from audit.note import MAX_SIGNATURES, VerifierKey, decode_vkey, split_note, tree_of
 from audit.outbound import BadAddress, Unreachable, http_url
 from audit.quorum import Quorum
 from audit.tiles import WIDTH, Tile, TileReader
 from audit.witnessing import WitnessElsewhere, cosign_from_tiles
 
 BACKOFF_FIRST, BACKOFF_MOST = 5.0, 300.0
+MOST_KEYS = MAX_SIGNATURES - 2
+"""Beside the two of the log."""
 FORM = "a witness is its URL and, behind it, the verifier keys that it prints at its start"
 
 
@@ -55,6 +57,8 @@ def witness_places(words: Sequence[str]) -> tuple[WitnessPlace, ...]:
     names = [{key.name for key in keys} for _, keys in found]
     if any(len(each) != 1 for each in names) or len(set().union(*names)) != len(names):
         raise BadAddress(f"{FORM}, which have one name, another for each witness")
+    if sum(len(keys) for _, keys in found) > MOST_KEYS:
+        raise BadAddress(f"a note has room for the lines of {MOST_KEYS} keys of witnesses")
     if found:
         Quorum(1, tuple(key for _, keys in found for key in keys))  # keys of a log cosign nothing, and one key is one witness
     return tuple(WitnessPlace(url, tuple(keys)) for url, keys in found)

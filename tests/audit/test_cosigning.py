@@ -203,3 +203,14 @@ def test_witnesses_are_named_by_url_and_keys(tmp_path: Path) -> None:
             witness_places(unusable)
     with pytest.raises(AuditError):
         witness_places(["http://user@host/", one])
+
+
+def test_witnesses_whose_lines_a_note_cannot_hold_are_refused(tmp_path: Path) -> None:
+    """A note has sixteen signatures at most, two of which are the log's: seven witnesses with two keys fill it."""
+    words = [
+        word for index in range(8)
+        for word in (f"http://10.0.0.{index}", *Witness(tmp_path / str(index), f"w{index}", [VKEY]).vkeys)
+    ]  # fmt: skip
+    assert len(witness_places(words[:21])) == 7
+    with pytest.raises(BadAddress, match="14 keys"):
+        witness_places(words)
