@@ -39,8 +39,9 @@ class WitnessPlace:
         return self.keys[0].name
 
     def has_seen(self, note: str) -> bool:
-        """Whether one of its lines stands on the note."""
-        return any(name == self.name for name, _ in split_note(note).stamps)
+        """Whether a line under one of its keys stands on the note."""
+        known = {(key.name, key.key_id) for key in self.keys}
+        return any((name, stamp[:4]) in known for name, stamp in split_note(note).stamps)
 
 
 def witness_places(words: Sequence[str]) -> tuple[WitnessPlace, ...]:

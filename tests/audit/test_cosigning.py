@@ -128,6 +128,16 @@ def test_a_log_that_another_gateway_showed_later_is_no_trouble(places: list[Witn
     assert "last seen a tree of 40" in again.trouble
 
 
+def test_a_witness_with_new_keys_is_asked_about_the_same_tree(notes: CosignedNotes, tmp_path: Path) -> None:
+    """A log that does not grow is cosigned again when a witness was set up anew; its old line counts for nothing."""
+    for folder in ("old", "new"):
+        server = server_of(tmp_path / folder, FIRST)
+        with running(server):
+            place = place_of(server)
+            assert [each.trouble for each in Cosigning([place], notes).ask(signed(LEAVES), Shelf(LEAVES))] == [""]
+        assert kept_size(notes, quorum([place], 1)) == 40
+
+
 class _Wanderer(BaseHTTPRequestHandler):
     sizes: tuple[str, ...] = ("7", "0", str((1 << 63) - 1))
 
