@@ -35,13 +35,19 @@ def altered_files(folder: Path, lines: Iterable[bytes], listed: set[str]) -> Ite
 
 
 def unlisted_files(folder: Path, listed: Collection[str]) -> Iterator[str]:
-    """The names of all other files in the folder, links included."""
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        for path in (*map(here.joinpath, files), *(each for each in map(here.joinpath, folders) if each.is_symlink())):
-            name = path.relative_to(folder).as_posix()
-            if name not in listed:
-                yield name
+    """The names of all other files in the folder, links included; folders that cannot be looked into are passed over."""
+    folders = [folder]
+    while folders:  # not os.walk, which calls itself for every folder: some thousand in one another end it
+        try:
+            entries = os.scandir(folders.pop())
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif (name := Path(entry.path).relative_to(folder).as_posix()) not in listed:
+                    yield name
 
 
 def _inside(inside: Path, name: str) -> Path | None:

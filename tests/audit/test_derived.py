@@ -68,6 +68,28 @@ def test_a_link_out_of_the_bundle_is_not_followed(tmp_path: Path) -> None:
     assert len(list(altered_files(tmp_path / "out", lines, set()))) == 4
 
 
+def test_folders_in_one_another_cost_no_verdict(tmp_path: Path) -> None:
+    """However deep somebody has nested them in the bundle, a file at their end is one that nobody listed."""
+    log, out = small_log(tmp_path / "keys"), tmp_path / "out"
+    bundle_of(log, out)
+    outer, inner = out / "a", out / "b"
+    outer.mkdir()
+    (outer / "file").touch()
+    depth = sys.getrecursionlimit() + 200
+    for _ in range(depth):
+        inner.mkdir()
+        outer.rename(inner / "a")
+        inner.rename(outer)
+    try:
+        report = judged(log, out)
+    finally:
+        for _ in range(depth):  # whoever tidies up after the tests calls itself for every folder too
+            (outer / "a").rename(inner)
+            outer.rmdir()
+            inner.rename(outer)
+    assert report.verdict is Verdict.VERIFIED and any("1 files in the folder" in said for said in report.unchecked)
+
+
 def test_a_pipe_in_place_of_a_file_is_malformed(tmp_path: Path) -> None:
     """The verifier opens nothing but files: what it would wait for without end is missing to it."""
     log, out = small_log(tmp_path / "keys"), tmp_path / "out"
