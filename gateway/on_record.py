@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from audit.acts import Access, Act, SchemaChange
-from audit.errors import KeyUnavailable
+from audit.acts import Access, Act, Export, SchemaChange
+from audit.errors import AuditError, KeyUnavailable
 from audit.header import decode_header
+from audit.keys import KeyStore
 from audit.ledger import LogRolledBack, log_origin
+from audit.lifecycle import read_standing
 from audit.signer import signer_folder
 from audit.store import read_tenant
 from audit.writer import SYSTEM, Entry, Writer, WriterConfig
@@ -32,10 +34,20 @@ def put_on_record(settings: Settings, urls: Urls, tenant: str, act: Act) -> str:
     """Commit and sign one act; the tenant in whose log it stands. Raises AuditError when no log takes it. Blocking."""
     try:
         asyncio.run(_append(settings, urls, tenant, act))
+        place = tenant
     except LogRolledBack:
         asyncio.run(_append(settings, urls, SYSTEM, act))
-        return SYSTEM
-    return tenant
+        place = SYSTEM
+    if isinstance(act, Access | Export):
+        _forget_erased(settings, urls, tenant)
+    return place
+
+
+def _forget_erased(settings: Settings, urls: Urls, tenant: str) -> None:
+    """Destroy what the log says is erased, as every start does: whoever reads next may stand on an old copy of the keys."""
+    store = KeyStore(settings.keys)
+    with suppress(AuditError):  # a log whose acts cannot be read is exported as it is
+        store.destroy(read_standing(urls.reader, tenant, store).erased)
 
 
 def record_access(settings: Settings, urls: Urls, tenant: str, request: UUID, reason: str, by: Actor) -> None:

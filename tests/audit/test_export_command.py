@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -207,6 +208,28 @@ def test_a_broken_log_can_still_be_taken_out(settings: Settings, database: Datab
     assert done.exit_code == 0, done.output
     assert "on record in 'system'" in done.stderr and acts(settings, database, TENANT) == []
     assert [type(act) for act in acts(settings, database, "system")] == [Export]
+
+
+def test_an_old_copy_of_keys_shows_nothing_that_was_erased(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """Whoever reads content from a folder of keys that was put back destroys the erased ones first, as a start would."""
+    plant_tenant(database.app_url, TENANT)
+    for name, role in (("ada", Role.OPERATOR), ("grace", Role.AUDITOR)):
+        plant_user(database.app_url, TENANT, name, role)
+    months = settings.keys / "months"
+    shutil.copytree(months, tmp_path / "copy")
+    words = ("retention", "erase", "--tenant", TENANT, "--subject", "key-1", "--reason", "asked", "--by", "ada",
+             "--approved-by", "grace", "--password-stdin")  # fmt: skip
+    erased = CliRunner().invoke(palimpsest, words, input=f"{PASSWORD}\n{PASSWORD}\n")
+    assert erased.stdout == "record 10: 1 key destroyed\n", erased.output
+    shutil.copytree(tmp_path / "copy", months, dirs_exist_ok=True)
+    out, origin = tmp_path / "out", log_origin(settings.origin, TENANT)
+    assert export(out).exit_code == 0
+    report = verify(out, Path(f"{out}.vkeys").read_text().split(), origin)
+    assert report.verdict is Verdict.INCOMPLETE and report.decrypted == 2
+    assert "was erased by record 10" in report.findings[0].message
+    shutil.copytree(tmp_path / "copy", months, dirs_exist_ok=True)
+    again = run("replay", "--tenant", TENANT, "--reason", "asked", str(REQUEST))
+    assert again.exit_code == 3 and "erased" in again.stderr
 
 
 def test_a_watcher_hears_of_how_many(settings: Settings, database: Database, tmp_path: Path) -> None:
