@@ -14,7 +14,7 @@ from itertools import zip_longest
 from typing import TypeVar
 from uuid import UUID
 
-from audit.records import Body, PromptBody, RequestOpen
+from audit.records import Body, PromptBody, RequestClose, RequestOpen
 from engine.engine import Engine
 from engine.errors import EngineError
 from engine.events import Event
@@ -65,6 +65,7 @@ def replay(model: LoadedModel, request: UUID, bodies: Sequence[Body], gate: Gate
     engine = Engine(model, Numeric(opening.numeric))
     claim, reason = _claim(opening, engine)
     wanted = replace(recorded_request(request, bodies), gate=gate if opening.gated else None)
+    _require_all(bodies)
     recorded = recorded_course(bodies)
     if not recorded.items and not recorded.whole:
         raise ReplayRefused("its records end before its first step: there is nothing to compare")
@@ -83,6 +84,13 @@ def the(kind: type[B], bodies: Iterable[Body]) -> B:
     if len(found) > 1:
         raise ReplayRefused(f"it has {len(found)} records of {kind.__name__}, where one is right: verify this log")
     return found[0]
+
+
+def _require_all(bodies: Sequence[Body]) -> None:
+    """Raises ReplayRefused where fewer records can be read than its close declares: a gap is no difference of the model's."""
+    for place, body in enumerate(bodies, 1):
+        if isinstance(body, RequestClose) and place < body.records:
+            raise ReplayRefused(f"{body.records - place} of its {body.records} records can no longer be read")
 
 
 def recorded_request(request: UUID, bodies: Sequence[Body]) -> GenerationRequest:

@@ -116,6 +116,9 @@ def test_what_cannot_be_run_again_is_refused(served: Served) -> None:
         replay(tiny(), request, changed(bodies, RequestOpen, lambda body: replace(body, gated=True)))
     with pytest.raises(ReplayRefused, match="erased"):
         replay(tiny(), request, [body for body in bodies if not isinstance(body, PromptBody)])
+    rest = [body for body in bodies if not isinstance(body, DecodeRun)]
+    with pytest.raises(ReplayRefused, match=f"{len(bodies) - len(rest)} of its {len(bodies)} records can no longer be read"):
+        replay(tiny(), request, rest)
     with pytest.raises(ReplayRefused, match="no such generation in this tenant"):
         replay(tiny(), uuid4(), [])
     opened = [body for body in bodies if isinstance(body, RequestOpen | PromptBody)]
