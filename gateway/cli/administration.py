@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from gateway.cli.identity import F, Typed, by_option, office, stdin_option
+from gateway.review.marks import on_a_line
 
 
 def _days(without: str) -> Callable[[F], F]:
@@ -118,7 +119,7 @@ def list_keys(tenant: str | None) -> None:
             here.require_tenant(tenant)
         for key in here.registry.keys(tenant):
             times = map(minute, (key.created_at, key.expires_at, key.revoked_at))
-            table.add_row(str(key.id), key.tenant, Text(key.label), key.user or "", *times)
+            table.add_row(str(key.id), key.tenant, words(key.label), key.user or "", *times)
     print_table(table)
 
 
@@ -134,6 +135,11 @@ def revoke_key(key_id: UUID, by: str | None, password_stdin: bool) -> None:
         tenant = here.registry.tenant_of(key_id)
         here.change(tenant, here.actor(tenant, by, Typed(password_stdin)), key_revoked(key_id))
     click.echo(f"revoked {key_id}")
+
+
+def words(text: str | None) -> Text:
+    """A cell with what others wrote: whatever would act on a terminal, which `Text` lets through, is spelled out."""
+    return Text(on_a_line(text or ""))
 
 
 def print_table(table: Table) -> None:

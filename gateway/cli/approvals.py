@@ -14,9 +14,8 @@ from uuid import UUID
 
 import rich_click as click
 from rich.table import Column, Table
-from rich.text import Text
 
-from gateway.cli.administration import minute, print_table
+from gateway.cli.administration import minute, print_table, words
 from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
 from gateway.people.duties import READS_CONTENT
 from gateway.people.names import Role
@@ -79,7 +78,7 @@ def list_approvals(tenant: str, states: tuple[str, ...]) -> None:
         decided = ", ".join(row.decided_by)
         expires = minute(row.expires_at)
         table.add_row(
-            str(row.generation), row.state.value, str(row.cycle), Text(row.requester), Text(needs), Text(decided), expires
+            str(row.generation), row.state.value, str(row.cycle), words(row.requester), words(needs), words(decided), expires
         )
     print_table(table)
 

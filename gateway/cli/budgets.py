@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from rich.table import Column, Table
-from rich.text import Text
 
-from gateway.cli.administration import print_table
+from gateway.cli.administration import print_table, words
 from gateway.cli.failure import CommandFailed
 from gateway.cli.identity import office
 from gateway.cli.json_file import json_option, require_folder
@@ -38,7 +37,7 @@ def show(tenant: str, json_file: Path | None) -> None:
     table = Table("budget", "per", "whose", "unit", "window", *amounts, "ends")
     for each in found:
         # What a workflow is called is a client's word: it is shown, never obeyed.
-        table.add_row(*(Text(text or "") for text in _line(each).values()))
+        table.add_row(*(words(text) for text in _line(each).values()))
     print_table(table)
     write_json(json_file, {"tenant": tenant, "budgets": [_line(each) for each in found]})
 

@@ -10,9 +10,8 @@ from uuid import UUID
 
 import rich_click as click
 from rich.table import Column, Table
-from rich.text import Text
 
-from gateway.cli.administration import minute, print_table
+from gateway.cli.administration import minute, print_table, words
 from gateway.cli.approvals import done_as, with_service
 from gateway.cli.identity import office, reason_option, stdin_option
 from gateway.people.names import Role
@@ -85,7 +84,7 @@ def delegations(tenant: str) -> None:
     table = Table(Column("delegation", no_wrap=True, overflow="fold"), "by", "to", "groups", "from", "until", "state", "reason")
     for each in found:
         times = (minute(moment(each.starts_at)), minute(moment(each.ends_at)))
-        groups = Text(", ".join(each.groups) or "all")
-        names = (Text(each.requested_by), Text(each.to))
-        table.add_row(str(each.delegation), *names, groups, *times, Term.of(each).value, Text(each.reason))
+        groups = words(", ".join(each.groups) or "all")
+        names = (words(each.requested_by), words(each.to))
+        table.add_row(str(each.delegation), *names, groups, *times, Term.of(each).value, words(each.reason))
     print_table(table)

@@ -17,6 +17,7 @@ from gateway.cli.identity import Office, Typed, office, reason_option, stdin_opt
 from gateway.cli.json_file import json_to, require_folder
 from gateway.json_file import write_json
 from gateway.people.duties import LAW
+from gateway.review.marks import on_a_line
 
 if TYPE_CHECKING:
     from audit.laws import Laws
@@ -143,7 +144,7 @@ def history(tenant: str) -> None:
         share = "all requests" if change.share is None else f"{change.share:.0%} of requests"
         click.echo(
             f"record {each.seq}: {change.after.hex()[:16]} for {share}, "
-            f"asked by {change.requested_by}, agreed by {change.approved_by}: {change.reason}"
+            f"asked by {change.requested_by}, agreed by {change.approved_by}: {on_a_line(change.reason)}"
         )
     if not changes:
         click.echo("no change is on record: the policy that comes with this release is in force")

@@ -206,10 +206,11 @@ def _plain(told: Any) -> Any:
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from gateway.cli.administration import words
 
     table = Table(*columns, title=title)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(words, row))
     # A pipe has no width that rows must fit.
     Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -13,6 +13,7 @@ import rich_click as click
 
 from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
 from gateway.people.duties import CONTENT
+from gateway.review.marks import on_a_line
 
 if TYPE_CHECKING:
     from audit.lifecycle import Lifecycle, RetiredBodies, Warrant
@@ -154,8 +155,8 @@ def show(tenant: str) -> None:
     kept = standing.rule
     click.echo(f"bodies are kept {_span(None if kept is None else kept.days)}" + (f" (record {kept.seq})" if kept else ""))
     for each in standing.holds.values():
-        about = "the whole tenant" if each.subject is None else f"subject {each.subject}"
-        click.echo(f"hold {each.hold} on {about} (record {each.seq}): {each.reason}")
+        about = "the whole tenant" if each.subject is None else f"subject {on_a_line(each.subject)}"
+        click.echo(f"hold {each.hold} on {about} (record {each.seq}): {on_a_line(each.reason)}")
     for seq in sorted(set(standing.erased.values())):
         click.echo(f"record {seq} erased {_keys(sum(each == seq for each in standing.erased.values()))}")
     for done in standing.retired:

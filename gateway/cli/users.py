@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 from rich.table import Column, Table
-from rich.text import Text
 
-from gateway.cli.administration import minute, print_table
+from gateway.cli.administration import minute, print_table, words
 from gateway.cli.identity import Office, Typed, by_option, office, stdin_option
 from gateway.people.names import Role
 from gateway.registry import RegistryError
@@ -84,8 +83,8 @@ def list_users(tenant: str | None) -> None:
         if tenant is not None:
             here.require_tenant(tenant)
         for user in here.directory.users(tenant):
-            lists = (Text(", ".join(user.roles)), Text(", ".join(user.groups)))
-            table.add_row(user.name, user.tenant, Text(user.display_name), *lists, minute(user.disabled_at))
+            lists = (words(", ".join(user.roles)), words(", ".join(user.groups)))
+            table.add_row(user.name, user.tenant, words(user.display_name), *lists, minute(user.disabled_at))
     print_table(table)
 
 

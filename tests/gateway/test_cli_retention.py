@@ -63,6 +63,13 @@ def test_rules_and_holds_are_recorded_and_shown(retention: Callable[..., Done]) 
     assert hold not in retention("retention", "show").out
 
 
+def test_a_reason_forges_no_line(retention: Callable[..., Done]) -> None:
+    """What would move the cursor or begin another line is spelled out: one hold is one line."""
+    retention("retention", "hold", "--reason", "case\x1b[1A\x1b[2K\nno hold stands\u202e", *ONE)
+    _, shown = retention("retention", "show").out.splitlines()
+    assert shown.startswith("hold ") and "U+001B" in shown and "no hold stands" in shown and "\x1b" not in shown
+
+
 def test_an_erasure_destroys_keys_and_is_shown(retention: Callable[..., Done]) -> None:
     """`erase` names its record and how many keys are gone, and `show` remembers it."""
     keys = KeyStore(Settings.read(os.environ).keys)

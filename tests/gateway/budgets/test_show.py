@@ -49,3 +49,15 @@ def test_the_accounts_of_a_tenant(
     assert spent["ends"].endswith("-01 00:00:00Z")
     assert shown(bank, monkeypatch, "--tenant", "other") == 0
     assert "nightly" not in capsys.readouterr().out
+
+
+def test_no_word_of_a_client_acts_on_the_terminal(
+    bank: Teller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A workflow whose name would erase lines is spelled out, on one line."""
+    bank.reserve(ask(budget(Unit.MONEY, "10", per=Per.WORKFLOW, window=Window.MONTH), "1", scope="a\x1b[2Kb\nc\u202e"))
+    plant_tenant(bank.database.app_url, "acme")
+    assert shown(bank, monkeypatch, "--tenant", "acme") == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\u202e" not in out and "U+001B" in out and "U+202E" in out
+    assert len([line for line in out.splitlines() if "[2Kb" in line and "c" in line]) == 1
