@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import structlog
 from litestar import Request, Response
@@ -49,8 +49,26 @@ def failed(request: Request[Any, Any, Any], status: int, message: str) -> Respon
 def _of_nobody(request: Request[Any, Any, Any], error: SignInNeeded) -> Response[Any]:
     if request.method != "GET":
         return failed(request, 401, f"Your session has ended. Nothing was done. {error.message}")
-    query = request.url.query
-    return Redirect(f"/sign-in?next={quote(request.url.path + (f'?{query}' if query else ''))}", status_code=303)
+    if request.headers.get("hx-request") == "true":
+        # A part of a page was asked for: the form in its place would be a page in a page. The whole page goes to sign in.
+        answer = failed(request, 401, f"Your session has ended. {error.message}")
+        answer.headers["hx-redirect"] = _sign_in(*_page_around(request))
+        return answer
+    return Redirect(_sign_in(request.url.path, request.url.query), status_code=303)
+
+
+def _sign_in(path: str, query: str) -> str:
+    """Where somebody signs in who is led back to this address."""
+    return f"/sign-in?next={quote(path + (f'?{query}' if query else ''))}"
+
+
+def _page_around(request: Request[Any, Any, Any]) -> tuple[str, str]:
+    """Path and query of the page that asks for a part of itself, as htmx says."""
+    try:
+        parts = urlsplit(request.headers.get("hx-current-url", ""))
+    except ValueError:
+        return "/", ""
+    return parts.path, parts.query
 
 
 def _of_gateway(request: Request[Any, Any, Any], error: GatewayError) -> Response[Any]:

@@ -34,6 +34,21 @@ async def test_a_page_is_shown_after_sign_in_and_not_before(shared: Site) -> Non
         assert (await browser.get("/patterns")).status_code == 303
 
 
+async def test_a_part_of_a_page_is_never_a_sign_in_form(shared: Site) -> None:
+    """When the session has ended, what a page fetches by itself leads the whole page to sign in and back to where it was."""
+    async with shared.signed_in("nina", Role.APPROVER) as browser:
+        await browser.get("/approvals?mode=ar")
+        await browser.post("/sign-out", {})
+        for part in ("/approvals?mode=ar", "/approvals/queue?chosen=", "/generations?mode=ar"):
+            asked = {"hx-request": "true", "hx-current-url": "http://housed/approvals?mode=ar"}
+            refused = await browser.get(part, **asked)
+            assert (refused.status_code, refused.headers["hx-redirect"]) == (401, "/sign-in?next=/approvals%3Fmode%3Dar"), part
+            assert "location" not in refused.headers
+        for hostile in ("", "http://[", "https://evil.example//evil.example/x"):
+            refused = await browser.get("/approvals", **{"hx-request": "true", "hx-current-url": hostile})
+            assert refused.status_code == 401 and refused.headers["hx-redirect"].startswith("/sign-in"), hostile
+
+
 async def test_a_refusal_is_in_plain_words_and_the_pause_is_said(shared: Site) -> None:
     """A wrong password, an unknown name and an impossible tenant read the same; after three the wait is told in seconds."""
     async with shared.browser() as browser:
