@@ -22,13 +22,13 @@ from gateway.people.duties import READS_CONTENT
 from gateway.people.hashing import Crowded
 from gateway.people.person import Person, Signer, person_of
 from gateway.people.proving import NotProved
-from gateway.ui.failures import sentence
+from gateway.ui.failures import failed, sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.reviewing import view
 from gateway.ui.reviewing.pages import answer_page
 from gateway.ui.reviewing.reading import READERS, ReadingRoom
 from gateway.ui.signing import PASSKEY_MOST, signer_by_passkey
-from gateway.ui.visitor import Looking, Visitor, only
+from gateway.ui.visitor import Looking, NotAllowed, Visitor, only
 
 TEXT_MOST: Final = 1_000_000
 LOOKED_MOST: Final = 86_400
@@ -93,7 +93,10 @@ class Page:
         if status == 412:
             kept.pop("text", None)
         looking = view.View(self.request, self.house, self.visitor, self.room)
-        return await answer_page(looking, self.generation, status, told, kept)
+        try:
+            return await answer_page(looking, self.generation, status, told, kept)
+        except NotAllowed:  # it is over meanwhile, and the visitor reads what waits alone: then only why nothing was done
+            return failed(self.request, status, told)
 
 
 @post("/approvals/{generation:uuid}/decision", opt=only(*READERS), status_code=200)

@@ -135,6 +135,9 @@ async def test_an_operator_reads_no_answer_that_is_over(database: Database, tmp_
             await held.shown(browser, generation)
             over = await send(browser, generation, "more", act="cancel")
             assert (over.status_code, over.headers["location"]) == (303, "/approvals?done=saved")
+            again = await send(browser, generation, "more", act="cancel")
+            assert (again.status_code, "This answer was cancelled already." in again.text) == (409, True), "of a double click"
+            assert "data-sheet" not in again.text
             assert (await browser.get(f"/approvals/{generation}")).status_code == 403
         async with held.site.signed_in("arno", Role.AUDITOR) as browser:
             assert "data-sheet" in await held.shown(browser, generation)
