@@ -16,6 +16,7 @@ from audit.errors import AuditError
 from audit.lifecycle import ActRefused
 from gateway import logs
 from gateway.errors import GatewayError
+from gateway.recall import Unreadable
 from gateway.registry import RegistryError
 from gateway.ui.door import SignInNeeded
 from gateway.ui.rendering import page
@@ -28,6 +29,7 @@ TITLES: Final = {
     404: "Nothing is here",
     405: "Not in this way",
     409: "That was not done",
+    410: "This can no longer be read",
     413: "That is too much at once",
     429: "Too soon",
     503: "A part is down",
@@ -77,6 +79,11 @@ def _of_gateway(request: Request[Any, Any, Any], error: GatewayError) -> Respons
     return answer
 
 
+def _of_unreadable(request: Request[Any, Any, Any], error: Unreadable) -> Response[Any]:
+    """As the API says it: an erasure is no fault of ours."""
+    return failed(request, 410, sentence(error.message))
+
+
 def _of_registry(request: Request[Any, Any, Any], error: RegistryError) -> Response[Any]:
     return failed(request, 409, sentence(error))
 
@@ -112,6 +119,7 @@ def sentence(error: object) -> str:
 
 HANDLERS: Final[dict[int | type[Exception], Handler]] = {
     SignInNeeded: _of_nobody,
+    Unreadable: _of_unreadable,
     GatewayError: _of_gateway,
     RegistryError: _of_registry,
     AuditError: _of_log,

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 
 from audit.acts import Access
+from audit.lifecycle import Warrant
 from gateway.approvals.case import State
 from gateway.people.hashing import Line
 from gateway.people.names import Role
@@ -143,6 +144,21 @@ async def test_an_operator_reads_no_answer_that_is_over(database: Database, tmp_
             assert "data-sheet" in await held.shown(browser, generation)
         reads = [body.requested_by for body in held.acts() if isinstance(body, Access)]
         assert reads == ["olga", "arno"], "what is refused is not read"
+
+
+async def test_an_erased_answer_is_gone_and_no_fault(database: Database, tmp_path: Path) -> None:
+    """Of a held answer whose subject was erased pages and forms say that it can no longer be read, by status 410 as the API."""
+    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
+        generation = await held.hold()
+        shown = await held.shown(browser, generation)
+        subject = (await held.case(generation)).opened.requester
+        await held.site.housed.house.lifecycle.erase(TENANT, subject, Warrant("asked to be forgotten", "olga", "arno"))
+        for path in (f"/approvals/{generation}", f"/approvals/{generation}/standing"):
+            gone = await browser.get(path)
+            assert (gone.status_code, "keys were erased" in gone.text) == (410, True), path
+        assert (await browser.get("/approvals")).status_code == 200
+        browser.shown = shown
+        assert (await approve(browser, generation)).status_code == 410
 
 
 async def test_an_edit_begins_a_cycle_that_its_editor_cannot_approve(database: Database, tmp_path: Path) -> None:
