@@ -25,7 +25,7 @@ from audit.records import Body, DecodeRun, Kind, RequestAbandoned, RequestClose,
 from gateway.api import documents, forms
 from gateway.api.asking import query
 from gateway.api.following import followed, place_of, streamed
-from gateway.api.reading import NOTHING, Gone, Opened, opened
+from gateway.api.reading import NOTHING, Gone, Opened, opened, require_readable
 from gateway.api.visit import Visit, visit
 from gateway.errors import NotHere
 from gateway.house import House
@@ -47,6 +47,7 @@ async def live(request: Request[Any, Any, Any], house: NamedDependency[House], g
     since = -1 if given is None else given
     if closed is not None and closed <= since:
         return Response(None, status_code=204)  # which tells a browser not to come again
+    await require_readable(who, generation, since + 1)  # a stream that only ended would be asked for again and again
     return streamed(followed(request, house, READS_CONTENT, _news(who, generation, since)))
 
 

@@ -15,6 +15,7 @@ from gateway.people.duties import READS_CONTENT
 from gateway.recorded import records_of
 
 NOTHING: str = "there is no such thing here that you may see"
+LOST: str = "records of this generation can no longer be read: their keys were erased, or their bodies retired"
 
 
 class Gone(GatewayError):
@@ -47,8 +48,15 @@ async def opened(visit: Visit, generation: UUID, what: str, first_seq: int = 0) 
     await visit.house.lifecycle.record(visit.tenant, access)
     records = tuple((header, body) for header, body in found if body is not None)
     if len(records) < len(found):
-        raise Gone("records of this generation can no longer be read: their keys were erased, or their bodies retired")
+        raise Gone(LOST)
     return Opened(generation, records)
+
+
+async def require_readable(visit: Visit, generation: UUID, first_seq: int = 0) -> None:
+    """Raise Gone if a record from `first_seq` on can no longer be read. Nothing is shown, so nothing is recorded."""
+    found = await asyncio.to_thread(_read, visit, generation, first_seq)
+    if any(body is None for _, body in found):
+        raise Gone(LOST)
 
 
 def _read(visit: Visit, generation: UUID, first_seq: int) -> list[tuple[Header, Body | None]]:

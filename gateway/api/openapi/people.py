@@ -127,7 +127,7 @@ OPERATIONS: Final = (
         "What the model drafts, while it drafts it; none of it has been released.\n\n"
         "Server-sent events: `block` (a `Block`), `round` (a `Round`), `run` (a `Run`), and at last `end` (an `End`); ids are "
         "records. Each reading is on record before it is told. For approvers and auditors.",
-        PERSON, {"200": Answer("events", {EVENTS: EVENT}), "204": Answer("there is no more"), **failures(*_READS)},
+        PERSON, {"200": Answer("events", {EVENTS: EVENT}), "204": Answer("there is no more"), **failures(*_READS, "410")},
         [_TENANT, _LAST],
     ),
     _read(f"{_GENERATION}/blocks/{{block}}", "generations", f"One diffusion block.{_CONTENT}", forms.Block, "410"),

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from audit.header import decode_header
+from audit.lifecycle import Warrant
 from audit.store import read_tenant
 from engine.train.grammar import Split, task
 from tests.audit.writer_samples import TENANT
@@ -77,6 +78,20 @@ async def test_drafts_are_heard_before_the_request_ends(office: Office, monkeypa
 def _requests(office: Office) -> set[UUID]:
     with read_tenant(office.site.database.reader_url, TENANT) as reader:
         return {header.request for raw in reader.headers(0, 2**62) if (header := decode_header(raw)).request is not None}
+
+
+async def test_nobody_comes_again_for_what_is_erased(office: Office) -> None:
+    """Drafts that can no longer be read are a 410, at which a browser stays away, and no reading of them is on record."""
+    made = await office.held("ar")
+    (end,) = [event.id async for event in heard(office, office.ada, path_of(made)) if event.name == "end"]
+    case = (await office.ada.get(f"/api/approvals/{made}")).json()
+    warrant = Warrant("asked to be forgotten", "kay", "ada")
+    await office.inside.house.lifecycle.erase(TENANT, case["requester"], warrant)
+    before = len(office.accesses())
+    statuses = [(await office.ada.get(path_of(made), **place)).status_code for place in ({}, {"last-event-id": str(end - 1)})]
+    assert statuses == [410, 410]
+    assert (await office.ada.get(path_of(made), **{"last-event-id": str(end)})).status_code == 204
+    assert len(office.accesses()) == before
 
 
 async def test_drafts_are_for_approvers_and_auditors_of_the_tenant(office: Office) -> None:
