@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, TypeAlias
@@ -74,6 +74,14 @@ class Calls:
 
 
 @dataclass(frozen=True, slots=True)
+class Gives:
+    """What the call before is given besides, which its act does not tell: as JSON, for a tool may act on any of it."""
+
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Says:
     """Text between calls; `thought`: the model's reasoning."""
 
@@ -81,7 +89,8 @@ class Says:
     thought: bool = False
 
 
-Act: TypeAlias = Writes | Changes | Runs | Requests | Calls | Says
+Act: TypeAlias = Writes | Changes | Runs | Requests | Calls | Gives | Says
+_Given: TypeAlias = Mapping[str, Any]
 
 
 def acts_of(text: str, tools: Iterable[str]) -> tuple[Act, ...]:
@@ -110,34 +119,40 @@ def _acts(parts: Iterable[Part]) -> Iterator[Act]:
             case CallBegun(name=name):
                 pass
             case CallArguments(json=arguments):
-                yield act_of(Called(name, arguments))
+                yield from acts_by(Called(name, arguments))
             case _:
                 pass
 
 
-def act_of(call: Called) -> Act:
-    """What one call would do."""
+def acts_by(call: Called) -> Iterator[Act]:
+    """What one call would do, and what it is given besides."""
     given = _object(call.arguments)
-    path = _text(given, _PATHS)
-    if path is not None:
-        edits = list(_edits(given))
-        if edits:
-            return Changes(call.name, path, tuple(part for old, new in edits for part in _lines(old, new)))
-        content = _text(given, _CONTENTS)
-        if content is not None:
-            return Writes(call.name, path, content)
-    command = _command(given)
-    if command is not None:
-        return Runs(call.name, command)
-    address = _text(given, _ADDRESSES)
-    if address is not None:
-        method = _text(given, ("method",)) or "GET"
-        rest = {key: value for key, value in given.items() if key not in (*_ADDRESSES, "method")}
-        return Requests(call.name, method.upper(), address, _pretty(rest))
+    act, told = _act_of(call, given)
+    yield act
+    rest = {name: value for name, value in given.items() if name not in told}
+    if rest:
+        yield Gives(call.name, _pretty(rest))
+
+
+def _act_of(call: Called, given: _Given) -> tuple[Act, Collection[str]]:
+    """What the call would do, and the names of the arguments that this tells whole."""
+    path, (edits, told) = _text(given, _PATHS), _edits(given)
+    if path is not None and edits:
+        parts = tuple(part for edit in edits for part in _lines(edit.old, edit.new))
+        return Changes(call.name, given[path], parts), {path, *told}
+    if path is not None and (content := _text(given, _CONTENTS)) is not None:
+        return Writes(call.name, given[path], given[content]), {path, content}
+    if (command := _command(given)) is not None:
+        return Runs(call.name, _spoken(given[command])), {command}
+    if (address := _text(given, _ADDRESSES)) is not None:
+        method = _text(given, ("method",))
+        rest = {name: value for name, value in given.items() if name not in (address, method)}
+        verb = "GET" if method is None else given[method].upper() or "GET"
+        return Requests(call.name, verb, given[address], _pretty(rest)), given.keys()
     patch = _text(given, _PATCHES)
-    if patch is not None and patch.lstrip().startswith(("*** Begin Patch", "--- ", "diff ")):
-        return Changes(call.name, _patched(patch), tuple(_patch_lines(patch)))
-    return Calls(call.name, _pretty(given) if given else call.arguments)
+    if patch is not None and given[patch].lstrip().startswith(("*** Begin Patch", "--- ", "diff ")):
+        return Changes(call.name, _patched(given[patch]), tuple(_patch_lines(given[patch]))), {patch}
+    return Calls(call.name, _pretty(given) if given else call.arguments), given.keys()
 
 
 def title_of(acts: Iterable[Act]) -> str:
@@ -150,13 +165,13 @@ def title_of(acts: Iterable[Act]) -> str:
     return _short(said) or "an empty answer"
 
 
-def _done(act: Writes | Changes | Runs | Requests | Calls) -> str:
+def _done(act: Writes | Changes | Runs | Requests | Calls | Gives) -> str:
     match act:
         case Writes(tool=tool, path=about) | Changes(tool=tool, path=about) | Runs(tool=tool, command=about):
             return f"{tool} {about}"
         case Requests(tool=tool, address=about):
             return f"{tool} {about}"
-        case Calls(tool=tool):
+        case Calls(tool=tool) | Gives(tool=tool):
             return tool
 
 
@@ -165,7 +180,7 @@ def _short(text: str, most: int = 56) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _object(arguments: str) -> Mapping[str, Any]:
+def _object(arguments: str) -> _Given:
     try:
         told = json.loads(arguments)
     except (ValueError, RecursionError):
@@ -173,28 +188,50 @@ def _object(arguments: str) -> Mapping[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _text(given: Mapping[str, Any], keys: Iterable[str]) -> str | None:
-    return next((given[key] for key in keys if isinstance(given.get(key), str)), None)
+def _text(given: _Given, keys: Iterable[str]) -> str | None:
+    """The first of the keys under which there is a text."""
+    return next((key for key in keys if isinstance(given.get(key), str)), None)
 
 
-def _edits(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Old and new texts of one edit, or of a list of them."""
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """An old text and a new one; `told` are the names of both, `whole`: nothing else is said of this edit."""
+
+    old: str
+    new: str
+    told: tuple[str, str]
+    whole: bool
+
+
+def _edit(given: object) -> _Edit | None:
+    """What an edit says, None for what is no edit."""
+    if not isinstance(given, dict):
+        return None
+    old, new = _text(given, _OLD), _text(given, _NEW)
+    return None if old is None or new is None else _Edit(given[old], given[new], (old, new), len(given) == 2)
+
+
+def _edits(given: _Given) -> tuple[list[_Edit], Collection[str]]:
+    """The edits of a call, its own and those of a list; and the names of the arguments of which they tell all."""
     listed = given.get("edits")
-    for edit in (given, *listed) if isinstance(listed, list) else (given,):
-        if isinstance(edit, dict):
-            old, new = _text(edit, _OLD), _text(edit, _NEW)
-            if old is not None and new is not None:
-                yield old, new
+    own, others = _edit(given), [_edit(each) for each in listed] if isinstance(listed, list) else []
+    told = [] if own is None else [*own.told]
+    if others and all(each is not None and each.whole for each in others):
+        told.append("edits")
+    return [each for each in (own, *others) if each is not None], told
 
 
-def _command(given: Mapping[str, Any]) -> str | None:
-    for key in _COMMANDS:
-        command = given.get(key)
-        if isinstance(command, str):
-            return command
-        if isinstance(command, list) and all(isinstance(word, str) for word in command):
-            return shlex.join(command)
-    return None
+def _command(given: _Given) -> str | None:
+    """The first of the names under which there is a command, as a text or word by word."""
+    return next((key for key in _COMMANDS if _is_command(given.get(key))), None)
+
+
+def _is_command(told: object) -> bool:
+    return isinstance(told, str) or (isinstance(told, list) and all(isinstance(word, str) for word in told))
+
+
+def _spoken(command: str | list[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
 
 
 def _lines(old: str, new: str) -> tuple[Change, ...]:

@@ -13,7 +13,7 @@ from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from gateway.review.acts import Act, Calls, Changes, Requests, Runs, Says, Writes
+from gateway.review.acts import Act, Calls, Changes, Gives, Requests, Runs, Says, Writes
 from gateway.review.diffing import Part, Side, difference, words_in
 from gateway.review.drafts import Draft
 from gateway.review.marks import visible
@@ -172,6 +172,8 @@ def _section(act: Act, text: _Text | None) -> Section:
             return _of_text("request", f"{tool}: sends a request ({method})", told, text)
         case Calls(tool=tool, arguments=arguments):
             return _of_text("call", f"{tool}: is called with", arguments, text)
+        case Gives(tool=tool, arguments=arguments):
+            return _of_text("call", f"{tool}: is also given", arguments, text)
 
 
 def _of_text(kind: str, heading: str, content: str, text: _Text | None) -> Section:

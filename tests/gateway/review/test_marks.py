@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.review.acts import Calls, Changes, Requests, Runs, Says, Writes, acts_of, title_of
+from gateway.review.acts import Calls, Changes, Gives, Requests, Runs, Says, Writes, acts_of, title_of
 from gateway.review.diffing import Side, difference, words_in
 from gateway.review.marks import RAMP, hidden, on_a_line, probability, unsure, visible
 from gateway.review.words import WORD_MOST, Words
@@ -104,10 +104,52 @@ def test_arguments_of_other_types_are_shown_as_they_are(arguments: dict[str, obj
     assert isinstance(act, Calls)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"command": "ls", "script": "rm -rf /", "cwd": "/etc"},
+        {"command": ["ls", "-l"], "cmd": "rm -rf /"},
+        {"path": "notes.txt", "file_path": "/etc/passwd", "content": "hello"},
+        {"path": "notes.txt", "content": "hello", "mode": "append", "text": "evil"},
+        {"path": "notes.txt", "content": "hello", "old_string": "x", "new_string": "y"},
+        {"path": "notes.txt", "edits": [{"old": "x", "new": "y", "where": "everywhere"}], "command": "rm -rf /"},
+        {"path": "notes.txt", "edits": [{"old": "x", "new": "y"}, "rm -rf /"]},
+        {"url": "https://example.org", "uri": "https://evil.example", "method": "post"},
+        {"path": "notes.txt", "url": "https://example.org"},
+    ],
+)
+def test_no_argument_of_a_call_is_left_out(arguments: dict[str, object]) -> None:
+    """Whatever an act does not tell of its call is shown beside it: a tool may act on any of its arguments."""
+    shown = repr(acts_of(called("tool", **arguments), ["tool"])).casefold()
+    assert [text for text in _texts(arguments) if text.casefold() not in shown] == []
+
+
+def _texts(told: object) -> list[str]:
+    if isinstance(told, dict):
+        return [text for each in told.values() for text in _texts(each)]
+    return [text for each in told for text in _texts(each)] if isinstance(told, list) else [str(told)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"path": "notes.txt", "content": "hello"},
+        {"path": "notes.txt", "edits": [{"old": "x", "new": "y"}, {"old": "z", "new": ""}]},
+        {"command": ["ls", "-l"]},
+        {"url": "https://example.org", "method": "post", "body": "x"},
+    ],
+)
+def test_what_an_act_tells_whole_is_told_once(arguments: dict[str, object]) -> None:
+    """A call that its act tells to the end has nothing beside it."""
+    (act,) = acts_of(called("tool", **arguments), ["tool"])
+    assert not isinstance(act, Calls | Gives)
+
+
 def test_a_patch_is_a_change() -> None:
     """The form in which Codex edits files is read as one."""
     patch = "*** Begin Patch\n*** Update File: a.py\n@@\n-old\n+new\n same\n*** End Patch"
-    (act,) = acts_of(called("apply_patch", input=patch, path=1), ["apply_patch"])
+    act, rest = acts_of(called("apply_patch", input=patch, path=1), ["apply_patch"])
+    assert rest == Gives("apply_patch", '{\n  "path": 1\n}')
     assert isinstance(act, Changes) and act.path == "a.py"
     assert [part.text for part in act.parts if part.side is Side.NEW] == ["+new\n"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,16 @@ def test_a_file_in_json_has_the_doubts_of_the_tokens_that_spell_it(call: str) ->
     assert all(word.step == 4 and word.told == "0.22" for word in words)
     spelled = "".join(review.tokens[index].text for index in range(owners[0], owners[-1] + 1))
     assert json.dumps("def fee(name):")[1:-1] in spelled
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_a_call_is_given_besides_lies_on_the_sheet(edited: bool) -> None:
+    """An argument beside the command that is shown has a part of its own, also in an editor's text."""
+    text = f"<tool_call>\n{json.dumps({'name': 'shell', 'arguments': {'command': 'ls', 'script': 'rm -rf /'}})}\n</tool_call>"
+    review = answered("safe" if edited else text, "shell")
+    runs, besides = sheet_of(replace(review, edits={2: text}) if edited else review).sections
+    assert (runs.heading, lines(runs.rows)) == ("shell: runs a command", "ls")
+    assert besides.heading == "shell: is also given" and json.loads(lines(besides.rows)) == {"script": "rm -rf /"}
 
 
 @given(st.text(max_size=60), st.sampled_from(SPELLINGS))
