@@ -30,7 +30,8 @@ from gateway.ui.reviewing.reading import READERS, ReadingRoom
 from gateway.ui.signing import PASSKEY_MOST, signer_by_passkey
 from gateway.ui.visitor import Looking, NotAllowed, Visitor, only
 
-TEXT_MOST: Final = 1_000_000
+EDIT_LIMIT: Final = 32 * 1024 * 1024
+"""Bytes of a form that holds as much text as an edit may have, however forms spell it. There are never more characters."""
 LOOKED_MOST: Final = 86_400
 _MEANINGS: Final[dict[str, Meaning]] = {
     "approval": "approval",
@@ -89,7 +90,7 @@ class Page:
 
     async def refused(self, status: int, told: str, fields: Fields) -> Response[Any]:
         """The page as it is now, with what was filled in unless it was about another content."""
-        kept = {name: fields.text(name, TEXT_MOST) for name in _KEPT if name in fields.one}
+        kept = {name: fields.text(name, EDIT_LIMIT) for name in _KEPT if name in fields.one}
         if status == 412:
             kept.pop("text", None)
         looking = view.View(self.request, self.house, self.visitor, self.room)
@@ -111,7 +112,7 @@ async def decide(
     return await _done(Page(request, house, visitor, room, generation), {"approve": _approve, "reject": _reject})
 
 
-@post("/approvals/{generation:uuid}/edit", opt=only(*READERS), status_code=200)
+@post("/approvals/{generation:uuid}/edit", opt=only(*READERS), status_code=200, request_max_body_size=EDIT_LIMIT)
 async def edit(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],
@@ -209,7 +210,7 @@ def _decide(form: Form, choice: Choice) -> Awaitable[Case | NotDecided]:
 
 
 def _edit(form: Form) -> Awaitable[Case | NotDecided]:
-    text = form.fields.text("text", TEXT_MOST).replace("\r\n", "\n")  # forms send every end of a line as two characters
+    text = form.fields.text("text", EDIT_LIMIT).replace("\r\n", "\n")  # forms send every end of a line as two characters
     return form.house.approvals.edit(form.tenant, form.generation, text, form.fields.text("reason"), form.by, form.content)
 
 

@@ -12,6 +12,7 @@ import httpx
 from audit.acts import Access
 from audit.lifecycle import Warrant
 from gateway.approvals.case import State
+from gateway.approvals.rules import MOST_TEXT
 from gateway.people.hashing import Line
 from gateway.people.names import Role
 from gateway.review.player import player_of
@@ -180,6 +181,18 @@ async def test_an_edit_begins_a_cycle_that_its_editor_cannot_approve(database: D
             await held.shown(other, generation)
             assert (await approve(other, generation)).status_code == 303
         assert (await held.case(generation)).state is State.APPROVED
+
+
+async def test_an_edit_may_be_as_long_as_the_rules_say(database: Database, tmp_path: Path) -> None:
+    """A form takes every text that an edit may have, in any script; a longer one is refused in place, and nothing is lost."""
+    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
+        generation = await held.hold()
+        await held.shown(browser, generation)
+        long = "字" * (MOST_TEXT // 3) + "x"
+        refused = await send(browser, generation, "edit", act="edit", text=f"{long}x", reason="all of it")
+        assert refused.status_code == 403 and "1 byte to 4 MiB" in refused.text and f"{long}x</textarea>" in refused.text
+        assert (await send(browser, generation, "edit", act="edit", text=long, reason="all of it")).status_code == 303
+        assert (await held.case(generation)).opened.content == long
 
 
 async def test_what_changed_since_one_read_it_is_offered(database: Database, tmp_path: Path) -> None:
