@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 import policies
+from gateway.review.marks import visible
 from gateway.ui.words import spaced
 
 _CONTEXT: Final = 3
@@ -64,7 +65,7 @@ def spelled(value: Any) -> str:
         case list():
             return ", ".join(map(spelled, value))
         case _:
-            return str(value)
+            return visible(str(value))
 
 
 def difference(old: str, new: str) -> list[Line]:
@@ -79,7 +80,7 @@ def pretty(text: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return json.dumps(json.loads(text), indent=2, ensure_ascii=False).split("\n")
+    return visible(json.dumps(json.loads(text), indent=2, ensure_ascii=False)).split("\n")
 
 
 def _table(name: str, entries: Sequence[dict[str, Any]]) -> Section:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from gateway.review.marks import on_a_line, visible
+
 _STEPS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (30 * 86_400, 86_400, "days"))
 _KEPT: Final = 4
 DATES_FROM: Final = 30 * 86_400
@@ -71,7 +73,17 @@ def spaced(name: str) -> str:
     return str(name).replace("_", " ")
 
 
+def line(text: object) -> str:
+    """What somebody wrote, on one line and with nothing in it that is not seen."""
+    return on_a_line(str(text))
+
+
+def shown(text: object) -> str:
+    """The same with its own ends of lines."""
+    return visible(str(text))
+
+
 FILTERS: Final = {
     "exact": exact, "iso": iso, "ago": ago, "short": short, "hexed": hexed, "grouped": grouped, "share": share,
-    "spaced": spaced, "span": spell_span,
+    "spaced": spaced, "span": spell_span, "line": line, "shown": shown,
 }  # fmt: skip

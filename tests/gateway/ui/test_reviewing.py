@@ -147,6 +147,28 @@ async def test_an_operator_reads_no_answer_that_is_over(database: Database, tmp_
         assert reads == ["olga", "arno"], "what is refused is not read"
 
 
+async def test_nothing_that_somebody_wrote_turns_the_direction_of_a_page(database: Database, tmp_path: Path) -> None:
+    """Names and reasons that clients and people give are spelled like answers: what has no shape of its own is written out."""
+    turned = "safe\u202eevil\u200b"
+    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", *Role) as browser:
+        generation = await held.hold(workflow=turned)
+        await held.site.housed.house.projector.look(TENANT)
+        await browser.get("/retention")
+        hold = {"subject": turned, "reason": turned, "password": PASSWORD}
+        assert (await browser.post("/retention/hold", hold)).status_code == 303
+        about = f"/generations/{generation}"
+        held_places = (
+            "/approvals",
+            "/approvals/queue",
+            f"/approvals/{generation}",
+            f"/policies/explain?generation={generation}",
+        )
+        for path in (*held_places, "/generations", about, "/retention"):
+            shown = (await browser.get(path)).text
+            assert "\u202e" not in shown and "\u200b" not in shown, path
+            assert "safe⟨U+202E⟩evil⟨U+200B⟩" in shown, path
+
+
 async def test_an_erased_answer_is_gone_and_no_fault(database: Database, tmp_path: Path) -> None:
     """Of a held answer whose subject was erased pages and forms say that it can no longer be read, by status 410 as the API."""
     async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import policies
 from gateway.ui.charts import WIDTH, bars, columns
-from gateway.ui.policy_outline import difference, outline
+from gateway.ui.policy_outline import difference, outline, pretty, spelled
 from gateway.ui.rendering import Here
 from gateway.ui.words import ago, grouped, iso, share, short
 
@@ -51,6 +51,14 @@ def test_charts_stay_on_their_ground(values: list[float]) -> None:
         for mark in chart.marks:
             assert mark.x >= 0 and mark.y >= -1e-6 and mark.x + mark.width <= WIDTH + 1e-6
             assert mark.y + mark.height <= chart.height + 1e-6
+
+
+def test_no_two_policies_look_the_same() -> None:
+    """What turns the direction of text, or has no shape, is written out where people compare two documents or read one."""
+    old, new = ('{"reason": "only admins"}', '{"reason": "only\u202e admins\u200b"}')
+    assert [line.text for line in difference(old, new) if line.sign == "+"] == ['  "reason": "only⟨U+202E⟩ admins⟨U+200B⟩"']
+    assert "\u202e" not in pretty(new)
+    assert spelled(["a\u202e"]) == "a⟨U+202E⟩"
 
 
 def test_a_policy_is_told_whole() -> None:
