@@ -12,11 +12,17 @@ function countdown(left) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+// By the gateway's clock, for this machine's may be wrong: a clock came with the moment at which it was made.
+const ahead = new WeakMap();
+function now(clock) {
+  if (!ahead.has(clock)) ahead.set(clock, Date.parse(clock.dataset.now) - Date.now());
+  return Date.now() + ahead.get(clock);
+}
+
 function tick() {
-  const now = Date.now();
   for (const clock of document.querySelectorAll("[data-until]")) {
-    clock.textContent = countdown(Date.parse(clock.dataset.until) - now);
-    clock.classList.toggle("near", now >= Date.parse(clock.dataset.near));
+    clock.textContent = countdown(Date.parse(clock.dataset.until) - now(clock));
+    clock.classList.toggle("near", now(clock) >= Date.parse(clock.dataset.near));
   }
 }
 
