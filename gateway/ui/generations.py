@@ -26,6 +26,7 @@ from gateway.projections.text_key import text_digest
 from gateway.review.marks import on_a_line, visible
 from gateway.ui.forms import LONGEST
 from gateway.ui.rendering import here_of, page, roles_of
+from gateway.ui.reviewing.drawing import drawn
 from gateway.ui.reviewing.evidence import evidence_of
 from gateway.ui.reviewing.reading import ReadingRoom
 from gateway.ui.reviewing.showing import shown
@@ -86,12 +87,15 @@ async def reading_page(
 ) -> Response[str]:
     """What was asked and answered, with its drafts; that this person read it is on record first."""
     reading = await room.open(visitor, generation, "read a generation")
-    drawn, evidence = await asyncio.to_thread(lambda: (shown(reading), evidence_of(reading)))
-    prompt = next((visible(body.text) for body in reading.bodies if isinstance(body, PromptBody)), "")
-    return page(
-        request, "generation_reading.html", generation=generation, reading=drawn, evidence=evidence, prompt=prompt,
-        title=on_a_line(reading.review.title), lost=reading.lost, may_read=True,
-    )  # fmt: skip
+
+    def written() -> Response[str]:
+        prompt = next((visible(body.text) for body in reading.bodies if isinstance(body, PromptBody)), "")
+        return page(
+            request, "generation_reading.html", generation=generation, reading=shown(reading), evidence=evidence_of(reading),
+            prompt=prompt, title=on_a_line(reading.review.title), lost=reading.lost, may_read=True,
+        )  # fmt: skip
+
+    return await drawn(written)
 
 
 @get("/generations/{generation:uuid}/live", opt=only(*READS_CONTENT))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from gateway.review.player import player_of
 from gateway.review.review import Review
 from gateway.review.sentences import heading
 from gateway.ui.rendering import roles_of
+from gateway.ui.reviewing.drawing import drawn
 from gateway.ui.reviewing.evidence import proven
 from gateway.ui.reviewing.view import Viewing
 from gateway.ui.visitor import only
@@ -29,7 +29,7 @@ _NAMED_MOST: Final = 32
 async def player_data(view: Viewing, generation: FromPath[UUID]) -> Response[bytes]:
     """Every state of the drafting, as the player draws it."""
     reading = await view.room.open(view.visitor, generation, "read an answer")
-    data = await asyncio.to_thread(lambda: msgspec.json.encode(player_of(reading.review)))
+    data = await drawn(lambda: msgspec.json.encode(player_of(reading.review)))
     return Response(data, media_type="application/json", headers={"cache-control": "no-store"})
 
 
@@ -38,11 +38,15 @@ async def compare_drafts(view: Viewing, generation: FromPath[UUID]) -> Response[
     """Two drafts of an answer, and what differs."""
     old, new = view.asked("old", _NAMED_MOST), view.asked("new", _NAMED_MOST)
     reading, parts = await view.room.compare(view.visitor, generation, old or "answer", new or "answer")
-    shown = [Part(part.side, visible(part.text)) for part in parts]
-    return view.page(
-        "review/compare.html", generation=generation, choices=choices_of(reading.review), old=old, new=new,
-        parts=shown, same=all(part.side is Side.BOTH for part in parts),
-    )  # fmt: skip
+
+    def shown() -> Response[str]:
+        written = [Part(part.side, visible(part.text)) for part in parts]
+        return view.page(
+            "review/compare.html", generation=generation, choices=choices_of(reading.review), old=old, new=new,
+            parts=written, same=all(part.side is Side.BOTH for part in parts),
+        )  # fmt: skip
+
+    return await drawn(shown)
 
 
 @get("/drafts/{generation:uuid}/proof", opt=only(*roles_of("/generations")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,6 +18,7 @@ from gateway.people.duties import READS_CONTENT, SHARES_WORK
 from gateway.projections.queue import Share
 from gateway.recall import Unreadable
 from gateway.review.marks import on_a_line
+from gateway.ui.reviewing.drawing import drawn
 from gateway.ui.reviewing.evidence import Made, evidence_of
 from gateway.ui.reviewing.powers import CODES, lent_to, powers
 from gateway.ui.reviewing.reading import READERS, Reading
@@ -79,14 +79,13 @@ async def answer_page(
     house, visitor = view.house, view.visitor
     case, reading = await _case_and_content(view, generation)
     lent = lent_to(await house.approvals.delegations(visitor.tenant), visitor.person)
-    drawn, evidence = await asyncio.to_thread(lambda: (shown(reading), evidence_of(reading)))
+    laid, evidence = await drawn(lambda: (shown(reading), evidence_of(reading)))
     line = await found(house, visitor, generation)
     standing = _standing(case, line, visitor, str(case.last_seq))
     review = reading.review
-    return view.page(
-        "review/review.html", status,
-        **(standing | {
-            "title": on_a_line(review.title), "content": review.content, "reading": drawn, "evidence": evidence,
+    values = (
+        standing | {
+            "title": on_a_line(review.title), "content": review.content, "reading": laid, "evidence": evidence,
             "opening": review.opening, "closing": review.closing, "told": _told(reading, evidence.made),
             "changed": await since_read(house, visitor, reading),
             "labels": [reason.label for reason in evidence.reasons], "reading_lost": reading.lost,
@@ -97,8 +96,9 @@ async def answer_page(
             "passkeys": await keys_of(house, visitor), "may_read": visitor.may(*READS_CONTENT),
             "may_share": visitor.may(*SHARES_WORK), "codes": CODES, "refusal": refusal, "asked": asked,
             "since": int(time.time()),
-        }),
+        }
     )  # fmt: skip
+    return await drawn(lambda: view.page("review/review.html", status, **values))
 
 
 async def _case_and_content(view: View, generation: UUID) -> tuple[Case, Reading]:

@@ -4,7 +4,6 @@ record before anything of it is shown.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from gateway.review.diffing import Part
 from gateway.review.review import Review, review_of
 from gateway.review.states import compared
 from gateway.ui.reviewing.callers import CallerBook
+from gateway.ui.reviewing.drawing import drawn
 from gateway.ui.visitor import Visitor
 
 READERS: Final = (*READS_CONTENT, Role.OPERATOR)
@@ -87,16 +87,16 @@ class ReadingRoom:
         Raises NotHere, NotAllowed, NoReview, and what reading and writing the log raise.
         """
         visitor.require(*roles)
-        records = await asyncio.to_thread(self._records, visitor.tenant, generation)
+        records = await drawn(lambda: self._records(visitor.tenant, generation))
         if not records:
             raise NotHere("There is no generation of this id that you may see.")
         await self._record(visitor, generation, (records[0][0].seq, records[-1][0].seq), why)
-        return await asyncio.to_thread(self._read, visitor.tenant, generation, records)
+        return await drawn(lambda: self._read(visitor.tenant, generation, records))
 
     async def compare(self, visitor: Visitor, generation: UUID, old: str, new: str) -> tuple[Reading, tuple[Part, ...]]:
         """The same, with the difference of two of its drafts."""
         reading = await self.open(visitor, generation, "compared drafts")
-        return reading, await asyncio.to_thread(compared, reading.review, old, new)
+        return reading, await drawn(lambda: compared(reading.review, old, new))
 
     async def _record(self, visitor: Visitor, generation: UUID, span: tuple[int, int], why: str) -> None:
         look, now = (visitor.person.id, generation, span), self._clock()

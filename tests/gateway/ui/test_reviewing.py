@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.gateway.planted import PASSWORD, plant_tenant
 from tests.gateway.ui.browsing import Browser
 from tests.gateway.ui.held import held_site
 from tests.postgres_fixtures import Database
+from tests.waiting import until
 
 _FIELD = re.compile(r'<input type="hidden" name="(content|binding|since)" value="([^"]*)">')
 
@@ -303,6 +305,20 @@ async def test_the_queue_shows_who_waits_and_whose_desk_it_is(database: Database
         async with held.site.signed_in("vera", Role.AUDITOR) as auditor:
             assert "assigned to grace" in (told := await held.shown(auditor, generation)) and "Take it" not in told
             assert (await auditor.post(f"/approvals/{generation}/desk", {"do": "take"})).status_code == 403
+
+
+async def test_readers_take_no_thread_from_the_log(database: Database, tmp_path: Path) -> None:
+    """However many people read long answers at once, the threads that sign the log and look up keys stay free."""
+    async with held_site(database, tmp_path) as held, held.site.signed_in("grace", Role.APPROVER) as browser:
+        generation = await held.say("abc def " * 2_000)
+        places = (f"/drafts/{generation}/player.json", f"/generations/{generation}/reading", f"/drafts/{generation}/compare")
+        assert (await browser.get(places[0])).status_code == 200, "that it is read is on record"
+        reads = [asyncio.create_task(browser.get(place)) for place in places * 10]
+        await until(lambda: any(read.done() for read in reads))
+        for _ in range(20):  # each would wait behind every reader that has come
+            assert await asyncio.to_thread(lambda: "signed") == "signed"
+        assert sum(read.done() for read in reads) < len(reads) // 2
+        assert {answer.status_code for answer in await asyncio.gather(*reads)} == {200}
 
 
 async def test_nobody_sees_what_is_not_theirs(database: Database, tmp_path: Path) -> None:
