@@ -71,11 +71,16 @@ async def _news(who: Visit, generation: UUID, since: int) -> AsyncIterator[bytes
 
 
 def _closed(who: Visit, generation: UUID) -> int | None:
-    """The record that closed the request, if one has. Raises NotHere where there is no such request."""
+    """The record that closed the request, if one has; -1, which is before all, for a request that nothing is drafted for.
+
+    Raises NotHere where there is no such request.
+    """
     with who.house.readers.tenant(who.tenant) as reader:
         headers = [decode_header(raw) for raw in reader.request_headers(generation)]
     if not headers:
         raise NotHere(NOTHING)
+    if headers[0].kind != Kind.REQUEST_OPEN:  # refused before it ran, or answered by an earlier generation
+        return -1
     return next((header.seq for header in headers if header.kind in _ENDS), None)
 
 

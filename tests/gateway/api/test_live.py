@@ -80,6 +80,17 @@ def _requests(office: Office) -> set[UUID]:
         return {header.request for raw in reader.headers(0, 2**62) if (header := decode_header(raw)).request is not None}
 
 
+async def test_nobody_waits_for_drafts_that_are_never_made(office: Office) -> None:
+    """A request that was refused, and one that an earlier generation answers, have no drafts: 204 at once."""
+    known = _requests(office)
+    first, again, refused = [await office.inside.ask("twice", **more) for more in ({"seed": 9}, {"seed": 9}, {"model": "none"})]
+    assert first.headers["x-approval-id"] == again.headers["x-approval-id"] and refused.status_code == 404
+    never = _requests(office) - known - {UUID(first.headers["x-approval-id"])}
+    assert len(never) == 2
+    for request in never:
+        assert (await asyncio.wait_for(office.ada.get(path_of(request)), 10)).status_code == 204
+
+
 async def test_nobody_comes_again_for_what_is_erased(office: Office) -> None:
     """Drafts that can no longer be read are a 410, at which a browser stays away, and no reading of them is on record."""
     made = await office.held("ar")
