@@ -14,6 +14,14 @@ UNSURE: Final = 3
 """Steps from this one on are worth a visit."""
 _PLAIN: Final = frozenset("\n\t")
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_DRAWN_AS_NOTHING: Final = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0,
+              *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)  # fmt: skip
+"""Letters and marks that Unicode has programs draw as nothing (Default_Ignorable_Code_Point), and the empty cell of Braille.
+
+Fillers are names in programs, and any bytes can be told in selectors of variants.
+"""
 _LINE_END: Final = "↵"
 _TAB: Final = "⇥"
 
@@ -54,7 +62,8 @@ def hidden(text: str) -> int:
 
 
 def _is_hidden(character: str) -> bool:
-    return character not in _PLAIN and unicodedata.category(character) in _HIDDEN
+    unseen = unicodedata.category(character) in _HIDDEN or character in _DRAWN_AS_NOTHING
+    return unseen and character not in _PLAIN
 
 
 def _shown(character: str) -> str:

@@ -1,8 +1,8 @@
 // Drafts while they are made, from the events of /api/generations/ID/live. Model text reaches the page only as text nodes, and
-// what would not be seen in it (controls, and what turns the direction of writing) is spelled out.
+// what would not be seen in it (controls, fillers, and what turns the direction of writing) is spelled out.
 const sheet = document.querySelector("[data-live]");
 const told = document.querySelector("[data-live-told]");
-const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
 function visible(text) {
   return text.replace(UNSEEN, (each) => (each === "\n" || each === "\t") ? each

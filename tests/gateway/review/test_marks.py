@@ -39,6 +39,14 @@ def test_nothing_is_invisible(text: str) -> None:
     assert "\n" not in on_a_line(text)
 
 
+@pytest.mark.parametrize(
+    "code", [0x34F, 0x115F, 0x1160, 0x17B4, 0x180B, 0x2800, 0x3164, 0xFE00, 0xFE0F, 0xFFA0, 0xE0100, 0xE01EF]
+)
+def test_letters_that_are_drawn_as_nothing_are_spelled(code: int) -> None:
+    """A filler that is a name in a program, and a selector in which bytes can be hidden, is written out and counted."""
+    assert (visible(f"a{chr(code)}b"), hidden(chr(code))) == (f"a⟨U+{code:04X}⟩b", 1)
+
+
 def test_a_turned_direction_is_spelled() -> None:
     """Marks that would have code read otherwise than it runs are written out."""
     assert visible("access = '\u202euser'\u0000") == "access = '⟨U+202E⟩user'⟨U+0000⟩"
