@@ -33,7 +33,7 @@ def _set(desks: Desks, visitor: Visitor, generation: UUID, fields: Fields) -> bo
     tenant, me = visitor.tenant, visitor.person.on_record
     match fields.text("do"):
         case "take":
-            return desks.assign(tenant, generation, me) and desks.lock(tenant, generation, me)
+            return desks.lock(tenant, generation, me) and desks.assign(tenant, generation, me)  # refused, nothing is done
         case "give-back":
             return desks.assign(tenant, generation, None) and desks.unlock(tenant, generation, me)
         case "lock":

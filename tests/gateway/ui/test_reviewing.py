@@ -302,6 +302,9 @@ async def test_the_queue_shows_who_waits_and_whose_desk_it_is(database: Database
             late = await other.post(f"/approvals/{generation}/desk", {"do": "lock"})
             assert late.headers["location"].endswith("done=taken")
             assert "grace is reading it" in await held.shown(other, generation)
+            refused = await other.post(f"/approvals/{generation}/desk", {"do": "take"})
+            assert refused.headers["location"].endswith("done=taken")
+            assert "assigned to grace, grace is reading it" in await held.shown(other, generation), "nothing was done"
         async with held.site.signed_in("vera", Role.AUDITOR) as auditor:
             assert "assigned to grace" in (told := await held.shown(auditor, generation)) and "Take it" not in told
             assert (await auditor.post(f"/approvals/{generation}/desk", {"do": "take"})).status_code == 403
