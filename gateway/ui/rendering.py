@@ -103,6 +103,7 @@ def page(
         "visitor": visitor,
         "places": places_for(visitor),
         "here": here_of(request),
+        "opened": request.method == "GET",  # what answers a form has an address that cannot be opened again
         "theme": theme_of(request),
         "csrf": "" if visitor is None else visitor.csrf,
         "notice": notices.text(request.query_params.get(_NOTICE, "")),

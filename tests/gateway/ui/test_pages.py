@@ -120,6 +120,16 @@ async def test_a_form_of_another_window_changes_no_other_tenant(shared: Site) ->
         assert all(key.label != "meant for globex" for key in shared.housed.house.registry.keys("globex"))
 
 
+async def test_the_frame_leads_back_to_what_can_be_opened(shared: Site) -> None:
+    """From a page that answers a form the choice of a theme leads to one that there is, not to the address of the form."""
+    async with shared.signed_in("thea", Role.OPERATOR) as browser:
+        shown = await browser.get("/retention?done=saved")
+        assert 'name="back" value="/retention"' in shown.text
+        refused = await browser.post("/retention/rule", {"days": "7", "password": "wrong wrong wrong"})
+        (back,) = re.findall(r'name="back" value="([^"]*)"', refused.text)
+        assert refused.status_code == 409 and (await browser.get(back)).status_code in (200, 303)
+
+
 async def test_what_is_not_there_is_a_page_for_people_and_a_document_for_programs(shared: Site) -> None:
     """An unknown address, a wrong method and a bad id are told in words to a browser and in JSON to a program."""
     async with shared.signed_in("lost", *ALL) as browser:
