@@ -23,6 +23,7 @@ from gateway.approvals.desk import Desk, now
 from gateway.approvals.rules import Authority, lent_authority, sayable, unspoken
 from gateway.approvals.terms import SECOND
 from gateway.errors import Unavailable
+from gateway.people.duties import READS_HELD
 from gateway.people.lookup import find_user
 from gateway.people.names import Role
 from gateway.people.person import Person
@@ -31,6 +32,7 @@ from gateway.settings import DatabaseUrl, sqlalchemy_url
 from gateway.tables import User
 
 MOST_GROUPS: Final = 64
+READERS: Final = " or ".join(role.value for role in READS_HELD)
 YEAR_10000: Final = 253_402_300_800
 """Seconds since 1970 from which no calendar here can say a moment, not even in a list of what was lent."""
 
@@ -87,8 +89,10 @@ class Lending:
     async def authority(self, tenant: str, lender: str, by: Person) -> Authority | NotDecided:
         """The right that `lender` has lent to this person, with the roles and groups that the lender has now.
 
-        Raises Unavailable.
+        Nobody decides blind: it takes an own role by which the answer can be read. Raises Unavailable.
         """
+        if by.roles.isdisjoint(READS_HELD):
+            return NotDecided("not_permitted", f"deciding takes a role that may read the answer: {READERS}")
         known = Delegations({each.delegation: each for each in await self.all(tenant)})
         found = known.holding(lender, by.on_record, now())
         user = await asyncio.to_thread(self._user, tenant, lender) if found else None
@@ -108,8 +112,9 @@ class Lending:
             return NotDecided("not_permitted", "a delegation ends after it begins, in the future, and before the year 10000")
         if len(lent.groups) > MOST_GROUPS or not all(sayable(group, least=1, most=256) for group in lent.groups):
             return NotDecided("not_permitted", f"a delegation names at most {MOST_GROUPS} groups")
-        if identity(lent.to) == identity(by.on_record) or await asyncio.to_thread(self._user, tenant, lent.to) is None:
-            return NotDecided("not_permitted", "name another enabled user of this tenant")
+        other = None if identity(lent.to) == identity(by.on_record) else await asyncio.to_thread(self._user, tenant, lent.to)
+        if other is None or frozenset(other.roles).isdisjoint(READS_HELD):
+            return NotDecided("not_permitted", f"name another enabled user of this tenant, who is {READERS}")
         return unspoken(lent.reason)
 
     async def _record(self, tenant: str, made: Delegation) -> Delegation:

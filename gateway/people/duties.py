@@ -9,6 +9,8 @@ from gateway.people.names import Role
 
 READS_CONTENT: Final = (Role.APPROVER, Role.AUDITOR)
 """Roles that may read what was asked and answered. Whoever runs the house may not."""
+READS_HELD: Final = (*READS_CONTENT, Role.OPERATOR)
+"""Roles that may read an answer that people decide about: whoever breaks the glass sees what for."""
 SHARES_WORK: Final = (Role.APPROVER, Role.OPERATOR)
 """Roles that say who looks after what waits, and in what order. It decides nothing."""
 

@@ -18,7 +18,7 @@ from gateway.approvals.choices import Approve, BreakGlass, Choice, Meaning, NotD
 from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.people.again import by_password
-from gateway.people.duties import READS_CONTENT
+from gateway.people.duties import READS_CONTENT, READS_HELD
 from gateway.people.hashing import Crowded
 from gateway.people.person import Person, Signer, person_of
 from gateway.people.proving import NotProved
@@ -26,7 +26,7 @@ from gateway.ui.failures import failed, sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.reviewing import view
 from gateway.ui.reviewing.pages import answer_page
-from gateway.ui.reviewing.reading import READERS, ReadingRoom
+from gateway.ui.reviewing.reading import ReadingRoom
 from gateway.ui.signing import PASSKEY_MOST, signer_by_passkey
 from gateway.ui.visitor import Looking, NotAllowed, Visitor, only
 
@@ -100,7 +100,7 @@ class Page:
             return failed(self.request, status, told)
 
 
-@post("/approvals/{generation:uuid}/decision", opt=only(*READERS), status_code=200)
+@post("/approvals/{generation:uuid}/decision", opt=only(*READS_HELD), status_code=200)
 async def decide(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],
@@ -112,7 +112,7 @@ async def decide(
     return await _done(Page(request, house, visitor, room, generation), {"approve": _approve, "reject": _reject})
 
 
-@post("/approvals/{generation:uuid}/edit", opt=only(*READERS), status_code=200, request_max_body_size=EDIT_LIMIT)
+@post("/approvals/{generation:uuid}/edit", opt=only(*READS_HELD), status_code=200, request_max_body_size=EDIT_LIMIT)
 async def edit(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],
@@ -124,7 +124,7 @@ async def edit(
     return await _done(Page(request, house, visitor, room, generation), {"edit": _edit})
 
 
-@post("/approvals/{generation:uuid}/more", opt=only(*READERS), status_code=200)
+@post("/approvals/{generation:uuid}/more", opt=only(*READS_HELD), status_code=200)
 async def more(
     request: Request[Any, Any, Any],
     house: NamedDependency[House],

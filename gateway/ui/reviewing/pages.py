@@ -14,14 +14,14 @@ import policies
 from audit.approvals import content_digest
 from gateway.approvals.case import Case, State
 from gateway.errors import NotHere
-from gateway.people.duties import READS_CONTENT, SHARES_WORK
+from gateway.people.duties import READS_CONTENT, READS_HELD, SHARES_WORK
 from gateway.projections.queue import Share
 from gateway.recall import Unreadable
 from gateway.review.marks import on_a_line
 from gateway.ui.reviewing.drawing import drawn
 from gateway.ui.reviewing.evidence import Made, evidence_of
 from gateway.ui.reviewing.powers import CODES, lent_to, powers
-from gateway.ui.reviewing.reading import READERS, Reading
+from gateway.ui.reviewing.reading import Reading
 from gateway.ui.reviewing.showing import shown
 from gateway.ui.reviewing.since import since_read
 from gateway.ui.reviewing.view import View, Viewing
@@ -35,7 +35,7 @@ TRIES: Final = 3
 NOTHING: Final[Mapping[str, str]] = {}
 
 
-@get("/approvals", opt=only(*READERS))
+@get("/approvals", opt=only(*READS_HELD))
 async def queue_page(view: Viewing) -> Response[str]:
     """Everybody who waits, the most urgent first."""
     part = await listed(view.house, view.visitor, view.request.query_params, PAGE_ROWS)
@@ -46,7 +46,7 @@ async def queue_page(view: Viewing) -> Response[str]:
     )  # fmt: skip
 
 
-@get("/approvals/queue", opt=only(*READERS))
+@get("/approvals/queue", opt=only(*READS_HELD))
 async def side_of_queue(view: Viewing) -> Response[str]:
     """The list beside an answer, anew."""
     part = await listed(view.house, view.visitor, {}, SIDE_ROWS)
@@ -54,13 +54,13 @@ async def side_of_queue(view: Viewing) -> Response[str]:
     return view.page("review/side.html", listed=part, chosen=view.asked("chosen", 64), callers=callers)
 
 
-@get("/approvals/{generation:uuid}", opt=only(*READERS))
+@get("/approvals/{generation:uuid}", opt=only(*READS_HELD))
 async def review_page(view: Viewing, generation: FromPath[UUID]) -> Response[str]:
     """One held answer, its drafting, the evidence, and the decision."""
     return await answer_page(view, generation)
 
 
-@get("/approvals/{generation:uuid}/standing", opt=only(*READERS))
+@get("/approvals/{generation:uuid}/standing", opt=only(*READS_HELD))
 async def standing_of(view: Viewing, generation: FromPath[UUID]) -> Response[str]:
     """How it stands now, for a page that was opened at record `seq`. No content."""
     case = await view.house.approvals.find(view.tenant, generation)
@@ -112,7 +112,7 @@ async def _case_and_content(view: View, generation: UUID) -> tuple[Case, Reading
             raise NotHere(GONE)
         if case.state.ended:  # whoever may break the glass reads what waits, and no more
             view.visitor.require(*READS_CONTENT)
-        reading = await view.room.open(view.visitor, generation, "reviewed a held answer", READERS)
+        reading = await view.room.open(view.visitor, generation, "reviewed a held answer", READS_HELD)
         if content_digest(reading.review.content) == case.content_sha256:
             return case, reading
     raise Unreadable(

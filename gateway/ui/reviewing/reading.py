@@ -27,7 +27,6 @@ from gateway.ui.reviewing.callers import CallerBook
 from gateway.ui.reviewing.drawing import drawn
 from gateway.ui.visitor import Visitor
 
-READERS: Final = (*READS_CONTENT, Role.OPERATOR)
 """Roles that may read an answer that is held, for an operator may break the glass; not the player of its drafts."""
 LOOK_SECONDS: Final = 600.0
 """Within these a person who opens the same records again is still looking: that is one access."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from audit.approvals import ApprovalVoided, ApprovedDelivery, content_digest
+from audit.approvals import ApprovalVoided, ApprovedDelivery, Delegation, content_digest
 from audit.header import uuid7
 from audit.verify import Verdict
+from audit.writer import Entry
 from gateway.approvals.case import State
 from gateway.approvals.choices import Approve, BreakGlass, Cleared, Delegate, NotDecided, NotReleased, Reject, TestResult
 from gateway.authenticate import Subject
@@ -184,6 +186,19 @@ async def test_a_right_is_lent_for_a_time(database: Database, tmp_path: Path) ->
         await approvals.revoke(TENANT, generation, "let her", people["alan"])
         assert code(await approvals.decide(TENANT, generation, hers, people["alan"])) == "not_permitted"
     assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+async def test_nobody_decides_blind(database: Database, tmp_path: Path) -> None:
+    """Who may read no answer is lent no right to decide about one, and an earlier loan to such a person gives none."""
+    async with bureau(database, tmp_path, ONE) as inside:
+        approvals, people, generation = inside.approvals, inside.people, await inside.held()
+        blind = replace(loan(), to="paul")
+        assert code(await approvals.delegate(TENANT, blind, people["ada"])) == "not_permitted"
+        starts, ends = (int(moment.timestamp() * 1_000_000) for moment in (blind.starts_at, blind.ends_at))
+        lent = Delegation(uuid7(), "ada", "paul", (), starts, ends, blind.reason, revoked=False)
+        await inside.writer.append([Entry(TENANT, None, "ada", None, lent)])
+        refused = await approvals.decide(TENANT, generation, Approve(SHA, on_behalf_of="ada"), people["paul"])
+        assert code(refused) == "not_permitted" and isinstance(refused, NotDecided) and "read the answer" in refused.message
 
 
 async def test_a_right_lent_for_groups_reaches_no_further(database: Database, tmp_path: Path) -> None:
