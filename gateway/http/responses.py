@@ -19,11 +19,12 @@ from gateway.calls import Part
 from gateway.dialects.reading import parts
 from gateway.dialects.request import Delivery, Dialect
 from gateway.dialects.responses.decode import chat_of, read
-from gateway.dialects.responses.document import Head, Status, generation_of
+from gateway.dialects.responses.document import Head, Status, generation_of, generation_of_item, response_id
 from gateway.dialects.responses.failures import body_of, status_of
 from gateway.dialects.responses.narrator import Narrator, Told
-from gateway.dialects.responses.retold import conversation, head_of, reader_for, retold
-from gateway.dialects.responses.wire import Item
+from gateway.dialects.responses.retold import conversation, head_of, output, reader_for, retold
+from gateway.dialects.responses.turns import items_of
+from gateway.dialects.responses.wire import REFERENCE, Body, Item
 from gateway.errors import BadRequest, Deferred, EngineDown, GatewayError, NotHere, Withheld, told_once
 from gateway.house import House
 from gateway.http import failures, line
@@ -58,7 +59,8 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
     async with line.refusals_on_record(request, house, subject):
         body = await line.decoded(request, read)
         earlier = await _earlier(house, subject, body.previous_response_id)
-        size = line.BIG if earlier else len(await request.body())  # what was said earlier may be of any length
+        referred = await _dereferenced(house, subject, body)
+        size = line.BIG if earlier or referred else len(await request.body())  # what was said earlier may be of any length
         chat = await line.read_aside(size, lambda: chat_of(body, earlier, line.beside(request)))
         source = await source_of(request, house, subject, chat)
     about, begun = source.about, await source.begun()
@@ -173,6 +175,37 @@ async def _earlier(house: House, subject: Subject, response: str | None) -> list
     if found.ending is not Ending.ANSWERED:
         raise BadRequest(f"response {response!r} has no whole answer to go on from", code="invalid_request", param=param)
     return await line.read_aside(_length(found), lambda: conversation(house.intake.model, head, found))
+
+
+async def _dereferenced(house: House, subject: Subject, body: Body) -> bool:
+    """Put the items of stored responses in place of references to them; says whether there were any. Raises BadRequest.
+
+    A record of a request holds all of its input, whatever becomes of the record that an item came from.
+    """
+    found: dict[UUID | None, dict[str | None, Item]] = {None: {}}
+    items = items_of(body.input)
+    for place, item in enumerate(items):
+        if item.type != REFERENCE:
+            continue
+        generation = None if item.id is None else generation_of_item(item.id)
+        if generation is not None and generation not in found:
+            found[generation] = await _items(house, subject, generation)
+        if item.id not in found[generation]:
+            message = f"there is no item {item.id!r} in a stored response: send the item itself"
+            raise BadRequest(message, code="item_not_found", param=f"input[{place}].id")
+        items[place] = found[generation][item.id]
+    body.input = items
+    return len(found) > 1
+
+
+async def _items(house: House, subject: Subject, generation: UUID) -> dict[str | None, Item]:
+    """What a stored response of this caller said, by the ids of its items; nothing if there is none."""
+    try:
+        head, recalled = await _recalled(house, subject, response_id(generation))
+    except NotHere:
+        return {}
+    told = await line.read_aside(_length(recalled), lambda: output(house.intake.model, head, recalled))
+    return {item.id: item for item in told}
 
 
 def _document(document: dict[str, Any], headers: dict[str, str]) -> Response[bytes]:

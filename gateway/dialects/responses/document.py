@@ -43,6 +43,12 @@ def generation_of(response: str) -> UUID | None:
         return None
 
 
+def generation_of_item(item: str) -> UUID | None:
+    """The generation whose answer an item's id stands in; None for what is no such id."""
+    prefix, _, digits = item.partition("_")
+    return generation_of(f"resp_{digits[:32]}") if prefix in _PREFIX.values() else None
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What every telling of one response repeats: its ids and what was asked for."""

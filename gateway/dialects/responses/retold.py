@@ -45,8 +45,13 @@ def retold(model: LoadedModel, narrator: Narrator, recalled: Recalled) -> list[T
             return told + narrator.failing(EngineDown("the generation ended early; try again"))
 
 
-def conversation(model: LoadedModel, head: Head, recalled: Recalled) -> list[Item]:
-    """What a response that goes on from this one begins with: its input, then its output."""
+def output(model: LoadedModel, head: Head, recalled: Recalled) -> list[Item]:
+    """The items of its answer, as far as it was released."""
     narrator = Narrator(head)
     retold(model, narrator, recalled)
-    return [*items_of(head.body.input), *msgspec.convert(narrator.response["output"], list[Item])]
+    return msgspec.convert(narrator.response["output"], list[Item])
+
+
+def conversation(model: LoadedModel, head: Head, recalled: Recalled) -> list[Item]:
+    """What a response that goes on from this one begins with: its input, then its output."""
+    return [*items_of(head.body.input), *output(model, head, recalled)]

@@ -96,7 +96,8 @@ def _turn(item: Item, path: str) -> Turn:
         case "reasoning":
             return AssistantTurn("", _text(item.content or item.summary or "", f"{path}.content"))
         case _:
-            message = f"{path} is of type {item.type!r}; served are message, function_call, function_call_output and reasoning"
+            served = "message, function_call, function_call_output, reasoning and item_reference"
+            message = f"{path} is of type {item.type!r}; served are {served}"
             raise BadRequest(message, code="unsupported_message", param=f"{path}.type")
 
 

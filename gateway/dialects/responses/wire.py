@@ -13,6 +13,8 @@ from gateway.dialects.knob import Palimpsest
 
 LOGPROBS: Final = "message.output_text.logprobs"
 """What `include` calls them; what else it may name is passed over."""
+REFERENCE: Final = "item_reference"
+"""The type of an item that stands for one of an earlier response, which has its id."""
 
 
 class Part(msgspec.Struct, omit_defaults=True):

@@ -15,6 +15,7 @@ import pytest
 from audit.keys import KeyStore
 from engine.train.grammar import Split, task
 from gateway.cancelling import NAME
+from gateway.dialects.responses.retold import head_of
 from gateway.http import responses
 from gateway.law.lawbook import Standing
 from tests.audit.writer_samples import TENANT
@@ -35,10 +36,14 @@ def id_of(answer: httpx.Response) -> str:
     return f"resp_{answer.headers['x-palimpsest-generation'].replace('-', '')}"
 
 
+def body(here: Housed, question: str | list[dict[str, Any]]) -> dict[str, Any]:
+    """What asks for a short response."""
+    return {"model": here.house.intake.model.name, "input": question, "temperature": 0, "max_output_tokens": 16}
+
+
 async def respond(here: Housed, question: str, **more: Any) -> httpx.Response:
     """One response."""
-    body = {"model": here.house.intake.model.name, "input": question, "temperature": 0, "max_output_tokens": 16}
-    return await here.client.post(PATH, json=body | more)
+    return await here.client.post(PATH, json=body(here, question) | more)
 
 
 async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -> None:
@@ -77,8 +82,7 @@ async def test_a_response_is_for_the_key_that_asked(
                 told = await here.client.get(f"{PATH}/{response}", params={"stream": stream}, headers=other)
                 assert told.status_code == 404
             assert (await here.client.post(f"{PATH}/{response}/cancel", headers=other)).status_code == 404
-            body = {"model": here.house.intake.model.name, "input": "and?", "previous_response_id": response}
-            gone = await here.client.post(PATH, json=body, headers=other)
+            gone = await here.client.post(PATH, json=body(here, "and?") | {"previous_response_id": response}, headers=other)
             assert (gone.status_code, gone.json()["error"]["code"]) == (400, "previous_response_not_found")
         assert (await here.client.get(f"{PATH}/{running}")).json()["status"] == "in_progress"
         assert (await here.client.post(f"{PATH}/{running}/cancel")).json()["status"] == "cancelled"
@@ -139,6 +143,31 @@ async def test_tokens_of_thoughts_are_counted(database: Database, tmp_path: Path
         assert (await here.client.get(f"{PATH}/{answer['id']}")).json() == answer
         unthought = (await respond(here, TALK)).json()
         assert unthought["usage"]["output_tokens_details"]["reasoning_tokens"] == 0
+
+
+async def test_a_reference_stands_for_an_item_of_a_stored_response(database: Database, tmp_path: Path) -> None:
+    """A request that refers to items asks, by its record, what one that holds them asks; there are those of its key alone."""
+    async with housed(database, tmp_path, model=templated(THINKING)) as here:
+        said = (await respond(here, TALK, reasoning={"effort": "high"}, palimpsest={"think_budget": 4})).json()
+        hidden = (await respond(here, TALK, store=False)).json()
+        before, after = {"role": "user", "content": TALK}, {"role": "user", "content": "and?"}
+        references = [{"type": "item_reference", "id": item["id"]} for item in said["output"]]
+        assert [item["type"] for item in said["output"]] == ["reasoning", "message"]
+        asked = []
+        for items in (said["output"], references):
+            answer = await here.client.post(PATH, json=body(here, [before, *items, after]))
+            found = await here.house.recall.find(TENANT, UUID(answer.headers["x-palimpsest-generation"]))
+            assert found is not None
+            asked.append(head_of(found).prompt)
+        assert asked[0] == asked[1]
+        stranger = {"authorization": f"Bearer {plant_key(database.app_url, TENANT).text}"}
+        own = {"authorization": f"Bearer {here.key}"}
+        last, unkept = said["output"][-1]["id"], hidden["output"][0]["id"]
+        for headers, item in ((stranger, last), (own, unkept), (own, f"{last}0"), (own, "msg_1"), (own, None)):
+            items = [before, {"type": "item_reference", "id": item}, after]
+            gone = await here.client.post(PATH, json=body(here, items), headers=headers)
+            error = gone.json()["error"]
+            assert (gone.status_code, error["code"], error["param"]) == (400, "item_not_found", "input[1].id")
 
 
 async def test_remarks_of_the_policy_are_told_again(database: Database, tmp_path: Path) -> None:
