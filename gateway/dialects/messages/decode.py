@@ -8,6 +8,7 @@ from engine.request import MAX_STOP_BYTES, MAX_STOP_STRINGS, Constraint, Constra
 from gateway.dialects.body import parse, text_of
 from gateway.dialects.knob import NOTHING_BESIDE, Beside, Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.messages import turns
+from gateway.dialects.messages.failures import UNTHREADED
 from gateway.dialects.messages.wire import Body, CountBody, OutputConfig, Thinking
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect
 from gateway.errors import BadRequest
@@ -28,6 +29,9 @@ _verbatim = msgspec.json.Decoder(_Verbatim)
 def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     """Read one request. Raises BadRequest."""
     fields = parse(_bodies, text_of(body))
+    if isinstance(fields.thread, msgspec.Raw) and bytes(fields.thread) != b"null":
+        # Passed over, the next turn would be answered without all that was said before it.
+        raise BadRequest("threads are not served: send the whole conversation without thread", code=UNTHREADED, param="thread")
     own = _budgeted(beside.own(fields.palimpsest), fields.thinking)
     model, suffix = served_model(fields.model)
     if fields.max_tokens < 1:

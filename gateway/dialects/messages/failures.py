@@ -26,6 +26,9 @@ KINDS: Final = {
     503: "overloaded_error",
 }
 
+UNTHREADED: Final = "thread_unsupported_request"
+"""The code at which Anthropic's tool runner sends the same conversation whole, told where it looks for one."""
+
 
 def status_of(error: GatewayError) -> int:
     """The HTTP status of an error in this dialect."""
@@ -35,10 +38,11 @@ def status_of(error: GatewayError) -> int:
 
 def body_of(error: GatewayError, request: UUID) -> bytes:
     """Its document."""
-    return error_body(status_of(error), error.message, request)
+    return error_body(status_of(error), error.message, request, code=UNTHREADED if error.code == UNTHREADED else None)
 
 
-def error_body(status: int, message: str, request: UUID) -> bytes:
-    """{"type": "error", "error": {"type", "message"}, "request_id"}."""
+def error_body(status: int, message: str, request: UUID, *, code: str | None = None) -> bytes:
+    """{"type": "error", "error": {"type", "message"}, "request_id"}; a code adds {"details": {"error_code"}} to the error."""
     error = {"type": KINDS.get(status, "api_error"), "message": message}
-    return msgspec.json.encode({"type": "error", "error": error, "request_id": str(request)})
+    details = {} if code is None else {"details": {"error_code": code}}
+    return msgspec.json.encode({"type": "error", "error": error | details, "request_id": str(request)})

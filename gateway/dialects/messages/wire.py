@@ -93,4 +93,5 @@ class Body(CountBody, kw_only=True):
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
+    thread: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     palimpsest: Palimpsest | None = None

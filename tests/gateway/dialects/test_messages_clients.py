@@ -150,6 +150,16 @@ def test_a_bad_request_is_refused_in_anthropics_shape(served: Served, more: dict
     assert isinstance(record, PolicyDecision) and record.outcome == "refuse"
 
 
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_a_thread_is_refused_so_that_its_client_sends_all_of_it(served: Served, thread: dict[str, str]) -> None:
+    """A request to hold or to go on from a conversation gets the code at which the tool runner sends the whole one instead."""
+    answer = raw(served, thread=thread, max_tokens=1)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert answer.json()["error"]["details"] == {"error_code": "thread_unsupported_request"}
+    assert raw(served, thread=None, max_tokens=1).status_code == 200
+    assert "details" not in raw(served, messages=[]).json()["error"]
+
+
 def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     """The client raises its own error for a key that nobody has."""
     import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
