@@ -69,6 +69,15 @@ def test_a_call_that_must_come_comes_and_fits_its_schema(gate: Served, choice: A
     assert called.function.name == "weather" and arguments["city"] in ("Rome", "Oslo") and arguments["days"] in (1, 2)
 
 
+@pytest.mark.parametrize("choice", ["required", NAMED])
+def test_a_format_does_not_bind_a_call_that_must_come(gate: Served, choice: Any) -> None:
+    """Under a binding choice the answer is the call: a response_format says what a text looks like, and there is none."""
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True}}
+    told = streamed(gate, tools=[WEATHER], tool_choice=choice, response_format=form, parallel_tool_calls=False)
+    ((call,), text) = told.choices[0].calls, told.choices[0].text
+    assert (call["name"], text) == ("weather", "") and json.loads(call["arguments"])["days"] in (1, 2)
+
+
 async def test_the_asynchronous_client_streams_the_same_call(gate: Served) -> None:
     """A streamed call has the name and arguments of the one that came whole, in the client's own types."""
     fields = asked(gate, tools=[WEATHER], tool_choice=NAMED)
@@ -123,7 +132,7 @@ def test_strict_tools_bind_an_answer_that_may_call(gate: Served) -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
-        ({"tools": [WEATHER], "tool_choice": NAMED, "response_format": {"type": "json_object"}}, "conflict", "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": NAMED, "palimpsest": {"regex": "a+"}}, "conflict", "tool_choice"),
         (
             {
                 "tools": [
