@@ -173,22 +173,25 @@ class Overloaded(GatewayError):
 
 
 class OverBudget(GatewayError):
-    """A budget of the policy has no room for the request; `retry_seconds` is None where waiting cannot help."""
+    """A budget of the policy has no room for the request; `retry_seconds` is None where waiting cannot help.
+
+    It is `late` if a client that asks again by itself would do so too early, and then its kind is no rate limit: where that is
+    told, with a 400 even, opencode waits as long as `retry-after` says, and shows nothing.
+    """
 
     status = 429
-    kind = "rate_limit_error"
     default_code = "budget_exceeded"
 
     def __init__(self, message: str, *, retry_seconds: int | None) -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+        self.late = retry_seconds is None or retry_seconds > RETRIED_WITHIN
+        self.kind = BadRequest.kind if self.late else Overloaded.kind
 
     def headers(self) -> dict[str, str]:
-        if self.retry_seconds is None:
-            return {"x-should-retry": "false"}
         # Clients retry a 429 within seconds, whatever they are told: one that would come too early is told not to.
-        late = {"x-should-retry": "false"} if self.retry_seconds > RETRIED_WITHIN else {}
-        return {"retry-after": str(self.retry_seconds)} | late
+        told = {"x-should-retry": "false"} if self.late else {}
+        return told if self.retry_seconds is None else told | {"retry-after": str(self.retry_seconds)}
 
 
 class Unavailable(GatewayError):

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 from audit.records import PolicyDecision, RequestClose, RequestOpen
 from engine.request import Mode as EngineMode
 from engine.train.messages import Role
+from gateway.errors import RETRIED_WITHIN
 from policies import Mode, Usage, cost
 from tests.audit.writer_samples import TENANT
 from tests.engine.chat_format import Message, render_chat
@@ -39,9 +40,15 @@ def prompt_tokens() -> int:
 
 
 def refused(inside: Housed, answer: httpx.Response, name: str) -> PolicyDecision:
-    """The client was told which budget has no room, and so was the log; nothing was opened."""
-    error = answer.json()["error"]
-    assert (answer.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "budget_exceeded")
+    """The client was told which budget has no room, and so was the log; nothing was opened.
+
+    Status and type say whether waiting helps: after a rate limit clients wait for as long as it says, in silence.
+    """
+    error, wait = answer.json()["error"], answer.headers.get("retry-after")
+    late = wait is None or int(wait) > RETRIED_WITHIN
+    told = (400, "invalid_request_error") if late else (429, "rate_limit_error")
+    assert (answer.status_code, error["type"], error["code"]) == (*told, "budget_exceeded")
+    assert ("x-should-retry" in answer.headers) is late
     assert repr(name) in error["message"]
     (record,) = inside.records(answer)
     assert isinstance(record, PolicyDecision) and (record.outcome, record.status) == ("refuse", 429)

@@ -33,15 +33,15 @@ CHAT: Final = DIALECTS[0]
 ROOM: Final = 3
 SHAPES: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
     "/v1/messages": lambda told: told["type"] == "error" and told["error"]["type"] == "rate_limit_error",
-    "/v1/chat/completions": lambda told: told["error"]["type"] == "rate_limit_error",
+    "/v1/chat/completions": lambda told: told["error"]["code"] == "budget_exceeded",
     "/v1/responses": lambda told: told["error"]["code"] == "budget_exceeded",
 }
 """How each dialect says that there were too many requests."""
 
 
 def refused_well(row: Dialect, answer: httpx.Response) -> bool:
-    """In the dialect's shape; where all but a 400 is sent again at once, that is what a wait too long for it becomes."""
-    final = row.path == "/v1/responses" and answer.headers.get("x-should-retry") == "false"
+    """In the dialect's shape; where a 429 is asked again whatever it says, a wait too long for that becomes a 400."""
+    final = row.path != "/v1/messages" and answer.headers.get("x-should-retry") == "false"
     return answer.status_code == (400 if final else 429) and SHAPES[row.path](answer.json())
 
 
