@@ -89,12 +89,16 @@ class Account:
 
 def usage_of(accounts: Sequence[Account]) -> dict[str, Any]:
     """OpenAI's usage object for the answers to one prompt, which counts once."""
-    prompt, completion = accounts[0].prompt_tokens, sum(account.completion_tokens for account in accounts)
+    return usage(accounts[0].prompt_tokens, sum(account.completion_tokens for account in accounts), accounts[0].cached_tokens)
+
+
+def usage(prompt: int, completion: int, cached: int) -> dict[str, Any]:
+    """OpenAI's usage object."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": accounts[0].cached_tokens},
+        "prompt_tokens_details": {"cached_tokens": cached},
     }
 
 

@@ -17,7 +17,7 @@ import msgspec
 from gateway.calls import Part
 from gateway.dialects.openai_choice import Choice
 from gateway.errors import GatewayError
-from gateway.pieces import Account, usage_of
+from gateway.pieces import Account, usage, usage_of
 from gateway.scores import TokenScore
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -85,10 +85,7 @@ class Envelope:
 
     def _usage(self, choices: Sequence[Choice]) -> dict[str, Any]:
         accounts = [choice.account for choice in choices if isinstance(choice.account, Account)]
-        if accounts:
-            return usage_of(accounts)
-        prompt = choices[0].prompt_tokens
-        return {"prompt_tokens": prompt, "completion_tokens": 0, "total_tokens": prompt}
+        return usage_of(accounts) if accounts else usage(choices[0].prompt_tokens, 0, 0)
 
 
 class CompletionEnvelope(Envelope):

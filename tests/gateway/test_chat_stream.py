@@ -142,15 +142,15 @@ async def test_who_leaves_stops_the_work(inside: Housed, fields: dict[str, Any],
 
 
 async def test_a_blocked_answer_is_no_error(inside: Housed) -> None:
-    """Streamed or whole: 200, our note for a text, content_filter, and not a word of the model's."""
+    """Streamed or whole: 200, our note for a text, content_filter, the usual usage, and not a word of the model's."""
     begin = inside.house.begin
 
     def gated(admitted: Admitted) -> Generation:
         return begin(replace(admitted, request=replace(admitted.request, gate=gate(Verdict.BLOCK))))
 
     inside.house.begin = gated  # type: ignore[method-assign]
-    answer = await inside.client.post(CHAT, json=QUESTION)
-    told = reading()
+    answer = await inside.client.post(CHAT, json=QUESTION | {"stream_options": {"include_usage": True}})
+    told = ChatStream(usage=True)
     told.feed(answer.content)
     told.end()
     assert (
@@ -159,7 +159,7 @@ async def test_a_blocked_answer_is_no_error(inside: Housed) -> None:
     assert told.accounts[0]["withheld"] == "answer_blocked"
     whole = await inside.client.post(CHAT, json=QUESTION | {"stream": False})
     (choice,) = whole.json()["choices"]
-    assert whole.status_code == 200 and choice["finish_reason"] == "content_filter"
+    assert whole.status_code == 200 and choice["finish_reason"] == "content_filter" and whole.json()["usage"] == told.usage
     assert choice["message"]["content"] == told.choices[0].text and whole.json()["palimpsest"]["withheld"] == "answer_blocked"
     for response in (answer, whole):
         delivery = inside.log.bodies(UUID(response.headers["x-request-id"]))[-2]
