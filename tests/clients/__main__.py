@@ -23,7 +23,7 @@ import anthropic
 import openai
 from rich.console import Console
 
-from tests.clients import commands, sdks
+from tests.clients import chatting, commands, sdks
 from tests.clients.approver import approving, enact
 from tests.clients.checkpoints import listener, tooled
 from tests.clients.install import CannotInstall
@@ -43,7 +43,7 @@ Loops = Callable[[Path], list[Loop]]
 
 STAGES: Final[tuple[tuple[Callable[[Path], Path], tuple[Loops, ...]], ...]] = (
     (tooled, (lambda _: sdks.loops(), commands.aider)),
-    (listener, (commands.codex, commands.claude)),
+    (listener, (commands.codex, commands.claude, chatting.opencode, chatting.qwen, chatting.continued)),
 )
 """Which checkpoint serves whom."""
 

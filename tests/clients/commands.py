@@ -49,7 +49,7 @@ def _aider(program: Program, place: Place) -> str:
     quiet = "--yes-always --no-git --no-check-update --no-show-model-warnings --analytics-disable --no-auto-lint --map-tokens 0"
     histories = [f"--{kind}-history-file={place.home / kind}" for kind in ("chat", "input")]
     command = ["--model", name, "--model-settings-file", str(file), *quiet.split(), *histories, "--message", TASK, FILE]
-    return _ended(program, command, place, OPENAI_API_BASE=f"{place.url}/v1", OPENAI_API_KEY=place.key)
+    return ended(program, command, place, OPENAI_API_BASE=f"{place.url}/v1", OPENAI_API_KEY=place.key)
 
 
 FEWEST: Final = """\
@@ -89,14 +89,14 @@ def _codex(program: Program, place: Place, more: str) -> str:
     (place.home / "config.toml").write_text(config, encoding="utf-8")
     switches = ("--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
     command = ["exec", *switches, "--model", place.model, TASK]
-    return _ended(program, command, place, CODEX_HOME=str(place.home), GATEWAY_KEY=place.key)
+    return ended(program, command, place, CODEX_HOME=str(place.home), GATEWAY_KEY=place.key)
 
 
 def _claude(program: Program, place: Place, more: Sequence[str]) -> str:
     grammar = call_or_words("Write", {"file_path": str(place.folder / FILE), "content": "{}"})
     knob = json.dumps({"grammar": grammar, "workflow": "claude-code"})
     command = ["-p", TASK, "--model", f"claude-{place.model}", "--output-format", "json", "--allowedTools", "Write", *more]
-    return _ended(
+    return ended(
         program,
         command,
         place,
@@ -108,7 +108,7 @@ def _claude(program: Program, place: Place, more: Sequence[str]) -> str:
     )
 
 
-def _ended(program: Program, command: Sequence[str], place: Place, **environ: str) -> str:
+def ended(program: Program, command: Sequence[str], place: Place, **environ: str) -> str:
     """Run a client to its end; what it said last, if that was no success."""
     try:
         done = subprocess.run(
