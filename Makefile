@@ -69,7 +69,7 @@ crash: $(STAMP) ## 100 times kill -9 of database, gateway or both under load, an
 fuzz: $(STAMP) ## ten minutes of mutants for every parser of hostile bytes (ARGS='--minutes 1' for less)
 	$(BIN)/python -m tests.faults.fuzz $(ARGS)
 
-clients: $(STAMP) ## aider, Codex CLI, Claude Code, opencode, qwen-code, Continue and the SDKs, installed by name, each through a loop that writes a file
+clients: $(STAMP) ## aider, Codex CLI, Claude Code, opencode, qwen-code, Continue and SDKs, installed by name, each through a loop that writes a file
 	$(BIN)/python -m tests.clients $(ARGS)
 
 api-fuzz: $(STAMP) ## ten minutes of schemathesis over /api/openapi.json (ARGS='--minutes 1' for less)

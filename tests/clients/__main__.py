@@ -23,7 +23,7 @@ import anthropic
 import openai
 from rich.console import Console
 
-from tests.clients import chatting, commands, sdks
+from tests.clients import chatting, commands, sdks, vercel
 from tests.clients.approver import approving, enact
 from tests.clients.checkpoints import listener, tooled
 from tests.clients.install import CannotInstall
@@ -42,7 +42,7 @@ TABLE_WIDTH: Final = 110
 Loops = Callable[[Path], list[Loop]]
 
 STAGES: Final[tuple[tuple[Callable[[Path], Path], tuple[Loops, ...]], ...]] = (
-    (tooled, (lambda _: sdks.loops(), commands.aider)),
+    (tooled, (lambda _: sdks.loops(), vercel.loops, commands.aider)),
     (listener, (commands.codex, commands.claude, chatting.opencode, chatting.qwen, chatting.continued)),
 )
 """Which checkpoint serves whom."""

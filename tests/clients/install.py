@@ -57,14 +57,26 @@ def from_pypi(cache: Path, package: str, command: str) -> Program:
 
 def from_npm(cache: Path, package: str, command: str) -> Program:
     """A package below a prefix of its own. Raises CannotInstall."""
-    folder, npm = cache / command, _npm(cache)
-    program = Program(folder / "node_modules" / ".bin" / command, npm.parent)
+    program = Program(cache / command / "node_modules" / ".bin" / command, _npm(cache).parent)
     if not program.path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        quiet = ("--no-fund", "--no-audit", "--loglevel", "error")
-        path = os.pathsep.join((str(npm.parent), os.environ.get("PATH", "")))
-        _run([str(npm), "install", "--prefix", str(folder), *quiet, package], env={**os.environ, "PATH": path})
+        _npm_install(cache, cache / command, (package,))
     return program
+
+
+def packages_of_npm(cache: Path, name: str, packages: Sequence[str]) -> tuple[Program, Path]:
+    """Node, and a folder in which a script finds these packages. Raises CannotInstall."""
+    folder, beside = cache / name, _npm(cache).parent
+    if not all((folder / "node_modules" / package).exists() for package in packages):
+        _npm_install(cache, folder, packages)
+    return Program(beside / "node", beside), folder
+
+
+def _npm_install(cache: Path, folder: Path, packages: Sequence[str]) -> None:
+    npm = _npm(cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = ("--no-fund", "--no-audit", "--loglevel", "error")
+    path = os.pathsep.join((str(npm.parent), os.environ.get("PATH", "")))
+    _run([str(npm), "install", "--prefix", str(folder), *quiet, *packages], env={**os.environ, "PATH": path})
 
 
 def _npm(cache: Path) -> Path:
