@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 import policies
@@ -26,13 +27,14 @@ from gateway.dialects.request import Delivery
 from gateway.errors import Declined, Deferred, GatewayError, LogDown
 from gateway.law.lawbook import Lawbook
 from gateway.pieces import Failed, Held, Made, Piece
-from gateway.recall import Recall
+from gateway.recall import Recall, Unreadable
 from gateway.release import let_go
 
 AGAIN_SECONDS: Final = 0.1
 """Between two looks at an approval that is not what it was a moment ago."""
 LOOK_SECONDS: Final = 0.5
 """Between two looks at whether this process is leaving."""
+_log = structlog.get_logger(__name__)
 _MAY_LEAVE: Final = (State.APPROVED, State.RELEASED)
 _WORDS: Final = {
     State.REJECTED: ("answer_rejected", "a reviewer did not let this answer go"),
@@ -71,6 +73,9 @@ class Handover:
     async def _safely(self, held: Held, request: UUID, seconds: float) -> tuple[Piece, ...]:
         try:
             return await self._decided(held, request, seconds)
+        except Unreadable as error:  # for good, so no client should ask again
+            _log.error("answer.unreadable", tenant=held.tenant, generation=str(held.generation), error=error.message)
+            return (Failed(Declined(error.message, approval=held.generation, code=error.code)),)
         except GatewayError as error:
             return (Failed(error),)
         except (AuditError, SQLAlchemyError):

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from audit.approvals import ApprovedDelivery
+from audit.lifecycle import Warrant
 from audit.records import Kind
 from audit.verify import Verdict as Found
 from gateway.approvals.case import Case
@@ -66,6 +67,20 @@ async def deferred(here: Holding, row: Dialect, question: str) -> httpx.Response
     if row is not MESSAGES:
         assert first.json()["error"]["code"] == "approval_required"
     return first
+
+
+async def test_nobody_asks_again_for_what_is_erased(database: Database, tmp_path: Path) -> None:
+    """Who waits for an answer that is erased meanwhile is told so as of any that is not let go, in words that say it."""
+    async with holding(database, tmp_path, law(hold_seconds=3)) as here:
+        for row in DIALECTS:
+            waiting = asyncio.create_task(here.send(row, f"forget {row.path}", stream=True))
+            generation = await here.pending()
+            case = await here.inside.house.approvals.find(TENANT, generation)
+            assert case is not None
+            warrant = Warrant("asked to be forgotten", "olga", "arno")
+            await here.inside.house.lifecycle.erase(TENANT, case.opened.requester, warrant)
+            told = ours(row, await waiting)
+            assert (told["withheld"], told["author"]) == ("answer_unreadable", "gateway") and "erased" in told["words"], told
 
 
 async def test_approved_bytes_are_delivered_to_the_byte(database: Database, tmp_path: Path) -> None:
