@@ -33,13 +33,13 @@ from engine.events import (
     SpecRound,
     octets,
 )
-from engine.gates import REFINES_MOST, BlockFacts, Judged, Ruling, Verdict
+from engine.gates import CAUSAL_UNIT, REFINES_MOST, BlockFacts, Judged, Ruling, Verdict
 from engine.plan import Step, Want, clean
 from engine.request import GenerationRequest, Mode
 from engine.rules import RowRules
 from engine.sampling import Ask, Picks, sampling_key
 from engine.stops import Stops
-from engine.units import CausalUnit
+from engine.units import unit_facts
 
 PREFILL_CHUNK = 128
 """Prefill passes end at absolute multiples of this."""
@@ -78,7 +78,7 @@ class Session:
         self._unclaimed = self._steps = self._forwards = 0
         self._prefilled = False
         self._said = 0
-        self._unit = CausalUnit()
+        self._unit: list[SpecRound | RunDecoded] = []
         cache.adopt(request.prompt[:-1])
         self.cached = cache.filled
         self.committed = 0
@@ -178,8 +178,8 @@ class Session:
         """Say `event`, and let the gate judge causal text that has become a unit."""
         self.say(event)
         if isinstance(event, SpecRound | RunDecoded) and self.request.gate is not None:
-            self._unit.add(event)
-            if self._unit.full:
+            self._unit.append(event)
+            if sum(len(each.output) for each in self._unit) >= CAUSAL_UNIT:
                 self.judge_unit()
 
     def say(self, event: Event) -> None:
@@ -258,9 +258,9 @@ class Session:
 
     def judge_unit(self) -> None:
         """Ask the gate about the causal text since its last ruling, if there is any: other text comes next, or none."""
-        unit, self._unit = self._unit, CausalUnit()
-        if unit.tokens:
-            self.ruled(self.judge(lambda: unit.facts(self.gated)))
+        unit, self._unit = self._unit, []
+        if any(event.output for event in unit):
+            self.ruled(self.judge(lambda: unit_facts(self.gated, unit)))
 
     # -- the end --------------------------------------------------------------------------------------------------------
 

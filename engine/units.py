@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.events import RunDecoded, SpecRound
-from engine.gates import CAUSAL_UNIT, BlockFacts, recorded_mean, recorded_min
+from engine.gates import BlockFacts, recorded_mean, recorded_min
 from engine.request import Mode
 
 
-class CausalUnit:
-    """The events of one unit so far."""
-
-    def __init__(self) -> None:
-        self._start: int | None = None
-        self._logprob: list[float] = []
-        self._mode = Mode.AR
-        self._passes = self._drafts = self._accepted = 0
-
-    @property
-    def tokens(self) -> int:
-        """Output tokens so far."""
-        return len(self._logprob)
-
-    @property
-    def full(self) -> bool:
-        """Whether it is time to judge."""
-        return self.tokens >= CAUSAL_UNIT
-
-    def add(self, event: RunDecoded | SpecRound) -> None:
-        """One more event; a unit that holds any speculation counts as speculation."""
-        if self._start is None:
-            self._start = event.start
-        self._logprob += event.logprob
-        self._passes += event.forwards
-        if isinstance(event, SpecRound):
-            self._mode = Mode.LINEAR_SPEC
-            self._drafts += len(event.draft) - 1
-            self._accepted += event.matched
-
-    def facts(self, index: int) -> BlockFacts:
-        """The unit's figures."""
-        return BlockFacts(
-            index=index,
-            start=self._start or 0,
-            mode=self._mode.value,
-            tokens=self.tokens,
-            attempt=0,
-            steps=self._passes,
-            revisions=0,
-            logprob_mean=recorded_mean(self._logprob),
-            logprob_min=recorded_min(self._logprob),
-            acceptance=recorded_mean([self._accepted / self._drafts]) if self._drafts else None,
-        )
+def unit_facts(index: int, events: Sequence[RunDecoded | SpecRound]) -> BlockFacts:
+    """The figures of a unit; one that holds any speculation counts as speculation."""
+    logprob = [value for event in events for value in event.logprob]
+    rounds = [event for event in events if isinstance(event, SpecRound)]
+    drafts = sum(len(event.draft) - 1 for event in rounds)
+    return BlockFacts(
+        index=index,
+        start=events[0].start,
+        mode=(Mode.LINEAR_SPEC if rounds else Mode.AR).value,
+        tokens=len(logprob),
+        attempt=0,
+        steps=sum(event.forwards for event in events),
+        revisions=0,
+        logprob_mean=recorded_mean(logprob),
+        logprob_min=recorded_min(logprob),
+        acceptance=recorded_mean([sum(event.matched for event in rounds) / drafts]) if drafts else None,
+    )
