@@ -70,14 +70,6 @@ class BlockFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A ruling and the facts it was made from, None where there is no gate to ask."""
-
-    ruling: Ruling
-    facts: BlockFacts | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Gate:
     """A pure function from facts to a ruling, and every verdict that it can give; any other one is a fault."""
 

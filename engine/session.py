@@ -33,7 +33,7 @@ from engine.events import (
     SpecRound,
     octets,
 )
-from engine.gates import CAUSAL_UNIT, REFINES_MOST, BlockFacts, Judged, Ruling, Verdict
+from engine.gates import CAUSAL_UNIT, REFINES_MOST, BlockFacts, Verdict
 from engine.plan import Step, Want, clean
 from engine.request import GenerationRequest, Mode
 from engine.rules import RowRules
@@ -219,41 +219,38 @@ class Session:
 
     # -- the gate -------------------------------------------------------------------------------------------------------
 
-    def judge(self, tell: Callable[[], BlockFacts]) -> Judged:
+    def judge(self, tell: Callable[[], BlockFacts]) -> Gated | None:
         """Ask the gate, if there is one; what it rules is said by `ruled`, after the block's own event."""
         gate = self.request.gate
         if gate is None:
-            return Judged(Ruling(Verdict.ACCEPT))
+            return None
         facts = tell()
         ruling = gate.judge(facts)
         if ruling.verdict not in gate.verdicts:
             raise ValueError(f"the gate ruled {ruling.verdict}, which is not among the verdicts it declared")
         if ruling.verdict is Verdict.REFINE and facts.attempt >= REFINES_MOST:
             ruling = replace(ruling, verdict=Verdict.HOLD, rule=f"{ruling.rule} (refined {REFINES_MOST} times already)")
-        return Judged(ruling, facts)
-
-    def ruled(self, judged: Judged) -> None:
-        """Say what the gate saw and ruled; `block` ends the answer."""
-        facts, ruling = judged.facts, judged.ruling
-        if facts is None:
-            return
         figures = facts.figures()
-        self.emit(
-            Gated(
-                generation=self.request.id,
-                block=self.gated,
-                start=facts.start,
-                names=tuple(figures),
-                values=tuple(figures.values()),
-                verdict=ruling.verdict,
-                rule=ruling.rule,
-                mode=facts.mode,
-                threshold=ruling.threshold,
-                steps=ruling.steps,
-            )
+        return Gated(
+            generation=self.request.id,
+            block=self.gated,
+            start=facts.start,
+            names=tuple(figures),
+            values=tuple(figures.values()),
+            verdict=ruling.verdict,
+            rule=ruling.rule,
+            mode=facts.mode,
+            threshold=ruling.threshold,
+            steps=ruling.steps,
         )
+
+    def ruled(self, judged: Gated | None) -> None:
+        """Say what the gate saw and ruled; `block` ends the answer."""
+        if judged is None:
+            return
+        self.emit(judged)
         self.gated += 1
-        if ruling.verdict is Verdict.BLOCK:
+        if judged.verdict is Verdict.BLOCK:
             self.ended = FinishReason.BLOCKED
 
     def judge_unit(self) -> None:

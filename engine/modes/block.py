@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.events import BlockDecoded, DenoiseStep
-from engine.gates import BlockFacts, Ruling, recorded_mean, recorded_min
+from engine.gates import BlockFacts, recorded_mean, recorded_min
 from engine.request import Mode
 from engine.sampling import Picks, confidences
 from engine.session import Session
@@ -87,14 +87,14 @@ class Block:
         wanted = (prior.ids[0], *picks.ids[:-1])
         self._agreement = tuple(left == right for left, right in zip(wanted, self.tokens, strict=True))
 
-    def refine(self, ruling: Ruling) -> None:
-        """Mask again what would be output and was committed below the ruling's threshold, the least certain at any rate.
+    def refine(self, threshold: float, steps: int) -> None:
+        """Mask again what would be output and was committed below `threshold`, the least certain at any rate.
 
         What was only filled up stays masked: nobody proposed it.
         """
         kept, _ = self._session.cut(self.tokens)
         least = min(self._confidence[:kept])
-        unsure = [value < ruling.threshold or value == least < 1 for value in self._confidence[:kept]]
+        unsure = [value < threshold or value == least < 1 for value in self._confidence[:kept]]
         again = [*unsure, *self._masked[kept:]]
         self._masked = again
         self.tokens = [self._session.mask_id if masked else token for token, masked in zip(self.tokens, again, strict=True)]
@@ -103,7 +103,7 @@ class Block:
         self._attempt += 1
         self._earlier += len(self._steps)
         self._steps = []
-        self._open(ruling.threshold, max(1, ruling.steps))
+        self._open(threshold, max(1, steps))
 
     def facts(self) -> BlockFacts:
         """The figures a gate may see: of the tokens that the answer would gain."""

@@ -33,16 +33,15 @@ def _block(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
         with session.interrupted(block.unfinished):
             picks = yield from _denoise(session, block)
             judged = session.judge(block.facts)
-        verdict = judged.ruling.verdict
-        if verdict not in (Verdict.REFINE, Verdict.REDO_AR):
+        if judged is None or judged.verdict not in (Verdict.REFINE, Verdict.REDO_AR):
             following = _settle(session, block, picks)
             session.ruled(judged)
             return following
         session.emit(block.event(emitted=0))
         session.ruled(judged)
-        if verdict is Verdict.REDO_AR:
+        if judged.verdict is Verdict.REDO_AR:
             return (yield from _redo(session, prior))
-        block.refine(judged.ruling)
+        block.refine(judged.threshold, judged.steps)
 
 
 def _denoise(session: Session, block: Block) -> Generator[Step, Picks, Picks]:
