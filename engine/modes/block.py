@@ -125,14 +125,12 @@ class Block:
         )
 
     def unfinished(self) -> BlockDecoded | None:
-        """What is known of a block that was cut short, if any step was made."""
-        return self._event((), (), 0, claimed=0) if self._steps else None
+        """What is known of a block that was cut short, if any step was made: no verifier's values, though they may be there."""
+        self._logprob = self._agreement = ()
+        return self.event(emitted=0) if self._steps else None
 
     def event(self, emitted: int) -> BlockDecoded:
         """The whole block, scored; `emitted` of its tokens are output, none of a block that the gate turned down."""
-        return self._event(self._logprob, self._agreement, emitted, self._session.claim())
-
-    def _event(self, logprob: tuple[float, ...], agreement: tuple[bool, ...], emitted: int, claimed: int) -> BlockDecoded:
         return BlockDecoded(
             generation=self._session.request.id,
             index=self._session.blocks,
@@ -141,9 +139,9 @@ class Block:
             steps=tuple(self._steps),
             tokens=tuple(self.tokens),
             commit_confidence=tuple(self._confidence),
-            verifier_logprob=logprob,
-            agreement=agreement,
+            verifier_logprob=self._logprob,
+            agreement=self._agreement,
             emitted=emitted,
-            forwards=claimed,
+            forwards=self._session.claim(),
             complete=True,
         )
