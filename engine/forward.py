@@ -115,7 +115,6 @@ def run(weights: Weights, library: Library, plan: Plan, pool: PagePool) -> Tenso
     hidden = weights.forward(
         torch.from_numpy(plan.token),
         torch.from_numpy(plan.position),
-        int(plan.position.max()),
         library.attention(plan, pool),
         library,
         gate,

@@ -62,41 +62,19 @@ def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return heads * cos.to(heads.dtype) + torch.cat((-second, first), dim=-1) * sin.to(heads.dtype)
 
 
-class RotaryTable:
-    """cos and signed sin of every position served so far, made in chunks so that a value never depends on who asked first.
+def turns(config: ModelConfig, frequencies: Tensor, positions: Tensor, dtype: torch.dtype) -> Tensor:
+    """cos and sin [2, R, Hq + 2 Hk, D] of queries, keys and values at int64 `positions` [R], as `turn` takes them.
 
-    Values are turned by an angle of zero, so that one rotation serves queries, keys and values alike.
+    The first half of sin is negated, for the half that is swapped in; queries carry the llama-4 scale. Values are turned by an
+    angle of zero, so that one rotation serves all three.
     """
-
-    def __init__(self, config: ModelConfig, dtype: torch.dtype) -> None:
-        self._rope, self._queries = config.rope, config.num_attention_heads
-        self._frequencies = inverse_frequencies(config.rope, config.head_dim)
-        turned = config.num_attention_heads + config.num_key_value_heads
-        self._kinds = torch.tensor([0] * turned + [1] * config.num_key_value_heads)
-        self._table = torch.empty(0, 2, 2, config.head_dim, dtype=dtype)
-
-    def at(self, positions: Tensor, furthest: int) -> tuple[Tensor, Tensor]:
-        """cos and sin [R, Hq + 2 Hk, D] for int64 `positions` [R], none above `furthest`.
-
-        The first half of sin is negated, for the half that is swapped in; queries carry the llama-4 scale.
-        """
-        while self._table.shape[0] <= furthest:
-            self._grow()
-        cos, sin = self._table.index_select(0, positions).index_select(2, self._kinds).unbind(1)
-        if furthest >= self._rope.original_max_position:
-            scale = query_scale(self._rope, positions)[:, None, None].to(cos.dtype)
-            cos[:, : self._queries] *= scale
-            sin[:, : self._queries] *= scale
-        return cos, sin
-
-    def _grow(self) -> None:
-        """One chunk more, [CHUNK, cos and sin, turned and not, D]."""
-        start = self._table.shape[0]
-        cos, sin = rotation(self._frequencies, torch.arange(start, start + CHUNK))
-        sin[..., : sin.shape[-1] // 2].neg_()
-        still = torch.cat((torch.ones_like(cos), torch.zeros_like(sin)), dim=1)
-        chunk = torch.stack((torch.cat((cos, sin), dim=1), still), dim=2)
-        self._table = torch.cat((self._table, chunk.to(self._table.dtype)))
+    keys = torch.stack(rotation(frequencies, positions))
+    keys[1, ..., : config.head_dim // 2].neg_()
+    queries = keys * query_scale(config.rope, positions)[:, None, None]
+    values = torch.tensor((1.0, 0.0)).view(2, 1, 1, 1).expand_as(keys)
+    counts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
+    kinds = zip((queries, keys, values), counts, strict=True)
+    return torch.cat([kind.to(dtype).expand(-1, -1, count, -1) for kind, count in kinds], dim=2)
 
 
 def turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.model.network import HOST, LORA_SCALE, Layer, Network
-from engine.model.rope import RotaryTable, turn
+from engine.model.rope import turn, turns
 
 
 class Products(Protocol):
@@ -79,19 +79,17 @@ class Weights(Packed):
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         super().__init__(network, dtype, HOST, torch.float32)
-        self._rotary = RotaryTable(self.config, dtype)
+        self._frequencies = network.frequencies
 
-    def forward(
-        self, tokens: Tensor, positions: Tensor, furthest: int, attend: Attend, products: Products, gate: Tensor | None
-    ) -> Tensor:
-        """Hidden states [R, H] after the final norm, for int64 `tokens` and `positions` [R], none above `furthest`.
+    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend, products: Products, gate: Tensor | None) -> Tensor:
+        """Hidden states [R, H] after the final norm, for int64 `tokens` and `positions` [R].
 
         `gate` [R, 1] is 1 for rows that run with the drafter LoRA and 0 for the others; None: off everywhere.
         """
         config = self.config
         eps, size, linear, norm = config.rms_norm_eps, config.head_dim, products.linear, products.norm
         x = F.embedding(tokens, self.embedding)
-        cos, sin = self._rotary.at(positions, furthest)
+        cos, sin = turns(config, self._frequencies, positions, x.dtype)
         for index, layer in enumerate(self.layers):
             qkv = linear(norm(x, layer.input_norm, eps), layer.qkv)
             mixed = attend(index, turn(qkv.view(len(qkv), -1, size), cos, sin))

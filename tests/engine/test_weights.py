@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.model.checkpoint import initialise
 from engine.model.network import Network
+from engine.model.rope import turns
 from engine.model.weights import Weights
 from engine.numeric import Fast
 from tests.engine.harness import causal_attend
@@ -33,9 +34,7 @@ def attend(layer: int, rotated: Tensor) -> Tensor:
 def both(network: Network, positions: Tensor, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Hidden states by the rearranged weights and by the network's own definition."""
     tokens = torch.arange(ROWS) * 7 % 99
-    found = causal(network).forward(
-        tokens, positions, int(positions.max()), attend, PLAIN, None if gate is None else gate[:, None]
-    )
+    found = causal(network).forward(tokens, positions, attend, PLAIN, None if gate is None else gate[:, None])
     return found, network(tokens, positions, causal_attend, draft_gate=gate)
 
 
@@ -85,13 +84,11 @@ def test_positions_beyond_the_original_context(start: int) -> None:
     assert torch.isfinite(unscaled).all()
 
 
-def test_a_rotation_does_not_depend_on_who_asked_first() -> None:
-    """The table grows in fixed chunks: a far position asked first gives the bits that a near one first would."""
-    network = small_network(2)
-    near, far = causal(network), causal(network)
-    tokens, low, high = torch.arange(ROWS), torch.arange(ROWS), torch.arange(ROWS) + 1500
-    far.forward(tokens, high, 1540, attend, PLAIN, None)
-    near.forward(tokens, low, 40, attend, PLAIN, None)
-    for positions, furthest in ((low, 40), (high, 1540), (low, 1540)):
-        first, second = (w.forward(tokens, positions, furthest, attend, PLAIN, None) for w in (near, far))
-        assert torch.equal(first, second)
+def test_a_rotation_does_not_depend_on_its_company() -> None:
+    """In whole tiles of rows a position is turned by the same bits wherever it stands and whatever stands beside it."""
+    network = far_network(64)
+    positions = torch.randint(0, 4096, (3 * 32,), generator=torch.Generator().manual_seed(0))
+    together = turns(network.config, network.frequencies, positions, torch.float32)
+    for place, position in enumerate(positions.tolist()):
+        alone = turns(network.config, network.frequencies, torch.full((32,), position), torch.float32)
+        assert torch.equal(alone, together[:, place : place + 1].expand_as(alone))
