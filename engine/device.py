@@ -26,7 +26,7 @@ from engine.layout import ROWS, DeviceRows, Layout, ready, tiles_of
 from engine.memory import require, require_room
 from engine.model.network import Network
 from engine.model.rope import half_turns
-from engine.model.weights import LayerWeights, Packed
+from engine.model.weights import LayerWeights, Weights
 from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
@@ -74,10 +74,9 @@ class DevicePass:
     most = 4
 
     def __init__(self, network: Network, policy: OnDevice) -> None:
-        self._weights = Packed(network, policy.dtype, policy.device, policy.dtype)
+        self._weights = Weights(network, policy.dtype, policy.device, policy.dtype)
         self._linear, self._device = _PRODUCTS[policy.numeric], policy.device
         self._pick = DevicePicks(self._weights.head, network.config.mask_token_id)
-        self._frequencies = network.frequencies
         self._picked = torch.zeros(ROWS[-1], dtype=torch.int32, device=policy.device)
         self._turns = self._scales = torch.empty(0)
         self._recorder = policy.recorder
@@ -148,7 +147,8 @@ class DevicePass:
         """
         if furthest < len(self._turns):
             return
-        cos, sin, scales = half_turns(self._frequencies, self._weights.config.rope, max(furthest, 2 * len(self._turns)))
+        weights = self._weights
+        cos, sin, scales = half_turns(weights.frequencies, weights.config.rope, max(furthest, 2 * len(self._turns)))
         self._turns, self._scales = torch.stack((cos, sin), 1).to(self._device), scales.to(self._device)
         self._recorded = None
 

@@ -27,6 +27,7 @@ from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
 from engine.figures import Figures, Totals
+from engine.forward import Forward
 from engine.memory import fitted
 from engine.model.checkpoint import LoadedModel
 from engine.modes import decode
@@ -63,7 +64,7 @@ class Engine:
         """
         self._arithmetic = arithmetic(numeric, model.device) if isinstance(numeric, Numeric) else numeric
         self.numeric, self.dtype = self._arithmetic.numeric, dtype_name(self._arithmetic.dtype)
-        self._forward = apart(lambda: self._arithmetic.prepare(model.network))
+        self._forward: Forward = apart(lambda: self._arithmetic.prepare(model.network))
         self._model = model
         self._capacity = fitted(model.config, self._arithmetic.dtype, self._arithmetic.device, capacity or Capacity())
         self.kernels = self._forward.kernels

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from engine.config import ModelConfig
+from engine.forward import HostPass
 from engine.model.network import LORA_SCALE, Layer, Network
 from engine.model.rope import half_turns
 from engine.pages import PagePool
@@ -17,7 +18,7 @@ from engine.sampling import Draw, Logits
 from kernels.cpu import forward as compiled
 
 
-class CompiledPass:
+class CompiledPass(HostPass):
     """A network's weights as the compiled pass wants them."""
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
@@ -33,6 +34,7 @@ class CompiledPass:
         )
         self.kernels = f"compiled {self._forward.digest}"
         self.draw: Draw = self._forward.draw
+        self.padded = int  # as many as are needed
         self._known = 0
         self._said = _Said(0, network.config)
 
@@ -41,11 +43,7 @@ class CompiledPass:
         """Whether processor, compiler and sizes allow it."""
         return compiled.Forward.usable(_shape(config), dtype)
 
-    def padded(self, rows: int) -> int:
-        """As they are."""
-        return rows
-
-    def __call__(self, plan: Plan, pool: PagePool) -> Logits:
+    def logits(self, plan: Plan, pool: PagePool) -> Logits:
         """The logits of the wanted rows, in row order; they are overwritten by the next pass."""
         # What torch would refuse by itself; compiled code reads whatever lies there.
         if plan.token.view(np.uint64).max() >= self._network.config.vocab_size:

@@ -14,21 +14,16 @@ from __future__ import annotations
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
-from torch import Tensor
 
 import kernels
 from engine.attend import GroupedAttention, TiledAttention
 from engine.device import OnDevice
-from engine.forward import Forward, Library, LibraryPass, LogitsPass, OnHost
-from engine.model.network import HOST, Network
-from engine.model.weights import Attend
-from engine.native import CompiledPass
-from engine.pages import PagePool
-from engine.plan import Plan
+from engine.library import Library, LibraryPass
+from engine.model.network import HOST
 from engine.request import Numeric
 from kernels.jit import INTERPRETED
 from kernels.linear import padded_rows, tiled_linear
@@ -38,89 +33,43 @@ STRICT_THREADS = 2
 FREE_ROWS, ROW_STEP = 32, 16
 
 
-class Arithmetic(Protocol):
-    """What a numeric policy decides."""
+Arithmetic = Library | OnDevice
+"""What a numeric policy decides."""
 
-    numeric: Numeric
-    dtype: torch.dtype
-    device: torch.device
-    """Where weights, pages and rows lie."""
-
-    def prepare(self, network: Network) -> Forward:
-        """The network, ready to run under this policy."""
-
-
-class Strict:
-    """Exact: same bits alone or in any company."""
-
-    numeric = Numeric.STRICT
-    dtype = torch.float32
-    device = HOST
-    most_threads = STRICT_THREADS
-
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        """In tiles of 32 rows."""
-        return tiled_linear(x, weight)
-
-    def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        """By its definition."""
-        return rms_norm_reference(x, weight, eps)
-
-    def padded(self, rows: int) -> int:
-        """Whole tiles."""
-        return padded_rows(rows)
-
-    def attention(self, plan: Plan, pool: PagePool) -> Attend:
-        """In calls of fixed shape."""
-        return TiledAttention(plan, pool)
-
-    def prepare(self, network: Network) -> Forward:
-        """Compiled where that is possible, else by the library in fixed shapes."""
-        return OnHost(_on_host(network, self))
+STRICT: Final = Library(
+    numeric=Numeric.STRICT,
+    dtype=torch.float32,
+    linear=tiled_linear,
+    norm=rms_norm_reference,
+    padded=padded_rows,
+    attention=TiledAttention,
+    most_threads=STRICT_THREADS,
+)
+"""Exact: same bits alone or in any company."""
 
 
-class Fast:
-    """Quick: bits may depend on the batch."""
-
-    numeric = Numeric.FAST
-    device = HOST
-    most_threads = None
-
-    def __init__(self, dtype: torch.dtype | None = None) -> None:
-        """`dtype` None: bfloat16 if the processor multiplies it natively, else float32."""
-        self.dtype = dtype or (torch.bfloat16 if _has_bfloat16() else torch.float32)
-
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        """As the library likes."""
-        return F.linear(x, weight)
-
-    def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        """By the library's LayerNorm."""
-        return paired_rms_norm(x, weight, eps)
-
-    def padded(self, rows: int) -> int:
-        """Few rows as they are, more in steps: the library compiles a bfloat16 product anew for every row count it meets."""
-        return rows if rows <= FREE_ROWS else -(-rows // ROW_STEP) * ROW_STEP
-
-    def attention(self, plan: Plan, pool: PagePool) -> Attend:
-        """In one call per group."""
-        return GroupedAttention(plan, pool)
-
-    def prepare(self, network: Network) -> Forward:
-        """Compiled where that is possible, else by the library."""
-        return OnHost(_on_host(network, self))
+def fast(dtype: torch.dtype | None = None) -> Library:
+    """Quick: bits may depend on the batch. `dtype` None: bfloat16 if the processor multiplies it natively, else float32."""
+    return Library(
+        numeric=Numeric.FAST,
+        dtype=dtype or (torch.bfloat16 if _has_bfloat16() else torch.float32),
+        linear=F.linear,
+        norm=paired_rms_norm,
+        padded=_stepped,
+        attention=GroupedAttention,
+    )
 
 
-def _on_host(network: Network, library: Library) -> LogitsPass:
-    compiled = CompiledPass.usable(network.config, library.dtype)
-    return CompiledPass(network, library.dtype) if compiled else LibraryPass(network, library)
+def _stepped(rows: int) -> int:
+    """Few rows as they are, more in steps: the library compiles a bfloat16 product anew for every row count it meets."""
+    return rows if rows <= FREE_ROWS else -(-rows // ROW_STEP) * ROW_STEP
 
 
 def arithmetic(numeric: Numeric, device: torch.device = HOST) -> Arithmetic:
     """The policy of that name as this machine, or a device of it, can do it."""
     if device.type != HOST.type:
         return OnDevice(numeric, device)
-    return Strict() if numeric is Numeric.STRICT else Fast()
+    return STRICT if numeric is Numeric.STRICT else fast()
 
 
 def dtype_name(dtype: torch.dtype) -> str:

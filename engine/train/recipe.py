@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from engine.numeric import Fast
+from engine.numeric import fast
 from engine.train.batches import Scope
 from engine.train.masking import FAMILY, LATE, Masking, Ratio
 from engine.train.objective import Weighing
@@ -38,7 +38,7 @@ class Precision(StrEnum):
     @classmethod
     def of_machine(cls, device: torch.device) -> Precision:
         """bfloat16 where the device multiplies it natively."""
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else Fast().dtype is torch.bfloat16
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else fast().dtype is torch.bfloat16
         return cls.BFLOAT16 if native else cls.FLOAT32
 
     def cast(self, device: torch.device) -> torch.autocast:

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.engine import Engine
-from engine.forward import LibraryPass
+from engine.library import LibraryPass
 from engine.model.checkpoint import LoadedModel, load
 from engine.model.network import HOST
-from engine.numeric import STRICT_THREADS, Arithmetic, Fast, Strict, arithmetic, dtype_name
+from engine.numeric import STRICT, STRICT_THREADS, Arithmetic, arithmetic, dtype_name, fast
 from engine.request import Numeric
 from engine.scheduler import Capacity
 from engine.train.execution import Outcome, judge
@@ -146,8 +146,8 @@ def arithmetic_of(numeric: Numeric, dtype: str | None) -> Arithmetic:
     if numeric is Numeric.STRICT:
         if dtype == "bf16":
             raise BenchError("strict numerics are float32 by definition: leave --dtype out, or say --numeric fast")
-        return Strict()
-    chosen = Fast(Strict.dtype if dtype == "fp32" else None)
+        return STRICT
+    chosen = fast(STRICT.dtype if dtype == "fp32" else None)
     if dtype == "bf16" and dtype_name(chosen.dtype) != "bfloat16":
         raise BenchError("this processor does not multiply bfloat16 natively: say --dtype fp32")
     return chosen

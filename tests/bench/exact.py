@@ -45,7 +45,7 @@ from engine.events import (
 )
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
 from engine.model.checkpoint import LoadedModel, load
-from engine.numeric import Strict
+from engine.numeric import STRICT
 from engine.request import CAUSAL_MODES, Constraint, ConstraintKind, GenerationRequest, Mode, Sampling
 from engine.scheduler import Capacity
 from engine.train.grammar import Split, task
@@ -189,13 +189,13 @@ def mixed_against_alone(given: LoadedModel, count: int, ticker: Ticker) -> list[
     """The first law, in a large and in a small engine: every request's tokens are the same in a crowd as alone."""
     requests = [varied(given, number) for number in range(count)]
     crowds = {
-        name: hear(Engine(given, Strict(), capacity), requests, ticker.start(f"mixed, in one {name} engine", count))
+        name: hear(Engine(given, STRICT, capacity), requests, ticker.start(f"mixed, in one {name} engine", count))
         for name, capacity in {"roomy": ROOMY, "small": SMALL}.items()
     }
     tick = ticker.start("each alone, in a fresh engine", count)
     alone: dict[UUID, list[int]] = {}
     for request in requests:
-        alone |= hear(Engine(given, Strict(), ROOMY), [request], tick).ids
+        alone |= hear(Engine(given, STRICT, ROOMY), [request], tick).ids
     return [_compared(name, crowd, alone) for name, crowd in crowds.items()]
 
 
@@ -226,7 +226,7 @@ def causal_modes_agree(
     reasons: Counter[FinishReason] = Counter()
     for mode in CAUSAL_MODES:
         requests = [plain(given, mode, place, temperature, constraint) for place in range(count)]
-        heard = hear(Engine(given, Strict(), ROOMY), requests, tick)
+        heard = hear(Engine(given, STRICT, ROOMY), requests, tick)
         answers[mode] = [heard.ids.get(request.id, []) for request in requests]
         reasons += heard.reasons
     trios = list(zip(*(answers[mode] for mode in CAUSAL_MODES), strict=True))

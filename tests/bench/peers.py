@@ -28,7 +28,7 @@ from rich.table import Column, Table
 from engine.engine import Engine
 from engine.events import Admitted, Event, Finished, FinishReason
 from engine.model.checkpoint import LoadedModel, load
-from engine.numeric import Fast
+from engine.numeric import fast
 from engine.request import Mode
 from engine.train.grammar import Split, task
 from engine.train.messages import Role
@@ -181,7 +181,7 @@ def _dtype_name(dtype: torch.dtype) -> str:
 
 def ours(given: LoadedModel, dtype: torch.dtype, max_tokens: int = MAX_TOKENS) -> Ours:
     """Our engine at its fastest in `dtype`."""
-    return Ours(Engine(given, Fast(dtype)), given.config.eos_token_id, max_tokens)
+    return Ours(Engine(given, fast(dtype)), given.config.eos_token_id, max_tokens)
 
 
 def theirs(given: LoadedModel, dtype: torch.dtype, max_tokens: int = MAX_TOKENS) -> list[Peer]:

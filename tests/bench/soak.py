@@ -36,7 +36,7 @@ from engine.engine import Engine
 from engine.errors import Busy
 from engine.events import Event, Finished, FinishReason, Noted, NoteKind, Output, Prefilled
 from engine.model.checkpoint import LoadedModel, load
-from engine.numeric import Arithmetic, Fast, Strict
+from engine.numeric import STRICT, Arithmetic, fast
 from engine.request import GenerationRequest
 from engine.scheduler import Capacity
 from gateway.json_file import write_json
@@ -245,7 +245,7 @@ def main() -> None:
     """The command line."""
     asked_for, console = _arguments(), Console()
     torch.set_num_threads(asked_for.threads)
-    given, arithmetic = load(TINY), Strict() if asked_for.numeric == "strict" else Fast()
+    given, arithmetic = load(TINY), STRICT if asked_for.numeric == "strict" else fast()
     columns = (
         TextColumn("{task.description:<18}"),
         BarColumn(),

@@ -15,12 +15,12 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.engine import Engine
 from engine.events import Event, Finished, FinishReason, Noted, NoteKind, Output
-from engine.forward import run
+from engine.library import run
 from engine.model.checkpoint import LoadedModel
 from engine.model.network import Network
 from engine.model.weights import Weights
 from engine.modes import decode
-from engine.numeric import Strict
+from engine.numeric import STRICT
 from engine.pages import PagePool
 from engine.plan import Flag, Plan
 from engine.request import GenerationRequest, Mode, Sampling
@@ -139,7 +139,7 @@ def play(
 ) -> tuple[list[Event], FinishReason]:
     """Drive a mode by hand: `rewrite` may change the logits of a pass, `watch` sees the session after it."""
     pool = PagePool(given.config, pages=64, dtype=torch.float32)
-    session, weights, strict = begun(given, request, pool), Weights(given.network, torch.float32), Strict()
+    session, weights, strict = begun(given, request, pool), Weights(given.network, torch.float32), STRICT
     passes = decode(session)
     step = session.refill() or next(passes)
     while True:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.forward import OnHost
+from engine.forward import HostPass
 from engine.model.network import Network
-from engine.numeric import Arithmetic, Strict
+from engine.numeric import STRICT, Arithmetic
 from engine.pages import PagePool
 from engine.plan import Plan, Step, Want, clean
 from tests.engine.harness import model
@@ -23,10 +23,10 @@ class Room:
 
     def __init__(self, network: Network | None = None, arithmetic: Arithmetic | None = None, pages: int = 64) -> None:
         network = network or model().network
-        self.arithmetic = arithmetic or Strict()
+        self.arithmetic = arithmetic or STRICT
         prepared = self.arithmetic.prepare(network)
-        assert isinstance(prepared, OnHost)
-        self.forward = prepared.logits
+        assert isinstance(prepared, HostPass)
+        self.forward = prepared
         self.pool = PagePool(network.config, pages, self.arithmetic.dtype)
 
     def run(self, *steps: tuple[KVCache, Step]) -> Tensor:
@@ -34,7 +34,7 @@ class Room:
         for cache, step in steps:
             assert cache.reserve(cache.filled + step.frame.clean)
         with torch.inference_mode():
-            return torch.from_numpy(self.forward(Plan.pack(steps, self.forward.padded), self.pool).raw.copy())
+            return torch.from_numpy(self.forward.logits(Plan.pack(steps, self.forward.padded), self.pool).raw.copy())
 
     def prefilled(self, tokens: Sequence[int], chunk: int = 128) -> KVCache:
         """A cache that holds `tokens`, written in passes of `chunk`."""

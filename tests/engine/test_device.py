@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.device import OnDevice
 from engine.device_picks import DevicePicks
 from engine.engine import Engine
-from engine.numeric import Arithmetic, Strict, numeric_fingerprint
+from engine.numeric import STRICT, Arithmetic, numeric_fingerprint
 from engine.plan import Ints
 from engine.request import Constraint, ConstraintKind, Mode, Numeric, Sampling
 from engine.sampling import Ask, Logits, Picks, Rules, sample
@@ -44,7 +44,7 @@ def answer(engine: Engine, mode: Mode, **changes: Any) -> tuple[int, ...]:
 def test_it_says_what_the_host_says(mode: Mode, numeric: Numeric) -> None:
     """Greedy answers of every mode are those of the host's strict pass."""
     for prompt in ((1, 5, 9), tuple(range(2, 72))):
-        assert answer(on_device(numeric), mode, prompt=prompt) == answer(Engine(GIVEN, Strict()), mode, prompt=prompt)
+        assert answer(on_device(numeric), mode, prompt=prompt) == answer(Engine(GIVEN, STRICT), mode, prompt=prompt)
 
 
 SHAPED = (
@@ -58,7 +58,7 @@ SHAPED = (
 @pytest.mark.parametrize("mode", [Mode.AR, Mode.LINEAR_SPEC])
 def test_it_samples_what_the_host_samples(mode: Mode, sampling: Sampling) -> None:
     """Keyed noise is the same wherever it is made, on the way of plain rows and on that of rows with rules."""
-    wanted = answer(Engine(GIVEN, Strict()), mode, sampling=sampling)
+    wanted = answer(Engine(GIVEN, STRICT), mode, sampling=sampling)
     assert answer(on_device(), mode, sampling=sampling) == wanted
 
 
@@ -79,7 +79,7 @@ def test_figures_are_those_of_the_host() -> None:
     """Confidences, verifier's log-probabilities and alternatives agree with the host's to float32."""
     for mode, changes in ((Mode.DIFFUSION, {}), (Mode.AR, {"top_logprobs": 2}), (Mode.DIFFUSION, {"seed_first": False})):
         request = asked(mode, **changes)
-        here, there = (events_of(engine, request)[request.id] for engine in (on_device(), Engine(GIVEN, Strict())))
+        here, there = (events_of(engine, request)[request.id] for engine in (on_device(), Engine(GIVEN, STRICT)))
         for one, other in zip(here, there, strict=True):
             assert type(one) is type(other)
             for name in ("commit_confidence", "verifier_logprob", "logprob", "top_logprob"):
@@ -141,7 +141,7 @@ def test_a_broken_row_is_told_apart() -> None:
 
 def test_the_fingerprint_names_what_computes() -> None:
     """A device's answers are not taken for the host's, nor `strict` for `fast`."""
-    policies: list[Arithmetic] = [*(OnDevice(numeric, CPU, torch.float32) for numeric in Numeric), Strict()]
+    policies: list[Arithmetic] = [*(OnDevice(numeric, CPU, torch.float32) for numeric in Numeric), STRICT]
     kernels = [policy.prepare(GIVEN.network).kernels for policy in policies]
     assert len(set(map(numeric_fingerprint, policies, kernels))) == 3
     assert all("triton" in each and "cuda" in each for each in kernels[:2])
@@ -151,7 +151,7 @@ def test_a_constraint_binds_on_a_device_too() -> None:
     """A constraint goes along to the device, and answers are those of the host."""
     given = model(vocab_size=1100)
     request = asked(Mode.LINEAR_SPEC, constraint=Constraint(ConstraintKind.REGEX, "(ab|a)*c{3,5}"))
-    engines = (Engine(given, OnDevice(Numeric.STRICT, CPU, torch.float32)), Engine(given, Strict()))
+    engines = (Engine(given, OnDevice(Numeric.STRICT, CPU, torch.float32)), Engine(given, STRICT))
     said = [output(events_of(engine, request)[request.id]) for engine in engines]
     assert said[0] == said[1] and given.tokenizer.decode(said[0]).startswith(("a", "c"))
 

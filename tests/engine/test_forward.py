@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from engine import numeric
-from engine.numeric import Arithmetic, Fast, Strict, numeric_fingerprint
+from engine.numeric import STRICT, Arithmetic, fast, numeric_fingerprint
 from engine.plan import Lora, ahead, clean, noisy, quadratic
 from tests.engine.harness import causal_attend, model, snapshot
 from tests.engine.passes import PROMPT, Room
@@ -57,7 +57,7 @@ def test_a_sequence_does_not_feel_its_neighbours(order: tuple[int, ...]) -> None
     assert torch.equal(mixed, torch.cat([room.run(job) for job in chosen]))
 
 
-@pytest.mark.parametrize("arithmetic", [Strict(), Fast(torch.float32)], ids=["strict", "fast"])
+@pytest.mark.parametrize("arithmetic", [STRICT, fast(torch.float32)], ids=["strict", "fast"])
 def test_noisy_rows_leave_every_page_as_it_was(arithmetic: Arithmetic) -> None:
     """A denoise step changes no byte of the pool; a quadratic step touches the slots of its drafts alone."""
     room = Room(arithmetic=arithmetic)
@@ -85,7 +85,7 @@ def test_the_drafter_lora_changes_drafts_only() -> None:
     assert torch.equal(on[:2], off[:2]) and not torch.allclose(on[2:], off[2:])
 
 
-@pytest.mark.parametrize("arithmetic", [Strict(), Fast(torch.float32)], ids=["strict", "fast"])
+@pytest.mark.parametrize("arithmetic", [STRICT, fast(torch.float32)], ids=["strict", "fast"])
 def test_a_pass_is_the_network(arithmetic: Arithmetic) -> None:
     """Either policy computes the network's plain forward, to rounding."""
     room = Room(arithmetic=arithmetic)
@@ -98,7 +98,7 @@ def test_a_pass_is_the_network(arithmetic: Arithmetic) -> None:
 def test_fast_is_strict_to_rounding() -> None:
     """Both policies give every row of a mixed plan the same logits, to rounding: they share one visibility rule."""
     found = []
-    for arithmetic in (Strict(), Fast(torch.float32)):
+    for arithmetic in (STRICT, fast(torch.float32)):
         room = Room(arithmetic=arithmetic)
         found.append(room.run(*[(room.prefilled(tokens), step) for tokens, step in JOBS]))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
@@ -107,16 +107,16 @@ def test_fast_is_strict_to_rounding() -> None:
 def test_the_fingerprint_names_the_arithmetic() -> None:
     """The fingerprint is stable and follows policy, dtype, kernels and, by the library, threads: all that can change a sum."""
     threads = torch.get_num_threads()
-    strict = Strict()
+    strict = STRICT
     try:
         torch.set_num_threads(1)
         one, again = numeric_fingerprint(strict, "torch"), numeric_fingerprint(strict, "torch")
         compiled = numeric_fingerprint(strict, "compiled")
-        others = {numeric_fingerprint(Fast(dtype), "torch") for dtype in (torch.float32, torch.bfloat16)}
+        others = {numeric_fingerprint(fast(dtype), "torch") for dtype in (torch.float32, torch.bfloat16)}
         torch.set_num_threads(2)
         assert one == again != numeric_fingerprint(strict, "torch")
         assert compiled == numeric_fingerprint(strict, "compiled") != one
-        others.add(numeric_fingerprint(Fast(torch.bfloat16), "compiled"))
+        others.add(numeric_fingerprint(fast(torch.bfloat16), "compiled"))
     finally:
         torch.set_num_threads(threads)
     assert len(bytes.fromhex(one)) == 32 and len(others | {one}) == 4
@@ -127,12 +127,12 @@ def test_the_fingerprint_follows_the_sources(tmp_path: Path, monkeypatch: pytest
     """Whatever picks or computes a token changes it with its source, in whatever folder the room lies; the trainer does not."""
     room = tmp_path / "engine"
     shutil.copytree(Path(numeric.__file__).parent, room, ignore=shutil.ignore_patterns("tiny", "__pycache__"))
-    here = numeric_fingerprint(Strict(), "compiled")
+    here = numeric_fingerprint(STRICT, "compiled")
     monkeypatch.setattr(numeric, "__file__", str(room / "numeric.py"))
-    assert numeric_fingerprint(Strict(), "compiled") == here
+    assert numeric_fingerprint(STRICT, "compiled") == here
     with (room / "train" / "lora.py").open("a", encoding="utf-8") as source:
         source.write("# another trainer\n")
-    assert numeric_fingerprint(Strict(), "compiled") == here
+    assert numeric_fingerprint(STRICT, "compiled") == here
     with (room / name).open("a", encoding="utf-8") as source:
         source.write("# another pick\n")
-    assert numeric_fingerprint(Strict(), "compiled") != here
+    assert numeric_fingerprint(STRICT, "compiled") != here

@@ -19,7 +19,7 @@ from engine.device import DevicePass, OnDevice
 from engine.engine import Engine
 from engine.graphs import Recorder, Recording, repeated
 from engine.layout import PARTIALS_MOST, ROWS, DeviceRows, Layout, carried, tiles_of
-from engine.numeric import Strict
+from engine.numeric import STRICT
 from engine.pages import PagePool
 from engine.plan import Lora, Plan, Step, clean, noisy, quadratic
 from engine.request import Mode, Numeric
@@ -84,7 +84,7 @@ def test_it_says_what_the_host_says(mode: Mode) -> None:
     recorded = Engine(given, OnDevice(Numeric.STRICT, CPU, torch.float32, recording))
     for prompt in ((1, 5, 9), tuple(range(2, 72))):
         request = asked(mode, prompt=prompt)
-        (said, wanted) = (events_of(engine, request)[request.id] for engine in (recorded, Engine(given, Strict())))
+        (said, wanted) = (events_of(engine, request)[request.id] for engine in (recorded, Engine(given, STRICT)))
         assert output(said) == output(wanted) and finished(said).forwards == finished(wanted).forwards
 
 

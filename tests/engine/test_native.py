@@ -20,10 +20,10 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.engine import Engine
-from engine.forward import LibraryPass
+from engine.library import LibraryPass
 from engine.model.network import Network
 from engine.native import CompiledPass
-from engine.numeric import Fast, Strict
+from engine.numeric import STRICT, fast
 from engine.plan import Lora, Plan, Want, ahead, clean, noisy, quadratic
 from engine.request import Mode
 from engine.sampling import Draw, Logits, drawn
@@ -52,7 +52,7 @@ def shape(**changes: Any) -> ModelConfig:
 
 
 NETWORK = random_network(shape(), spread=4.0)
-HERE = {dtype: CompiledPass.usable(NETWORK.config, dtype) for dtype in (torch.float32, Fast().dtype)}
+HERE = {dtype: CompiledPass.usable(NETWORK.config, dtype) for dtype in (torch.float32, fast().dtype)}
 LEFT = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (0.02, 0.1)}
 """Of a row of logits, what rounding may leave it away from the network's, as a share of its length: the median, the worst."""
 
@@ -61,15 +61,15 @@ numbers = pytest.mark.parametrize("dtype", HERE, ids=str)
 
 def room(dtype: torch.dtype, network: Network = NETWORK) -> Room:
     """Where compiled passes run."""
-    found = Room(network, Fast(dtype), pages=192)
+    found = Room(network, fast(dtype), pages=192)
     assert isinstance(found.forward, CompiledPass if HERE[dtype] else LibraryPass)
     return found
 
 
 def plain(network: Network) -> Room:
     """Where the same passes run by the library."""
-    found = Room(network, Strict(), pages=192)
-    found.forward = LibraryPass(network, Strict())
+    found = Room(network, STRICT, pages=192)
+    found.forward = LibraryPass(network, STRICT)
     return found
 
 
@@ -140,7 +140,7 @@ def test_engines_at_once_do_not_meet(dtype: torch.dtype) -> None:
 
 def test_strict_is_compiled_too() -> None:
     """Where float32 can be compiled the exact policy has the same pass, and by the library another fingerprint."""
-    where = Room(NETWORK, Strict(), pages=192)
+    where = Room(NETWORK, STRICT, pages=192)
     assert isinstance(where.forward, CompiledPass if HERE[torch.float32] else LibraryPass)
     if HERE[torch.float32]:
         assert torch.equal(logits(where, range(len(JOBS))), logits(room(torch.float32), range(len(JOBS))))
@@ -159,10 +159,10 @@ def test_strict_limits_threads_where_it_must() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(8)
-        Strict().prepare(NETWORK)
+        STRICT.prepare(NETWORK)
         assert torch.get_num_threads() == (8 if HERE[torch.float32] else 2)
         torch.set_num_threads(8)
-        LibraryPass(NETWORK, Strict())
+        LibraryPass(NETWORK, STRICT)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -183,7 +183,7 @@ def test_it_says_what_a_row_comes_to(dtype: torch.dtype, broken: float | None) -
     steps = [(where.prefilled(tokens), step) for tokens, step in JOBS]
     for cache, step in steps:
         cache.reserve(cache.filled + step.frame.clean)
-    found = where.forward(Plan.pack(steps), where.pool)
+    found = where.forward.logits(Plan.pack(steps), where.pool)
     wanted = Logits.of(torch.from_numpy(found.raw.copy()), config.mask_token_id)
     if broken is not None:
         finite = np.isfinite(found.logprob)
@@ -275,11 +275,11 @@ def test_the_causal_modes_say_the_same(dtype: torch.dtype, temperature: float) -
     """Under `fast`, too, speculation is lossless where the pass is compiled, alone and together; else each mode answers."""
     given_model = loaded(NETWORK)
     requests = [asked(mode, PROMPT[:37], 40, temperature=temperature, top_p=0.9) for mode in (Mode.AR, *EXACT_MODES)]
-    together = events_of(Engine(given_model, Fast(dtype)), *requests)
+    together = events_of(Engine(given_model, fast(dtype)), *requests)
     texts = {output(together[request.id]) for request in requests}
     assert len(texts) == 1 if HERE[dtype] else all(texts)
     for request in requests:
-        again = events_of(Engine(given_model, Fast(dtype)), request)[request.id]
+        again = events_of(Engine(given_model, fast(dtype)), request)[request.id]
         assert nameless(again) == nameless(together[request.id]) if HERE[dtype] else output(again)
 
 
@@ -324,10 +324,10 @@ def test_compiled_code_reads_no_embedding_that_is_not_there(dtype: torch.dtype, 
 def test_other_sizes_run_by_the_library(dtype: torch.dtype, change: dict[str, int]) -> None:
     """What the compiled pass has no room for is decoded by torch, under another fingerprint."""
     network = random_network(shape(**change))
-    assert isinstance(Room(network, Fast(dtype)).forward, LibraryPass)
+    assert isinstance(Room(network, fast(dtype)).forward, LibraryPass)
     with pytest.raises(ValueError, match="usable"):
         CompiledPass(network, dtype)
-    fits, other = Engine(loaded(NETWORK), Fast(dtype)), Engine(loaded(network), Fast(dtype))
+    fits, other = Engine(loaded(NETWORK), fast(dtype)), Engine(loaded(network), fast(dtype))
     assert (fits.fingerprint == other.fingerprint) is not HERE[dtype]
 
 

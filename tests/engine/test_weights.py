@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.library import hidden_states
 from engine.model.checkpoint import initialise
 from engine.model.network import Network
 from engine.model.rope import turns
 from engine.model.weights import Weights
-from engine.numeric import Fast
+from engine.numeric import fast
 from tests.engine.harness import causal_attend
 from tests.engine.small import small_config, small_network
 
 ROWS = 41
-PLAIN = Fast(torch.float32)
+PLAIN = fast(torch.float32)
 
 
 def causal(network: Network) -> Weights:
@@ -34,7 +35,7 @@ def attend(layer: int, rotated: Tensor) -> Tensor:
 def both(network: Network, positions: Tensor, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Hidden states by the rearranged weights and by the network's own definition."""
     tokens = torch.arange(ROWS) * 7 % 99
-    found = causal(network).forward(tokens, positions, attend, PLAIN, None if gate is None else gate[:, None])
+    found = hidden_states(causal(network), PLAIN, tokens, positions, attend, None if gate is None else gate[:, None])
     return found, network(tokens, positions, causal_attend, draft_gate=gate)
 
 

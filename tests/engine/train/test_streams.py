@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.forward import run
+from engine.library import run
 from engine.model.network import Network
 from engine.model.weights import Weights
-from engine.numeric import Strict
+from engine.numeric import STRICT
 from engine.pages import PagePool
 from engine.plan import Lora, Plan, clean, noisy
 from engine.train.batches import Batch
@@ -96,7 +96,7 @@ def test_training_sees_what_decoding_computes() -> None:
     tokens = torch.randint(0, 90, (16,), generator=generator)
     shown = torch.where(torch.rand(16, generator=generator) < 0.6, network.config.mask_token_id, tokens)
     trained, _ = dual(network, shown, tokens)
-    weights, strict = Weights(network, torch.float32), Strict()
+    weights, strict = Weights(network, torch.float32), STRICT
     for start in range(0, 16, BLOCK):
         pool = PagePool(network.config, 4, torch.float32)
         cache = KVCache(pool, b"")

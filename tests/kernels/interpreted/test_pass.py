@@ -10,10 +10,10 @@ import torch
 from engine import numeric
 from engine.chain import Link
 from engine.device import DevicePass, OnDevice
-from engine.forward import run
 from engine.graphs import Recorder, repeated
+from engine.library import run
 from engine.model.weights import Weights
-from engine.numeric import Strict, numeric_fingerprint
+from engine.numeric import STRICT, numeric_fingerprint
 from engine.plan import Lora, clean, noisy, quadratic
 from engine.request import Numeric
 from engine.sampling import Ask
@@ -30,7 +30,7 @@ def test_the_kernels_together_are_the_network(recorder: Callable[[torch.device],
     plan, pool, _ = packed(steps)
     _, other, _ = packed(steps)
     torch.testing.assert_close(pool.kv, other.kv, rtol=0, atol=0)
-    logprobs = run(Weights(network, torch.float32), Strict(), plan, other).log_softmax(-1)
+    logprobs = run(Weights(network, torch.float32), STRICT, plan, other).log_softmax(-1)
     device = DevicePass(network, OnDevice(Numeric.STRICT, torch.device("cpu"), torch.float32, recorder))
     ((found,),) = device([Link(plan, (), [Ask(len(plan.wanted), 0.0, 0, others=True)])], pool)
     torch.testing.assert_close(pool.kv, other.kv, rtol=1e-3, atol=1e-3)
@@ -43,6 +43,6 @@ def test_the_kernels_together_are_the_network(recorder: Callable[[torch.device],
 
 def test_a_fingerprint_names_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was computed in the interpreter is not taken for what the library computes."""
-    here = numeric_fingerprint(Strict(), "torch")
+    here = numeric_fingerprint(STRICT, "torch")
     monkeypatch.setattr(numeric, "INTERPRETED", False)
-    assert numeric_fingerprint(Strict(), "torch") != here
+    assert numeric_fingerprint(STRICT, "torch") != here
