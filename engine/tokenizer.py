@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tokenizers import Tokenizer as Backend
 
-from engine.config import CheckpointError
+from engine.config import CheckpointError, read_json
 from engine.errors import InvalidRequest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the library's threads would compete with the engine's
@@ -61,12 +61,7 @@ class Tokenizer:
     def load(cls, folder: Path) -> Tokenizer:
         """Read `folder/tokenizer.json`. Raises CheckpointError when it is absent, malformed or foreign."""
         path = folder / "tokenizer.json"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise CheckpointError(f"{path} is missing: point at a whole checkpoint folder") from error
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not valid JSON: download it again") from error
+        document = read_json(path)
         try:
             return cls(document)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
