@@ -70,8 +70,7 @@ class Sampling:
             _within("a temperature that is not 0", self.temperature, LEAST_FACTOR, MOST_FACTOR)
         if not 0 <= self.seed < 1 << 64:
             raise InvalidRequest(f"seed must fit in 64 unsigned bits, not {self.seed}")
-        if not 0 <= self.choice < 1 << 32:
-            raise InvalidRequest(f"choice must be between 0 and 4294967295, not {self.choice}")
+        _within("choice", self.choice, 0, (1 << 32) - 1)
         if not 0 < self.top_p <= 1:
             raise InvalidRequest(f"top_p must be above 0 and at most 1, not {self.top_p}")
         if self.top_k < 0:
@@ -144,14 +143,12 @@ class GenerationRequest:
         self._check_modes()
         if self.max_tokens < 1:
             raise InvalidRequest(f"max_tokens must be at least 1, not {self.max_tokens}")
-        if not 1 <= self.block_length <= MAX_BLOCK:
-            raise InvalidRequest(f"block_length must be between 1 and {MAX_BLOCK}, not {self.block_length}")
+        _within("block_length", self.block_length, 1, MAX_BLOCK)
         if self.max_steps < 1:
             raise InvalidRequest(f"max_steps must be at least 1, not {self.max_steps}")
         if self.threshold is not None:
             _within("threshold", self.threshold, 0, math.inf)
-        if not 0 <= self.top_logprobs <= MAX_TOP_LOGPROBS:
-            raise InvalidRequest(f"top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}, not {self.top_logprobs}")
+        _within("top_logprobs", self.top_logprobs, 0, MAX_TOP_LOGPROBS)
         if self.think_budget is not None and self.think_budget < 0:
             raise InvalidRequest(f"think_budget must be at least 0, not {self.think_budget}")
         if self.think_budget is not None and self.constraint is not None:
@@ -189,6 +186,6 @@ def _bytes(name: str, text: str) -> int:
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:
-    if not (math.isfinite(value) and least <= value <= most):
+    if not least <= value <= most or value == math.inf:
         bounds = f"a finite number of at least {least}" if math.isinf(most) else f"between {least} and {most}"
         raise InvalidRequest(f"{name} must be {bounds}, not {value}")
