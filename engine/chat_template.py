@@ -135,37 +135,20 @@ def _refusing() -> Iterator[None]:
         raise InvalidRequest(f"the chat template does not take this conversation: {str(error)[:200]}") from error
 
 
-@dataclass(frozen=True)
 class Guard:
-    """Keeps told text from being read as one of `tokens`, whatever stands beside it."""
+    """Keeps told text from being read as one of `tokens`, whatever stands beside it.
 
-    tokens: frozenset[str]
+    `pattern` is any token: `split` gives texts and tokens in turn.
+    """
 
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """Any token; `split` gives texts and tokens in turn."""
-        return re.compile(f"({either(self.tokens)})")
-
-    @cached_property
-    def _within(self) -> re.Pattern[str]:
-        """The first character of any token, overlapping ones too."""
-        return re.compile(f"(?={either(self.tokens)})(.)", re.DOTALL)
-
-    @cached_property
-    def _reach(self) -> int:
-        return max(map(len, self.tokens))
-
-    @cached_property
-    def _heads(self) -> frozenset[str]:
-        return frozenset(token[:size] for token in self.tokens for size in range(1, len(token)))
-
-    @cached_property
-    def _tails(self) -> frozenset[str]:
-        return frozenset(token[size:] for token in self.tokens for size in range(1, len(token)))
-
-    @cached_property
-    def _inner(self) -> frozenset[str]:
-        return frozenset(tail[:size] for tail in self._tails for size in range(1, len(tail)))
+    def __init__(self, tokens: frozenset[str]) -> None:
+        self.pattern = re.compile(f"({either(tokens)})")
+        # The first character of any token, overlapping ones too.
+        self._within = re.compile(f"(?={either(tokens)})(.)", re.DOTALL)
+        self._reach = max(map(len, tokens))
+        self._heads = {token[:size] for token in tokens for size in range(1, len(token))}
+        self._tails = {token[size:] for token in tokens for size in range(1, len(token))}
+        self._inner = {tail[:size] for tail in self._tails for size in range(1, len(tail))}
 
     def told(self, value: Any, mark: str) -> Any:
         """The value with `mark` in every string that could be, or become, part of a token."""
