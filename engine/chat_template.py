@@ -13,10 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
-from itertools import chain
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -43,11 +40,18 @@ class CallForm(StrEnum):
 
 
 class ChatTemplate:
-    """One checkpoint's template; immutable, safe to share between threads."""
+    """One checkpoint's template; immutable, safe to share between threads.
+
+    `call_form` is how calls are written, None when the template knows no tools; `can_think` is whether a prompt may leave the
+    thinking to the model.
+    """
 
     def __init__(self, source: str, tokenizer: Tokenizer) -> None:
         """Raises CheckpointError when the source is no template."""
-        self._source, self._tokenizer = source, tokenizer
+        self._tokenizer = tokenizer
+        form = CallForm.XML if "<function=" in source else CallForm.JSON
+        self.call_form = form if re.search(r"\btools\b", source) else None
+        self.can_think = "enable_thinking" in source
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = _json
         environment.globals["raise_exception"] = _refuse
@@ -69,18 +73,6 @@ class ChatTemplate:
             raise CheckpointError(f"the chat template of {folder} cannot be read: download it again") from error
         return cls(source, tokenizer) if isinstance(source, str) else None
 
-    @cached_property
-    def call_form(self) -> CallForm | None:
-        """How calls are written; None when the template knows no tools."""
-        if not re.search(r"\btools\b", self._source):
-            return None
-        return CallForm.XML if "<function=" in self._source else CallForm.JSON
-
-    @cached_property
-    def can_think(self) -> bool:
-        """Whether a prompt may leave the thinking to the model."""
-        return "enable_thinking" in self._source
-
     def render(
         self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), think: bool = False
     ) -> list[int]:
@@ -90,7 +82,7 @@ class ChatTemplate:
         `ROLES` in each turn. Raises InvalidRequest for what is not Unicode, nested too deeply, or turned down by the template.
         """
         with _refusing():
-            mark = _unused(chain(_strings(turns), _strings(tools)))
+            mark = _unused((turns, tools))
             text = self._printed(turns, tools, mark, add_generation_prompt=True, enable_thinking=think)
         return self._ids(text, mark)
 
@@ -102,7 +94,7 @@ class ChatTemplate:
         Raises InvalidRequest also for a template that prints a past answer in another way than it asks for one.
         """
         with _refusing():
-            mark = _unused(chain(_strings(turns), _strings(tools)))
+            mark = _unused((turns, tools))
             asked = self._printed(turns[:-1], tools, mark, add_generation_prompt=True, enable_thinking=False)
             whole = self._printed(turns, tools, mark, add_generation_prompt=False, enable_thinking=False)
         said = self._ids(whole.removeprefix(asked), mark)
@@ -180,21 +172,9 @@ def either(words: Iterable[str]) -> str:
     return f"(?:{told}){'?' if ends else ''}" if told else ""
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield key
-            yield from _strings(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _strings(inner)
-
-
-def _unused(texts: Iterable[str]) -> str:
-    """A private character that none of the texts holds. Raises InvalidRequest when they hold all of them."""
-    held = {character for text in texts for character in set(text) if ord(character) in PRIVATE}
+def _unused(told: object) -> str:
+    """A private character that stands nowhere in what is told. Raises InvalidRequest when all of them do."""
+    held = set(json.dumps(told, ensure_ascii=False))
     for code in PRIVATE:
         if chr(code) not in held:
             return chr(code)
