@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.pages import PAGE, SCRATCH, PagePool
@@ -92,15 +91,9 @@ def _bias(limit: Ints, seen: int, frame: Frame, folds: int, dtype: torch.dtype) 
     """[n, 1, folds * q, seen + noisy]: what each row may see of the pages and of the noisy rows beside it."""
     visible = np.arange(seen) < limit[:, :, None]
     if frame.noisy:
-        beside = _beside(frame)
-        visible = np.concatenate((visible, np.broadcast_to(beside, (len(limit), *beside.shape))), axis=2)
+        visible = np.concatenate((visible, np.broadcast_to(frame.beside, (len(limit), *frame.beside.shape))), axis=2)
     bias = np.where(visible, np.float32(0), np.float32(-np.inf))
     return torch.from_numpy(np.tile(bias, (1, folds, 1))).to(dtype)[:, None]
-
-
-@lru_cache(maxsize=64)
-def _beside(frame: Frame) -> NDArray[np.bool_]:
-    return frame.beside()
 
 
 class TiledAttention:

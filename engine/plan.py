@@ -11,11 +11,10 @@ Whatever depends on a step's shape alone is a `Frame`, made once. Sequences with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum, IntFlag
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,42 +50,28 @@ class Lora(Enum):
     ON = "on"
 
 
-@dataclass(frozen=True, eq=False)
 class Frame:
     """The shape of a step: `clean` causal rows, then noisy rows in groups of `group_size` (0: none).
 
-    `rows` int64 [4, n]: offset from the committed length, group, flags, and how many of the clean rows are seen.
+    `rows` int64 [4, n]: offset from the committed length, group, flags, and how many of the clean rows are seen. `wanted` are
+    the rows whose logits are asked for, `asking` whether there are any; `gated` bool [n] are those that run with the drafter
+    LoRA, `lora` whether any does; `speaks` are the offsets that rows speak of: the next one for causal rows, their own for
+    noisy ones.
     """
 
-    rows: Ints
-    clean: int
-    group_size: int
-    size: int = field(init=False)
-    wanted: Ints = field(init=False)
-    """The rows whose logits are asked for."""
-    speaks: Ints = field(init=False)
-    """The offsets that rows speak of: the next one for causal rows, their own for noisy ones."""
-    gated: NDArray[np.bool_] = field(init=False)
-    """Which rows run with the drafter LoRA."""
-    lora: bool = field(init=False)
-    """Whether any does."""
-    asking: bool = field(init=False)
-    """Whether any row's logits are asked for."""
+    def __init__(self, rows: Ints, clean: int, group_size: int) -> None:
+        self.rows: Final = rows
+        self.clean: Final = clean
+        self.group_size: Final = group_size
+        self.size: Final[int] = rows.shape[1]
+        self.noisy: Final = self.size - clean
+        self.wanted: Final = np.flatnonzero(rows[2] & Flag.WANT_LOGITS)
+        self.asking: Final = len(self.wanted) > 0
+        self.gated: Final = (rows[2] & Flag.LORA) != 0
+        self.lora: Final = bool(self.gated.any())
+        self.speaks: Final = rows[0] + (np.arange(self.size) < clean)
 
-    def __post_init__(self) -> None:
-        flags = self.rows[2]
-        object.__setattr__(self, "size", self.rows.shape[1])
-        object.__setattr__(self, "wanted", np.flatnonzero(flags & Flag.WANT_LOGITS))
-        object.__setattr__(self, "speaks", self.rows[0] + (np.arange(self.size) < self.clean))
-        object.__setattr__(self, "gated", (flags & Flag.LORA) != 0)
-        object.__setattr__(self, "lora", bool(self.gated.any()))
-        object.__setattr__(self, "asking", len(self.wanted) > 0)
-
-    @property
-    def noisy(self) -> int:
-        """The number of rows without a slot."""
-        return self.size - self.clean
-
+    @cached_property
     def beside(self) -> NDArray[np.bool_]:
         """Who sees whom among the new rows without a slot: bool [n, noisy]."""
         group, noisy_row = self.rows[1], (self.rows[2] & Flag.NOISY) != 0

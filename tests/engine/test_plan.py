@@ -88,7 +88,7 @@ def test_limits_and_neighbours_are_the_rule(jobs: list[tuple[int, Step]]) -> Non
         assert (limit == filled + table[:, : frame.clean].sum(1)).all()
         for row in range(frame.size):
             assert table[row, : limit[row] - filled].all()
-        assert (frame.beside() == table[:, frame.clean :]).all()
+        assert (frame.beside == table[:, frame.clean :]).all()
         start += frame.size
 
 
@@ -134,7 +134,7 @@ def test_quadratic_layout() -> None:
     assert plan.limit.tolist() == [11, 12, 11, 11, 12, 12]
     assert plan.wanted.tolist() == [0, 1, 3, 5]
     assert plan.picks.tolist() == [11, 12, 12, 13]
-    assert plan.groups[0].frame.beside().astype(int).tolist() == [
+    assert plan.groups[0].frame.beside.astype(int).tolist() == [
         [0, 0, 0, 0],
         [0, 0, 0, 0],
         [1, 1, 0, 0],
@@ -155,7 +155,7 @@ def test_ahead_layout() -> None:
     assert plan.limit.tolist() == [11, 12, 12, 12, 12]
     assert plan.wanted.tolist() == [1, 3, 4]
     assert plan.picks.tolist() == [12, 13, 14]
-    assert plan.groups[0].frame.beside().astype(int).tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1], [1, 1, 1]]
+    assert plan.groups[0].frame.beside.astype(int).tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1], [1, 1, 1]]
 
 
 @pytest.mark.parametrize(("want", "rows"), [(Want.NONE, []), (Want.LAST, [2]), (Want.ALL, [0, 1, 2])])
