@@ -1,6 +1,6 @@
 """Passes in a row: what most likely comes next runs before the host has heard what was picked.
 
-A step foretells what follows it (`engine.plan.Follow`): the verification of a draft, the next token of `ar`, the first
+A step foretells what follows it (`follow`): the verification of a draft, the next token of `ar`, the first
 denoising step of the next block. Its tokens are filled in where they are picked, so the host waits once for several passes.
 A guess holds if the generation, told what came of the pass before, wants just that. Where it does not (the answer has ended,
 a gate took a block back), what it gave is dropped; what it wrote lies above what is committed, where the next pass writes.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
-from engine.plan import NO_SOURCE, Follow, Plan, Step
+from engine.plan import NO_SOURCE, Plan, Step
 from engine.sampling import Ask, Picks
 from engine.scheduler import Turn
 from engine.value import value
@@ -22,7 +22,7 @@ class Guess(Turn):
     """A turn that most likely comes after `before`, and has `filled` positions in the cache by then."""
 
     before: Turn
-    foretold: Follow
+    foretold: Step
     at: int
 
     @classmethod
@@ -34,7 +34,7 @@ class Guess(Turn):
         at = turn.filled + following.kept
         if not turn.live.session.cache.reserve(at + following.frame.clean):
             return None
-        sources = tuple(place if place == NO_SOURCE else start + place for place in following.picked)
+        sources = tuple(place if place == NO_SOURCE else start + place for place in following.sources)
         step = Step(following.tokens, following.frame, follow=later, sources=sources, only=following.only)
         return cls(turn.live, step, turn, following, at)
 
@@ -48,7 +48,7 @@ class Guess(Turn):
 
         A generation that is over has an empty cache.
         """
-        wanted, rows = self.live.wanted, zip(self.foretold.tokens, self.foretold.picked, strict=True)
+        wanted, rows = self.live.wanted, zip(self.foretold.tokens, self.foretold.sources, strict=True)
         ids = tuple(known if place == NO_SOURCE else earlier.ids[place] for known, place in rows)
         free = wanted.allowed is None and not wanted.targets and wanted.only == self.foretold.only
         here = wanted.frame is self.step.frame and self.live.session.cache.filled == self.at

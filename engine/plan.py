@@ -80,37 +80,24 @@ class Frame:
 
 
 @value
-class Follow:
-    """What most likely comes after a step: rows of `frame`, `kept` positions further on.
-
-    A row's token is known, or it is the pick of that step's wanted row `picked[row]` (NO_SOURCE for a known one). `only` as in
-    `Step`.
-    """
-
-    frame: Frame
-    kept: int
-    tokens: tuple[int, ...]
-    picked: tuple[int, ...]
-    only: tuple[int, ...] = ()
-
-
-@value
 class Step:
     """The rows one sequence wants next: a token for each row of `frame`.
 
     `targets` are ids whose log-probability the causal rows are asked for, one per wanted row or none at all; `allowed` bool
-    [wanted clean rows, V] is what a constraint permits there. `follow` is what the sequence will want after this step and
-    after that, if nothing comes between. A row with a source has the token that this wanted row of the pass before picked.
-    `only` are the rows whose logits are asked for, in order, where these are not all that the frame has.
+    [wanted clean rows, V] is what a constraint permits there. `follow` is what the sequence will most likely want after this
+    step and after that, each step `kept` positions further on than the one before. A row with a source (which is not NO_SOURCE)
+    has the token that this wanted row picked, of the step before in what follows, of the pass before in a plan. `only` are the
+    rows whose logits are asked for, in order, where these are not all that the frame has.
     """
 
     tokens: Sequence[int]
     frame: Frame
     targets: Sequence[int] = ()
     allowed: NDArray[np.bool_] | None = None
-    follow: Sequence[Follow] = ()
+    follow: Sequence[Step] = ()
     sources: Sequence[int] = ()
     only: tuple[int, ...] = ()
+    kept: int = 0
 
     @property
     def wanted(self) -> Ints:
@@ -123,18 +110,18 @@ def clean(
     want: Want = Want.ALL,
     targets: Sequence[int] = (),
     allowed: NDArray[np.bool_] | None = None,
-    follow: Sequence[Follow] = (),
+    follow: Sequence[Step] = (),
 ) -> Step:
     """Causal rows: a prefill chunk, an AR token, a verification or a commit."""
     return Step(tokens, clean_frame(len(tokens), want), targets, allowed, follow)
 
 
-def noisy(tokens: Sequence[int], lora: Lora, follow: Sequence[Follow] = (), only: tuple[int, ...] = ()) -> Step:
+def noisy(tokens: Sequence[int], lora: Lora, follow: Sequence[Step] = (), only: tuple[int, ...] = ()) -> Step:
     """One bidirectional group: a denoise step, or a linear draft with its seed in front. All want logits, or `only` these."""
     return Step(tokens, noisy_frame(len(tokens), lora), follow=follow, only=only)
 
 
-def ahead(step: Step, size: int, mask_id: int, follow: Sequence[Follow] = ()) -> Step:
+def ahead(step: Step, size: int, mask_id: int, follow: Sequence[Step] = ()) -> Step:
     """Causal rows as in `step`, and behind the last a group of `size` masks with the drafter LoRA, which sees all of them.
 
     The first mask stands where the last row's own pick will: logits come from the others, behind those of `step`.

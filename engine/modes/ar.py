@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from engine.events import Event, RunDecoded
-from engine.plan import Follow, Step, Want, clean_frame
+from engine.plan import Step, Want, clean_frame
 from engine.sampling import Picks
 from engine.session import Session
 
 RUN = 8
 LONE: Final = clean_frame(1, Want.ALL)
-NEXT: Final = (Follow(LONE, 1, (0,), (0,)),)
+NEXT: Final = (Step((0,), LONE, sources=(0,), kept=1),)
 """A further token: one row behind the pick of the one before."""
 
 
@@ -36,7 +36,7 @@ def step(session: Session, run: Run, seed: int) -> Generator[Step, Picks, int]:
     return run.add(picks)
 
 
-def _follow(session: Session) -> tuple[Follow, ...]:
+def _follow(session: Session) -> tuple[Step, ...]:
     """The single tokens behind the next, as far as the answer has room for them."""
     return NEXT * min(session.ahead, session.room - 1) if session.ahead else ()
 

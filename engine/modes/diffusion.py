@@ -13,7 +13,7 @@ from engine.events import NoteKind
 from engine.gates import Verdict
 from engine.modes.ar import Run, step
 from engine.modes.block import Block
-from engine.plan import NO_SOURCE, Follow, Lora, Step, clean, noisy, noisy_frame
+from engine.plan import NO_SOURCE, Lora, Step, clean, noisy, noisy_frame
 from engine.request import Mode
 from engine.sampling import Picks
 from engine.session import Session
@@ -54,14 +54,15 @@ def _denoise(session: Session, block: Block) -> Generator[Step, Picks, Picks]:
     return picks
 
 
-def _next_block(session: Session) -> tuple[Follow, ...]:
+def _next_block(session: Session) -> tuple[Step, ...]:
     """The first denoising step of the block behind this one, if the answer has room for it: its seed is picked by this pass."""
     size, masks = session.request.block_length, session.mask_id
     if not session.ahead or session.room <= size:
         return ()
     seeded = session.request.seed_first
     picked = (size - 1 if seeded else NO_SOURCE, *(NO_SOURCE,) * (size - 1))
-    return (Follow(noisy_frame(size, Lora.OFF), size, (masks,) * size, picked, tuple(range(seeded, size))),)
+    only = tuple(range(seeded, size))
+    return (Step((masks,) * size, noisy_frame(size, Lora.OFF), sources=picked, only=only, kept=size),)
 
 
 def _settle(session: Session, block: Block, picks: Picks) -> Picks:

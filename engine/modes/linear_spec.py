@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from typing import Final
 
 from engine.events import RunDecoded, SpecRound
-from engine.plan import NO_SOURCE, Follow, Lora, Step, Want, ahead, ahead_frame, clean, clean_frame, noisy
+from engine.plan import NO_SOURCE, Lora, Step, Want, ahead, ahead_frame, clean, clean_frame, noisy
 from engine.sampling import Picks, confidences
 from engine.session import Session
 
@@ -97,19 +97,20 @@ def _verification(session: Session, tokens: Sequence[int], drafted: Picks, size:
     return ahead(step, size, session.mask_id, follow)
 
 
-def _reading(session: Session, seed: int, size: int) -> tuple[Follow, ...]:
+def _reading(session: Session, seed: int, size: int) -> tuple[Step, ...]:
     """The causal rows that read the seed and whatever is drafted behind it; a draft that took a pass promises no more."""
     if not session.ahead:
         return ()
-    return (Follow(clean_frame(size, Want.ALL), 0, (seed,) * size, (NO_SOURCE, *range(1, size))),)
+    return (Step((seed,) * size, clean_frame(size, Want.ALL), sources=(NO_SOURCE, *range(1, size))),)
 
 
 @lru_cache(maxsize=512)
-def _next_round(kept: int, size: int, mask_id: int, goes_on: bool) -> tuple[Follow, ...]:
+def _next_round(kept: int, size: int, mask_id: int, goes_on: bool) -> tuple[Step, ...]:
     """The round behind one whose `kept` tokens all hold; it, too, drafts if the answer `goes_on` behind it."""
     plain, masks = clean_frame(size, Want.ALL), size * goes_on
     picked = (*range(kept - 1, kept - 1 + size), *(NO_SOURCE,) * masks)
-    return (Follow(ahead_frame(plain, size) if masks else plain, kept, (mask_id,) * len(picked), picked),)
+    frame = ahead_frame(plain, size) if masks else plain
+    return (Step((mask_id,) * len(picked), frame, sources=picked, kept=kept),)
 
 
 def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> partial[SpecRound]:
