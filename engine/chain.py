@@ -1,7 +1,7 @@
 """Passes in a row: what most likely comes next runs before the host has heard what was picked.
 
-A step foretells what follows it (`follow`): the verification of a draft, the next token of `ar`, the first
-denoising step of the next block. Its tokens are filled in where they are picked, so the host waits once for several passes.
+A step foretells what follows it (`follow`): the verification of a draft, the next token of `ar`, the first denoising step of
+the next block. Its tokens are filled in where they are picked, so the host waits once for several passes.
 A guess holds if the generation, told what came of the pass before, wants just that. Where it does not (the answer has ended,
 a gate took a block back), what it gave is dropped; what it wrote lies above what is committed, where the next pass writes.
 """
@@ -19,11 +19,10 @@ from engine.value import value
 
 @value
 class Guess(Turn):
-    """A turn that most likely comes after `before`, and has `filled` positions in the cache by then."""
+    """A turn that most likely comes after `before`, which foretold it."""
 
     before: Turn
     foretold: Step
-    at: int
 
     @classmethod
     def after(cls, turn: Turn, start: int) -> Self | None:
@@ -31,17 +30,12 @@ class Guess(Turn):
         if not turn.step.follow:
             return None
         following, *later = turn.step.follow
-        at = turn.filled + following.kept
-        if not turn.live.session.cache.reserve(at + following.frame.clean):
+        filled = turn.filled + following.kept
+        if not turn.live.session.cache.reserve(filled + following.frame.clean):
             return None
         sources = tuple(place if place == NO_SOURCE else start + place for place in following.sources)
         step = Step(following.tokens, following.frame, follow=later, sources=sources, only=following.only)
-        return cls(turn.live, step, turn, following, at)
-
-    @property
-    def filled(self) -> int:
-        """Positions in the cache when it runs."""
-        return self.at
+        return cls(turn.live, step, filled, turn, following)
 
     def holds(self, earlier: Picks) -> bool:
         """Whether it is what its generation wants now, which was told `earlier`, the picks of the turn before.
@@ -51,7 +45,7 @@ class Guess(Turn):
         wanted, rows = self.live.wanted, zip(self.foretold.tokens, self.foretold.sources, strict=True)
         ids = tuple(known if place == NO_SOURCE else earlier.ids[place] for known, place in rows)
         free = wanted.allowed is None and not wanted.targets and wanted.only == self.foretold.only
-        here = wanted.frame is self.step.frame and self.live.session.cache.filled == self.at
+        here = wanted.frame is self.step.frame and self.live.session.cache.filled == self.filled
         return free and here and tuple(wanted.tokens) == ids
 
 
@@ -68,12 +62,12 @@ class Link:
         """The pass of these turns, those of one frame side by side."""
         ordered = sorted(turns, key=lambda turn: (turn.step.frame.size, id(turn.step.frame)))
         plan = Plan.pack([(turn, turn.step) for turn in ordered], padded)
-        return cls(plan, ordered, [turn.live.session.ask(turn.step) for turn in ordered if turn.asking])
+        return cls(plan, ordered, [turn.live.session.ask(turn.step) for turn in ordered if turn.step.frame.asking])
 
     def following(self, padded: Callable[[int], int]) -> Self | None:
         """The pass of what most likely comes behind it: for turns whose picks are made without the host."""
         start, found = 0, list[Turn]()
-        for turn, ask in zip((turn for turn in self.turns if turn.asking), self.asks, strict=True):
+        for turn, ask in zip((turn for turn in self.turns if turn.step.frame.asking), self.asks, strict=True):
             guess = Guess.after(turn, start) if ask.plain else None
             if guess is not None:
                 found.append(guess)
@@ -84,7 +78,7 @@ class Link:
         """Each turn with its picks; None for one that wants no logits."""
         left = iter(picks)
         for turn in self.turns:
-            yield turn, next(left) if turn.asking else None
+            yield turn, next(left) if turn.step.frame.asking else None
 
 
 def delivered(links: Sequence[Link], picks: Sequence[Sequence[Picks]]) -> Iterator[tuple[Turn, Picks | None]]:

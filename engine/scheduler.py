@@ -58,25 +58,16 @@ class Live:
 
 @value
 class Turn:
-    """One generation's part of a pass; where its rows are is that of `engine.plan.Placed`."""
+    """One generation's part of a pass (an `engine.plan.Placed`); `filled` positions are in its cache when it runs."""
 
     live: Live
     step: Step
-
-    @property
-    def filled(self) -> int:
-        """Positions in the cache when it runs."""
-        return self.live.session.cache.filled
+    filled: int
 
     @property
     def pages(self) -> Sequence[int]:
         """The cache's page table."""
         return self.live.session.cache.pages
-
-    @property
-    def asking(self) -> bool:
-        """Whether any of its rows wants logits."""
-        return self.step.frame.asking
 
 
 class Scheduler:
@@ -132,7 +123,7 @@ class Scheduler:
             if turns and step.frame.size > rows:
                 continue
             if self._reserve(live, step, turns):
-                turns[live.order] = Turn(live, step)
+                turns[live.order] = Turn(live, step, live.session.cache.filled)
                 rows -= step.frame.size
         if len(turns) < len(self._running):
             for order in turns:
