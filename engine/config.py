@@ -7,7 +7,6 @@ since a wrong RoPE factor or mask id gives fluent text that is quietly wrong (`f
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +83,7 @@ class ModelConfig:
         try:
             config = cls(
                 **{key: _count(document, key) for key in _LARGEST},
-                rms_norm_eps=_positive(document, "rms_norm_eps"),
+                rms_norm_eps=_number(document, "rms_norm_eps", 1e-30, 1e30),
                 rope=_rope(document),
             )
         except KeyError as error:
@@ -156,20 +155,12 @@ def _count(document: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _positive(document: Mapping[str, Any], key: str) -> float:
-    """A finite number above zero. Raises KeyError, ValueError or OverflowError."""
+def _number(document: Mapping[str, Any], key: str, least: float, most: float) -> float:
+    """A number within bounds in which what is made of it stays finite. Raises KeyError, ValueError or OverflowError."""
     value = document[key]
-    if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise ValueError(f"{key} must be a number above zero, not {value!r}")
+    if type(value) not in (int, float) or not least <= value <= most:
+        raise ValueError(f"{key} must be a number from {least} to {most}, not {value!r}")
     return float(value)
-
-
-def _ratio(document: Mapping[str, Any], key: str) -> float:
-    """A number from a millionth to a million, with which frequencies stay finite. Raises as `_positive` does."""
-    value = _positive(document, key)
-    if not 1e-6 <= value <= 1e6:
-        raise ValueError(f"{key} must lie between a millionth and a million, not {value!r}")
-    return value
 
 
 def _rope(document: Mapping[str, Any]) -> RopeConfig:
@@ -181,17 +172,12 @@ def _rope(document: Mapping[str, Any]) -> RopeConfig:
         raise ValueError("rope_type must be 'yarn'")
     if found.get("mscale", 1) != found.get("mscale_all_dim", 1):
         raise ValueError("mscale and mscale_all_dim differ, so the attention factor would not be 1")
-    theta = _positive(found if "rope_theta" in found else document, "rope_theta")
-    factor, beta = _ratio(found, "factor"), float(found.get("llama_4_scaling_beta", 0.0))
-    original = _positive(found, "original_max_position_embeddings")
-    most = _LARGEST["max_position_embeddings"]
-    if theta <= 1 or not 1 <= original <= most or not abs(beta) <= 1e6:
-        raise ValueError(f"rope_theta must be above 1, the original context 1 to {most}, llama_4_scaling_beta within a million")
+    told = {"beta_fast": 32, "beta_slow": 1, "llama_4_scaling_beta": 0} | found
     return RopeConfig(
-        theta=theta,
-        factor=factor,
-        original_max_position=int(original),
-        beta_fast=_ratio({"beta_fast": 32} | found, "beta_fast"),
-        beta_slow=_ratio({"beta_slow": 1} | found, "beta_slow"),
-        query_scale_beta=beta,
+        theta=_number(found if "rope_theta" in found else document, "rope_theta", 1 + 1e-6, 1e30),
+        factor=_number(told, "factor", 1e-6, 1e6),
+        original_max_position=int(_number(told, "original_max_position_embeddings", 1, _LARGEST["max_position_embeddings"])),
+        beta_fast=_number(told, "beta_fast", 1e-6, 1e6),
+        beta_slow=_number(told, "beta_slow", 1e-6, 1e6),
+        query_scale_beta=_number(told, "llama_4_scaling_beta", -1e6, 1e6),
     )
