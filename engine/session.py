@@ -81,12 +81,8 @@ class Session:
         self._unit: list[SpecRound | RunDecoded] = []
         cache.adopt(request.prompt[:-1])
         self.cached = cache.filled
-        self.committed = 0
-        self._commit_prompt(max((len(request.prompt) - 1) // PREFILL_CHUNK * PREFILL_CHUNK, cache.filled))
-
-    def _commit_prompt(self, count: int) -> None:
-        self._rules.commit(self.tokens[:count], 0)
-        self.committed = count
+        self.committed = max((len(request.prompt) - 1) // PREFILL_CHUNK * PREFILL_CHUNK, cache.filled)
+        rules.commit(self.tokens[: self.committed], 0)
 
     @property
     def position(self) -> int:
@@ -185,16 +181,11 @@ class Session:
     def say(self, event: Event) -> None:
         """Say `event` and add it to the totals; the gate is not asked, for what an early end cut short has no whole unit."""
         self._events.append(event)
-        match event:
-            case Prefilled():
-                self._prefilled = True
-            case BlockDecoded():
-                self.blocks += 1
-                self._steps += len(event.steps)
-            case SpecRound():
-                self.rounds += 1
-            case _:
-                pass
+        self._prefilled |= isinstance(event, Prefilled)
+        self.rounds += isinstance(event, SpecRound)
+        if isinstance(event, BlockDecoded):
+            self.blocks += 1
+            self._steps += len(event.steps)
         if isinstance(event, Output):
             self._forwards += event.forwards
             self._said += len(event.output)
