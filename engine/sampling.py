@@ -182,15 +182,9 @@ def sample(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> list[Picks]:
     """Pick the tokens at absolute `positions` [W]; each ask has the next of the rows."""
     ids, chosen = logits.best, logits.logprob
     if any(ask.temperature or ask.rules is not None for ask in asks):
-        ids = _ruled(logits, positions, asks)
+        ids = logits.draw(_shaped(logits, asks), heat_of(positions, asks), logits.mask_id).numpy()
         chosen = logits.logprobs_of(0, ids)
     return _split(asks, ids.tolist(), chosen.tolist(), logits)
-
-
-def _ruled(logits: Logits, positions: Ints, asks: Sequence[Ask]) -> Ints:
-    """The ids that are picked where more than a row's best decides."""
-    ids: Ints = logits.draw(_shaped(logits, asks), heat_of(positions, asks), logits.mask_id).numpy()
-    return ids
 
 
 def _shaped(logits: Logits, asks: Sequence[Ask]) -> Tensor:
