@@ -12,7 +12,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import takewhile
 from uuid import UUID
 
 from engine.gates import Verdict
@@ -22,6 +21,12 @@ from engine.request import Mode
 def octets(ids: Sequence[int]) -> bytes:
     """Ids as digests read them: four bytes each, big-endian."""
     return struct.pack(f">{len(ids)}I", *ids)
+
+
+def leading_matches(drafted: Sequence[int], wanted: Sequence[int]) -> int:
+    """How many leading drafts equal what the verifier wants at their positions; none where it was not asked."""
+    pairs = enumerate(zip(drafted, wanted, strict=False))
+    return next((index for index, (left, right) in pairs if left != right), min(len(drafted), len(wanted)))
 
 
 class NoteKind(StrEnum):
@@ -162,8 +167,7 @@ class SpecRound:
     @property
     def matched(self) -> int:
         """How many drafts hold of those that were guessed, which are all but the first; the same figure in both modes."""
-        pairs = zip(self.draft[1:], self.verified, strict=False)
-        return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        return leading_matches(self.draft[1:], self.verified)
 
 
 @dataclass(frozen=True, slots=True)

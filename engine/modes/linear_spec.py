@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final
 
-from engine.events import RunDecoded, SpecRound
+from engine.events import RunDecoded, SpecRound, leading_matches
 from engine.plan import NO_SOURCE, Lora, Step, Want, ahead, ahead_frame, clean, clean_frame, noisy
 from engine.sampling import Picks, confidences
 from engine.session import Session
@@ -122,11 +122,3 @@ def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> p
 def unverified(opened: partial[SpecRound]) -> SpecRound:
     """The record of a round that is cut short."""
     return opened(verified=(), accepted=0, output=(), logprob=(), forwards=0, complete=False)
-
-
-def leading_matches(drafted: Sequence[int], wanted: Sequence[int]) -> int:
-    """How many leading drafts equal what the verifier wants at their positions."""
-    for index, (left, right) in enumerate(zip(drafted, wanted, strict=False)):
-        if left != right:
-            return index
-    return len(drafted)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from engine.modes.linear_spec import begin, leading_matches, opened_round, unverified
+from engine.events import leading_matches
+from engine.modes.linear_spec import begin, opened_round, unverified
 from engine.plan import Lora, Step, quadratic
 from engine.sampling import Picks
 from engine.session import Session
