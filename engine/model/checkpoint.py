@@ -77,14 +77,15 @@ def load(folder: Path, name: str | None = None, device: str = "cpu") -> LoadedMo
     Raises CheckpointError naming the file and the tensor.
     """
     config, adapter = ModelConfig.read(folder), _adapter(folder)
-    found = _canonical_names(stored_weights(folder), folder) | adapter.tensors
+    rank, drafter = adapter or (1, {})  # a rank of 1 with zero weights stands for none
+    found = _canonical_names(stored_weights(folder), folder) | drafter
     with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in released_names(Network(config, adapter.rank))}
-    if not adapter.present:
+        shapes = {name: tuple(tensor.shape) for name, tensor in released_names(Network(config, rank))}
+    if adapter is None:
         shapes = {name: shape for name, shape in shapes.items() if "lora_" not in name}
     check(shapes, found, folder)
     where = torch.device(device)
-    network = Network.blank(config, adapter.rank, torch.float32 if where == HOST else torch.bfloat16)
+    network = Network.blank(config, rank, torch.float32 if where == HOST else torch.bfloat16)
     apart(lambda: _fill(network, found, where))
     network.requires_grad_(False).eval()
     tokenizer = Tokenizer.load(folder)
@@ -161,18 +162,11 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Adapter:
-    rank: int
-    tensors: dict[str, Stored]
-    present: bool
-
-
-def _adapter(folder: Path) -> _Adapter:
-    """The drafter LoRA; absent in base checkpoints, where a rank of 1 with zero weights stands for "none"."""
+def _adapter(folder: Path) -> tuple[int, dict[str, Stored]] | None:
+    """Rank and tensors of the drafter LoRA, which base checkpoints lack."""
     path = folder / LORA_FOLDER
     if not path.exists():
-        return _Adapter(1, {}, present=False)
+        return None
     document = read_json(path / ADAPTER_CONFIG)
     rank, alpha = document.get("r"), document.get("lora_alpha")
     if type(rank) is not int or not 0 < rank <= _LARGEST_RANK or type(alpha) not in (int, float):
@@ -181,7 +175,7 @@ def _adapter(folder: Path) -> _Adapter:
         raise CheckpointError(f"{path}: the drafter LoRA must sit on o_proj alone with alpha / r = {LORA_SCALE}")
     if document.get("use_rslora") or document.get("use_dora"):
         raise CheckpointError(f"{path}: the drafter LoRA must be a plain one, without rsLoRA or DoRA")
-    return _Adapter(rank, stored(path / ADAPTER), present=True)
+    return rank, stored(path / ADAPTER)
 
 
 def adapter_document(rank: int, scale: float = LORA_SCALE, modules: Sequence[str] = ("o_proj",)) -> dict[str, object]:
