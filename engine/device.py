@@ -24,7 +24,7 @@ from engine.forward import PlannedPass
 from engine.graphs import Capture, Recorded, Recorder
 from engine.layout import ROWS, DeviceRows, Layout, ready, tiles_of
 from engine.memory import require, require_room
-from engine.model.network import Network
+from engine.model.network import Linear, Network, plain_linear
 from engine.model.rope import half_turns
 from engine.model.weights import LayerWeights, Weights
 from engine.pages import PagePool
@@ -39,8 +39,7 @@ from kernels.paged import paged_attention
 from kernels.rotary import rotate_and_keep
 from kernels.swiglu import silu_mul
 
-Linear = Callable[[Tensor, Tensor], Tensor]
-_PRODUCTS: Final[dict[Numeric, Linear]] = {Numeric.STRICT: tiled_linear, Numeric.FAST: F.linear}
+_PRODUCTS: Final[dict[Numeric, Linear]] = {Numeric.STRICT: tiled_linear, Numeric.FAST: plain_linear}
 
 
 class OnDevice:

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name every torch reader know
 from torch import Tensor
 
 from engine.forward import HostPass
-from engine.model.network import HOST, Network
+from engine.model.network import HOST, Linear, Network
 from engine.model.rope import turn, turns
 from engine.model.weights import Weights
 from engine.native import CompiledPass
@@ -39,7 +39,7 @@ class Library:
 
     numeric: Numeric
     dtype: torch.dtype
-    linear: Callable[[Tensor, Tensor], Tensor]
+    linear: Linear
     norm: Callable[[Tensor, Tensor, float], Tensor]
     padded: Callable[[int], int]
     attention: Callable[[Plan, PagePool], Attend]

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 
 import kernels
 from engine.attend import GroupedAttention, TiledAttention
 from engine.device import OnDevice
 from engine.library import Library, LibraryPass
-from engine.model.network import HOST
+from engine.model.network import HOST, plain_linear
 from engine.request import Numeric
 from kernels.jit import INTERPRETED
 from kernels.linear import padded_rows, tiled_linear
@@ -53,7 +52,7 @@ def fast(dtype: torch.dtype | None = None) -> Library:
     return Library(
         numeric=Numeric.FAST,
         dtype=dtype or (torch.bfloat16 if _has_bfloat16() else torch.float32),
-        linear=F.linear,
+        linear=plain_linear,
         norm=paired_rms_norm,
         padded=_stepped,
         attention=GroupedAttention,

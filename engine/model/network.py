@@ -8,8 +8,8 @@ Shapes: n rows, H hidden, D head_dim, V vocabulary; leading batch dimensions are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
@@ -23,21 +23,14 @@ HOST = torch.device("cpu")
 LORA_SCALE = 4.0  # lora_alpha / r, the same at every size of the family
 
 
-class Attend(Protocol):
-    """Attention over rotated heads: q [..., n, Hq, D], k and v [..., n, Hkv, D] -> [..., n, Hq, D]."""
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""Attention of a layer over rotated heads: q [..., n, Hq, D], k and v [..., n, Hkv, D] -> [..., n, Hq, D]."""
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
+Linear = Callable[[Tensor, Tensor], Tensor]
+"""x [..., K] times weight [N, K] transposed -> [..., N]."""
 
-
-class Linear(Protocol):
-    """x [..., K] times weight [N, K] transposed -> [..., N]."""
-
-    def __call__(self, x: Tensor, weight: Tensor) -> Tensor: ...
-
-
-def plain_linear(x: Tensor, weight: Tensor) -> Tensor:
-    """The matmul torch likes best; its summation order depends on the number of rows."""
-    return F.linear(x, weight)
+plain_linear: Linear = F.linear
+"""The matmul torch likes best; its summation order depends on the number of rows."""
 
 
 @dataclass(frozen=True, slots=True)
