@@ -58,16 +58,6 @@ class Capture:
         return Recording(graph.replay, result)
 
 
-def repeated(run: Callable[[], Tensor]) -> Recording:
-    """What stands in for a graph where there are none: it is run again."""
-    result = run()
-
-    def again() -> None:
-        result.copy_(run())
-
-    return Recording(again, result)
-
-
 class Recorded:
     """The recorded passes of one network over one pool of pages."""
 

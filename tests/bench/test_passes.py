@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 
 from engine.device import OnDevice
-from engine.graphs import repeated
 from engine.model.checkpoint import LoadedModel
 from engine.pages import PagePool
 from engine.request import Numeric
@@ -32,6 +31,7 @@ from tests.bench.passes import (
     read_bytes,
 )
 from tests.bench.targets import ATTENTION, HEAD, QUICK, SLOW, TARGETS, Figure, figures, table
+from tests.engine.passes import repeated
 
 CPU = torch.device("cpu")
 SMALL = config_of(Shape(hidden=32, inner=48, queries=2, keys=1, size=16, vocab=400, rank=2), layers=1)

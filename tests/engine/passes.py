@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from engine.cache import KVCache
 from engine.forward import HostPass
+from engine.graphs import Recording
 from engine.model.network import Network
 from engine.numeric import STRICT, Arithmetic
 from engine.pages import PagePool
@@ -44,3 +45,13 @@ class Room:
             self.run((cache, clean(part, Want.NONE)))
             cache.keep(len(part), tokens)
         return cache
+
+
+def repeated(run: Callable[[], Tensor]) -> Recording:
+    """What stands in for a graph where there are none: it is run again."""
+    result = run()
+
+    def again() -> None:
+        result.copy_(run())
+
+    return Recording(again, result)

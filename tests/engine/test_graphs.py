@@ -17,7 +17,7 @@ from engine import graphs
 from engine.chain import Link
 from engine.device import DevicePass, OnDevice
 from engine.engine import Engine
-from engine.graphs import Recorder, Recording, repeated
+from engine.graphs import Recorder, Recording
 from engine.layout import PARTIALS_MOST, ROWS, DeviceRows, Layout, carried, tiles_of
 from engine.numeric import STRICT
 from engine.pages import PagePool
@@ -27,6 +27,7 @@ from engine.sampling import Ask, Picks
 from kernels.paged import CLEAN, SPLIT
 from tests.bench.engine_laws import EngineLaws
 from tests.engine.harness import asked, events_of, finished, loaded, model, output
+from tests.engine.passes import repeated
 from tests.engine.small import small_network
 from tests.engine.test_plan import packed
 

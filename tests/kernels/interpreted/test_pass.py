@@ -10,13 +10,14 @@ import torch
 from engine import numeric
 from engine.chain import Link
 from engine.device import DevicePass, OnDevice
-from engine.graphs import Recorder, repeated
+from engine.graphs import Recorder
 from engine.library import run
 from engine.model.weights import Weights
 from engine.numeric import STRICT, numeric_fingerprint
 from engine.plan import Lora, clean, noisy, quadratic
 from engine.request import Numeric
 from engine.sampling import Ask
+from tests.engine.passes import repeated
 from tests.engine.small import small_network
 from tests.engine.test_plan import packed
 
