@@ -22,7 +22,6 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -97,7 +96,7 @@ class Constrainer:
         tokens = [b"" if token in barred else tokenizer.decode_bytes([token]) for token in range(vocab_size)]
         # The library marks token references by this byte, which no UTF-8 text holds.
         tokens = [b"" if b"\xff" in token else token for token in tokens]
-        self._vocabulary = Vocabulary(np.array([bool(token) for token in tokens]), tokenizer.eos_id)
+        self._text, self._eos = np.array([bool(token) for token in tokens]), tokenizer.eos_id
         self._tokenizer = LLTokenizer(TokenizerWrapper(_Source(tokenizer, tokens)))
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
@@ -113,7 +112,7 @@ class Constrainer:
     def matcher(self, constraint: Constraint) -> Matcher:
         """The constraint at the start of an answer; quick after `check`. Raises InvalidRequest as that does."""
         compiled = self._ready(constraint)
-        return Matcher(compiled, self._vocabulary, lambda: self._forget(constraint, compiled))
+        return Matcher(compiled, self._text, self._eos, lambda: self._forget(constraint, compiled))
 
     def _ready(self, constraint: Constraint) -> LLMatcher:
         """The constraint, compiled now or before; the one that was not asked for longest is forgotten."""
@@ -142,22 +141,17 @@ class Constrainer:
         return matcher
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Vocabulary:
-    """Which ids stand for text, bool [V], and the id that ends an answer."""
-
-    text: Bools
-    eos: int
-
-
 class Matcher:
     """A constraint and the output so far, of one generation and one thread."""
 
-    __slots__ = ("_compiled", "_ended", "_forget", "_output", "_state", "_vocabulary")
+    __slots__ = ("_compiled", "_ended", "_eos", "_forget", "_output", "_state", "_text")
 
-    def __init__(self, compiled: LLMatcher, vocabulary: Vocabulary, forget: Callable[[], object]) -> None:
-        """`forget` drops the compiled constraint: copies share a lexer, and a broken one may be worn out."""
-        self._compiled, self._vocabulary, self._forget = compiled, vocabulary, forget
+    def __init__(self, compiled: LLMatcher, text: Bools, eos: int, forget: Callable[[], object]) -> None:
+        """`text` [V] says which ids stand for text, `eos` ends an answer.
+
+        `forget` drops the compiled constraint: copies share a lexer, and a broken one may be worn out.
+        """
+        self._compiled, self._text, self._eos, self._forget = compiled, text, eos, forget
         self._state = compiled.deep_copy()
         self._output: list[int] = []
         self._ended = False
@@ -178,7 +172,7 @@ class Matcher:
         Behind the first illegal id all is allowed: no pick equals that id, so those rows are never reached. The state does
         not change. Raises as `allowed` does.
         """
-        rows = np.ones((1 + len(draft), len(self._vocabulary.text)), dtype=np.bool_)
+        rows = np.ones((1 + len(draft), len(self._text)), dtype=np.bool_)
         rows[0] = self.allowed()
         ended, steps = self._ended, 0
         for place, token in enumerate(draft):
@@ -200,13 +194,12 @@ class Matcher:
 
     def _row(self) -> Bools:
         """The ids allowed now; none in a dead end."""
-        text, eos = self._vocabulary.text, self._vocabulary.eos
         if self._ended:
-            row = np.zeros_like(text)
+            row = np.zeros_like(self._text)
         else:
             bits = np.frombuffer(self._state.compute_bitmask(), dtype=np.uint8)
-            row = np.unpackbits(bits, count=len(text), bitorder="little").view(np.bool_) & text
-        row[eos] = self._may_end()
+            row = np.unpackbits(bits, count=len(self._text), bitorder="little").view(np.bool_) & self._text
+        row[self._eos] = self._may_end()
         return row
 
     def _may_end(self) -> bool:
@@ -214,10 +207,10 @@ class Matcher:
 
     def _consume(self, token: int) -> bool:
         """Go on by `token` if it is allowed."""
-        if token == self._vocabulary.eos:
+        if token == self._eos:
             self._ended = self._may_end()
             return self._ended
-        if self._ended or not 0 <= token < len(self._vocabulary.text) or not self._vocabulary.text[token]:
+        if self._ended or not 0 <= token < len(self._text) or not self._text[token]:
             return False
         return self._state.try_consume_tokens([token]) == 1
 

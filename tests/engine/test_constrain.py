@@ -199,7 +199,7 @@ def test_no_special_id_is_allowed_even_if_the_library_would() -> None:
     """A compiled grammar that names special ids by number, which `check` refuses, still allows none of them."""
     compiled = LLMatcher(CONSTRAINER._tokenizer, 'start: <[*]> "a" | "b"')
     assert not compiled.is_error()
-    row = Matcher(compiled, CONSTRAINER._vocabulary, lambda: None).allowed()
+    row = Matcher(compiled, CONSTRAINER._text, CONSTRAINER._eos, lambda: None).allowed()
     assert row[TOKENIZER.encode("b")].all() and not row[sorted(TOKENIZER.special - TOKENIZER.calls | {NO_TEXT})].any()
 
 
