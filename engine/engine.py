@@ -12,9 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import count
-from typing import Final
 from uuid import UUID
 
 import torch
@@ -33,15 +32,13 @@ from engine.model.checkpoint import LoadedModel
 from engine.modes import decode
 from engine.numeric import Arithmetic, arithmetic, dtype_name, numeric_fingerprint
 from engine.pages import PagePool, prefix_salt
-from engine.request import GenerationRequest, Numeric, Sampling
+from engine.request import GenerationRequest, Numeric
 from engine.rules import RowRules
 from engine.sampling import Picks
 from engine.scheduler import Capacity, Live, Scheduler, Turn
 from engine.session import Session
 from engine.stops import Stops
 from engine.tokenizer import THINK_END, THINK_START
-
-_SAMPLING: Final = tuple(field.name for field in fields(Sampling))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,8 +166,7 @@ class Engine:
             if not aborts:
                 return
             early = [arrival for arrival in self._waiting if arrival.request.id in aborts]
-            if early:
-                self._waiting = deque(arrival for arrival in self._waiting if arrival.request.id not in aborts)
+            self._waiting = deque(arrival for arrival in self._waiting if arrival.request.id not in aborts)
         for arrival in early:
             self._begin(arrival, events)
         for live in list(self._scheduler):
@@ -293,7 +289,7 @@ class Engine:
             threshold=request.threshold,
             max_steps=request.max_steps,
             seed_first=request.seed_first,
-            **{name: getattr(request.sampling, name) for name in _SAMPLING},
+            **asdict(request.sampling),
             top_logprobs=request.top_logprobs,
             think_budget=request.think_budget,
             stop_ids=tuple(sorted(request.stop_ids)),

@@ -22,29 +22,26 @@ from engine.session import Session
 
 Passes = Generator[Step, Picks, None]
 
-_MODES: dict[Mode, Callable[[Session, Picks], Passes]] = {
-    Mode.AR: ar,
-    Mode.DIFFUSION: diffusion,
-    Mode.LINEAR_SPEC: linear_spec,
-    Mode.QUADRATIC_SPEC: quadratic_spec,
-    Mode.AUTO: auto,
+Opening = Callable[[Session, Step, int], Step]
+"""What else the prompt's last pass does: for modes that draft, the first block is drafted in it."""
+
+_MODES: dict[Mode, tuple[Callable[[Session, Picks], Passes], Opening | None]] = {
+    Mode.AR: (ar, None),
+    Mode.DIFFUSION: (diffusion, None),
+    Mode.LINEAR_SPEC: (linear_spec, opening_draft),
+    Mode.QUADRATIC_SPEC: (quadratic_spec, opening_draft),
+    Mode.AUTO: (auto, first_choice),
 }
-_OPENINGS: dict[Mode, Callable[[Session, Step, int], Step]] = {
-    Mode.LINEAR_SPEC: opening_draft,
-    Mode.QUADRATIC_SPEC: opening_draft,
-    Mode.AUTO: first_choice,
-}
-"""What else the prompt's last pass does, by modes that draft: the first block is drafted in it."""
 
 
 def decode(session: Session) -> Passes:
     """A whole generation: the last piece of the prompt, then the requested mode."""
     rest = session.tokens[session.committed :]
     step = clean(rest, Want.LAST, allowed=session.allowed())
-    opening = _OPENINGS.get(session.mode)
+    mode, opening = _MODES[session.mode]
     first = yield step if opening is None else opening(session, step, session.request.block_length)
     session.commit(len(rest))
     session.emit(Prefilled(session.request.id, session.prompt_tokens, session.cached, session.claim()))
     if session.mode is not session.request.mode:
         session.note(NoteKind.MODE_SWITCH, f"{session.request.mode} cannot hold a constraint: running {session.mode}")
-    yield from _MODES[session.mode](session, first)
+    yield from mode(session, first)
