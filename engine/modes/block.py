@@ -20,7 +20,6 @@ class Block:
         self.tokens = [session.mask_id] * size
         self._masked = [True] * size
         self._confidence = [0.0] * size
-        self._steps: list[DenoiseStep] = []
         self._logprob: tuple[float, ...] = ()
         self._agreement: tuple[bool, ...] = ()
         self._attempt = self._revisions = self._earlier = 0
@@ -30,14 +29,13 @@ class Block:
 
     def _open(self, threshold: float | None, steps: int) -> None:
         """Denoising begins, or begins again, over the positions that are masked now."""
-        self._threshold, self._most = threshold, steps
-        self._masks, self._done = sum(self._masked), 0
+        self._threshold, self._most, self._masks = threshold, steps, sum(self._masked)
+        self._steps: list[DenoiseStep] = []
 
     def unresolved(self) -> bool:
         """Whether denoising must go on: some position is masked, and no stop id stands before the first masked one."""
-        if True not in self._masked:
-            return False
-        return self._session.request.stop_ids.isdisjoint(self.tokens[: self._masked.index(True)])
+        masks = self.masks
+        return bool(masks) and self._session.request.stop_ids.isdisjoint(self.tokens[: masks[0]])
 
     @property
     def masks(self) -> tuple[int, ...]:
@@ -50,10 +48,9 @@ class Block:
         for index, token, value in zip(self.masks, picks.ids, confidences(picks.logprob), strict=True):
             proposal[index], confidence[index] = token, value
         committed = self._choose(confidence)
-        if self._done:
+        if self._steps:
             self._revisions += sum(new != old for new, old in zip(proposal, self._steps[-1].proposal, strict=True))
         self._steps.append(DenoiseStep(tuple(self._masked), tuple(proposal), tuple(confidence), committed))
-        self._done += 1
         for index, chosen in enumerate(committed):
             if chosen:
                 self.tokens[index], self._masked[index] = proposal[index], False
@@ -61,12 +58,12 @@ class Block:
 
     def _choose(self, confidence: Sequence[float]) -> tuple[bool, ...]:
         """The best masked positions, lowest first among equals: as many as are due and, by threshold, all that reach it."""
-        threshold = self._threshold
+        threshold, done = self._threshold, len(self._steps)
         ranked = sorted((-value, index) for index, value in enumerate(confidence) if self._masked[index])
-        if self._done + 1 >= self._most:
+        if done + 1 >= self._most:
             due = len(ranked)
         elif threshold is None:
-            due = self._masks // self._most + (self._done < self._masks % self._most)
+            due = self._masks // self._most + (done < self._masks % self._most)
         else:
             due = max(1, sum(-negative >= threshold for negative, _ in ranked))
         chosen = {index for _, index in ranked[:due]}
@@ -102,7 +99,6 @@ class Block:
         self._revisions += sum(unsure)
         self._attempt += 1
         self._earlier += len(self._steps)
-        self._steps = []
         self._open(threshold, max(1, steps))
 
     def facts(self) -> BlockFacts:
