@@ -107,7 +107,7 @@ class TiledAttention:
         rows, sequence, noisy = rows[order], sequence[order], noisy[order]
         self._index = torch.from_numpy(rows.reshape(-1))
         self._source = torch.from_numpy(_source(rows, len(plan.token)))
-        self._segments = [_Chunk(plan, chunk, rows, sequence, chunks[order]) for chunk in range(int(chunks.max()))]
+        self._chunks = [_chunk(plan, chunk, rows, sequence, chunks[order]) for chunk in range(int(chunks.max()))]
         self._beside = _noisy_bias(plan, rows, noisy) if noisy.any() else None
 
     def __call__(self, layer: int, rotated: Tensor) -> Tensor:
@@ -118,30 +118,29 @@ class TiledAttention:
         return mixed.flatten(0, 1).index_select(0, self._source).flatten(1)
 
     def _segmented(self, kv: Tensor, rows: Tensor) -> Iterator[Segment]:
-        for chunk in self._segments:
-            yield chunk.segment(kv)
+        for pages, bias in self._chunks:
+            found = kv.index_select(0, pages).view(-1, KEY_CHUNK, *kv.shape[2:])
+            yield Segment(found[:, :, 0], found[:, :, 1], bias)
         if self._beside is not None:
             key, value = rows[:, :, self._queries :].chunk(2, dim=2)
             yield Segment(key, value, self._beside)
 
 
-class _Chunk:
-    """One key chunk for all tiles that reach it; a table that ends sooner goes on with the scratch page, which is hidden."""
+def _chunk(plan: Plan, chunk: int, rows: Ints, sequence: Ints, chunks: Ints) -> tuple[Tensor, Tensor | None]:
+    """The pages and the bias of one key chunk for all tiles that reach it; None where all of it is seen.
 
-    def __init__(self, plan: Plan, chunk: int, rows: Ints, sequence: Ints, chunks: Ints) -> None:
-        count = int((chunks > chunk).sum())
-        tables = plan.tables[sequence[:count], chunk * CHUNK_PAGES : (chunk + 1) * CHUNK_PAGES]
-        short = CHUNK_PAGES - tables.shape[1]
-        self._pages = torch.from_numpy(np.pad(tables, ((0, 0), (0, short)), constant_values=SCRATCH).reshape(-1))
-        limit = plan.limit[rows[:count]]
-        first = chunk * KEY_CHUNK
-        whole = limit.min() >= first + KEY_CHUNK
-        visible = np.arange(first, first + KEY_CHUNK) < limit[:, :, None]
-        self._bias = None if whole else hiding_bias(torch.from_numpy(visible))
-
-    def segment(self, kv: Tensor) -> Segment:
-        found = kv.index_select(0, self._pages).view(-1, KEY_CHUNK, *kv.shape[2:])
-        return Segment(found[:, :, 0], found[:, :, 1], self._bias)
+    A table that ends sooner goes on with the scratch page, which is hidden.
+    """
+    count = int((chunks > chunk).sum())
+    tables = plan.tables[sequence[:count], chunk * CHUNK_PAGES : (chunk + 1) * CHUNK_PAGES]
+    short = CHUNK_PAGES - tables.shape[1]
+    pages = torch.from_numpy(np.pad(tables, ((0, 0), (0, short)), constant_values=SCRATCH).reshape(-1))
+    limit = plan.limit[rows[:count]]
+    first = chunk * KEY_CHUNK
+    if limit.min() >= first + KEY_CHUNK:
+        return pages, None
+    visible = np.arange(first, first + KEY_CHUNK) < limit[:, :, None]
+    return pages, hiding_bias(torch.from_numpy(visible))
 
 
 def group_tiles(group: Group) -> tuple[Ints, Ints, Ints]:
