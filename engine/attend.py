@@ -42,7 +42,7 @@ class GroupedAttention:
     def __init__(self, plan: Plan, pool: PagePool) -> None:
         self._write, self._queries = _Writer(plan, pool), pool.config.num_attention_heads
         self._groups = [_Padded(plan, group, pool) for group in plan.groups]
-        self._padding = len(plan.token) - plan.groups[-1].rows.stop
+        self._padding = len(plan.token) - plan.size
 
     def __call__(self, layer: int, rotated: Tensor) -> Tensor:
         self._write(layer, rotated[:, self._queries :])

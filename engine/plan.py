@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, IntFlag
 from functools import cached_property, lru_cache
 from itertools import groupby
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from engine.value import value
 
 NO_SLOT = NO_SOURCE = -1
 Ints = NDArray[np.int64]
-T = TypeVar("T", bound=np.generic)
 
 
 class Flag(IntFlag):
@@ -54,9 +53,8 @@ class Frame:
     """The shape of a step: `clean` causal rows, then noisy rows in groups of `group_size` (0: none).
 
     `rows` int64 [4, n]: offset from the committed length, group, flags, and how many of the clean rows are seen. `wanted` are
-    the rows whose logits are asked for, `asking` whether there are any; `gated` bool [n] are those that run with the drafter
-    LoRA, `lora` whether any does; `speaks` are the offsets that rows speak of: the next one for causal rows, their own for
-    noisy ones.
+    the rows whose logits are asked for, `asking` whether there are any; `lora` says whether any row runs with the drafter LoRA;
+    `speaks` are the offsets that rows speak of: the next one for causal rows, their own for noisy ones.
     """
 
     def __init__(self, rows: Ints, clean: int, group_size: int) -> None:
@@ -67,8 +65,7 @@ class Frame:
         self.noisy: Final = self.size - clean
         self.wanted: Final = np.flatnonzero(rows[2] & Flag.WANT_LOGITS)
         self.asking: Final = len(self.wanted) > 0
-        self.gated: Final = (rows[2] & Flag.LORA) != 0
-        self.lora: Final = bool(self.gated.any())
+        self.lora: Final = bool((rows[2] & Flag.LORA).any())
         self.speaks: Final = rows[0] + (np.arange(self.size) < clean)
 
     @cached_property
@@ -286,7 +283,8 @@ class Plan:
     @property
     def gated(self) -> NDArray[np.bool_]:
         """Which rows run with the drafter LoRA, bool [R]."""
-        return self._spread(np.zeros(len(self.token), dtype=np.bool_), lambda frame: frame.gated)
+        gated: NDArray[np.bool_] = (self.field(2) & Flag.LORA) != 0
+        return gated
 
     def written(self) -> Ints | None:
         """The rows that have a slot, or None when all have."""
@@ -295,12 +293,9 @@ class Plan:
 
     def field(self, row: int) -> Ints:
         """A field of the frames (0 offset, 1 group, 2 flags), int64 [R]; 0 for padding."""
-        return self._spread(np.zeros(len(self.token), dtype=np.int64), lambda frame: frame.rows[row])
-
-    def _spread(self, found: NDArray[T], told: Callable[[Frame], NDArray[T]]) -> NDArray[T]:
-        """What the frames tell of their rows, over `found` [R], which keeps what it has for padding."""
+        found = np.zeros(len(self.token), dtype=np.int64)
         for group in self.groups:
-            found[group.rows].reshape(group.count, -1)[:] = told(group.frame)
+            found[group.rows].reshape(group.count, -1)[:] = group.frame.rows[row]
         return found
 
 
