@@ -238,16 +238,12 @@ class Engine:
         try:
             if not math.isfinite(sum(picks.logprob)):
                 raise NumericFault("the network gave logits that are not finite: check the checkpoint's weights")
-            live.wanted = live.passes.send(picks)
-        except StopIteration:
-            self._complete(live)
-        except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
-            self._fault(live, fault)
-
-    def _complete(self, live: Live) -> None:
-        """The answer has ended by itself; the gate judges what is left of it, and may break like the mode before it."""
-        try:
-            self._close(live, live.session.ended or FinishReason.FAULT)
+            try:
+                live.wanted = live.passes.send(picks)
+            except (
+                StopIteration
+            ):  # the answer has ended by itself; the gate judges what is left of it, and may break like the mode
+                self._close(live, live.session.ended or FinishReason.FAULT)
         except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
             self._fault(live, fault)
 
