@@ -56,8 +56,9 @@ def begin(session: Session, first: Picks) -> Seed:
 def round_of(session: Session, seed: Seed, size: int) -> Generator[Step, Picks, Seed]:
     """Verify what is drafted behind `seed`, or `size` - 1 tokens drafted now, and output what holds; returns the next seed."""
     drafted = seed.drafted
-    if not drafted.ids:
-        drafted = yield from draft(session, seed.token, size)
+    if not drafted.ids and size > 1:
+        masked = (seed.token, *(session.mask_id,) * (size - 1))
+        drafted = (yield noisy(masked, Lora.ON, _reading(session, seed.token, size))).part(1)
     tokens = (seed.token, *drafted.ids)
     opened = opened_round(session, tokens, drafted)
     with session.interrupted(lambda: unverified(opened)):
@@ -77,14 +78,6 @@ def round_of(session: Session, seed: Seed, size: int) -> Generator[Step, Picks, 
         )
     )
     return Seed(picks.ids[matched], picks.part(len(tokens)) if matched == len(drafted.ids) else NOTHING)
-
-
-def draft(session: Session, seed: int, size: int) -> Generator[Step, Picks, Picks]:
-    """One bidirectional pass over the seed and masks: picks for the positions after the seed, none at block length 1."""
-    if size == 1:
-        return NOTHING
-    picks = yield noisy((seed, *(session.mask_id,) * (size - 1)), Lora.ON, _reading(session, seed, size))
-    return picks.part(1)
 
 
 def _verification(session: Session, tokens: Sequence[int], drafted: Picks, size: int) -> Step:
