@@ -23,7 +23,7 @@ from engine.device_picks import DevicePicks, Picked
 from engine.forward import PlannedPass
 from engine.graphs import Capture, Recorded, Recorder
 from engine.layout import ROWS, DeviceRows, Layout, ready, tiles_of
-from engine.memory import require, require_room
+from engine.memory import require_room
 from engine.model.network import Linear, Network, plain_linear
 from engine.model.rope import half_turns
 from engine.model.weights import LayerWeights, Weights
@@ -58,7 +58,6 @@ class OnDevice:
 
     def prepare(self, network: Network) -> DevicePass:
         """The network's weights on the device. Raises DoesNotFit where it is not there or too small."""
-        require(self.device)
         require_room(network, self.dtype, self.device)
         with current(self.device):
             return DevicePass(network, self)

@@ -24,20 +24,17 @@ LEAST_PAGES: Final = 64
 _GIB: Final = 1 << 30
 
 
-def require(device: torch.device) -> None:
-    """Raise DoesNotFit where torch finds no such device."""
-    count = torch.cuda.device_count() if device.type == "cuda" else 0
-    if device.type == "cuda" and (device.index or 0) >= count:
+def require_room(network: Network, dtype: torch.dtype, device: torch.device) -> None:
+    """Raise DoesNotFit where there is no such CUDA device, or where the weights, in `dtype`, leave no room for pages on it."""
+    if device.type != "cuda":
+        return
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
         raise DoesNotFit(
             f"{device} is not here: torch {torch.__version__} finds {count} CUDA devices; "
             "name another, or install a torch that was built for CUDA and a driver for it"
         )
-
-
-def require_room(network: Network, dtype: torch.dtype, device: torch.device) -> None:
-    """Raise DoesNotFit where the weights, in `dtype`, leave no room for pages on a device."""
-    if device.type == "cuda":
-        fitting_pages(network.config, dtype, *_there(device), weights=weight_bytes(network, dtype))
+    fitting_pages(network.config, dtype, *_there(device), weights=weight_bytes(network, dtype))
 
 
 def fitted(config: ModelConfig, dtype: torch.dtype, device: torch.device, capacity: Capacity) -> Capacity:
