@@ -23,17 +23,16 @@ class RowRules:
     def __init__(self, request: GenerationRequest, vocab: int, think: tuple[int, int]) -> None:
         """`think` are the ids that open and close a thought."""
         self._request, self._prompt = request, len(request.prompt)
-        self._counts: NDArray[np.int32] | None = None
-        self._seen: NDArray[np.bool_] | None = None
-        if request.sampling.penalised:
-            self._counts = np.zeros(vocab, dtype=np.int32)
-            self._seen = np.zeros(vocab, dtype=np.bool_)
+        self._penalised = request.sampling.penalised
+        width = vocab if self._penalised else 0
+        self._counts, self._seen = np.zeros(width, dtype=np.int32), np.zeros(width, dtype=np.bool_)
+        if self._penalised:
             self._seen[list(request.prompt)] = True
         self._thought = _Thought(*think, request.think_budget) if request.think_budget is not None else None
 
     def commit(self, tokens: Sequence[int], start: int) -> None:
         """`tokens` stand at absolute position `start` of the committed prefix from now on."""
-        if self._counts is not None:
+        if self._penalised:
             own = np.array(tokens[max(0, self._prompt - start) :], dtype=np.int64)
             np.add.at(self._counts, own, 1)
         if self._thought is not None:
@@ -43,11 +42,11 @@ class RowRules:
     def of(self, step: Step, start: int) -> Rules | None:
         """The rules of the wanted rows of `step`, whose first row stands at position `start`; None when there are none."""
         sampling = self._request.sampling
-        if self._counts is None and self._thought is None and step.allowed is None and not sampling.filtered:
+        if not self._penalised and self._thought is None and step.allowed is None and not sampling.filtered:
             return None
         wanted = step.wanted
         counts = seen = forced = None
-        if self._counts is not None and self._seen is not None:
+        if self._penalised:
             contexts = self._counts + self._along(step, start)
             own = step.frame.rows[3, wanted] if step.frame.clean else wanted
             counts, seen = contexts[own], (self._seen | (contexts > 0))[own]
@@ -60,7 +59,7 @@ class RowRules:
         frame = step.frame
         tokens = np.array(step.tokens)
         rows = np.arange(frame.clean or frame.size)
-        counts = np.zeros((len(rows) + 1, len(self._counts if self._counts is not None else ())), dtype=np.int32)
+        counts = np.zeros((len(rows) + 1, len(self._counts)), dtype=np.int32)
         own = rows[start + rows >= self._prompt]
         counts[own + 1, tokens[own]] = 1
         return counts.cumsum(axis=0, dtype=np.int32)
