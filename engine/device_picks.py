@@ -7,7 +7,7 @@ That serves greedy rows, those with a temperature and those under a constraint, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -120,24 +120,14 @@ class Picked:
             for ask, rows in _spans(self.fused.asks)
         ]
 
-    def _last(self, row: int, mass: float) -> _LastRow:
-        return _LastRow(self.fused.hidden[row].clone(), self.by.head, mass)
+    def _last(self, row: int, mass: float) -> Callable[[int], float]:
+        """The log-probability of any token in one row, computed when it is asked for, from a copy of the row's state.
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LastRow:
-    """A row's log-probabilities, each computed when it is asked for: the row's state [H], the head, the log-sum-exp.
-
-    The state is a copy: picks outlive their pass, and its other rows are not to be kept for that.
-    """
-
-    hidden: Tensor
-    head: Tensor
-    mass: float
-
-    def __getitem__(self, token: int) -> float:
+        Picks outlive their pass, and its other rows are not to be kept for that.
+        """
+        hidden, head = self.fused.hidden[row].clone(), self.by.head
         # Float32 like every other figure. This sum has an order of its own, so a sure token's could come out above zero.
-        return min(0.0, float(np.float32(float(self.head[token].float() @ self.hidden.float()) - self.mass)))
+        return lambda token: min(0.0, float(np.float32(float(head[token].float() @ hidden.float()) - mass)))
 
 
 def _spans(asks: Sequence[Ask]) -> list[tuple[Ask, slice]]:

@@ -15,7 +15,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import Protocol, Self, SupportsFloat
+from typing import Self
 
 import numpy as np
 import torch
@@ -76,12 +76,6 @@ class Ask:
         return not self.top and (self.rules is None or self.rules.bounds_alone)
 
 
-class LastRow(Protocol):
-    """The log-probabilities of a row, by token."""
-
-    def __getitem__(self, token: int, /) -> SupportsFloat: ...
-
-
 @value
 class Picks:
     """One picked id per row with its log-probability; `scored` are the log-probabilities of the targets that were asked for.
@@ -94,7 +88,7 @@ class Picks:
     scored: list[float] = field(default_factory=list)
     top_ids: list[list[int]] = field(default_factory=list)
     top_logprob: list[list[float]] = field(default_factory=list)
-    last: LastRow | None = None
+    last: Callable[[int], float] | None = None
 
     def part(self, start: int, end: int | None = None) -> Picks:
         """The picks of the rows from `start` to `end`."""
@@ -105,7 +99,7 @@ class Picks:
         """The log-probability of another token than the one picked, in the last row."""
         if self.last is None:
             raise ValueError("these picks know no other token: ask for them with `others`")
-        return float(self.last[token])
+        return self.last(token)
 
 
 Draw = Callable[[Tensor, Heat, int], Tensor]
@@ -214,7 +208,7 @@ def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logits: Log
         if ask.top:
             values, where = torch.from_numpy(logits.logprobs(slice(start, end))).topk(ask.top, dim=-1)
             top_ids, top_logprob = where.tolist(), values.tolist()
-        last = logits.logprobs(slice(end - 1, end))[0] if ask.others else None
+        last = logits.logprobs(slice(end - 1, end))[0].item if ask.others else None
         found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, last))
         start = end
     return found

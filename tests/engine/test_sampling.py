@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,7 +116,9 @@ def test_picks_keep_no_more_than_their_last_row() -> None:
     logits = torch.randn(3, 9, generator=torch.Generator().manual_seed(4))
     asks = [Ask(2, 0.0, 0, others=True), Ask(1, 0.0, 0)]
     some, none = sample(Logits.of(logits.clone(), 8), np.arange(3), asks)
-    held = some.last
+    reading: Any = some.last
+    held = reading.__self__
+    assert isinstance(held, np.ndarray)
     while isinstance(held, np.ndarray):
         assert held.size == 9
         held = held.base
