@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
@@ -42,19 +43,17 @@ from kernels.swiglu import silu_mul
 _PRODUCTS: Final[dict[Numeric, Linear]] = {Numeric.STRICT: tiled_linear, Numeric.FAST: plain_linear}
 
 
+@dataclass(frozen=True, slots=True)
 class OnDevice:
-    """A numeric policy on a device (an `Arithmetic`); on a CUDA device passes are captured as graphs."""
+    """A numeric policy on a device; on a CUDA device passes are captured as graphs.
 
-    def __init__(
-        self,
-        numeric: Numeric,
-        device: torch.device,
-        dtype: torch.dtype = torch.bfloat16,
-        recorder: Callable[[torch.device], Recorder] | None = None,
-    ) -> None:
-        """`recorder` is what makes recorded passes; without one none is made but on a CUDA device."""
-        self.numeric, self.device, self.dtype = numeric, device, dtype
-        self.recorder = Capture if recorder is None and device.type == "cuda" else recorder
+    `recorder` is what makes recorded passes; without one none is made but on a CUDA device.
+    """
+
+    numeric: Numeric
+    device: torch.device
+    dtype: torch.dtype = torch.bfloat16
+    recorder: Callable[[torch.device], Recorder] | None = None
 
     def prepare(self, network: Network) -> DevicePass:
         """The network's weights on the device. Raises DoesNotFit where it is not there or too small."""
@@ -77,7 +76,7 @@ class DevicePass:
         self._pick = DevicePicks(self._weights.head, network.config.mask_token_id)
         self._picked = torch.zeros(ROWS[-1], dtype=torch.int32, device=policy.device)
         self._turns = self._scales = torch.empty(0)
-        self._recorder = policy.recorder
+        self._recorder = policy.recorder or (Capture if policy.device.type == "cuda" else None)
         self._recorded: tuple[PagePool, Recorded] | None = None
         self.kernels = _made_with(policy.device)
 
