@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final
 
-from engine.events import RunDecoded, SpecRound, leading_matches
+from engine.events import SpecRound, leading_matches
+from engine.modes.ar import Run
 from engine.plan import NO_SOURCE, Lora, Step, Want, ahead, ahead_frame, clean, clean_frame, noisy
 from engine.sampling import Picks, confidences
 from engine.session import Session
@@ -44,13 +45,8 @@ def opening_draft(session: Session, step: Step, size: int) -> Step:
 
 
 def begin(session: Session, first: Picks) -> Seed:
-    """Output the pick after the prompt; it is the first seed."""
-    head = first.part(0, 1)
-    session.take(head.ids)
-    session.alternatives((head,), 1)
-    run = RunDecoded(session.request.id, session.position, tuple(head.ids), tuple(head.logprob), session.claim())
-    session.emit(run)
-    return Seed(head.ids[0], first.part(1))
+    """Output the pick after the prompt, at once; it is the first seed."""
+    return Seed(Run(session).add(first.part(0, 1)), first.part(1))
 
 
 def round_of(session: Session, seed: Seed, size: int) -> Generator[Step, Picks, Seed]:
