@@ -24,16 +24,18 @@ NEXT: Final = (Step((0,), LONE, sources=(0,), kept=1),)
 def ar(session: Session, first: Picks) -> Generator[Step, Picks, None]:
     """Decode from the pick `first` after the prompt, which needed no pass of its own."""
     with Run(session) as run:
-        seed = run.add(first)
-        while session.ended is None:
-            seed = yield from step(session, run, seed)
+        yield from stretch(session, run, run.add(first), session.request.max_tokens)
 
 
-def step(session: Session, run: Run, seed: int) -> Generator[Step, Picks, int]:
-    """Put the decided token `seed` into the cache and decide the next."""
-    picks = yield Step((seed,), LONE, allowed=session.allowed(), follow=_follow(session))
-    session.commit(1)
-    return run.add(picks)
+def stretch(session: Session, run: Run, seed: int, most: int) -> Generator[Step, Picks, int]:
+    """Put the decided token `seed` into the cache and decide the next, `most` times or to the answer's end; the last one."""
+    for _ in range(most):
+        if session.ended is not None:
+            break
+        picks = yield Step((seed,), LONE, allowed=session.allowed(), follow=_follow(session))
+        session.commit(1)
+        seed = run.add(picks)
+    return seed
 
 
 def _follow(session: Session) -> tuple[Step, ...]:

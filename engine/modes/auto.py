@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from engine.events import NoteKind
-from engine.modes.ar import RUN, Run, step
+from engine.modes.ar import RUN, Run, stretch
 from engine.modes.linear_spec import Seed, begin, opening_draft, round_of
 from engine.modes.quadratic_spec import quadratic_spec
 from engine.plan import Step
@@ -62,8 +62,4 @@ def choose(permitted: frozenset[Mode], load: int, longest: int) -> int:
 def _stretch(session: Session, seed: int) -> Generator[Step, Picks, Seed]:
     """One run's worth of single tokens."""
     with Run(session, RUN) as run:
-        for _ in range(RUN):
-            seed = yield from step(session, run, seed)
-            if session.ended is not None:
-                break
-    return Seed(seed)
+        return Seed((yield from stretch(session, run, seed, RUN)))

@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 from engine.events import NoteKind
 from engine.gates import Verdict
-from engine.modes.ar import Run, step
+from engine.modes.ar import Run, stretch
 from engine.modes.block import Block
 from engine.plan import NO_SOURCE, Lora, Step, clean, noisy, noisy_frame
 from engine.request import Mode
@@ -78,10 +78,7 @@ def _redo(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
     """The block's place is decoded autoregressively; what the rejected block wrote there is overwritten."""
     session.note(NoteKind.ROLLBACK, f"the block at {session.committed} is decoded again in {Mode.AR}")
     with Run(session) as run:
-        seed = run.add(prior)
-        for _ in range(session.request.block_length - 1):
-            if session.ended is None:
-                seed = yield from step(session, run, seed)
+        seed = yield from stretch(session, run, run.add(prior), session.request.block_length - 1)
         if session.ended is not None:
             return prior
         picks = yield clean((seed,))
