@@ -91,9 +91,13 @@ class Scheduler:
 
     def has_room(self, prompt_tokens: int) -> bool:
         """Whether a newcomer may begin now, behind those that were preempted."""
-        if self._preempted or len(self._running) >= self._capacity.running:
+        return not self._preempted and self._fits(prompt_tokens)
+
+    def _fits(self, tokens: int) -> bool:
+        """Whether one more generation, of so many tokens, may run beside those that do; alone any may."""
+        if len(self._running) >= self._capacity.running:
             return False
-        return not self._running or self._spare() >= _pages(prompt_tokens)
+        return not self._running or self._spare() >= _pages(tokens)
 
     def _spare(self) -> int:
         """Pages that none of the running will need for the tokens it already knows, however little of them is cached yet."""
@@ -132,11 +136,9 @@ class Scheduler:
 
     def _readmit(self) -> None:
         """Those that were preempted run again as soon as their pages can be had."""
-        while self._preempted and len(self._running) < self._capacity.running:
-            live = self._preempted[0]
-            if self._running and self._spare() < _pages(live.session.committed):
-                return
-            self._running[live.order] = self._preempted.popleft()
+        while self._preempted and self._fits(self._preempted[0].session.committed):
+            live = self._preempted.popleft()
+            self._running[live.order] = live
             live.session.resume()
 
     def _reserve(self, live: Live, step: Step, turns: dict[int, Turn]) -> bool:
