@@ -19,7 +19,7 @@ from torch import Tensor
 
 from engine.layout import carried
 from engine.plan import Ints
-from engine.sampling import Ask, Logits, Picks, heat_of, sample
+from engine.sampling import Ask, Logits, Picks, heat_of, sample, spans
 from kernels.head import Asked, Heat, pick
 from kernels.linear import tiled_linear
 
@@ -117,7 +117,7 @@ class Picked:
                 (scored[rows] - mass[rows]).tolist() if ask.targets else [],
                 last=self._last(rows.stop - 1, float(mass[rows.stop - 1])) if ask.others else None,
             )
-            for ask, rows in _spans(self.fused.asks)
+            for ask, rows in spans(self.fused.asks)
         ]
 
     def _last(self, row: int, mass: float) -> Callable[[int], float]:
@@ -130,19 +130,13 @@ class Picked:
         return lambda token: min(0.0, float(np.float32(float(head[token].float() @ hidden.float()) - mass)))
 
 
-def _spans(asks: Sequence[Ask]) -> list[tuple[Ask, slice]]:
-    """Which rows are whose."""
-    ends = np.cumsum([ask.rows for ask in asks]).tolist()
-    return [(ask, slice(end - ask.rows, end)) for ask, end in zip(asks, ends, strict=True)]
-
-
 def _allowed(asks: Sequence[Ask], vocab: int) -> list[NDArray[np.int32]]:
     """What constraints permit, as `kernels.head.Asked` has it: every bit set for a row without one; none if nobody has one."""
     if all(ask.rules is None for ask in asks):
         return []
     words = np.full((sum(ask.rows for ask in asks), -(-vocab // 32)), -1, dtype="<i4")
     octets = words.view(np.uint8)
-    for ask, rows in _spans(asks):
+    for ask, rows in spans(asks):
         if ask.rules is not None and ask.rules.allowed is not None:
             packed = np.packbits(ask.rules.allowed, axis=1, bitorder="little")
             octets[rows, : packed.shape[1]] = packed

@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import field
+from itertools import accumulate
 from typing import Self
 
 import numpy as np
@@ -120,6 +121,12 @@ def drawn(scores: Tensor, heat: Heat, never: int) -> Tensor:
     return torch.from_numpy(heated.numpy().argmax(axis=-1))  # numpy's is many times quicker than torch's
 
 
+def spans(asks: Sequence[Ask]) -> list[tuple[Ask, slice]]:
+    """Which rows are whose: each ask has the next of them."""
+    ends = accumulate(ask.rows for ask in asks)
+    return [(ask, slice(end - ask.rows, end)) for ask, end in zip(asks, ends, strict=True)]
+
+
 def heat_of(positions: Ints, asks: Sequence[Ask]) -> Heat:
     """Temperature and noise of every row at `positions` [W]; each ask has the next of the rows."""
     counts = [ask.rows for ask in asks]
@@ -188,29 +195,24 @@ def _shaped(logits: Logits, asks: Sequence[Ask]) -> Tensor:
         return scores
     scores = scores.clone()
     scores[:, logits.mask_id] = -math.inf  # filters rank what can be picked
-    start = 0
-    for ask in asks:
+    for ask, rows in spans(asks):
         if ask.rules is not None:
-            shape(scores[start : start + ask.rows], ask.rules)
-        start += ask.rows
+            shape(scores[rows], ask.rules)
     return scores
 
 
 def _split(asks: Sequence[Ask], ids: list[int], chosen: list[float], logits: Logits) -> list[Picks]:
     """Hand each ask its rows. Picks outlive their pass and keep nothing of it but what they were asked for."""
     found: list[Picks] = []
-    start = 0
-    for ask in asks:
-        end = start + ask.rows
-        scored: list[float] = logits.logprobs_of(start, np.array(ask.targets)).tolist() if ask.targets else []
+    for ask, rows in spans(asks):
+        scored: list[float] = logits.logprobs_of(rows.start, np.array(ask.targets)).tolist() if ask.targets else []
         top_ids: list[list[int]] = []
         top_logprob: list[list[float]] = []
         if ask.top:
-            values, where = torch.from_numpy(logits.logprobs(slice(start, end))).topk(ask.top, dim=-1)
+            values, where = torch.from_numpy(logits.logprobs(rows)).topk(ask.top, dim=-1)
             top_ids, top_logprob = where.tolist(), values.tolist()
-        last = logits.logprobs(slice(end - 1, end))[0].item if ask.others else None
-        found.append(Picks(ids[start:end], chosen[start:end], scored, top_ids, top_logprob, last))
-        start = end
+        last = logits.logprobs(slice(rows.stop - 1, rows.stop))[0].item if ask.others else None
+        found.append(Picks(ids[rows], chosen[rows], scored, top_ids, top_logprob, last))
     return found
 
 
