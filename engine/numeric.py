@@ -49,9 +49,11 @@ STRICT: Final = Library(
 
 def fast(dtype: torch.dtype | None = None) -> Library:
     """Quick: bits may depend on the batch. `dtype` None: bfloat16 if the processor multiplies it natively, else float32."""
+    found = torch.cpu.get_capabilities()
+    native = torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
     return Library(
         numeric=Numeric.FAST,
-        dtype=dtype or (torch.bfloat16 if _has_bfloat16() else torch.float32),
+        dtype=dtype or native,
         linear=plain_linear,
         norm=paired_rms_norm,
         padded=_stepped,
@@ -98,8 +100,3 @@ def numeric_fingerprint(chosen: Arithmetic, made_with: str) -> str:
             if name.parts[0] != "train":
                 digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _has_bfloat16() -> bool:
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
