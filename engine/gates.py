@@ -80,8 +80,3 @@ class Gate:
 def recorded_mean(values: Sequence[float]) -> float:
     """The mean, rounded to float32; 0 over nothing."""
     return float(np.float32(sum(values) / len(values))) if values else 0.0
-
-
-def recorded_min(values: Sequence[float]) -> float:
-    """The least value; 0 over nothing."""
-    return min(values, default=0.0)

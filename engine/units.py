@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.events import RunDecoded, SpecRound
-from engine.gates import BlockFacts, recorded_mean, recorded_min
+from engine.gates import BlockFacts, recorded_mean
 from engine.request import Mode
 
 
@@ -23,6 +23,6 @@ def unit_facts(index: int, events: Sequence[RunDecoded | SpecRound]) -> BlockFac
         steps=sum(event.forwards for event in events),
         revisions=0,
         logprob_mean=recorded_mean(logprob),
-        logprob_min=recorded_min(logprob),
+        logprob_min=min(logprob, default=0.0),
         acceptance=recorded_mean([sum(event.matched for event in rounds) / drafts]) if drafts else None,
     )

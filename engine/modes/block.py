@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.events import BlockDecoded, DenoiseStep
-from engine.gates import BlockFacts, recorded_mean, recorded_min
+from engine.gates import BlockFacts, recorded_mean
 from engine.request import Mode
 from engine.sampling import Picks, confidences
 from engine.session import Session
@@ -114,9 +114,9 @@ class Block:
             steps=self._earlier + len(self._steps),
             revisions=self._revisions,
             logprob_mean=recorded_mean(logprob),
-            logprob_min=recorded_min(logprob),
+            logprob_min=min(logprob, default=0.0),
             confidence_mean=recorded_mean(confidence),
-            confidence_min=recorded_min(confidence),
+            confidence_min=min(confidence, default=0.0),
             agreement=recorded_mean(self._agreement[:kept]),
         )
 
