@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from engine.plan import NO_SOURCE, Plan, Step
-from engine.sampling import Ask, Picks
+from engine.sampling import Ask, Picks, spans
 from engine.scheduler import Turn
 from engine.value import value
 
@@ -66,26 +66,23 @@ class Link:
 
     def following(self, padded: Callable[[int], int]) -> Self | None:
         """The pass of what most likely comes behind it: for turns whose picks are made without the host."""
-        start, found = 0, list[Turn]()
-        for turn, ask in zip((turn for turn in self.turns if turn.step.frame.asking), self.asks, strict=True):
-            guess = Guess.after(turn, start) if ask.plain else None
-            if guess is not None:
-                found.append(guess)
-            start += ask.rows
+        asking = (turn for turn in self.turns if turn.step.frame.asking)
+        rows = zip(asking, spans(self.asks), strict=True)
+        guesses = [Guess.after(turn, own.start) for turn, (ask, own) in rows if ask.plain]
+        found = [guess for guess in guesses if guess is not None]
         return self.of(found, padded) if found else None
-
-    def shared(self, picks: Sequence[Picks]) -> Iterator[tuple[Turn, Picks | None]]:
-        """Each turn with its picks; None for one that wants no logits."""
-        left = iter(picks)
-        for turn in self.turns:
-            yield turn, next(left) if turn.step.frame.asking else None
 
 
 def delivered(links: Sequence[Link], picks: Sequence[Sequence[Picks]]) -> Iterator[tuple[Turn, Picks | None]]:
-    """What each generation is to hear, pass by pass; what a guess gave that does not hold when its turn comes is left out."""
+    """What each generation is to hear, pass by pass: its turn with its picks, None for one that wants no logits.
+
+    What a guess gave that does not hold when its turn comes is left out.
+    """
     heard: dict[Turn, Picks] = {}
     for link, of_link in zip(links, picks, strict=True):
-        for turn, own in link.shared(of_link):
+        left = iter(of_link)
+        for turn in link.turns:
+            own = next(left) if turn.step.frame.asking else None
             if isinstance(turn, Guess) and not (turn.before in heard and turn.holds(heard[turn.before])):
                 continue
             if own is not None:
