@@ -67,6 +67,14 @@ class ModelConfig:
     mask_token_id: int
     block_size: int
 
+    def __post_init__(self) -> None:
+        """Raises CheckpointError naming sizes that do not go together."""
+        if self.num_attention_heads % self.num_key_value_heads or self.head_dim % 2:
+            raise CheckpointError("num_attention_heads must be a multiple of num_key_value_heads, and head_dim even")
+        for key in ("bos_token_id", "eos_token_id", "mask_token_id"):
+            if getattr(self, key) >= self.vocab_size:
+                raise CheckpointError(f"{key} is {getattr(self, key)}, but there are only {self.vocab_size} tokens")
+
     @classmethod
     def read(cls, folder: Path) -> ModelConfig:
         """Read `folder/config.json`. Raises CheckpointError when it is absent, malformed or of another family."""
@@ -81,7 +89,7 @@ class ModelConfig:
             if document.get(key, False):
                 raise CheckpointError(f"{key} is true, but the family has neither biases nor a tied head")
         try:
-            config = cls(
+            return cls(
                 **{key: _count(document, key) for key in _LARGEST},
                 rms_norm_eps=_number(document, "rms_norm_eps", 1e-30, 1e30),
                 rope=_rope(document),
@@ -90,16 +98,6 @@ class ModelConfig:
             raise CheckpointError(f"config.json lacks {error.args[0]!r}, which has no safe default") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"config.json holds a value that cannot be: {error}") from error
-        return config._checked()
-
-    def _checked(self) -> ModelConfig:
-        """Sizes that go together. Raises CheckpointError naming those that do not."""
-        if self.num_attention_heads % self.num_key_value_heads or self.head_dim % 2:
-            raise CheckpointError("num_attention_heads must be a multiple of num_key_value_heads, and head_dim even")
-        for key in ("bos_token_id", "eos_token_id", "mask_token_id"):
-            if getattr(self, key) >= self.vocab_size:
-                raise CheckpointError(f"{key} is {getattr(self, key)}, but there are only {self.vocab_size} tokens")
-        return self
 
     def document(self, dtype: str = "float32") -> dict[str, Any]:
         """The `config.json` of this shape, in the family's layout, for weights stored as `dtype`."""
