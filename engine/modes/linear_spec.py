@@ -57,7 +57,7 @@ def round_of(session: Session, seed: Seed, size: int) -> Generator[Step, Picks, 
         drafted = (yield noisy(masked, Lora.ON, _reading(session, seed.token, size))).part(1)
     tokens = (seed.token, *drafted.ids)
     opened = opened_round(session, tokens, drafted)
-    with session.interrupted(lambda: unverified(opened)):
+    with session.interrupted(opened):
         picks = yield _verification(session, tokens, drafted, size)
     matched = leading_matches(drafted.ids, picks.ids)
     kept = session.take(picks.ids[: matched + 1])
@@ -103,11 +103,7 @@ def _next_round(kept: int, size: int, mask_id: int, goes_on: bool) -> tuple[Step
 
 
 def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> partial[SpecRound]:
-    """The record of a round whose `tokens` are a certain one and then `drafted`; what comes of them is still to be said."""
+    """The record of a round whose `tokens` are a certain one and then `drafted`; as it stands if the round is cut short."""
     confidence = (1.0, *confidences(drafted.logprob))
-    return partial(SpecRound, session.request.id, session.rounds, session.committed, tokens, confidence)
-
-
-def unverified(opened: partial[SpecRound]) -> SpecRound:
-    """The record of a round that is cut short."""
-    return opened(verified=(), accepted=0, output=(), logprob=(), forwards=0, complete=False)
+    opened = partial(SpecRound, session.request.id, session.rounds, session.committed, tokens, confidence)
+    return partial(opened, verified=(), accepted=0, output=(), logprob=(), forwards=0, complete=False)

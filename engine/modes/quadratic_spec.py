@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from engine.events import leading_matches
-from engine.modes.linear_spec import begin, opened_round, unverified
+from engine.modes.linear_spec import begin, opened_round
 from engine.plan import Lora, Step, quadratic
 from engine.sampling import Picks
 from engine.session import Session
@@ -32,7 +32,7 @@ def _round(session: Session, head: Picks, drafted: Picks) -> Generator[Step, Pic
     """
     tokens = (*head.ids, *drafted.ids)
     opened, size = opened_round(session, tokens, drafted), len(tokens)
-    with session.interrupted(lambda: unverified(opened)):
+    with session.interrupted(opened):
         allowed = session.allowed(tokens)
         picks = yield quadratic(tokens, session.mask_id, Lora.ON, None if allowed is None else allowed[1:])
     accepted = 1 + leading_matches(drafted.ids, picks.ids[:size])
