@@ -103,8 +103,7 @@ class DevicePass:
         """The hidden states of the wanted rows, by a recorded pass if passes are recorded and one can hold the plan."""
         tiles = tiles_of(plan)
         exact = Layout.of(plan, tiles)
-        roomy = None if self._recorder is None else exact.roomy()
-        if self._recorder is not None and roomy is not None:
+        if self._recorder is not None and (roomy := exact.roomy()) is not None:
             return self._passes(self._recorder, pool)(roomy, plan, tiles)
         told = ready(exact.told(plan, tiles), self._device).to(self._device, non_blocking=True)
         return self._hidden(DeviceRows.of(exact, told), pool)
