@@ -1,4 +1,4 @@
-"""One pass of the whole network in one call, on a CPU: what `engine.model.weights` defines, compiled.
+"""One pass of the whole network in one call, on a CPU: what `engine.library` defines, compiled.
 
 A product's sum runs over its inputs in order and in float32, whatever the number of rows, and a row attends in steps of 512
 keys, cut by absolute position; so here, too, the bits of a row depend on its own sequence alone. Weights, keys and values are
