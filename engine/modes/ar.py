@@ -32,15 +32,11 @@ def stretch(session: Session, run: Run, seed: int, most: int) -> Generator[Step,
     for _ in range(most):
         if session.ended is not None:
             break
-        picks = yield Step((seed,), LONE, allowed=session.allowed(), follow=_follow(session))
+        follow = NEXT * min(session.ahead, session.room - 1)  # as far as the answer has room for them
+        picks = yield Step((seed,), LONE, allowed=session.allowed(), follow=follow)
         session.commit(1)
         seed = run.add(picks)
     return seed
-
-
-def _follow(session: Session) -> tuple[Step, ...]:
-    """The single tokens behind the next, as far as the answer has room for them."""
-    return NEXT * min(session.ahead, session.room - 1) if session.ahead else ()
 
 
 class Run:
