@@ -14,7 +14,7 @@ from typing import Any
 
 ARCHITECTURE = "NemotronLabsDiffusionModel"
 MODEL_TYPE = "nemotron_labs_diffusion"
-_LARGEST_JSON = 32 * 1024 * 1024
+_LARGEST_JSON = 64 * 1024 * 1024
 
 
 class CheckpointError(Exception):

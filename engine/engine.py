@@ -240,9 +240,7 @@ class Engine:
                 raise NumericFault("the network gave logits that are not finite: check the checkpoint's weights")
             try:
                 live.wanted = live.passes.send(picks)
-            except (
-                StopIteration
-            ):  # the answer has ended by itself; the gate judges what is left of it, and may break like the mode
+            except StopIteration:  # the answer has ended by itself; the gate judges what is left, and may break like the mode
                 self._close(live, live.session.ended or FinishReason.FAULT)
         except Exception as fault:  # noqa: BLE001 - the boundary between one generation and all others
             self._fault(live, fault)

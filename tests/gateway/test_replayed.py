@@ -17,7 +17,7 @@ from audit.records import BlockTrace, Body, DecodeRun, EngineNote, PromptBody, R
 from engine.gates import Gate, Ruling, Verdict
 from engine.model.checkpoint import load
 from engine.request import Mode
-from gateway.replay import Claim, ReplayRefused, replay
+from gateway.replay import Claim, ReplayRefused, replay, the
 from tests.audit.writer_samples import TENANT
 from tests.engine.harness import model
 from tests.faults.clients import streaming
@@ -58,7 +58,8 @@ def test_whatever_the_load_chose_the_tokens_come_out_again(served: Served) -> No
     assert (found.claim, found.difference) == (Claim.EXACT, None) and "load" in found.reason
     other = asked(served, "ar")[1]
     crowded: list[Body] = [body for body in bodies if not isinstance(body, SpecRounds | DecodeRun | EngineNote | RequestClose)]
-    crowded.extend(body for body in other if isinstance(body, DecodeRun | RequestClose))
+    crowded.extend(body for body in other if isinstance(body, DecodeRun))
+    crowded.append(replace(the(RequestClose, other), records=len(crowded) + 1))
     again = replay(tiny(), request, crowded)
     assert (again.claim, again.difference, again.compared) == (Claim.EXACT, None, found.compared)
     wrong = changed(crowded, DecodeRun, lambda body: replace(body, output=(*body.output[:-1], body.output[-1] ^ 1)))
