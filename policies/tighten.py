@@ -104,7 +104,9 @@ def _of_knobs(parent: Knobs, child: Knobs) -> Iterator[Loosening]:
     if above and not (below and set(below) <= set(above)):
         yield "block_length.choices", f"the parent permits only {list(above)}"
     yield from _range("max_steps", parent.max_steps, child.max_steps)
-    if parent.threshold is not None and child.threshold is not None:
+    if parent.threshold is None and child.threshold is not None:
+        yield "threshold", "the parent's does not commit by confidence, but by an even schedule"
+    elif parent.threshold is not None and child.threshold is not None:
         yield from _range("threshold", parent.threshold, child.threshold)
     if child.seed_first.client_may_set and not parent.seed_first.client_may_set:
         yield "seed_first.client_may_set", "the parent lets no client set it"

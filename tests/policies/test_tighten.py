@@ -121,6 +121,7 @@ LOOSER = [
     (BOSS + "edit_allowed = true\n", "approvals.boss.edit_allowed"),
     (BOSS + "test_result_required = false\n", "approvals.boss.test_result_required"),
     ("[approvals.default]\nedit_allowed = true\n", "approvals.default.edit_allowed"),
+    ("[modes.diffusion]\nthreshold = { default = 0.9 }\n", "modes.diffusion.threshold"),
     (BUDGET + 'per = "tenant"\n', "budgets.day.per"),
     (BUDGET + 'unit = "gpu_seconds"\n', "budgets.day.unit"),
     (BUDGET + 'window = "hour"\n', "budgets.day.window"),
