@@ -44,8 +44,10 @@ def reaches_all_of(glob: str, other: str) -> bool:
 
 def _path(glob: str) -> str:
     parts = re.sub(r"(?<![^/])\*\*(?:/\*\*)+(?![^/])", "**", glob.strip("/")).split("/")
-    one, tail = r"[^/\n]+", ""
-    if len(parts) > 1 and parts[-1] == "**":
+    rooted, tail = glob.startswith("/"), ""
+    if parts == ["**"]:
+        return "/.*" if rooted else ".+"  # of no segment at all it is the root itself
+    if parts[-1] == "**":
         parts, tail = parts[:-1], "(?:/.*)?"
     runs: list[list[str]] = [[]]
     for part in parts:
@@ -54,13 +56,12 @@ def _path(glob: str) -> str:
         else:
             runs[-1].append(_segment(part, r"[^/\n]"))
     first, *others = ["/".join(run) for run in runs]
-    rooted = glob.startswith("/")
     root, anywhere = ("/", "") if rooted else ("/?", r"(?:[^/\n]+/)*?")
     if not others:
         return f"{root}{'' if rooted else '(?:.*/)?'}{first}{tail}"
     head = f"(?>{anywhere}{first}/)" if first else ""
     inner = "".join(rf"(?>(?:[^/\n]+/)*?{run}/)" for run in others[:-1])
-    return f"{root}{head}{inner}(?:.*/)?{others[-1] or one}{tail}"
+    return f"{root}{head}{inner}(?:.*/)?{others[-1]}{tail}"
 
 
 def _segment(glob: str, any_character: str) -> str:

@@ -50,6 +50,9 @@ PATHS = [
     (".env", "app/.env", True),
     (".env", "app/x.env", False),
     ("**", "anything/at/all", True),
+    ("/**", "/", True),
+    ("/**", "etc", False),
+    ("**", "/", True),
 ]
 
 
