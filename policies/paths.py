@@ -15,15 +15,20 @@ from policies.facts import ToolCall
 
 PATH_MOST: Final = 4096
 """Characters of a path; no system takes a longer one."""
-CANDIDATES_MOST: Final = 4096
+CANDIDATES_MOST: Final = 6144
 BYTES_MOST: Final = 1 << 20
 
 _BREAKS = re.compile(r"[\s\"'`=;|&<>(){}\[\],:]+")
 _QUOTING = re.compile(r"\\\n|\$(?=['\"])|['\"\\]")
 """What a shell takes out of its words: `.e''nv`, `.e\\nv` and `$'.env'` are one file."""
+_WORD = re.compile(r"""(?:\\[\s\S]|"(?:[^"\\]|\\[\s\S])*+"|'[^']*+'|[^\s"'\\;|&<>()`])++""")
+"""A word as a shell cuts it: what is quoted or behind a backslash ends none, nor do `=` and brackets."""
+_QUOTES: Final = str.maketrans("", "", "\"'")
 _MARKS: Final = "@+"
 """What tools read before the name of a file: `curl -d @x`, `git push +x`."""
 _OPTION = re.compile(r"-[^-][a-z]*")
+_BEFORE = re.compile(r"[=:]")
+"""Behind what a path may begin in a word that is cut by a shell: `--file=x`, `host:x`, `c:/x`."""
 _CLIMB = re.compile(r"(?:\.\.(?:/|$))+")
 
 
@@ -52,18 +57,30 @@ def candidates(text: str) -> Iterator[str]:
             path = _resolved(spelling)
             if path and len(path) <= PATH_MOST:
                 yield path
-                if path.startswith("../"):
+                if _CLIMB.match(path):
                     yield "/" + _CLIMB.sub("", path, count=1)
 
 
 def _words(text: str) -> Iterator[str]:
-    """The text, its words, and those that it has without quoting, where there is any."""
+    """The text, its words, and those that it has without quoting, where there is any; each also with what belongs to it."""
     words = _BREAKS.split(text)
-    if len(words) > 1:
-        yield text.replace("\n", " ")
     yield from words
     if (read := _QUOTING.sub("", text)) != text:
         yield from _BREAKS.split(read)
+    if len(words) > 1:
+        yield from _behind(text)
+        for word in filter(_BREAKS.search, _WORD.findall(text)):
+            yield from _behind(word.translate(_QUOTES))
+            yield from _behind(_QUOTING.sub("", word))
+
+
+def _behind(word: str) -> Iterator[str]:
+    """A word with a blank, a bracket or the like in it, and what is behind the first and the last mark that may open a path."""
+    one = word.replace("\n", " ")
+    yield one
+    if _BEFORE.search(one):
+        yield _BEFORE.split(one, maxsplit=1)[1]
+        yield _BEFORE.split(one)[-1]
 
 
 def _spellings(word: str) -> Iterator[str]:

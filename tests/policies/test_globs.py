@@ -177,6 +177,15 @@ def test_what_is_covered_is_matched(wide: list[str], narrow: list[str], above: l
         ("cat $'/etc'/passwd", "/etc/passwd"),
         ("cat /et\\c/passwd", "/etc/passwd"),
         ("rm -rf.env", ".env"),
+        ('cat "my disk/x" y', "my disk/x"),
+        ("cat my\\ disk/x", "my disk/x"),
+        ("cat my' 'disk/x", "my disk/x"),
+        ("tar --file='my disk/x'", "my disk/x"),
+        ("scp host:'my disk/x' .", "my disk/x"),
+        ('type "C:\\Program Files\\x"', "/program files/x"),
+        ("C:\\Program Files\\x", "/program files/x"),
+        ("cat app/[id]/x.ts", "app/[id]/x.ts"),
+        ("cat a=b,c/x", "a=b,c/x"),
     ],
 )
 def test_arguments_name_paths_in_disguise(text: str, path: str) -> None:
@@ -190,6 +199,7 @@ def test_arguments_name_paths_in_disguise(text: str, path: str) -> None:
         ("../../../etc/passwd", ["../../../etc/passwd", "/etc/passwd"]),
         ("a/../../.env", ["../.env", "/.env"]),
         ("../..", ["../..", "/"]),
+        ("..", ["..", "/"]),
         ("@.env", ["@.env", ".env"]),
         ("+a", ["+a", "a"]),
         ("-C/root", ["-c/root", "/root"]),
