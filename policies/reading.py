@@ -26,6 +26,8 @@ BYTES_MOST: Final = 1 << 20
 PARENTS_MOST: Final = 8
 BY_ID: Final = ("gates", "rules", "routes", "budgets")
 
+# Of a dotted key, of which there may be half a million parts in a file, every leading part is a table of its own.
+_DEEP = re.compile(r"""(?<![\w-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -98,6 +100,8 @@ def _read(path: Path) -> Layer:
         if len(raw) > BYTES_MOST:
             raise PolicyError(path, "", f"is longer than {BYTES_MOST} bytes")
         text = raw.decode("utf-8").replace("\r\n", "\n")
+        if deep := _DEEP.search(text):
+            raise PolicyError(path, "", "is nested too deeply", text.count("\n", 0, deep.start()) + 1)
         tables = tomllib.loads(text)
         lines = lines_of(text, tables)
     except OSError as error:

@@ -261,6 +261,8 @@ def test_an_inherited_rule_may_have_become_needless(tmp_path: Path) -> None:
     ("raw", "word"),
     [
         (b"a = " + b"[" * 20_000 + b"]" * 20_000, "nested"),
+        (b".".join([b"a"] * 400_000) + b" = 1", "nested"),
+        (b"[" + b" . ".join([b"'a b'"] * 100_000) + b"]", "nested"),
         (b"# " + b"x" * BYTES_MOST, "longer than"),
         (b"a = 1" + b"0" * 5_000, "TOML"),
         (b"a = 'x\x00'", "TOML"),
@@ -268,7 +270,7 @@ def test_an_inherited_rule_may_have_become_needless(tmp_path: Path) -> None:
         (b"\xff\xfe", "TOML"),
         (b"a = 1\na = 2\n", "TOML"),
     ],
-    ids=["deep", "long", "huge number", "control", "strange key", "not UTF-8", "twice"],
+    ids=["deep", "deep key", "deep table", "long", "huge number", "control", "strange key", "not UTF-8", "twice"],
 )
 def test_a_hostile_file_is_a_finding(tmp_path: Path, raw: bytes, word: str) -> None:
     """A file that is too long, too deep or no TOML at all is one finding, never another exception."""
