@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final
 
 _WILD = re.compile(r"[*?]")
+_HELD: Final = 1024
+"""Globs that are kept ready while a document is checked, in which each is held against those of many others."""
 
 
 def name_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
@@ -33,13 +37,23 @@ def path_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
 def matches_all_of(glob: str, other: str) -> bool:
     """Whether `glob` stands for everything that `other` does, as far as can be told: equal, or `other` is a plain name."""
     wide, narrow = glob.casefold(), other.casefold()
-    return wide == narrow or (not _WILD.search(narrow) and re.fullmatch(_segment(wide, r"[\s\S]"), narrow) is not None)
+    return wide == narrow or (not _WILD.search(narrow) and _one_name(wide)(narrow))
 
 
 def reaches_all_of(glob: str, other: str) -> bool:
     """The same of globs on paths, whose stars stop at `/`."""
     wide, narrow = glob.casefold(), other.casefold()
-    return wide == narrow or (not _WILD.search(narrow) and path_matcher((wide,))(narrow))
+    return wide == narrow or (not _WILD.search(narrow) and _one_path(wide)(narrow))
+
+
+@lru_cache(_HELD)
+def _one_name(glob: str) -> Callable[[str], bool]:
+    return name_matcher((glob,))
+
+
+@lru_cache(_HELD)
+def _one_path(glob: str) -> Callable[[str], bool]:
+    return path_matcher((glob,))
 
 
 def _path(glob: str) -> str:

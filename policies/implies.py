@@ -42,7 +42,10 @@ def _subset(wide: Sequence[str] | None, narrow: Sequence[str] | None) -> bool:
 
 
 def _globbed(wide: Sequence[str] | None, narrow: Sequence[str] | None, reaches: Callable[[str, str], bool]) -> bool:
-    return wide is None or (narrow is not None and all(any(reaches(glob, other) for glob in wide) for other in narrow))
+    if wide is None or narrow is None:
+        return wide is None
+    same = {glob.casefold() for glob in wide}  # the usual case, and the cheap one
+    return all(other.casefold() in same or any(reaches(glob, other) for glob in wide) for other in narrow)
 
 
 def _tools(wide: When, narrow: When) -> bool:

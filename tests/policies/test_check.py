@@ -290,6 +290,17 @@ def test_a_long_chain_of_parents_is_refused(tmp_path: Path) -> None:
     assert isinstance(found, list) and found[0].path == "inherit" and "inherit from one nearer" in found[0].reason
 
 
+@pytest.mark.parametrize(("phase", "key"), [("admit", "workflow"), ("release", "paths")])
+def test_many_rules_that_share_their_globs_are_checked_in_seconds(tmp_path: Path, phase: str, key: str) -> None:
+    """As many rules as a document may have, each with a long list that is nearly that of the others, take no minutes."""
+    shared = ", ".join(f'"p{index}"' for index in range(62))
+    rules = [
+        f'[[rules]]\nid = "r{own}"\nphase = "{phase}"\naction = "hold"\nwhen = {{ {key} = [{shared}, "own{own}", "*.x"] }}\n'
+        for own in range(256)
+    ]
+    assert isinstance(check(write(tmp_path, "many", HEAD + MODES + "".join(rules))), Policy)
+
+
 def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:
     """What is not TOML is reported at the line where it stops being TOML."""
     found = check(write(tmp_path, "bad", HEAD + "modes = \n"))
