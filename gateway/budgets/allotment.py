@@ -37,10 +37,12 @@ class Lack:
         return type(self)((*self.waits, *found))
 
     def error(self, refusal: policies.Refusal) -> OverBudget:
-        """What a client is told of the one that refused: when to come back."""
-        waits = dict(self.waits)
-        named = [rule.removeprefix(BUDGET) for rule in refusal.rules if rule.startswith(BUDGET)]
-        return OverBudget(refusal.reason, retry_seconds=next((waits[name] for name in named if name in waits), UNKNOWN_SECONDS))
+        """What a client is told: when to come back, which is when the last of those that refuse may have room."""
+        named = {rule.removeprefix(BUDGET) for rule in refusal.rules if rule.startswith(BUDGET)}
+        blocking = named | {each.id for each in refusal.budgets if each.on_exceed is policies.OnExceed.BLOCK}
+        waits = [wait for name, wait in self.waits if name in blocking]
+        lasts = [wait for wait in waits if wait is not None]
+        return OverBudget(refusal.reason, retry_seconds=max(lasts, default=UNKNOWN_SECONDS) if None not in waits else None)
 
 
 @dataclass(frozen=True, slots=True)

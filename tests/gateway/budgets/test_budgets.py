@@ -26,6 +26,7 @@ from tests.waiting import until
 
 CROWD, ROOM = 50, 6
 ANSWER = 8
+DAY = 86_400
 
 
 def standing(inside: Housed, name: str) -> tuple[Decimal | int, Decimal | int]:
@@ -99,6 +100,20 @@ async def test_waiting_cannot_help_what_never_fits(database: Database, tmp_path:
         refused(inside, answer, "small")
         assert answer.headers["x-should-retry"] == "false" and "retry-after" not in answer.headers
         assert (await inside.ask()).status_code == 200
+
+
+async def test_a_refusal_waits_for_the_last_budget_that_blocks(database: Database, tmp_path: Path) -> None:
+    """Of several budgets without room the one that takes longest tells when to come again; where one never fits, not at all."""
+    soon = budget("soon", "requests", "1", window="minute")
+    late, small = budget("late", "requests", "1", window="day"), budget("small", "tokens", "100")
+    async with housed(database, tmp_path, law(tmp_path, soon, late, small)) as inside:
+        assert (await inside.ask()).status_code == 200
+        again = await inside.ask()
+        refused(inside, again, "soon")
+        assert int(again.headers["retry-after"]) > DAY
+        never = await inside.ask(max_tokens=4000)
+        refused(inside, never, "soon")
+        assert never.headers["x-should-retry"] == "false" and "retry-after" not in never.headers
 
 
 async def test_a_client_that_comes_one_after_the_other(database: Database, tmp_path: Path) -> None:
