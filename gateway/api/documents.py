@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from audit.approvals import Delegation
@@ -22,9 +23,14 @@ Spell: TypeAlias = Callable[[Sequence[int]], str]
 
 def generation(row: Told) -> forms.Generation:
     """A row of the search."""
-    names = (name for name in forms.Generation.__struct_fields__ if name not in ("state", "policy_digest"))
+    plain = {name: getattr(row, name) for name in forms.Generation.__struct_fields__}
     digest = None if row.policy_digest is None else row.policy_digest.hex()
-    return forms.Generation(**{name: getattr(row, name) for name in names}, state=Stage(row.state), policy_digest=digest)
+    return forms.Generation(**{**plain, "state": Stage(row.state), "policy_digest": digest, "money": money(row.money)})
+
+
+def money(amount: Decimal) -> str:
+    """An amount in digits and a point: a text of `str` may have an exponent."""
+    return f"{amount:f}"
 
 
 def approval(row: Waiting) -> forms.Approval:
@@ -157,7 +163,7 @@ def economy(found: Economics) -> forms.Economy:
         busy_seconds=found.busy_seconds,
         held=sums.held,
         held_share=found.held_share,
-        money=sums.money,
+        money=money(sums.money),
     )
 
 

@@ -6,7 +6,6 @@ Times are RFC 3339 in UTC, digests lower-case hex, money decimal texts. Document
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -24,6 +23,7 @@ After = Annotated[str, Meta(max_length=128, description="`next` of the page befo
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="a SHA-256")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024, description="of the signed-in person, asked for each time")]
 Reason = Annotated[str, Meta(max_length=2000)]
+Money = Annotated[str, Meta(extra_json_schema={"format": "decimal"})]
 Said = Annotated[str, Meta(pattern=r"\S", max_length=2000, description="not blank")]
 BYTES_MOST: Final = {"reason": 2048, "reason_code": 256, "name": 256, "detail": 65_536, "on_behalf_of": 256, "assigned_to": 256}
 """Bytes of UTF-8 that a record has room for; what has many characters beyond ASCII meets this limit first."""
@@ -225,7 +225,7 @@ class Generation(Struct, frozen=True):
     forwards: int
     busy_us: int
     records: int
-    money: Decimal
+    money: Money
     currency: str
     first_seq: int
     last_seq: int
@@ -337,7 +337,7 @@ class Economy(Struct, frozen=True):
     busy_seconds: float
     held: int
     held_share: float | None
-    money: Decimal
+    money: Money
 
 
 class EconomyDay(Struct, frozen=True):

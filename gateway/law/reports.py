@@ -24,7 +24,7 @@ def explained(told: policies.Explanation, *, units_only: bool = False) -> Table:
 def compared(report: policies.Report, currency: str) -> Table:
     """Two policies side by side, with what changes."""
     rows = [(name, _told(old), _told(new)) for name, old, new in _figures(report)]
-    rows.append((f"cost of extra passes ({currency})", str(report.old.extra_cost), str(report.new.extra_cost)))
+    rows.append((f"cost of extra passes ({currency})", f"{report.old.extra_cost:f}", f"{report.new.extra_cost:f}"))
     rows.append(("requests decided otherwise", "", f"{len(report.changed)} ({_estimated(report)} of them estimated)"))
     return ("over the same requests", "in force", "candidate"), rows
 

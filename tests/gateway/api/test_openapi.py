@@ -6,7 +6,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -14,10 +17,13 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.routes import HTTPRoute
 
-from gateway.api import forms
+from gateway.api import documents, forms
 from gateway.api.openapi.document import OPERATIONS, document
 from gateway.api.routes import API
 from gateway.app import ROUTES
+from gateway.projections.days import Sums
+from gateway.projections.economics import Economics
+from gateway.projections.folding import Told
 from tests.gateway.api.offices import Office
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,6 +76,18 @@ async def test_the_description_holds_together() -> None:
             named = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
             assert named == set(re.findall(r"\{(\w+)\}", path))
             assert operation["responses"] and all(each["description"] for each in operation["responses"].values())
+
+
+async def test_money_is_told_in_digits() -> None:
+    """What seven tokens cost is a fixed-point number, as the format `decimal` has it, in rows and in sums."""
+    seven = Decimal("0.0000007")
+    now = datetime.now(UTC)
+    row = Told(uuid4(), "acme", now, "key", "month", 0, 1, money=seven, currency="USD")
+    sums = Economics("ar", "USD", Sums(1, money=seven))
+    assert documents.generation(row).money == documents.economy(sums).money == "0.0000007"
+    schemas = document()["components"]["schemas"]
+    for name in ("Generation", "Economy"):
+        assert schemas[name]["properties"]["money"] == {"type": "string", "format": "decimal"}
 
 
 async def test_answers_are_what_the_description_says(office: Office) -> None:
