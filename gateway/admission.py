@@ -70,7 +70,7 @@ async def admit(
     facts = _as_it_runs(policy, chat, _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone)))
     visit = Visit(intake.budgets, policy, facts, request_id)
     async with visit.instead():
-        await _claim_if_held(claim, policy, policies.decide(policy, facts), visit)
+        await _claim_if_held(claim, policy, policies.decide(policy, facts), visit, intake.laws.on_trial(subject.tenant))
         await visit.undo()
         allotted = await intake.budgets.allot(policy, facts, request_id, room)
         decision = decided(allotted.facts, allotted.verdict)
@@ -150,10 +150,19 @@ def _is_diffusion(verdict: policies.Decision | policies.Refusal) -> bool:
 
 
 async def _claim_if_held(
-    claim: Claim, policy: policies.Policy, verdict: policies.Decision | policies.Refusal, visit: Visit
+    claim: Claim,
+    policy: policies.Policy,
+    verdict: policies.Decision | policies.Refusal,
+    visit: Visit,
+    on_trial: bool = False,
 ) -> None:
-    if isinstance(verdict, policies.Decision) and Law(policy, verdict).may_hold:
+    """While two policies judge, a question that one of them holds is not asked until it falls to the other."""
+    if isinstance(verdict, policies.Refusal):
+        return
+    if Law(policy, verdict).may_hold:
         await claim.take(visit.begin)
+    elif on_trial:
+        await claim.follow(visit.begin)
 
 
 async def record_refusal(intake: Intake, log: Log, subject: Subject, request_id: UUID, error: GatewayError) -> None:

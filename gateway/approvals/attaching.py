@@ -78,6 +78,22 @@ class Attaching:
                     raise _untold() from error
                 raise
 
+    async def follow(self, subject: Subject, chat: ChatRequest, session: str | None, repeats: Repeats) -> None:
+        """Raise AnsweredEarlier where a generation has one of the keys of a request already; nothing is claimed.
+
+        `repeats` and what else is raised are as for `claim`.
+        """
+        keys = (await asyncio.to_thread(self._keys.of, subject, chat, session)).all
+        try:
+            holder = await asyncio.to_thread(self._table.find, subject.tenant, keys)
+            if holder is None:
+                return
+            await repeats()
+            if await self._settled(subject.tenant, holder) is not _Standing.GONE:
+                raise AnsweredEarlier(holder.generation)
+        except SQLAlchemyError as error:
+            raise _untold() from error
+
     async def keep(self, tenant: str, request: UUID, until: int) -> None:
         """Its answer is held until then at most, and can be asked for a while longer. Never raises."""
         after = until + TOLD // timedelta(microseconds=1)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, create_engine, delete, func, literal, text, update
+from sqlalchemy import ColumnElement, and_, create_engine, delete, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -60,6 +60,13 @@ class Attachments:
                 found = session.get(Attachment, (tenant, taken))
                 if found is not None:
                     return Holder(found.generation, found.instance)
+
+    def find(self, tenant: str, keys: Iterable[bytes]) -> Holder | None:
+        """Who answers requests with one of these keys, if anybody does. Raises SQLAlchemyError."""
+        query = select(Attachment).where(Attachment.tenant == tenant, Attachment.key.in_(list(keys)), ~_OVER).limit(1)
+        with Session(self._engine) as session:
+            found = session.scalar(query)
+        return None if found is None else Holder(found.generation, found.instance)
 
     def keep(self, tenant: str, generation: UUID, until: int) -> None:
         """The generation's rows count until this moment, in microseconds since 1970. Raises SQLAlchemyError."""

@@ -32,6 +32,11 @@ class Claim:
         `repeats` raises.
         """
 
+    async def follow(self, repeats: Repeats) -> None:
+        """The request may not come to be held, but others that ask the same may: attach to one, and claim nothing. Raises what
+        `take` raises.
+        """
+
     async def end(self, held_until: int | None) -> None:
         """Its close is on record; `held_until`, in microseconds since 1970, where a person has to decide. Never raises."""
 
@@ -57,6 +62,9 @@ class OwnClaim(Claim):
         if not self._taken:
             await self._attaching.claim(self._request, *self._asked, repeats)
             self._taken = True
+
+    async def follow(self, repeats: Repeats) -> None:
+        await self._attaching.follow(*self._asked, repeats)
 
     async def end(self, held_until: int | None) -> None:
         if self._taken and held_until is None:

@@ -59,6 +59,11 @@ class Lawbook:
         entry = self._entries.get(tenant)
         return entry.active if isinstance(entry, Standing) else self.shipped
 
+    def on_trial(self, tenant: str) -> bool:
+        """Whether a share of this tenant's requests is judged by another policy than the others."""
+        entry = self._entries.get(tenant)
+        return isinstance(entry, Standing) and entry.candidate is not None
+
     def entry(self, tenant: str) -> Entry | None:
         """What is known of a tenant; None for one without a policy of its own."""
         return self._entries.get(tenant)

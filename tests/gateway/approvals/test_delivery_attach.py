@@ -23,6 +23,7 @@ from gateway.dialects.openai_chat import decode
 from gateway.dialects.request import Conversation
 from gateway.errors import LogDown, Withheld
 from gateway.http.sources import Earlier
+from gateway.law.lawbook import Standing
 from gateway.pieces import Failed
 from gateway.presence import Presence
 from gateway.recall import Ending, Recall
@@ -77,6 +78,19 @@ async def test_two_processes_share_what_is_held(database: Database, tmp_path: Pa
         answers = await asyncio.gather(first, second)
         assert [digest(said(CHAT, answer)) for answer in answers] == [case.content_sha256] * 2
         assert generations(one.inside) == [generation]
+
+
+async def test_a_trial_lets_no_held_question_be_drawn_again(database: Database, tmp_path: Path) -> None:
+    """While another policy is on trial, a question that one of the two held is not made anew where it falls to the other."""
+    mild, surely = policy(""), 1 - 1e-12
+    async with holding(database, tmp_path, law(hold_seconds=0)) as here:
+        assert (await here.send(CHAT, "again", stream=False)).status_code == 400
+        here.inside.house.laws.replace({TENANT: Standing(law(hold_seconds=0), mild, surely)})
+        assert (await here.send(CHAT, "again", stream=False)).json()["error"]["code"] == "approval_required"
+        (made,) = generations(here.inside)
+        assert [body.generation for _, body in records_of(here.inside, Kind.ATTACHED) if isinstance(body, Attached)] == [made]
+        assert (await here.send(CHAT, "another", stream=False)).status_code == 200
+        assert sql(database, "SELECT count(DISTINCT generation) FROM app.attachment") == [(1,)]
 
 
 async def test_two_processes_asked_at_once_make_one_generation(database: Database, tmp_path: Path) -> None:
