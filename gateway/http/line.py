@@ -97,7 +97,16 @@ async def read_aside(size: int, read: Callable[[], T]) -> T:
 
 def beside(request: Request[Any, Any, Any]) -> Beside:
     """Our own object as far as headers bring it."""
-    return Beside(request.headers.get(MODE_HEADER), request.headers.get(KNOB_HEADER))
+    whole = request.headers.get(KNOB_HEADER)
+    return Beside(request.headers.get(MODE_HEADER), None if whole is None else _utf8(whole))
+
+
+def _utf8(header: str) -> str:
+    """What a header's bytes say: JSON is UTF-8, and servers read headers as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 async def admitted(request: Request[Any, Any, Any], house: House, subject: Subject, chat: ChatRequest, own: UUID) -> Admitted:
