@@ -71,7 +71,8 @@ def _gate(above: Gate, below: Gate) -> Iterator[Loosening]:
         yield "metric", f"the parent judges {above.metric.value}"
     elif not crosses_wherever(below.below, below.above, (above.below, above.above)):
         key = "above" if crosses_wherever(below.below, None, (above.below, None)) else "below"
-        yield key, f"the parent's is {getattr(above, key) or 'not set'}"
+        bound = getattr(above, key)
+        yield key, f"the parent's is {'not set' if bound is None else bound}"
     if below.least_tokens > above.least_tokens:
         yield "least_tokens", f"the parent judges units from {above.least_tokens} tokens on"
 

@@ -170,6 +170,14 @@ def test_each_loosening_is_found(tmp_path: Path, below: str, key: str) -> None:
     assert caught.value.line is not None
 
 
+def test_a_bound_of_nothing_is_told_as_such(tmp_path: Path) -> None:
+    """Where the parent's threshold is zero its finding says so; a gate on any revision at all has that one."""
+    gate = '[[gates]]\nid = "any"\nmodes = ["diffusion"]\nmetric = "revisions"\nabove = 0.0\naction = "hold"\n'
+    write(tmp_path, "parent", HEAD + PARENT + gate)
+    with pytest.raises(PolicyError, match=r"the parent's is 0\.0; a child may only tighten"):
+        policies.load(write(tmp_path, "child", HEAD + 'inherit = "parent"\n[[gates]]\nid = "any"\nabove = 1.0\n'))
+
+
 @pytest.mark.parametrize("below", TIGHTER)
 def test_tightening_is_let_through(tmp_path: Path, below: str) -> None:
     """A child that narrows, lowers, adds or asks for more loads."""
