@@ -65,7 +65,7 @@ def explain(tenant: str, json_file: Path | None, generation: UUID) -> None:
     parts = [("request", policies.explain(law, found.facts, answer=found.answer))]
     parts += [(f"unit {at}", policies.explain(law, found.facts, unit)) for at, (unit, _) in enumerate(found.units)]
     for name, told in parts:
-        _table(f"{generation}: {name}", *explained(told, units_only=name != "request"))
+        _table(f"{generation}: {name}", *explained(told, None if name == "request" else law))
     write_json(json_file, {name: _plain(told) for name, told in parts})
 
 

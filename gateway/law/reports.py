@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import policies
 from gateway.law.docket import Docket
-from policies.compiled import GATE
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
-def explained(told: policies.Explanation, *, units_only: bool = False) -> Table:
-    """Everything that was considered; of one unit only what is asked of units."""
+def explained(told: policies.Explanation, of_unit: policies.Policy | None = None) -> Table:
+    """Everything that was considered; of one unit, judged under a policy, only what is asked of units."""
+    asked = None if of_unit is None else of_unit.compiled.blocks
     rows = [
         (each.label, each.demands, each.match.value, "\n".join(each.why))
         for each in told.considered
-        if not units_only or each.label.startswith(GATE) or each.match is policies.Match.MATCHED
+        if asked is None or each.label in asked
     ]
     return ("asked", "demands", "applies", "why"), rows
 

@@ -78,7 +78,7 @@ class Studies:
         row, law = found
         told = [("The request and its answer", explained(policies.explain(law, row.facts, answer=row.answer)))]
         for at, (unit, _) in enumerate(row.units):
-            told.append((f"Unit {at + 1}", explained(policies.explain(law, row.facts, unit), units_only=True)))
+            told.append((f"Unit {at + 1}", explained(policies.explain(law, row.facts, unit), law)))
         return Study(tuple(each for each in told if each[1][1]), (_verdict(policies.decide(law, row.facts)),))
 
     def replay(self, candidate: policies.Policy | None, days: int | None, watch: Watch) -> Study:
