@@ -154,7 +154,7 @@ class Desk:
         return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, outcome, "expired")))
 
     def _policy(self, case: Case) -> policies.Policy:
-        return self._laws.policy_for(case.tenant, case.generation)
+        return self._laws.policy_of(case.tenant, case.generation, case.opened.policy_digest)
 
     def _under(self, case: Case, *, acting: bool) -> tuple[bytes, bytes]:
         """The policy in force, and the model that is served or, for whoever only looks, the one that it is bound to."""

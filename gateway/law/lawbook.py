@@ -59,6 +59,15 @@ class Lawbook:
         entry = self._entries.get(tenant)
         return entry.active if isinstance(entry, Standing) else self.shipped
 
+    def policy_of(self, tenant: str, request: UUID, digest: bytes) -> policies.Policy:
+        """The policy that a request's answer is held under: the one of this digest while it is in force or on trial.
+
+        Else the one that would judge the request now. Raises Unavailable where that cannot be read.
+        """
+        entry = self._entries.get(tenant)
+        known = (entry.active, entry.candidate) if isinstance(entry, Standing) else ()
+        return next((each for each in known if each is not None and each.digest == digest), self.policy_for(tenant, request))
+
     def on_trial(self, tenant: str) -> bool:
         """Whether a share of this tenant's requests is judged by another policy than the others."""
         entry = self._entries.get(tenant)

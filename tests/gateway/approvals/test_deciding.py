@@ -17,6 +17,7 @@ from audit.writer import Entry
 from gateway.approvals.case import State
 from gateway.approvals.choices import Approve, BreakGlass, Cleared, Delegate, NotDecided, NotReleased, Reject, TestResult
 from gateway.authenticate import Subject
+from gateway.law.lawbook import Standing
 from tests.audit.writer_samples import TENANT
 from tests.gateway.approvals.bureau import BRIEF, FINANCE, KEY, LENIENT, ONE, TESTED, TEXT, TWO_LEADS, beside, bureau, staff
 from tests.gateway.tenant_log import TenantLog
@@ -105,6 +106,19 @@ async def test_an_edit_begins_anew(database: Database, tmp_path: Path) -> None:
             await approvals.decide(TENANT, generation, again, people[name])
         given = await approvals.release(TENANT, generation, generation)
         assert isinstance(given, Cleared) and given.text == "def kept(): ..."
+    assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
+async def test_a_trial_voids_nothing_that_the_policy_in_force_holds(database: Database, tmp_path: Path) -> None:
+    """What was held before another policy is tried keeps its terms and its signatures, also where it would fall to that one."""
+    async with bureau(database, tmp_path) as inside:
+        approvals, people, generation = inside.approvals, inside.people, await inside.held()
+        await approvals.decide(TENANT, generation, YES, people["ada"])
+        inside.laws.replace({TENANT: Standing(TWO_LEADS, ONE, 1 - 1e-12)})
+        done = await approvals.decide(TENANT, generation, YES, people["grace"])
+        assert not isinstance(done, NotDecided) and (done.opened.cycle, done.state) == (1, State.APPROVED)
+        inside.enact(ONE)
+        assert isinstance(await approvals.release(TENANT, generation, generation), NotReleased)
     assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
 
