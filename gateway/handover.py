@@ -66,13 +66,12 @@ class Handover:
             if not isinstance(piece, Held):
                 yield piece
                 continue
-            seconds = 0.0 if delivery is Delivery.WHOLE else self._hold_seconds(piece)
-            for told in await self._safely(piece, request, seconds):
+            for told in await self._safely(piece, request, delivery):
                 yield told
 
-    async def _safely(self, held: Held, request: UUID, seconds: float) -> tuple[Piece, ...]:
+    async def _safely(self, held: Held, request: UUID, delivery: Delivery) -> tuple[Piece, ...]:
         try:
-            return await self._decided(held, request, seconds)
+            return await self._decided(held, request, 0.0 if delivery is Delivery.WHOLE else self._hold_seconds(held))
         except Unreadable as error:  # for good, so no client should ask again
             _log.error("answer.unreadable", tenant=held.tenant, generation=str(held.generation), error=error.message)
             return (Failed(Declined(error.message, approval=held.generation, code=error.code)),)
@@ -125,8 +124,9 @@ class Handover:
         return let_go(given, replace(found.account, records=records, last_seq=given.last_seq))
 
     def _hold_seconds(self, held: Held) -> float:
-        """How long a connection is kept open for people, by the law in force."""
-        return hold_seconds(self._laws.active(held.tenant).document, held.opened)
+        """How long a connection is kept open for people, by the law that the hold stands under."""
+        policy = self._laws.policy_of(held.tenant, held.generation, held.opened.policy_digest)
+        return hold_seconds(policy.document, held.opened)
 
     def _deferred(self, generation: UUID) -> Deferred:
         url = f"{self._base_url}/approvals/{generation}"
