@@ -1,7 +1,8 @@
 """The lawbook follows the database: a new policy judges new requests within a second, in every gateway, without a restart.
 
 What cannot be read never takes force: the policy that a tenant has stays, and the gateway's own log says why. A tenant whose
-policy could never be read is served nothing. What vanishes from the table changes nothing either; only the log may say so.
+policy could never be read is served nothing, and what cannot be read is not tried. What vanishes from the table changes nothing
+either; only the log may say so.
 """
 
 from __future__ import annotations
@@ -59,14 +60,20 @@ class Reloading:
 
     def _read(self, placed: Placed) -> Entry:
         tenant, now = placed.tenant, placed.in_force
-        try:
-            active = self._restored(tenant, now.digest)
-            candidate = None if now.candidate is None else self._restored(tenant, now.candidate)
-        except policies.PolicyError as error:
-            _log.error("policy.unread", tenant=tenant, digest=now.digest.hex(), seq=now.seq, error=str(error))
-            return self._entries.get(tenant, Unread(str(error)))
+        active = self._readable(placed, now.digest)
+        if isinstance(active, Unread):
+            return self._entries.get(tenant, active)
+        tried = None if now.candidate is None else self._readable(placed, now.candidate)
         _log.info("policy.in_force", tenant=tenant, digest=now.digest.hex(), seq=now.seq, share=now.share)
-        return Standing(active, candidate, now.share or 0.0)
+        return Standing(active) if tried is None or isinstance(tried, Unread) else Standing(active, tried, now.share or 0.0)
+
+    def _readable(self, placed: Placed, digest: bytes) -> policies.Policy | Unread:
+        try:
+            return self._restored(placed.tenant, digest)
+        except policies.PolicyError as error:
+            seq = placed.in_force.seq
+            _log.error("policy.unread", tenant=placed.tenant, digest=digest.hex(), seq=seq, error=str(error))
+            return Unread(str(error))
 
     def _restored(self, tenant: str, digest: bytes) -> policies.Policy:
         """A stored policy; its digest is that of its text, or it is none."""

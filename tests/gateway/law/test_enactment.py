@@ -159,9 +159,20 @@ async def test_a_document_that_cannot_be_read_takes_no_force(database: Database,
         assert await digest_of(inside) == bytes(policy.digest)
 
 
-def _nonsense(before: bytes) -> PolicyChange:
+async def test_a_trial_that_cannot_be_read_is_none(database: Database, tmp_path: Path) -> None:
+    """Where only the policy on trial is no policy of this release, a start serves under the one in force, which it can read."""
+    policy = limited(tmp_path, 1)
+    async with housed(database, tmp_path) as inside:
+        await inside.house.enactment.apply(TENANT, policy, WARRANT)
+        await inside.house.lifecycle.record(TENANT, _nonsense(bytes(policy.digest), share=1 - 1e-12))
+        await inside.house.enactment.finish(TENANT)
+    async with housed(database, tmp_path) as inside:
+        assert await digest_of(inside) == bytes(policy.digest)
+
+
+def _nonsense(before: bytes, share: float | None = None) -> PolicyChange:
     text = '{"schema":"palimpsest.policy/9"}'
-    return PolicyChange(before, hashlib.sha256(text.encode()).digest(), text, "why", "ada", "grace")
+    return PolicyChange(before, hashlib.sha256(text.encode()).digest(), text, "why", "ada", "grace", share)
 
 
 async def test_what_vanishes_from_the_table_stays_in_force(database: Database, tmp_path: Path) -> None:
