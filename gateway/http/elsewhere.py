@@ -10,14 +10,16 @@ from litestar.di import NamedDependency
 from gateway.authenticate import authenticate
 from gateway.errors import BadRequest
 from gateway.house import House
+from gateway.http import line
 
 
 @post("/v1/embeddings")
 async def embeddings(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[Any]:
-    """Always a 400: this model answers, it does not embed."""
-    await authenticate(house.keyring, request.headers)
-    message = "embeddings are not served here: this gateway serves one generative model, see GET /v1/models"
-    raise BadRequest(message, code="unsupported_endpoint")
+    """Always a 400, on record as every refusal: this model answers, it does not embed."""
+    subject = await authenticate(house.keyring, request.headers)
+    async with line.refusals_on_record(request, house, subject):
+        message = "embeddings are not served here: this gateway serves one generative model, see GET /v1/models"
+        raise BadRequest(message, code="unsupported_endpoint")
 
 
 @route("/api/hello", http_method=[HttpMethod.HEAD, HttpMethod.GET], sync_to_thread=False)

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from audit.errors import LogUnavailable
-from audit.records import Delivery, RequestClose
+from audit.records import Delivery, PolicyDecision, RequestClose
 from engine.gates import Verdict
 from gateway.generation import Admitted, Generation
 from tests.gateway.asgi import Reader
@@ -182,9 +182,11 @@ async def test_a_proof_that_cannot_be_fetched_is_only_absent(inside: Housed, mon
 
 
 async def test_what_is_not_served_says_so(inside: Housed) -> None:
-    """Embeddings and images are a clear 400, Claude Code's probe is answered, and both kinds of key header open the door."""
+    """Embeddings are a clear 400 on record, Claude Code's probe is answered, and both kinds of key header open the door."""
     embedded = await inside.client.post("/v1/embeddings", json={"model": "palimpsest-tiny", "input": "x"})
     assert (embedded.status_code, embedded.json()["error"]["code"]) == (400, "unsupported_endpoint")
+    (refusal,) = inside.records(embedded)
+    assert isinstance(refusal, PolicyDecision) and (refusal.outcome, refusal.status) == ("refuse", 400)
     for place in ("/api/hello", "/"):  # Claude Code looks at either, by version
         assert (await inside.client.head(place, headers={"authorization": ""})).status_code == 200
     by_key = await inside.client.get("/v1/models", headers={"authorization": "", "x-api-key": inside.key})
