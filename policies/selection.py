@@ -54,8 +54,9 @@ def _against(asked: Mode, allowed: tuple[Mode, ...], offered: tuple[Mode, ...], 
 
 
 def spend(policy: Policy, facts: RequestFacts, route: Routed | None, mode: Mode) -> tuple[Mode, list[Asked]] | Refusal:
-    """The mode that the exceeded budgets leave, and what they demand."""
+    """The mode that the exceeded budgets leave, and what they demand; of several downgrades the first, a parent's, is taken."""
     asks: list[Asked] = []
+    lowered: Mode | None = None
     if not facts.exceeded:
         return mode, asks
     budgets = tuple(each.budget for each in policy.compiled.budgets if each.concerns(facts))
@@ -66,12 +67,12 @@ def spend(policy: Policy, facts: RequestFacts, route: Routed | None, mode: Mode)
         if budget.on_exceed is OnExceed.HOLD:
             asks.append((Action.HOLD, BUDGET + budget.id, budget.approval))
         elif lower is not None:
-            mode = lower
+            lowered = lowered or lower
             asks.append((Action.ANNOTATE, BUDGET + budget.id, budget.approval))
         else:
             reason = f"budget {budget.id!r} ({budget.unit.value} per {budget.per.value}) has no room for this request"
             return replace(refusal(policy, RefusalCode.BUDGET_EXCEEDED, reason, BUDGET + budget.id), budgets=budgets)
-    return mode, asks
+    return lowered or mode, asks
 
 
 def _downgraded(policy: Policy, route: Routed | None, budget: Budget) -> Mode | None:

@@ -134,6 +134,16 @@ def test_a_downgrade_never_leaves_the_route() -> None:
     assert refused(found, replace(PLAIN, risk="high", exceeded=("b",))).code is RefusalCode.BUDGET_EXCEEDED
 
 
+def test_of_several_downgrades_the_first_says_which_mode() -> None:
+    """A budget that a child adds behind its parent's does not undo the mode that the parent's goes down to."""
+    first, second = BUDGET.replace('"b"', '"first"'), BUDGET.replace('"b"', '"second"')
+    down = 'on_exceed = "downgrade_mode"\ndowngrade_to = "{}"\n'.format
+    found = policy(first + down("linear_spec") + second + down("quadratic_spec"))
+    for exceeded, mode in ((("first", "second"), Mode.LINEAR_SPEC), (("second",), Mode.QUADRATIC_SPEC)):
+        decision = allowed(found, replace(PLAIN, exceeded=exceeded))
+        assert (decision.mode, decision.rules[-len(exceeded) :]) == (mode, tuple(f"budget:{name}" for name in exceeded))
+
+
 PRICES = policy('[prices.ar]\nprompt_tokens = "0.1"\nanswer_tokens = "0.7"\n[prices.linear_spec]\nforwards = "3"\n'
                 'gpu_seconds = "0.000000001"\n').document.prices  # fmt: skip
 
