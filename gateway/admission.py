@@ -55,10 +55,17 @@ class Intake:
 
 
 async def admit(
-    intake: Intake, log: Log, subject: Subject, chat: ChatRequest, request_id: UUID, claim: Claim = UNCLAIMED
+    intake: Intake,
+    log: Log,
+    subject: Subject,
+    chat: ChatRequest,
+    request_id: UUID,
+    claim: Claim = UNCLAIMED,
+    asked_by: UUID | None = None,
 ) -> Admitted:
     """Judge and record one request. Raises GatewayError (to be recorded by `record_refusal`) or LogUnavailable.
 
+    `asked_by` is the client's request, where this is one of several answers to it: all of them meet the same policy.
     One that may be held takes its `claim` before anything is reserved for it. Raises Repeated where another has it.
     """
     if chat.model != intake.model.name:
@@ -66,7 +73,7 @@ async def admit(
     _check_numeric(intake, chat)
     prompt = await read(intake.model, chat)
     room = _room(intake.engine.longest, prompt, chat.dialect)
-    policy = intake.laws.policy_for(subject.tenant, request_id)
+    policy = intake.laws.policy_for(subject.tenant, asked_by or request_id)
     facts = _as_it_runs(policy, chat, _facts(subject, chat, len(prompt), minute_of_week(policy.document.timezone)))
     visit = Visit(intake.budgets, policy, facts, request_id)
     async with visit.instead():

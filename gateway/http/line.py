@@ -115,7 +115,7 @@ async def admitted(request: Request[Any, Any, Any], house: House, subject: Subje
     claim = house.attaching.of(subject, held, own, request.headers.get(SESSION_HEADER) or None)
     try:
         with house.seats.held():
-            return await admit(house.intake, house.writer, subject, held, own, claim)
+            return await admit(house.intake, house.writer, subject, held, own, claim, request_id(request.scope))
     except GatewayError as error:
         await claim.give_up()
         if isinstance(error, BadRequest) and error.code == "invalid_constraint" and held.constraint is not chat.constraint:

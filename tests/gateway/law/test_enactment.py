@@ -121,6 +121,17 @@ async def test_a_share_is_tried(database: Database, tmp_path: Path) -> None:
     assert inside.log.verified(tmp_path / "bundle").verdict is Found.VERIFIED
 
 
+async def test_answers_to_one_request_are_judged_by_one_policy(database: Database, tmp_path: Path) -> None:
+    """Of several answers that are asked for at once none falls to a trial alone: the share is one of requests."""
+    one, two = limited(tmp_path, 1), limited(tmp_path, 2)
+    async with housed(database, tmp_path) as inside:
+        inside.house.laws.replace({TENANT: Standing(one, two, 0.5)})
+        for _ in range(3):
+            answer = await inside.ask(n=8)
+            assert answer.status_code == 200
+            assert len({each["palimpsest"]["policy"] for each in answer.json()["choices"]}) == 1
+
+
 def _on_trial(book: Lawbook) -> bool:
     entry = book.entry(TENANT)
     return isinstance(entry, Standing) and entry.candidate is not None
