@@ -5,7 +5,8 @@ output is a JSON report: `results`, as `repr` gives them, and `raised`, the erro
 
 Before the code is compiled the process locks itself in, for good, by a seccomp filter of the kernel: it may compute, use memory
 within its limit, sleep, write to descriptors that are open already, and end. Every other system call fails: no file is
-opened, no socket made, no process started, signalled or traced. The modules that answers may import are loaded before.
+opened, no socket made, no process started, signalled or traced. The modules that answers may import are loaded before. It is
+killed with the thread that started it, whatever ends that.
 Without such a filter nothing is run and the exit status is 3. Expected results are never in this process.
 """
 
@@ -58,6 +59,7 @@ CALLS = {
 }  # fmt: skip
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
+PR_SET_PDEATHSIG, SIGKILL = 1, 9
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF: load a word of the call, jump if equal, end with an action
 ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050001, 0x80000000  # REFUSE fails the call with EPERM
@@ -80,8 +82,11 @@ def instructions(machine: str) -> bytes:
     return b"".join(struct.pack("HBBI", *each) for each in program)
 
 
-def lock() -> bool:
-    """Give up all but computing; false where this system cannot. Limits that a system lacks are covered by the filter."""
+def lock(parent: int) -> bool:
+    """Give up all but computing, and life without `parent`; false where this system cannot.
+
+    Limits that a system lacks are covered by the filter.
+    """
     for limit, bound in LIMITS:
         try:
             resource.setrlimit(limit, (bound, bound))
@@ -95,6 +100,9 @@ def lock() -> bool:
     program = Program(len(code) // 8, code)
     if sys.platform != "linux" or prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
+    # Code that sleeps uses no processor time, so no limit would end what a killed judge leaves behind.
+    if prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) or os.getppid() != parent:
+        return False
     return bool(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
@@ -107,11 +115,12 @@ def call(function: typing.Any, job: dict[str, typing.Any]) -> str:
 
 def main() -> None:
     """Read the job, lock the door, run the code, report."""
+    parent = os.getppid()
     job = json.load(sys.stdin)
     # Results leave by a private copy of standard output, so that code that prints does not disturb them.
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    if not lock():
+    if not lock(parent):
         os._exit(NO_JAIL)
     results: list[str] = []
     raised = ""

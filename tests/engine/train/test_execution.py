@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
 import struct
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from engine.train import execution, jail
 from engine.train.execution import Outcome, Verdict, judge, judge_code
 from engine.train.grammar import Case, Split, task
+from tests.waiting import eventually
 
 PATIENT = 30.0
 """For code that ends: so long no busy machine keeps it from that."""
@@ -171,6 +174,38 @@ def test_time_is_bounded_and_no_process_stays() -> None:
 def children() -> set[str]:
     """Processes started by this one that run or wait to be collected."""
     return set(Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split())
+
+
+SLEEPING = """
+from engine.train.execution import judge_code
+from engine.train.grammar import Case
+judge_code("```python\\nimport time\\ntime.sleep(600)\\n```", "f", (Case((), 0),), timeout=600)
+"""
+
+
+def test_a_judge_that_is_killed_leaves_no_answer_running() -> None:
+    """Code that sleeps ends with the process that judges it, though that had no time to end it."""
+    with subprocess.Popen([sys.executable, "-c", SLEEPING]) as judging:
+        started = Path(f"/proc/{judging.pid}/task/{judging.pid}/children")
+        try:
+            eventually(lambda: any(map(locked, started.read_text().split())))
+            (child,) = map(int, started.read_text().split())
+            answer = os.pidfd_open(child)
+        finally:
+            judging.kill()
+    ended = select.select([answer], [], [], PATIENT)[0]
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    os.close(answer)
+    assert ended
+
+
+def locked(process: str) -> bool:
+    """Whether a process has locked itself in; one that has gone has not."""
+    try:
+        return "Seccomp:\t2" in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize(
