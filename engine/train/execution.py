@@ -1,9 +1,9 @@
 """Judges an answer by running its code against hidden cases in a locked child process.
 
 Promise: the parent only compares text; expected results never reach the child. The child (`engine/train/jail.py`) runs isolated
-(`python -I -S`), without a shell, with an empty environment, in an empty folder, under limits on time, memory and output,
-and behind a system call filter: code in it can open no file, reach no network and start, signal or trace no process. Where
-the system has no such filter nothing is run (`JailUnavailable`). Whatever the child writes is taken as hostile.
+(`python -P -s -S`), without a shell, with an environment of our own, in an empty folder, under limits on time, memory and
+output, and behind a system call filter: code in it can open no file, reach no network and start, signal or trace no process.
+Where the system has no such filter nothing is run (`JailUnavailable`). Whatever the child writes is taken as hostile.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ TIMEOUT_SECONDS: Final = 5.0
 REPORT_BYTES: Final = 1 << 20
 FENCE: Final = re.compile(r"```(?:python|py)?[ \t]*\r?\n(.*?)```", re.DOTALL)
 JAIL: Final = Path(__file__).with_name("jail.py")
+ENVIRONMENT: Final = {"PYTHONHASHSEED": "0"}
+"""All that the child is told: strings hash alike every time, so that an answer that goes through a set of them fares alike."""
 NO_JAIL: Final = 3
 """The child's exit status where it could not lock itself in; it ran nothing."""
 
@@ -91,22 +93,27 @@ def _require_jail() -> None:
     """Asked once, with code of our own, because an answer could imitate any status. Raises JailUnavailable."""
     job = {"code": "", "function": "", "calls": []}
     child = subprocess.run(
-        [sys.executable, "-I", "-S", str(JAIL)], input=json.dumps(job).encode(), capture_output=True, env={}, check=False
+        _command(), input=json.dumps(job).encode(), capture_output=True, env=ENVIRONMENT, check=False
     )
     if child.returncode == NO_JAIL:
         raise JailUnavailable("answers are run only where the kernel can lock a process in: use Linux with seccomp")
+
+
+def _command() -> list[str]:
+    """Isolated as by -I, which would not listen to our own environment either."""
+    return [sys.executable, "-P", "-s", "-S", str(JAIL)]
 
 
 def _run(job: bytes, timeout: float) -> bytes | None:
     """What the child wrote, or None when it ran out of time. Its whole session is killed at the end."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(JAIL)],
+            _command(),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={},
+            env=ENVIRONMENT,
             start_new_session=True,
         )
         try:

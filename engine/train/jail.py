@@ -1,4 +1,4 @@
-"""Runs one untrusted piece of Python and reports what its function returned. A script: `python -I -S jail.py`.
+"""Runs one untrusted piece of Python and reports what its function returned. A script: `python -P -s -S jail.py`.
 
 Standard input is a JSON job: `code`, `function`, and `calls`, each with `arguments` and, if they go by name, `names`. Standard
 output is a JSON report: `results`, as `repr` gives them, and `raised`, the error that ended the run or an empty string.
