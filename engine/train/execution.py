@@ -91,12 +91,13 @@ def judge_code(text: str, function: str, cases: Sequence[Case], *, timeout: floa
 @cache
 def _require_jail() -> None:
     """Asked once, with code of our own, because an answer could imitate any status. Raises JailUnavailable."""
-    job = {"code": "", "function": "", "calls": []}
-    child = subprocess.run(
-        _command(), input=json.dumps(job).encode(), capture_output=True, env=ENVIRONMENT, check=False
-    )
+    job = {"code": "def f(x): return x", "function": "f", "calls": [{"arguments": [1], "names": []}]}
+    child = subprocess.run(_command(), input=json.dumps(job).encode(), capture_output=True, env=ENVIRONMENT, check=False)
     if child.returncode == NO_JAIL:
         raise JailUnavailable("answers are run only where the kernel can lock a process in: use Linux with seccomp")
+    if _report(child.stdout) != (["1"], ""):
+        said = child.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"it ends with status {child.returncode}"
+        raise JailUnavailable(f"answers cannot be run: {sys.executable} does not work isolated ({said[:200]})")
 
 
 def _command() -> list[str]:

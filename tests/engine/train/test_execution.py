@@ -287,3 +287,15 @@ def test_without_a_jail_nothing_runs(tmp_path: Path) -> None:
     job = f'{{"code": "open({str(mark)!r}, \'w\')", "function": "f", "calls": []}}'
     done = subprocess.run([sys.executable, "-I", "-S", str(broken)], input=job.encode(), capture_output=True, check=False)
     assert done.returncode == execution.NO_JAIL == jail.NO_JAIL and not done.stdout and not mark.exists()
+
+
+@pytest.mark.parametrize("script", ["#!/bin/sh\nexit 127\n", "#!/bin/sh\nexit 0\n"])
+def test_a_jail_that_cannot_run_is_no_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """An interpreter that does not start without this environment is named, and no answer is called wrong by it."""
+    broken = tmp_path / "python"
+    broken.write_text(script)
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    execution._require_jail.cache_clear()
+    with pytest.raises(execution.JailUnavailable, match="isolated"):
+        ran("return True")
