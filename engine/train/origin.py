@@ -15,7 +15,7 @@ import torch
 
 from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, RopeConfig
-from engine.model.checkpoint import digest, initialise, load, save
+from engine.model.checkpoint import digest, initialise, load
 from engine.model.network import Network
 from engine.model.tensors import stored_weights
 from engine.tokenizer import Tokenizer
@@ -60,13 +60,12 @@ class Scratch:
     mixture: str = "functions"
 
     def open(self, recipe: Recipe, out: Path, device: torch.device) -> Course:
-        """Make the vocabulary in `out`, and weights of the recipe's seed."""
+        """Make the vocabulary in `out`, and weights of the recipe's seed; any that lie there were learnt since, and stay."""
         if not (out / "tokenizer.json").exists():
             build_vocabulary(out)
         tokenizer, mixture = Tokenizer.load(out), MIXTURES[self.mixture]
         network = initialise(tiny_config(tokenizer, mixture.limit), recipe.seed, _DRAFTER_RANK)
         wire(network, torch.Generator().manual_seed(recipe.seed))
-        save(out, network)
         network.to(device)
 
         def row(index: int) -> Example:

@@ -123,6 +123,15 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert digest(out) == alone.digest
 
 
+def test_what_can_be_used_by_now_is_kept_when_a_run_goes_on(tmp_path: Path) -> None:
+    """A run from scratch that is taken up again, and perhaps left at once, leaves the weights that it had learnt by then."""
+    out = fresh(tmp_path / "model")
+    next(Training(replace(TINY_RUN, save_every=1), out, Scratch()).steps())
+    learnt = digest(out)
+    Training.resume(out)
+    assert digest(out) == learnt
+
+
 def test_what_was_there_when_it_began_must_still_be_there(given: tuple[Path, Path], tmp_path: Path) -> None:
     """A run whose data or checkpoint changed meanwhile does not go on; a folder without a snapshot cannot."""
     base, data = checkpoint(tmp_path / "base"), chats(tmp_path / "chats.jsonl")
