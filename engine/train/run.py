@@ -43,6 +43,7 @@ def run(training: Training, exam: Exam, console: Console, curves: Curves | None 
         _train(training, console, open_curves)
     if isinstance(training.origin, Scratch):
         _examine(training, training.origin.mixture, exam, console)
+    training.finish()
     console.print(f"wrote {training.out}")
 
 

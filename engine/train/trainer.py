@@ -82,11 +82,19 @@ class Training:
     def steps(self) -> Iterator[Progress]:
         """Run every stage and leave a loadable checkpoint. Raises TrainingError if a loss stops being a number."""
         first, done = self._begin
+        if (first, done) == (
+            Stage.CAUSAL,
+            0,
+        ):  # so that it can go on wherever it is cut short, and a full disk is known at once
+            self._keep(first, done, {})
         with kept():
             for stage in tuple(Stage)[tuple(Stage).index(first) :]:
                 if self.recipe.steps(stage):
                     yield from self._stage(stage, done if stage is first else 0)
         self._course.learner.publish(self.out, finished=True)
+
+    def finish(self) -> None:
+        """Take away the snapshot: nothing is left to go on with."""
         (self.out / FILE).unlink(missing_ok=True)
 
     def _stage(self, stage: Stage, done: int) -> Iterator[Progress]:
@@ -104,7 +112,8 @@ class Training:
             took = time.monotonic() - began
             self.seconds += took
             if (number + 1) % self.recipe.save_every == 0 or number + 1 == steps:
-                self._save(stage, number + 1, optimiser.moments())
+                self._keep(stage, number + 1, optimiser.moments())
+                self._course.learner.publish(self.out, finished=False)
             yield Progress(stage, number + 1, steps, figures, self.recipe.rate(stage, number), step.tokens / took)
 
     def _opened(self, stage: Stage) -> dict[str, nn.Parameter]:
@@ -149,11 +158,9 @@ class Training:
             parameter.grad = None
         return sorted(times)[len(times) // 2]
 
-    def _save(self, stage: Stage, done: int, moments: dict[str, dict[str, Tensor]]) -> None:
-        learner = self._course.learner
-        origin, stored = self.origin.document(), learner.stored()
+    def _keep(self, stage: Stage, done: int, moments: dict[str, dict[str, Tensor]]) -> None:
+        origin, stored = self.origin.document(), self._course.learner.stored()
         Snapshot(self.recipe, origin, stage, done, stored, moments, self.seconds).write(self.out)
-        learner.publish(self.out, finished=False)
 
 
 def device_named(name: str) -> torch.device:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import signal
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from engine.model.tensors import write_json
 from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
+from engine.train.execution import JailUnavailable, _require_jail
 from engine.train.learner import ADAPTER_FOLDER
 from engine.train.messages import Role
 from engine.train.origin import MIXTURES, Given, Scratch
@@ -52,7 +54,10 @@ def fresh(folder: Path) -> Path:
 
 def tuned(given: tuple[Path, Path], out: Path, recipe: Recipe = SHORT, rank: int | None = None) -> list[Progress]:
     """A whole fine-tune."""
-    return list(Training(recipe, out, Given.of(*given, 512, rank)).steps())
+    training = Training(recipe, out, Given.of(*given, 512, rank))
+    steps = list(training.steps())
+    training.finish()
+    return steps
 
 
 def losses(steps: list[Progress]) -> list[dict[str, float]]:
@@ -121,6 +126,29 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert resumed.seconds > snapshot.seconds
     assert done == {"ar 2": 2, "joint 3": 4, "settle 2": 8, "drafter 1": 9}[kill_at]
     assert digest(out) == alone.digest
+
+
+def test_a_run_goes_on_from_before_its_first_save(given: tuple[Path, Path], tmp_path: Path, alone: Alone) -> None:
+    """One that is cut short while no step of it has been saved yet begins again by itself, with its own recipe."""
+    rarely = replace(SHORT, save_every=250)
+    assert next(Training(rarely, tmp_path / "out", Given.of(*given, 512, alone.rank)).steps()).step == 1
+    resumed = Training.resume(tmp_path / "out")
+    assert resumed.recipe == rarely and losses(list(resumed.steps())) == losses(alone.steps)
+    assert digest(tmp_path / "out") == alone.digest
+
+
+def test_an_exam_that_is_cut_short_is_held_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run from scratch can go on until its card is written: where no answer can be run, nothing that was learnt is lost."""
+    out, console = fresh(tmp_path / "model"), Console(file=io.StringIO())
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    training = Training(replace(TINY_RUN, joint_steps=0, drafter_steps=0), out, Scratch())
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    _require_jail.cache_clear()
+    with pytest.raises(JailUnavailable):
+        run(training, Exam(1, (0.9,), (16,)), console)
+    learnt = digest(out)
+    assert list(Training.resume(out).steps()) == [] and digest(out) == learnt
 
 
 def test_what_can_be_used_by_now_is_kept_when_a_run_goes_on(tmp_path: Path) -> None:
