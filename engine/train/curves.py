@@ -40,14 +40,15 @@ class TensorBoard:
     """Figures go into an event file under `folder`, as `ar/ar`, `joint/diffusion` and so on."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises TrainingError where TensorBoard is not installed."""
+        """Raises TrainingError where TensorBoard is not installed; nothing is written before it is open."""
         try:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - present only with the extra
         except ImportError as error:
             raise TrainingError("curves need TensorBoard: install it with `pip install 'palimpsest[train]'`") from error
-        self._writer = SummaryWriter(str(folder))
+        self._folder, self._make = folder, SummaryWriter
 
     def __enter__(self) -> Self:
+        self._writer = self._make(str(self._folder))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -22,8 +22,10 @@ from engine.plan import Lora
 from engine.request import Mode, Numeric
 from engine.train.corpus import prompt_ids
 from engine.train.evaluate import DRAFTING, questions, sit
+from engine.train.execution import require_jail
 from engine.train.scores import MAX_TOKENS, Sat, Score, Setting, settings, tally
 from engine.train.tasks import Exercise, Kind
+from engine.train.tasks.checks import CodeCheck
 from engine.train.tasks.guide import guide
 
 
@@ -62,6 +64,8 @@ def run(wish: Wish, console: Console) -> dict[str, Any]:
     exercises = _fitting(model, questions(wish.count, wish.kinds, wish.context))
     if left_out := wish.count - len(exercises):
         console.print(f"left out {left_out} questions that are longer than the model's context")
+    if any(isinstance(exercise.check, CodeCheck) for exercise in exercises):
+        require_jail()  # rather than at the first answer that is code
     scores = tally(_sit(model, exercises, wish, console))
     console.print(_table(scores))
     return _document(wish, model, scores) | {"left_out": left_out}

@@ -81,7 +81,7 @@ def judge_code(text: str, function: str, cases: Sequence[Case], *, timeout: floa
         return Verdict(Outcome.NO_CODE, "the answer has no closed fenced block")
     calls = [{"arguments": case.arguments, "names": case.names} for case in cases]
     job = json.dumps({"code": code, "function": function, "calls": calls}).encode()
-    _require_jail()
+    require_jail()
     output = _run(job, timeout)
     if output is None:
         return Verdict(Outcome.TIMEOUT, f"no result within {timeout:g} seconds")
@@ -89,7 +89,7 @@ def judge_code(text: str, function: str, cases: Sequence[Case], *, timeout: floa
 
 
 @cache
-def _require_jail() -> None:
+def require_jail() -> None:
     """Asked once, with code of our own, because an answer could imitate any status. Raises JailUnavailable."""
     job = {"code": "def f(x): return x", "function": "f", "calls": [{"arguments": [1], "names": []}]}
     child = subprocess.run(_command(), input=json.dumps(job).encode(), capture_output=True, env=ENVIRONMENT, check=False)

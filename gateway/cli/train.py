@@ -83,6 +83,7 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
     """
     from rich.console import Console
 
+    from engine.errors import EngineError
     from engine.train.chats import DataError
     from engine.train.curves import TensorBoard
     from engine.train.memory import in_large_pages
@@ -92,9 +93,10 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
     in_large_pages()
     try:
         chosen = device_named(device)
+        curves = TensorBoard(tensorboard) if tensorboard else None  # before anything is written that a second try would meet
         training = Training.resume(resume, chosen) if resume else _begun(out, chosen, given)
-        run(training, Exam(questions), Console(), TensorBoard(tensorboard) if tensorboard else None)
-    except (DataError, TrainingError) as error:
+        run(training, Exam(questions), Console(), curves)
+    except (DataError, EngineError, TrainingError) as error:
         raise CommandFailed(str(error)) from error
 
 

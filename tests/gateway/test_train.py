@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from engine.model.checkpoint import load
+from engine.train.execution import require_jail
 from engine.train.learner import ADAPTER_FOLDER
+from engine.train.origin import Scratch
+from engine.train.recipe import Recipe
+from engine.train.trainer import Training
 from gateway.cli import palimpsest
+from gateway.cli.failure import CommandFailed
+from tests.engine.small import TINY
 from tests.engine.train.given import chats, checkpoint
 
 QUICK = ("--joint-steps", "2", "--batch", "2", "--device", "cpu")
@@ -73,6 +82,30 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = trained("--out", tmp_path / "new", "--device", "abacus")
     assert done.exit_code == 1 and "thedeviceabacuscannotbeusedhere" in told(done)
     assert not (tmp_path / "new").exists()
+
+
+def test_curves_that_cannot_be_drawn_are_told_first(
+    given: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where TensorBoard is not installed nothing is written, so that the same words work once it is, curves in `--out` too."""
+    words = ("--from", given[0], "--data", given[1], "--out", tmp_path / "mine", *QUICK, "--tensorboard", tmp_path / "mine/c")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        done = trained(*words)
+    assert done.exit_code == 1 and "palimpsest[train]" in told(done) and not (tmp_path / "mine").exists()
+    if find_spec("tensorboard") is not None:
+        assert trained(*words).exit_code == 0 and any((tmp_path / "mine/c").iterdir())
+
+
+def test_answers_that_cannot_be_run_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exam that cannot be held, for want of a jail, ends a training as other mistakes do."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(TINY / name, tmp_path / name)
+    next(Training(Recipe(causal_steps=1, joint_steps=0, batch=1), tmp_path, Scratch()).steps())
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    require_jail.cache_clear()
+    done = trained("--resume", tmp_path, "--device", "cpu", "--questions", "1")
+    assert isinstance(done.exception, CommandFailed) and "answerscannotberun" in told(done)
 
 
 def test_help_shows_how_to_begin() -> None:

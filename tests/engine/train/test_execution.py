@@ -296,6 +296,6 @@ def test_a_jail_that_cannot_run_is_no_wrong_answer(tmp_path: Path, monkeypatch: 
     broken.write_text(script)
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
-    execution._require_jail.cache_clear()
+    execution.require_jail.cache_clear()
     with pytest.raises(execution.JailUnavailable, match="isolated"):
         ran("return True")

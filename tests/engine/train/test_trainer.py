@@ -20,7 +20,7 @@ from engine.model.tensors import write_json
 from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
-from engine.train.execution import JailUnavailable, _require_jail
+from engine.train.execution import JailUnavailable, require_jail
 from engine.train.learner import ADAPTER_FOLDER
 from engine.train.messages import Role
 from engine.train.origin import MIXTURES, Given, Scratch
@@ -144,7 +144,7 @@ def test_an_exam_that_is_cut_short_is_held_again(tmp_path: Path, monkeypatch: py
     (tmp_path / "python").chmod(0o755)
     training = Training(replace(TINY_RUN, joint_steps=0, drafter_steps=0), out, Scratch())
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    _require_jail.cache_clear()
+    require_jail.cache_clear()
     with pytest.raises(JailUnavailable):
         run(training, Exam(1, (0.9,), (16,)), console)
     learnt = digest(out)
