@@ -21,7 +21,7 @@ from engine.model.network import HOST
 from engine.numeric import STRICT, STRICT_THREADS, Arithmetic, arithmetic, dtype_name, fast
 from engine.request import Numeric
 from engine.scheduler import Capacity
-from engine.train.execution import Outcome, judge
+from engine.train.execution import Outcome, judge, require_jail
 from engine.train.grammar import Split, Task, task
 from gateway.bench.errors import BenchError
 from gateway.bench.lanes import Answer, Course, Lane, Prompt, Run, lanes, race
@@ -57,8 +57,10 @@ class Wish:
 def run(wish: Wish, console: Console) -> dict[str, Any]:
     """The whole benchmark, with progress and tables on `console`; returns the JSON.
 
-    Raises CheckpointError, InvalidRequest or BenchError when it cannot be run as it was asked for.
+    Raises CheckpointError, InvalidRequest, JailUnavailable or BenchError when it cannot be run as it was asked for.
     """
+    if not wish.prompts:
+        require_jail()  # rather than when everything has been measured
     model = load(wish.checkpoint, device=wish.device)
     tasks = [] if wish.prompts else questions(wish.questions)
     texts = read_prompts(wish.prompts, wish.questions) if wish.prompts else [each.prompt for each in tasks]

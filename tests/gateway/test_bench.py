@@ -19,11 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from engine.config import CheckpointError
 from engine.engine import Engine
 from engine.events import Event, Prefilled
 from engine.model.checkpoint import load
 from engine.native import CompiledPass
 from engine.request import Mode, Numeric
+from engine.train.execution import JailUnavailable, require_jail
 from gateway.bench.errors import BenchError
 from gateway.bench.lanes import MIXED, MIXED_MODES, Answer, Course, Lane, Run, lanes, race
 from gateway.bench.modes import PROMPT_FILE_BYTES, Wish, arithmetic_of, judged, on_device, questions, read_prompts, run
@@ -269,6 +271,16 @@ def test_strict_by_the_library_has_few_threads(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(CompiledPass, "usable", staticmethod(lambda *_: False))
     with pytest.raises(BenchError, match="2 threads at most"):
         run(wish(numeric=Numeric.STRICT, threads=3), Console(file=io.StringIO()))
+
+
+def test_answers_that_cannot_be_run_are_told_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where code cannot be locked in, the built-in questions are refused at once; one's own prompts are not judged."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    require_jail.cache_clear()
+    with pytest.raises(JailUnavailable):
+        run(wish(checkpoint=TINY / "not there"), Console(file=io.StringIO()))
+    with pytest.raises(CheckpointError):
+        run(wish(checkpoint=TINY / "not there", prompts=TINY / "README.md"), Console(file=io.StringIO()))
 
 
 def test_an_answer_is_judged_by_running_it() -> None:
