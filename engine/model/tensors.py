@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,10 +113,13 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], shard_bytes: int 
 
 
 def write(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """One safetensors file, whole or not at all."""
+    """One safetensors file, whole or not at all. Raises CheckpointError that names it when the disk does not take it."""
     told = {"format": "pt", **(metadata or {})}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    whole(file, lambda path: save_file(plain, path, metadata=told))
+    try:
+        whole(file, lambda path: save_file(plain, path, metadata=told))
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} cannot be written: {error}") from error
 
 
 def write_json(file: Path, document: Mapping[str, object]) -> None:
@@ -125,11 +129,24 @@ def write_json(file: Path, document: Mapping[str, object]) -> None:
 
 
 def whole(file: Path, fill: Callable[[Path], object]) -> None:
-    """Let `fill` write a file beside `file`, then put it in its place; a crash leaves the old one."""
+    """Let `fill` write a file in a folder beside `file`, then put it in its place; a crash leaves the old one.
+
+    The folder goes whatever happens, at the next writing at the latest: a writer may put files of its own beside the one it
+    was given. The file may be read by whom any new file may, whatever its writer thought.
+    """
     beside = file.with_name(f".{file.name}.new")
-    fill(beside)
-    _flush(beside)
-    beside.replace(file)
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        made = beside / file.name
+        made.touch()
+        mode = made.stat().st_mode
+        fill(made)
+        made.chmod(mode)
+        _flush(made)
+        made.replace(file)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     _flush(file.parent)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.config import CheckpointError
 from engine.model.checkpoint import digest, load, save
-from engine.model.tensors import INDEX, WEIGHTS, whole
+from engine.model.tensors import INDEX, WEIGHTS, whole, write
 from tests.engine.small import TINY, small_network
 
 SHARD = 60_000
@@ -113,3 +116,50 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert file.read_text() == "old"
     whole(file, lambda path: path.write_text("new"))
     assert file.read_text() == "new" and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_disk_that_is_full_is_told_in_one_line(tmp_path: Path) -> None:
+    """Weights that the disk does not take are named with the reason; the old ones stay, and no half of the new ones."""
+    save(tmp_path, small_network(3, vocab_size=1024), TINY)
+    before, names = digest(tmp_path), sorted(tmp_path.rglob("*"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(CheckpointError, match=rf"{WEIGHTS} cannot be written: .*large"):
+            write(tmp_path / WEIGHTS, {"x": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert digest(tmp_path) == before and sorted(tmp_path.rglob("*")) == names
+
+
+def test_weights_are_for_whom_other_files_are(tmp_path: Path) -> None:
+    """A checkpoint can be served by another account than the one that trained it, if the settings beside its weights can."""
+    save(tmp_path, small_network(3, vocab_size=1024), TINY)
+    assert (tmp_path / WEIGHTS).stat().st_mode == (tmp_path / "tokenizer.json").stat().st_mode
+
+
+SAVING = """
+from pathlib import Path
+import sys, time
+from engine.model.tensors import whole
+
+def half(path):
+    path.with_name(".tmpR4nD0m").write_text("half")  # as the library does, which puts it in its place at the end
+    print("half", flush=True)
+    time.sleep(600)
+
+whole(Path(sys.argv[1]), half)
+"""
+
+
+def test_what_a_killed_writer_leaves_goes_at_the_next_writing(tmp_path: Path) -> None:
+    """A process that is killed while it saves leaves nothing for good: the next save takes it away, whatever it is called."""
+    file = tmp_path / WEIGHTS
+    with subprocess.Popen([sys.executable, "-c", SAVING, str(file)], stdout=subprocess.PIPE) as saving:
+        try:
+            assert saving.stdout is not None and saving.stdout.readline() == b"half\n"
+        finally:
+            saving.kill()
+    assert list(tmp_path.iterdir())
+    write(file, {"x": torch.zeros(1)})
+    assert list(tmp_path.iterdir()) == [file]
