@@ -14,6 +14,7 @@ from typing import Final
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from engine.config import CheckpointError
+from engine.model.tensors import whole
 from engine.train.corpus import WHOLE, drawn
 from engine.train.grammar import Split
 from engine.train.tasks import chat, words
@@ -71,7 +72,7 @@ def build(folder: Path, tasks: int = TASKS) -> None:
 def write(tokenizer: Tokenizer, folder: Path) -> None:
     """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`; makes the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    whole(folder / "tokenizer.json", lambda path: path.write_text(tokenizer.to_str(pretty=True), encoding="utf-8"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": NAMED[1],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
+from pathlib import Path
 from statistics import mean
 
 import pytest
+from tokenizers import Tokenizer as Backend
 
 from engine.config import CheckpointError
 from engine.tokenizer import Tokenizer
@@ -14,6 +17,7 @@ from engine.train.corpus import Mixture, example
 from engine.train.grammar import Split
 from engine.train.tasks import Kind
 from tests.engine.harness import tokenizer
+from tests.engine.small import TINY
 
 AIM = {Kind.FUNCTION: 210, Kind.TOOL: 300, Kind.TURNS: 340, Kind.EDIT: 230, Kind.JSON: 195}
 """Tokens of a short example on average; measured 188, 273, 309, 212 and 176 with the usual number of tasks."""
@@ -55,3 +59,18 @@ def test_too_few_tasks_are_an_error() -> None:
     """A vocabulary that would come out smaller than asked for is refused."""
     with pytest.raises(CheckpointError, match="train on more"):
         vocabulary.train(3)
+
+
+def test_a_disk_that_takes_no_vocabulary_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """One that is full or may only be read is told as every other file's is, and no half of a vocabulary is left."""
+    made = Backend.from_file(str(TINY / "tokenizer.json"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="large"):
+            vocabulary.write(made, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+    vocabulary.write(made, tmp_path)
+    assert (tmp_path / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
