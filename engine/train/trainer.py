@@ -80,7 +80,7 @@ class Training:
         self.recipe = self.recipe.fitted(minutes, {stage: self._seconds(stage) for stage in Stage if self.recipe.steps(stage)})
 
     def steps(self) -> Iterator[Progress]:
-        """Run every stage and leave a loadable checkpoint. Raises TrainingError if a loss stops being a number."""
+        """Run every stage and leave a loadable checkpoint. Raises TrainingError if a loss or a weight stops being a number."""
         first, done = self._begin
         if (first, done) == (
             Stage.CAUSAL,
@@ -160,6 +160,8 @@ class Training:
 
     def _keep(self, stage: Stage, done: int, moments: dict[str, dict[str, Tensor]]) -> None:
         origin, stored = self.origin.document(), self._course.learner.stored()
+        if not all(bool(tensor.isfinite().all()) for tensor in stored.values()):  # the loss was measured before this step
+            raise TrainingError(f"the weights after stage {stage} are no longer numbers: lower the learning rate")
         Snapshot(self.recipe, origin, stage, done, stored, moments, self.seconds).write(self.out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import signal
 import sys
@@ -255,6 +256,15 @@ def test_a_loss_that_is_no_number_ends_the_run(given: tuple[Path, Path], tmp_pat
     with pytest.raises(TrainingError, match="learning rate"):
         tuned(given, tmp_path / "model", recipe)
     assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("rank", [None, 4])
+def test_weights_that_are_no_numbers_are_never_kept(given: tuple[Path, Path], tmp_path: Path, rank: int | None) -> None:
+    """A last step that breaks the weights, whose loss nobody measures, leaves neither checkpoint nor snapshot of them."""
+    recipe = replace(SHORT, causal_steps=1, joint_steps=0, settle_steps=0, drafter_steps=0, peak_rate=math.nan)
+    with pytest.raises(TrainingError, match="learning rate"):
+        tuned(given, tmp_path / "model", recipe, rank)
+    assert not (tmp_path / "model" / "model.safetensors").exists() and Snapshot.read(tmp_path / "model").step == 0
 
 
 def test_a_time_budget_scales_all_stages_alike() -> None:
