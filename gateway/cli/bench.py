@@ -13,6 +13,7 @@ import rich_click as click
 
 from gateway.cli.failure import CommandFailed
 from gateway.cli.json_file import json_option, require_folder
+from gateway.cli.number import Number
 from gateway.json_file import write_json
 
 ROWS = ("ar", "diffusion", "linear_spec", "quadratic_spec", "auto", "mixed")
@@ -185,7 +186,7 @@ def modes(
 @click.option("--questions", default=128, type=click.IntRange(1, 10_000), show_default=True, help="Answers of each run.")
 @click.option("--concurrency", default=16, type=click.IntRange(1, 512), show_default=True, help="Answers under way at once.")
 @click.option("--streams", default=64, type=click.IntRange(1, 4096), show_default=True, help="Synthetic streams of records.")
-@click.option("--seconds", default=5.0, type=click.FloatRange(0.1, 600), show_default=True, help="Length of a synthetic run.")
+@click.option("--seconds", default=5.0, type=Number(0.1, 600), show_default=True, help="Length of a synthetic run.")
 @click.option("--repeats", default=5, type=click.IntRange(1, 100), show_default=True, help="Runs of everything, in turn.")
 @threads_option
 @click.option("--here", is_flag=True, help="Use the configured database and keys; its log keeps the benchmark's records.")

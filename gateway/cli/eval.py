@@ -12,6 +12,7 @@ import rich_click as click
 from gateway.cli.bench import ROWS, checkpoint_option, count_threads, numeric_option, threads_option
 from gateway.cli.failure import CommandFailed
 from gateway.cli.json_file import json_option, require_folder
+from gateway.cli.number import Number
 from gateway.json_file import write_json
 
 MODES = ROWS[:4]
@@ -31,7 +32,7 @@ KINDS = ("function", "tool", "turns", "edit", "json")
     "thresholds",
     multiple=True,
     default=(0.9,),
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     show_default=True,
     help="Commit confidence of diffusion; may be given several times.",
 )

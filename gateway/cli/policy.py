@@ -15,6 +15,7 @@ import rich_click as click
 
 from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
 from gateway.cli.json_file import json_to, require_folder
+from gateway.cli.number import Number
 from gateway.json_file import write_json
 from gateway.people.duties import LAW
 from gateway.review.marks import on_a_line
@@ -71,7 +72,7 @@ def check(file: Path | None, tenant: str | None) -> None:
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @tenant_option
-@click.option("--canary", "share", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+@click.option("--canary", "share", type=Number(0, 1, min_open=True, max_open=True), metavar="SHARE",
               help="Judge only this share of requests by it, the others as before.")  # fmt: skip
 @_reason
 @_requested

@@ -20,6 +20,7 @@ import rich_click as click
 from gateway.cli.failure import CommandFailed
 from gateway.cli.identity import Office, office
 from gateway.cli.json_file import json_option, json_to, require_folder
+from gateway.cli.number import Number
 from gateway.cli.policy import accepted, tenant_option
 from gateway.json_file import write_json
 
@@ -113,8 +114,8 @@ def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | 
 @tenant_option
 @_since
 @click.option("--metric", required=True, help="The figure whose thresholds are moved.")
-@click.option("--from", "low", type=float, required=True, help="The first threshold.")
-@click.option("--to", "high", type=float, required=True, help="The last.")
+@click.option("--from", "low", type=Number(), required=True, help="The first threshold.")
+@click.option("--to", "high", type=Number(), required=True, help="The last.")
 @click.option("--steps", type=click.IntRange(2, 200), default=11, show_default=True, help="How many.")
 @json_option
 def sweep(tenant: str, since: int | None, metric: str, low: float, high: float, steps: int, json_file: Path | None) -> None:

@@ -11,6 +11,7 @@ import rich_click as click
 
 from gateway.cli.bench import checkpoint_folder
 from gateway.cli.failure import CommandFailed
+from gateway.cli.number import Number
 
 if TYPE_CHECKING:
     from engine.train.recipe import Recipe
@@ -59,9 +60,11 @@ _OVER_THE_RECIPE = (
 @click.option("--joint-steps", type=_STEPS, help="Steps of the joint stage. (1500; with --from 200)")
 @click.option("--settle-steps", type=_STEPS, help="Joint steps more, amid denoising, for answers by diffusion. (0)")
 @click.option("--drafter-steps", type=_STEPS, help="Steps of the drafter LoRA alone. (0)")
-@click.option("--minutes", type=click.FloatRange(0.1), help="Scale all steps to fill this time, as a first measurement has it.")
+@click.option(
+    "--minutes", type=Number(0.1, 1_000_000), help="Scale all steps to fill this time, as a first measurement has it."
+)
 @click.option("--batch", type=click.IntRange(1), help="Conversations per step. (48; with --from 16)")
-@click.option("--rate", type=click.FloatRange(0, 1, min_open=True), help="Peak learning rate of the first two stages.")
+@click.option("--rate", type=Number(0, 1, min_open=True), help="Peak learning rate of the first two stages.")
 @click.option("--weighing", type=click.Choice(["balanced", "family"]),
               help="Mean of both losses, or 0.3 and a global token average. (balanced; with --from family)")  # fmt: skip
 @click.option("--scope", type=click.Choice(["answers", "rows"]),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import rich_click as click
+from click.types import FloatParamType
 
 import policies
 from gateway.cli import palimpsest
@@ -60,6 +61,22 @@ def assert_one_line(done: Done, *words: str) -> None:
     """The command failed, and said why in one line on standard error."""
     assert (done.status, done.out) == (1, "")
     assert done.err.count("\n") == 1 and all(word in done.err for word in words), done.err
+
+
+NUMBERS = [
+    pytest.param(option, id=f"{' '.join(words)} {option.opts[0]}")
+    for words, each in TREE.items()
+    for option in each.params
+    if isinstance(option.type, FloatParamType)
+]
+
+
+@pytest.mark.parametrize("text", ["nan", "inf"])
+@pytest.mark.parametrize("option", NUMBERS)
+def test_no_option_takes_what_is_no_number(option: click.Parameter, text: str) -> None:
+    """NaN, which is neither below nor above any range, and infinity are refused wherever a number is asked for."""
+    with pytest.raises(click.BadParameter):
+        option.type.convert(text, option, None)
 
 
 @pytest.mark.parametrize("words", [(), *TREE], ids=" ".join)
