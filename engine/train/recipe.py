@@ -157,9 +157,17 @@ class Recipe:
         return replace(self, causal_steps=causal, joint_steps=joint, settle_steps=settle, drafter_steps=drafter)
 
     def options(self) -> str:
-        """The options of `palimpsest train` that ask for this again."""
+        """The options of `palimpsest train` that ask for this again, from scratch; its defaults are left out."""
         steps = " ".join(f"--{stage.name.lower()}-steps {self.steps(stage)}" for stage in Stage)
-        return f"--scope {self.scope} {steps} --batch {self.batch} --seed {self.seed} --precision {self.precision}"
+        usual = f"--scope {self.scope} {steps} --batch {self.batch} --seed {self.seed} --precision {self.precision}"
+        default = Recipe()
+        others = {
+            f"--rate {self.peak_rate!r}": self.peak_rate != default.peak_rate,
+            f"--weighing {self.weighing}": self.weighing is not default.weighing,
+            f"--places {self.places}": self.places != default.places,
+            "--recompute": self.recompute,
+        }
+        return " ".join([usual, *(option for option, given in others.items() if given)])
 
     def document(self) -> dict[str, Any]:
         """Plain data, for JSON."""

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from engine.model.checkpoint import load
@@ -19,6 +20,7 @@ from engine.train.recipe import Recipe
 from engine.train.trainer import Training
 from gateway.cli import palimpsest
 from gateway.cli.failure import CommandFailed
+from gateway.cli.train import _recipe, train
 from tests.engine.small import TINY
 from tests.engine.train.given import chats, checkpoint
 
@@ -106,6 +108,23 @@ def test_answers_that_cannot_be_run_are_one_line(tmp_path: Path, monkeypatch: py
     require_jail.cache_clear()
     done = trained("--resume", tmp_path, "--device", "cpu", "--questions", "1")
     assert isinstance(done.exception, CommandFailed) and "answerscannotberun" in told(done)
+
+
+def recipe(words: list[str]) -> Recipe:
+    """What the command would do from scratch when it is typed so."""
+    with train.make_context("train", words) as context:
+        return _recipe(context.params, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "--rate 0.0012345678", "--weighing family", "--scope rows --batch 24 --seed 3", "--places 2048 --recompute",
+     "--causal-steps 850 --settle-steps 2 --drafter-steps 4 --precision bfloat16"],
+)  # fmt: skip
+def test_a_card_says_the_command_that_was_given(words: str) -> None:
+    """The options that a run prints, and that its card calls its command, ask for all that decides its weights."""
+    asked = recipe(words.split())
+    assert recipe(asked.options().split()) == asked
 
 
 def test_help_shows_how_to_begin() -> None:
