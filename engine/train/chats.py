@@ -18,7 +18,7 @@ from random import Random
 from engine.chat_template import ChatTemplate
 from engine.errors import InvalidRequest
 from engine.train.corpus import Example
-from engine.train.messages import Conversation, Role
+from engine.train.messages import Conversation, Role, read_json
 
 LONGEST_LINE = 16 * 1024 * 1024
 MOST_LINES = 10_000_000
@@ -71,7 +71,7 @@ def _rows(path: Path, template: ChatTemplate, context: int) -> Iterator[_Row]:
         if not line.strip():
             continue
         try:
-            yield from _answers(Conversation.of(json.loads(line)), template, context)
+            yield from _answers(Conversation.of(read_json(line)), template, context)
         except (InvalidRequest, RecursionError, ValueError) as error:
             reason = f"it is not JSON ({error})" if isinstance(error, json.JSONDecodeError) else str(error)
             raise DataError(f"{path}:{number}: {reason}") from error

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from engine.tokenizer import THINK_END
 
@@ -55,12 +55,33 @@ class Conversation:
         """What one line of a file says. Raises ValueError with the reason why it cannot be used."""
         if not isinstance(document, dict) or not isinstance(document.get("messages"), list):
             raise ValueError('it must be an object with a list "messages"')
+        if document.get("system"):
+            raise ValueError('"system" stands beside the messages: give it as the first of them')
         if document.get("functions"):
             raise ValueError('"functions" are of another age: give them as "tools"')
         tools = _tools(document.get("tools"))
         turns = tuple(_turn(given, f"messages[{index}]", tools) for index, given in enumerate(document["messages"]))
         _check_order(turns)
         return cls(turns, tuple(tools.values()))
+
+
+def read_json(text: str) -> Any:
+    """A JSON value in which every key stands once and every number is one. Raises ValueError."""
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one key the first would be dropped in silence."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r:.80} comes twice in one object")
+        found[key] = value
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _tools(given: Any) -> dict[str, Mapping[str, Any]]:
@@ -107,14 +128,14 @@ def _calls(given: Any, where: str, tools: Mapping[str, Any]) -> list[Mapping[str
 
 def _call(given: Any, where: str, tools: Mapping[str, Any]) -> Mapping[str, Any]:
     told = given.get("function") if isinstance(given, dict) else None
-    if not isinstance(told, dict) or "name" not in told:
+    if not isinstance(told, dict) or "name" not in told or told.keys() - {"name", "arguments"}:
         raise ValueError(f"{where}: {_NO_CALL}")
     name, arguments = told["name"], told.get("arguments", {})
     if not isinstance(name, str) or name not in tools:
         raise ValueError(f'{where} calls {name!r}, which is not among "tools"')
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments or "{}")
+            arguments = read_json(arguments or "{}")
         except ValueError as error:
             raise ValueError(f"{where}: {_NO_CALL}") from error
     if not isinstance(arguments, dict):

@@ -150,6 +150,12 @@ def test_a_pass_holds_every_row_once(tmp_path: Path) -> None:
         (offered({"role": "user", "content": "x", "tool_calls": []}), "nothing else"),
         (said(("user", "word " * 900), ("assistant", "b")), "tokens, more than the 512"),
         (said(("user", "\ud800"), ("assistant", "b")), "surrogate"),
+        (said(("user", "a"), ("assistant", "b"), system="Be brief."), "give it as the first"),
+        (said(("user", "a"), ("assistant", "b"))[:-1] + ', "messages": []}', "the key 'messages' comes twice"),
+        (said(("user", "a"), ("assistant", "b")).replace('"content"', '"content": "c", "content"'), "'content' comes twice"),
+        (offered(ASKED[0], called({"word": float("nan")})), "NaN is no number"),
+        (offered(ASKED[0], called('{"word": "a", "word": "b"}')), "a call must be"),
+        (offered(ASKED[0], {"role": "assistant", "tool_calls": [{"function": {"name": "find", "input": {}}}]}), "a call must"),
         ("[" * 100_000, "not JSON|recursion"),
     ],
 )  # fmt: skip
