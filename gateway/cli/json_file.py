@@ -20,6 +20,17 @@ json_option: Final = json_to("Write all figures to this file.")
 
 
 def require_folder(file: Path | None, option: str = "--json") -> None:
-    """Raises BadParameter for a file that could not be written; `option` named it."""
-    if file is not None and not file.absolute().parent.is_dir():
+    """Raises BadParameter for a file that could not be written; `option` named it. What lies there stays as it is."""
+    if file is None:
+        return
+    if not file.absolute().parent.is_dir():
         raise click.BadParameter(f"the folder of {file} does not exist: make it first", param_hint=option)
+    if file.exists() and not file.is_file():  # a pipe is not tried: whoever reads it would see it end
+        return
+    new = not file.exists()
+    try:
+        file.open("ab").close()
+        if new:
+            file.resolve().unlink()
+    except OSError as error:
+        raise click.BadParameter(f"{file} cannot be written: {error.strerror}", param_hint=option) from error

@@ -208,6 +208,23 @@ def test_a_folder_without_a_checkpoint_is_refused_by_its_option(command: Command
     assert done.status == 2 and option in done.err and "PALIMPSEST_CHECKPOINT" not in done.err
 
 
+@pytest.mark.parametrize("words", ["bench kernels --json", "eval --json", "eval --plot", "policy show --tenant acme --json"])
+def test_a_file_that_could_not_be_written_is_told_before_the_work(command: CommandLine, words: str) -> None:
+    """A place that takes no file is refused by its option, not when hours of figures are to be kept there."""
+    done = command(*words.split(), "/proc/figures")
+    assert done.status == 2 and "cannot be written" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_a_file_that_can_be_written_is_left_alone_until_then(command: CommandLine, tmp_path: Path) -> None:
+    """A command that ends early leaves no empty file, and of an older one all that it held."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text("{}")
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/config.json").write_text("{")
+    done = command("eval", "--checkpoint", str(tmp_path / "base"), "--json", str(old), "--plot", str(new), "--threads", "1")
+    assert done.status != 0 and old.read_text() == "{}" and not new.exists()
+
+
 def test_a_demo_that_could_not_be_written_down_is_not_begun(command: CommandLine) -> None:
     """A file in a folder that is not there is refused before the questions are asked, not after."""
     done = command("demo", "--json", "no/such/folder.json")
