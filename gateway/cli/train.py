@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
 
 from gateway.cli.bench import checkpoint_folder
 from gateway.cli.failure import CommandFailed
@@ -32,6 +34,8 @@ _OVER_THE_RECIPE = (
     "save_every",
     "seed",
 )
+_OF_ANY_PROCESS = ("resume", "device", "tensorboard", "questions")
+"""What may be said of the rest of a training."""
 
 
 @click.command(
@@ -42,7 +46,7 @@ _OVER_THE_RECIPE = (
     "  PALIMPSEST_CHECKPOINT=var/mine palimpsest serve"
 )
 @click.option("--out", default=Path("var/tiny"), type=_FOLDER, show_default=True, help="A new or empty folder for the result.")
-@click.option("--resume", type=_EXISTING, help="Go on with an interrupted training in this folder; its options stand.")
+@click.option("--resume", type=_EXISTING, help="Go on with an interrupted training in this folder, with its own options.")
 @click.option(
     "--from",
     "source",
@@ -93,6 +97,8 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
     from engine.train.run import Exam, run
     from engine.train.trainer import Training, TrainingError, device_named
 
+    if resume:
+        _require_no_others()
     in_large_pages()
     try:
         chosen = device_named(device)
@@ -101,6 +107,15 @@ def train(out: Path, resume: Path | None, device: str, tensorboard: Path | None,
         run(training, Exam(questions), Console(), curves)
     except (DataError, EngineError, TrainingError) as error:
         raise CommandFailed(str(error)) from error
+
+
+def _require_no_others() -> None:
+    """Raises UsageError for options that a training which goes on would not follow."""
+    context = get_current_context()
+    own = [each for each in context.command.params if each.name and each.name not in _OF_ANY_PROCESS]
+    typed = [each.opts[0] for each in own if context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE]
+    if typed:
+        raise click.UsageError(f"--resume goes on with the options that the training began with: leave out {', '.join(typed)}")
 
 
 def _begun(out: Path, device: Any, given: dict[str, Any]) -> Training:

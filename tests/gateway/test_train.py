@@ -79,6 +79,14 @@ def test_options_that_do_not_go_together_are_refused(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_training_that_goes_on_takes_no_other_options(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """What was not begun so is not heard in silence: steps, data or a folder beside `--resume` are refused by name."""
+    words = ("--joint-steps", "9", "--from", given[0], "--out", tmp_path)
+    done = trained("--resume", given[0], "--device", "cpu", *words)
+    assert done.exit_code == 2 and all(word in told(done) for word in ("leaveout", "--joint-steps", "--from", "--out"))
+    assert "--device" not in told(done).partition("leaveout")[2]
+
+
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The error names the device, and nothing is started."""
     done = trained("--out", tmp_path / "new", "--device", "abacus")
