@@ -29,8 +29,9 @@ def place(settings: Settings, here: bool) -> Iterator[Settings]:
             yield replace(settings, home=home, keys=home / "keys", database=None, ship_to=(), witnesses=(), webhooks=())
         finally:
             found = find_place(home)
-            if not found.folder.is_relative_to(home):  # as root the data lie where another account can reach them
-                shutil.rmtree(found.folder, ignore_errors=True)
+            for made in (found.folder, found.socket):  # as root the data lie where another account can reach them
+                if not made.is_relative_to(home):  # and as anybody else the socket where its path is short
+                    shutil.rmtree(made, ignore_errors=True)
 
 
 def environ_of(settings: Settings) -> dict[str, str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,31 @@ def test_a_page_is_flushed_again_and_again(tmp_path: Path) -> None:
     with Fsync.in_folder(tmp_path) as fsync:
         assert all(0 < fsync.once() < 60 for _ in range(3))
     assert list(tmp_path.iterdir()) == []
+
+
+PLACE = """
+from gateway.bench.place import place
+from gateway.postgres_place import find_place
+from gateway.settings import Settings
+with place(Settings.read({}), here=False) as used:
+    found = find_place(used.home)
+    print(used.home, found.folder, found.socket, sep="\\n")
+"""
+
+
+def users() -> list[list[str]]:
+    """What to put before a command so that root runs it, and an ordinary user, as far as this process can choose."""
+    nobody = ["unshare", "--user"]  # root is nobody in a namespace of its own
+    return [[], nobody] if shutil.which("unshare") and not subprocess.run([*nobody, "true"], check=False).returncode else [[]]
+
+
+@pytest.mark.parametrize("user", users())
+def test_nothing_of_a_throwaway_place_is_left(user: list[str]) -> None:
+    """Its home, its data and its socket's folder go with it, whoever runs the benchmark: they lie elsewhere for root."""
+    command = [*user, sys.executable, "-c", PLACE]
+    done = subprocess.run(command, env=environ(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and len(done.stdout.split()) == 3, done.stderr
+    assert not [name for name in done.stdout.split() if Path(name).exists()]
 
 
 def test_the_gateway_gets_the_place_of_its_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
