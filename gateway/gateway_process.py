@@ -22,7 +22,7 @@ READY: Final = "/health/ready"
 
 
 class GatewayDown(Exception):
-    """The process did not come up or did not end; the message points at its log."""
+    """The process did not come up or did not end; the message has its last words and points at its log."""
 
 
 class Process(Protocol):
@@ -91,14 +91,21 @@ def _await_ready(process: Process, url: str, log: Path) -> None:
     with httpx.Client(timeout=5, trust_env=False) as client:  # one for all: each reads the system's certificates
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise GatewayDown(f"the server ended at its start; see {log}")
+                raise GatewayDown(f"the server ended at its start{_last_words(log)}; see {log}")
             try:
                 if client.get(url).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
             time.sleep(_POLL_SECONDS)
-    raise GatewayDown(f"the server was not ready after {READY_SECONDS:.0f} s; see {log}")
+    raise GatewayDown(f"the server was not ready after {READY_SECONDS:.0f} s{_last_words(log)}; see {log}")
+
+
+def _last_words(log: Path) -> str:
+    """The last line that the server wrote: its log may lie in a place that goes with it."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return said and f": {said[:300]}"
 
 
 def _free_port() -> int:
