@@ -7,8 +7,11 @@ writes a snapshot every few steps and goes on from it as if nothing had happened
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +82,19 @@ class Training:
         """Measure a few steps of each stage and scale the recipe to fill `minutes`."""
         self.recipe = self.recipe.fitted(minutes, {stage: self._seconds(stage) for stage in Stage if self.recipe.steps(stage)})
 
-    def steps(self) -> Iterator[Progress]:
-        """Run every stage and leave a loadable checkpoint. Raises TrainingError if a loss or a weight stops being a number."""
+    def steps(self) -> Generator[Progress]:
+        """Run every stage and leave a loadable checkpoint.
+
+        Raises TrainingError if a loss or a weight stops being a number, or if another process is at it.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        with _alone(self.out):
+            yield from self._steps()
+
+    def _steps(self) -> Iterator[Progress]:
         first, done = self._begin
-        if (first, done) == (
-            Stage.CAUSAL,
-            0,
-        ):  # so that it can go on wherever it is cut short, and a full disk is known at once
+        if (first, done) == (Stage.CAUSAL, 0):
+            # So that it can go on wherever it is cut short, and that a disk which takes nothing is known at once.
             self._keep(first, done, {})
         with kept():
             for stage in tuple(Stage)[tuple(Stage).index(first) :]:
@@ -163,6 +172,25 @@ class Training:
         if not all(bool(tensor.isfinite().all()) for tensor in stored.values()):  # the loss was measured before this step
             raise TrainingError(f"the weights after stage {stage} are no longer numbers: lower the learning rate")
         Snapshot(self.recipe, origin, stage, done, stored, moments, self.seconds).write(self.out)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold `folder` for as long as it is written to; the system lets it go with the process, however that ends."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        _claim(opened, folder)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _claim(opened: int, folder: Path) -> None:
+    with suppress(OSError):  # some file systems of a network know no locks
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(f"{folder}: another process trains there; wait for it, or end it first") from error
 
 
 def device_named(name: str) -> torch.device:

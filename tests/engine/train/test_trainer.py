@@ -161,6 +161,16 @@ def test_what_can_be_used_by_now_is_kept_when_a_run_goes_on(tmp_path: Path) -> N
     assert digest(out) == learnt
 
 
+def test_one_process_trains_in_a_folder(given: tuple[Path, Path], tmp_path: Path) -> None:
+    """A run that is taken up while it still runs is refused, rather than put back to where its snapshot stands."""
+    running = Training(SHORT, tmp_path / "out", Given.of(*given, 512, None)).steps()
+    next(running)
+    with pytest.raises(TrainingError, match="another process trains there"):
+        next(Training.resume(tmp_path / "out").steps())
+    running.close()
+    assert next(Training.resume(tmp_path / "out").steps()).step == 1
+
+
 def test_what_was_there_when_it_began_must_still_be_there(given: tuple[Path, Path], tmp_path: Path) -> None:
     """A run whose data or checkpoint changed meanwhile does not go on; a folder without a snapshot cannot."""
     base, data = checkpoint(tmp_path / "base"), chats(tmp_path / "chats.jsonl")
