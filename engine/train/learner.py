@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from engine.config import CheckpointError, read_json
 from engine.model.checkpoint import ADAPTER, ADAPTER_CONFIG, released_names, save, save_drafter
 from engine.model.network import Linear, Network, plain_linear
-from engine.model.tensors import SHARD_BYTES, write, write_json
+from engine.model.tensors import SHARD_BYTES, whole, write, write_json
 from engine.train.card import EXAMS
 from engine.train.lora import Adapters
 from engine.train.recipe import Stage
@@ -132,6 +133,6 @@ def _publish(folder: Path, network: Network, like: Path, dtype: torch.dtype) -> 
         return
     for path in like.iterdir():
         if path.is_file() and path.suffix in _BESIDE and path.name not in _NOT_KEPT:
-            shutil.copyfile(path, folder / path.name)
+            whole(folder / path.name, partial(shutil.copyfile, path))
     learned = {"torch_dtype": str(dtype).removeprefix("torch."), "eos_token_id": network.config.eos_token_id}
     write_json(folder / "config.json", read_json(like / "config.json") | learned)

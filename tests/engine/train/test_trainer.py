@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import resource
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
 from engine.train.execution import JailUnavailable, require_jail
-from engine.train.learner import ADAPTER_FOLDER
+from engine.train.learner import ADAPTER_FOLDER, WholeLearner
 from engine.train.messages import Role
 from engine.train.origin import MIXTURES, Given, Scratch
 from engine.train.recipe import Decay, Precision, Recipe, Stage
@@ -220,6 +221,22 @@ def test_a_fine_tune_keeps_the_form_of_what_it_began_with(tmp_path: Path, rank: 
     assert made.tokenizer.encode("def f") == load(base).tokenizer.encode("def f")
     assert digest(tmp_path / "model") != digest(base)
     assert (tmp_path / "model" / ADAPTER_FOLDER / "adapter_model.safetensors").exists() is (rank is not None)
+
+
+def test_what_lies_beside_the_weights_is_copied_whole(tmp_path: Path) -> None:
+    """A save that ends amid a copy leaves the file of the save before, so that a checkpoint that could be used still can."""
+    base, out = checkpoint(tmp_path / "base"), tmp_path / "out"
+    (base / "vocab.txt").write_text("word\n" * 400_000)
+    learner = WholeLearner(load(base).network, base)
+    learner.publish(out, finished=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(OSError, match="large"):
+            learner.publish(out, finished=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (out / "vocab.txt").read_bytes() == (base / "vocab.txt").read_bytes()
 
 
 def test_a_base_checkpoint_learns_to_chat(tmp_path: Path) -> None:
