@@ -100,7 +100,7 @@ def main() -> None:
     )
     logs.configure_for_command()
     try:
-        with _unwound_by_sigterm():
+        with _unwound_by_signals():
             palimpsest.main(prog_name="palimpsest")
     except mended as error:
         _fail(str(error))
@@ -111,17 +111,26 @@ def main() -> None:
 
 
 @contextmanager
-def _unwound_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what it opened is closed, and servers that it started are ended."""
+def _unwound_by_signals() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what it opened is closed, and servers that it started are ended.
+
+    So does the end of its terminal, unless it was started so as to outlive that (`nohup`).
+    """
 
     def leave(_number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    def hung_up(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)  # to whoever listens to it by then: a gateway drains first
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, leave)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hung_up)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fail(message: str) -> NoReturn:

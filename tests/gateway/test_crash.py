@@ -71,11 +71,11 @@ def test_a_client_that_hangs_up_before_its_whole_answer_is_on_record(
         assert isinstance(close, RequestClose) and close.reason == "aborted" and 0 < close.tokens < 3000
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_gateway_told_to_stop_finishes_its_answers(
     durable_database: Database, endless: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """SIGTERM and SIGINT let a running answer come to its end, sign the whole log, and exit with status 0."""
+    """SIGTERM, SIGINT and a lost terminal let a running answer come to its end, sign the whole log, and exit with status 0."""
     with serve(durable_database, tmp_path / "home", endless) as served:
         with streaming(served, "ar", max_tokens=400) as streamed:
             served.process.send_signal(number)

@@ -74,19 +74,38 @@ def test_the_demo_keeps_its_promises_and_runs_again(home: Path, tmp_path: Path) 
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-def test_a_demo_that_is_ended_leaves_no_gateway_behind(database: Database, tmp_path: Path) -> None:
-    """SIGTERM, as `timeout` and a service manager send it, ends the gateway too that the demo has started."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_ended_leaves_no_gateway_behind(database: Database, tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM, as `timeout` and a service manager send it, and the end of a terminal end the gateway that it started too."""
     given = environ(home=str(tmp_path), database_url=database.app_url, reader_url=database.reader_url)
     log = tmp_path / "log" / "demo-gateway.log"
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests by nohup would have it ignored
     process = subprocess.Popen([sys.executable, "-m", "gateway", "demo"], env=given, stdout=subprocess.DEVNULL)
+    signal.signal(signal.SIGHUP, before)
     try:
         eventually(lambda: log.exists() and log.stat().st_size > 0)
         started = children(process.pid)
-        process.terminate()
+        process.send_signal(number)
         assert process.wait(60) == 128 + signal.SIGTERM
         assert not [child for child in started if Path(f"/proc/{child}").exists()]
     finally:
         process.kill()
+
+
+def test_a_command_may_outlive_its_terminal(tmp_path: Path) -> None:
+    """What was started by nohup goes on when the terminal is gone."""
+    command = ["nohup", sys.executable, "-c", OUTLIVING]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+OUTLIVING = """
+import signal
+from gateway.cli import _unwound_by_signals
+with _unwound_by_signals():
+    signal.raise_signal(signal.SIGHUP)
+    print("alive")
+"""
 
 
 def children(process: int) -> list[str]:
