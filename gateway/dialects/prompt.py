@@ -123,17 +123,34 @@ def _called(call: ToolCall) -> dict[str, Any]:
 
 
 def _declared(tool: ToolSpec) -> dict[str, Any]:
-    told = {"name": tool.name, "description": tool.description, "parameters": _spelt(tool.schema)}
+    told = {"name": tool.name, "description": tool.description, "parameters": _spelt(tool)}
     return {"type": "function", "function": told}
 
 
-def _spelt(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of a tool's arguments, each of which is an object: templates look for words in it, and `true` has none."""
-    properties = schema.get("properties")
+def _spelt(tool: ToolSpec) -> dict[str, Any]:
+    """The schema of a tool's arguments, each of which is an object: templates look for words in it, and `true` has none.
+
+    Null is how servers of tools that are written in Go say that there is nothing. Raises BadRequest for what is no schema.
+    """
+    properties = tool.schema.get("properties", _ANYTHING)
+    if properties is None:
+        return {**tool.schema, "properties": {}}
     if not isinstance(properties, Mapping):
-        return dict(schema)
-    told = {key: _ANYTHING if value is True else _NOTHING if value is False else value for key, value in properties.items()}
-    return {**schema, "properties": told}
+        return dict(tool.schema)
+    return {**tool.schema, "properties": {key: _argument(tool, key, value) for key, value in properties.items()}}
+
+
+def _argument(tool: ToolSpec, name: str, schema: Any) -> Mapping[str, Any]:
+    """The schema of one argument."""
+    match schema:
+        case None | True:
+            return _ANYTHING
+        case False:
+            return _NOTHING
+        case Mapping():
+            return schema
+    message = f"tool {tool.name!r}: the schema of argument {name!r} must be an object or a boolean"
+    raise BadRequest(message, code="invalid_type", param="tools")
 
 
 def _known(model: LoadedModel, ids: tuple[int, ...]) -> tuple[int, ...]:

@@ -122,6 +122,28 @@ def test_a_schema_may_be_true_or_false(tools: Served) -> None:
     assert offered(True, False) == offered({}, {"not": {}})
 
 
+def test_a_tool_without_arguments_may_have_null_for_them(tools: Served) -> None:
+    """Null, as servers of tools written in Go say that there is nothing, is offered and called like nothing."""
+
+    def offered(**more: Any) -> int:
+        return tokens(tools, {"tools": [{"name": "keep", "input_schema": {"type": "object"} | more}]})
+
+    assert offered(properties=None) == offered(properties={})
+    assert offered(properties={"any": None}) == offered(properties={"any": {}})
+    keep = {"name": "keep", "strict": True, "input_schema": {"type": "object", "properties": None, "required": None}}
+    answer = MESSAGES.post(tools, MESSAGES.body(tools, QUESTION, 60, tools=[keep], tool_choice={"type": "any"}))
+    assert answer.status_code == 200 and answer.json()["content"][0]["input"] == {}, answer.text
+
+
+def test_an_argument_without_a_schema_is_named(tools: Served) -> None:
+    """What is no schema is a 400 that says of which argument of which tool, whatever the template makes of it."""
+    for wrong in (5, "string", ["string"]):
+        keep = {"name": "keep", "input_schema": {"type": "object", "properties": {"any": wrong}}}
+        answer = MESSAGES.post(tools, MESSAGES.body(tools, QUESTION, 4, tools=[keep]))
+        said = answer.json()["error"]["message"]
+        assert answer.status_code == 400 and "'keep'" in said and "'any'" in said, said
+
+
 def tokens(tools: Served, more: dict[str, Any]) -> int:
     """The answer of count_tokens."""
     body = {"model": tools.model, "messages": [{"role": "user", "content": QUESTION}]} | more
