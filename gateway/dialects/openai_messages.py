@@ -6,6 +6,7 @@ Tools of a type that nobody here can call (hosted search and the like) are left 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -147,7 +148,8 @@ def past_call(call_id: str, name: str, arguments: str, param: str) -> ToolCall:
 
 def tools(offered: list[Tool]) -> tuple[ToolSpec, ...]:
     """The functions on offer. Raises BadRequest for one that is not described, or a name that is twice or cannot be written."""
-    found: dict[str, ToolSpec] = {}
+    found: list[ToolSpec] = []
+    refuse_twins(_named(offered))
     for place, tool in enumerate(offered):
         if tool.type != "function":
             continue
@@ -155,11 +157,23 @@ def tools(offered: list[Tool]) -> tuple[ToolSpec, ...]:
         if tool.function is None:
             raise BadRequest(f"{path} is missing: describe the function", code="invalid_type", param=path)
         told = tool.function
-        spec = tool_spec(told.name, told.description, told.parameters, strict=bool(told.strict), param=f"{path}.name")
-        if spec.name in found:
-            raise BadRequest(f"two tools are called {spec.name!r}: rename one", code="conflict", param=f"{path}.name")
-        found[spec.name] = spec
-    return tuple(found.values())
+        found.append(tool_spec(told.name, told.description, told.parameters, strict=bool(told.strict), param=f"{path}.name"))
+    return tuple(found)
+
+
+def _named(offered: Sequence[Tool]) -> Iterator[tuple[str, str]]:
+    for place, tool in enumerate(offered):
+        if tool.type == "function" and tool.function is not None:
+            yield tool.function.name, f"tools[{place}].function.name"
+
+
+def refuse_twins(named: Iterable[tuple[str, str]]) -> None:
+    """Nobody could say which of two tools with one name a call means. `named`: names and their params. Raises BadRequest."""
+    seen = set[str]()
+    for name, param in named:
+        if name in seen:
+            raise BadRequest(f"two tools are called {name!r}: rename one", code="conflict", param=param)
+        seen.add(name)
 
 
 def tool_spec(name: str, description: str | None, schema: dict[str, Any] | None, *, strict: bool, param: str) -> ToolSpec:

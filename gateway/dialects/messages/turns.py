@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from gateway.dialects.body import given
 from gateway.dialects.messages.wire import Block, Message, Tool, ToolChoice
-from gateway.dialects.openai_messages import past_call, tool_spec
+from gateway.dialects.openai_messages import past_call, refuse_twins, tool_spec
 from gateway.dialects.request import AssistantTurn, Calling, CallOf, SystemTurn, ToolCall, ToolSpec, ToolTurn, Turn, UserTurn
 from gateway.dialects.request import ToolChoice as Choosing
 from gateway.errors import BadRequest
@@ -26,10 +26,10 @@ def turns(system: str | list[Block] | None, messages: Sequence[Message]) -> tupl
 
 def tools(given: Sequence[Tool] | None) -> tuple[ToolSpec, ...]:
     """The tools that the client runs itself; those that only Anthropic could run are passed over. Raises BadRequest."""
+    own = [(tool, f"tools[{place}].name") for place, tool in enumerate(given or ()) if tool.type in (None, "custom")]
+    refuse_twins((tool.name, param) for tool, param in own)
     return tuple(
-        tool_spec(tool.name, tool.description, tool.input_schema, strict=bool(tool.strict), param=f"tools[{place}].name")
-        for place, tool in enumerate(given or ())
-        if tool.type in (None, "custom")
+        tool_spec(tool.name, tool.description, tool.input_schema, strict=bool(tool.strict), param=param) for tool, param in own
     )
 
 

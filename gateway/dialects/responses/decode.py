@@ -10,6 +10,7 @@ from engine.request import Constraint, ConstraintKind
 from gateway.dialects.body import parse, text_of
 from gateway.dialects.knob import NOTHING_BESIDE, Beside, held, knob, seed_of, served_model
 from gateway.dialects.openai_answer import top_logprobs
+from gateway.dialects.openai_messages import refuse_twins
 from gateway.dialects.request import AskedSampling, ChatRequest, Conversation, Delivery, Dialect
 from gateway.dialects.responses import turns
 from gateway.dialects.responses.wire import Body, Format, Item
@@ -76,6 +77,8 @@ def _refuse_unserved(body: Body) -> None:
         if isinstance(given, msgspec.Raw) and bytes(given) != b"null":
             message = f"{name} is not served: send the whole input, or previous_response_id"
             raise BadRequest(message, code="unsupported_parameter", param=name)
+    functions = enumerate(body.tools or ())
+    refuse_twins((tool.name or "", f"tools[{place}].name") for place, tool in functions if tool.type == "function")
     if body.background and not body.stored:
         message = "background needs store: a response that is not stored cannot be asked for"
         raise BadRequest(message, code="conflict", param="background")

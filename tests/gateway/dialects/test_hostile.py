@@ -94,6 +94,16 @@ def test_what_contradicts_itself_is_refused(served: Served, wire: Wire, more: di
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.path)
+def test_two_tools_of_one_name_are_refused(served: Served, wire: Wire) -> None:
+    """Nobody could say which of them a call means, or which schema its arguments keep to, so no dialect takes them."""
+    hosted: list[dict[str, Any]] = [{"type": "web_search_20250305", "name": "t"}]
+    tool = {"name": "t"} if wire is MESSAGES else {"type": "function", "name": "t"}
+    assert wire.post(served, wire.body(served, "hi", 4, tools=[*hosted, tool])).status_code == 200
+    error = refusal(served, wire.post(served, wire.body(served, "hi", 4, tools=[*hosted, tool, tool])), 400)
+    assert "'t'" in error["message"] and error.get("param", "tools[2].name") == "tools[2].name"
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.path)
 @pytest.mark.parametrize("name", ["top_k", "temperature", "top_p", "max_tokens", "max_output_tokens", "seed", "top_logprobs"])
 def test_a_number_of_any_length_is_none_of_our_faults(served: Served, wire: Wire, name: str) -> None:
     """A number of four hundred digits is out of range, or more than anybody gets, in every field of every dialect."""
