@@ -2,6 +2,9 @@
 
 It also takes a request that offers another protocol for one without a body: Java's own client and `curl --http2` send such, and
 their bodies would be lost, or read as requests. Nothing but HTTP/1.1 is spoken here, so the offer is passed over.
+
+And it sends chunks to whoever asks by HTTP/1.0, who would take their lengths for text: what has no length of its own ends for
+those with the connection.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from array import array
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_MOST: Final = 256 * 1024
 """Bytes that may come before a head has ended. What comes with its end is not counted, for there a body may have begun."""
@@ -61,6 +65,29 @@ class Connection(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        super()._start_asgi_task(cycle, _unframed(cycle, app) if cycle.scope["http_version"] == "1.0" else app)
+
+
+def _unframed(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
+    """The application, whose answers without a length go out as they are."""
+
+    async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        sized = False
+
+        async def send_plain(message: ASGISendEvent) -> None:
+            nonlocal sized
+            if message["type"] == "http.response.start":
+                sized = any(name == b"content-length" for name, _ in message["headers"])
+                cycle.chunked_encoding = None if sized else False
+            elif message["type"] == "http.response.body" and not sized:
+                cycle.expected_content_length = len(message["body"])
+            await send(message)
+
+        await app(scope, receive, send_plain)
+
+    return serve
 
 
 class _Parser(httptools.HttpRequestParser):

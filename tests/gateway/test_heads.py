@@ -28,10 +28,17 @@ async def counted(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def streamed(scope: Any, receive: Any, send: Any) -> None:
+    """Answers in two pieces, whose length it does not say."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+    await send({"type": "http.response.body", "body": b"data: 2\n\n", "more_body": False})
+
+
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def served(app: Any = counted) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection that is read as the gateway reads its own."""
-    config, state = uvicorn.Config(counted, log_config=None, access_log=False), ServerState()
+    config, state = uvicorn.Config(app, log_config=None, access_log=False), ServerState()
     server = await asyncio.get_running_loop().create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -92,6 +99,20 @@ async def test_an_offer_of_another_protocol_is_passed_over(offer: bytes, size: i
         writer.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
         told = (await reader.read()).split(b"HTTP/1.1 200 ")[1:]
     assert [int(each.rpartition(b"\r\n\r\n")[2].split()[0]) for each in told] == [*lengths, 0]
+
+
+@pytest.mark.parametrize("more", [b"", b"connection: keep-alive\r\n"])
+async def test_an_old_client_gets_no_chunks(more: bytes) -> None:
+    """HTTP/1.0 knows none: a stream ends with the connection, a document keeps its length, and newer clients get chunks."""
+    for app, told in ((streamed, b"data: 1\n\ndata: 2\n\n"), (counted, b"3 2" if more else b"3 1")):
+        async with served(app) as (reader, writer):
+            writer.write(b"POST / HTTP/1.0\r\ncontent-length: 3\r\n" + more + b"\r\nabc")
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert body == told and b"transfer-encoding" not in head and b"connection: close" in head
+            assert (b"content-length: 3" in head) == (app is counted)
+    async with served(streamed) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"\r\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n")
 
 
 async def test_a_tunnel_is_refused() -> None:
