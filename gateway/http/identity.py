@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -41,27 +41,34 @@ class Identity:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        own, started, status, streams = uuid7(), time.perf_counter(), 0, False
+        own, started, status, streams, gone = uuid7(), time.perf_counter(), 0, False, False
         traffic, dialect = self._traffic, dialect_of(scope["path"])
         scope.setdefault("state", {})[STATE] = own
         text = str(own).encode()
 
+        async def receive_or_leave() -> Any:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
+
         async def send_with_id(message: Message) -> None:
             nonlocal status, streams
             if message["type"] == "http.response.start":
-                status, streams = message["status"], _is_stream(message["headers"])
+                # Whoever left before is told nothing, and least of all that this was a fault of ours.
+                status, streams = 0 if gone else message["status"], _is_stream(message["headers"])
                 traffic.streams.add(dialect, by=streams)
                 message["headers"] = [*message["headers"], (b"x-request-id", text), (b"request-id", text)]
             await send(message)
 
         traffic.open += 1
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive_or_leave, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             traffic.open -= 1
             traffic.streams.add(dialect, by=-streams)
-            traffic.ended(dialect, status, scope["state"].get(REFUSAL), seconds)
+            traffic.ended(dialect, status, scope["state"].get(REFUSAL) if status else None, seconds)
             _log.info(
                 "http.request",
                 request_id=str(own),

@@ -14,8 +14,8 @@ from litestar.types import ASGIApp
 class Reader:
     """Takes an answer piece by piece; leaves after `leaves_after` pieces, and takes `seconds` for each.
 
-    After 0 pieces it leaves when the answer's status is there, after -1 as soon as its request was read. A `stuck` one takes
-    nothing more while it leaves.
+    After 0 pieces it leaves when the answer's status is there, after -1 as soon as its request was read, after -2 within its
+    request. A `stuck` one takes nothing more while it leaves.
     """
 
     leaves_after: int | None = None
@@ -30,11 +30,11 @@ class Reader:
         """Post `body` (bytes as they are, or a document) and read until the answer ends or this client leaves."""
         gone = self.gone
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        requests = [{"type": "http.request", "body": data, "more_body": False}]
+        requests = [{"type": "http.request", "body": data, "more_body": self.leaves_after == -2}]
 
         async def receive() -> Any:
             if requests:
-                if self.leaves_after == -1:
+                if self.leaves_after in (-1, -2):
                     gone.set()
                 return requests.pop()
             await gone.wait()

@@ -77,6 +77,16 @@ async def workload(inside: Housed) -> Sequence[httpx.Response]:
     ]
 
 
+@pytest.mark.parametrize("when", [-1, -2], ids=["before the answer", "within the request"])
+async def test_a_client_that_left_is_no_fault(database: Database, tmp_path: Path, when: int) -> None:
+    """Who leaves before an answer has begun counts as `none`: nobody was told of a refusal, and nothing of ours failed."""
+    async with housed(database, tmp_path, metrics_token=TOKEN) as inside:
+        body = {"model": inside.house.intake.model.name, "messages": [{"role": "user", "content": SECRET}], "max_tokens": 400}
+        await Reader(leaves_after=when).ask(inside.app, CHAT, body, inside.key)
+        after = await scraped(inside)
+    assert after.by("http_requests_total", "status") == {"none": 1} and after.by("http_refusals_total", "code") == {}
+
+
 async def test_the_numbers_are_what_happened(database: Database, tmp_path: Path) -> None:
     """Requests, refusals, 401s, ends, tokens, passes and records of a scrape are those of the answers and of the log."""
     async with housed(database, tmp_path, law(), metrics_token=TOKEN) as inside:
