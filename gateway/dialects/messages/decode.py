@@ -9,7 +9,7 @@ from gateway.dialects.body import parse, text_of
 from gateway.dialects.knob import NOTHING_BESIDE, Beside, Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.messages import turns
 from gateway.dialects.messages.failures import UNTHREADED
-from gateway.dialects.messages.wire import Body, CountBody, OutputConfig, Thinking
+from gateway.dialects.messages.wire import Body, CountBody, Thinking
 from gateway.dialects.request import AskedSampling, ChatRequest, ComputeKnob, Conversation, Delivery, Dialect
 from gateway.errors import BadRequest
 
@@ -29,14 +29,12 @@ _verbatim = msgspec.json.Decoder(_Verbatim)
 def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     """Read one request. Raises BadRequest."""
     fields = parse(_bodies, text_of(body))
-    if isinstance(fields.thread, msgspec.Raw) and bytes(fields.thread) != b"null":
-        # Passed over, the next turn would be answered without all that was said before it.
-        raise BadRequest("threads are not served: send the whole conversation without thread", code=UNTHREADED, param="thread")
+    _refuse_threads(fields)
     own = _budgeted(beside.own(fields.palimpsest), fields.thinking)
     model, suffix = served_model(fields.model)
     if fields.max_tokens < 1:
         raise BadRequest("max_tokens must be at least 1", code="out_of_range", param="max_tokens")
-    constraint = held(own, _format(fields.output_config), Dialect.MESSAGES.form_field)
+    constraint = held(own, _format(fields), Dialect.MESSAGES.form_field)
     return ChatRequest(
         dialect=Dialect.MESSAGES,
         model=model,
@@ -69,11 +67,12 @@ def _budgeted(own: Palimpsest, thinking: Thinking | None) -> Palimpsest:
 def counted(body: bytes) -> ChatRequest:
     """Read one body of count_tokens, as a request that nobody will run. Raises BadRequest."""
     fields = parse(_counts, text_of(body))
+    _refuse_threads(fields)
     model, suffix = served_model(fields.model)
     return ChatRequest(
         dialect=Dialect.MESSAGES,
         model=model,
-        prompt=_prompt(fields, constrained=_format(fields.output_config) is not None),
+        prompt=_prompt(fields, constrained=_format(fields) is not None),
         prompt_json="",
         sampling=AskedSampling(),
         seed=None,
@@ -81,6 +80,12 @@ def counted(body: bytes) -> ChatRequest:
         delivery=Delivery.WHOLE,
         knob=ComputeKnob(mode=suffix),
     )
+
+
+def _refuse_threads(fields: CountBody) -> None:
+    """Passed over, a turn would be answered, or counted, without all that was said before it. Raises BadRequest."""
+    if isinstance(fields.thread, msgspec.Raw) and bytes(fields.thread) != b"null":
+        raise BadRequest("threads are not served: send the whole conversation without thread", code=UNTHREADED, param="thread")
 
 
 def _prompt(fields: CountBody, *, constrained: bool) -> Conversation:
@@ -121,11 +126,17 @@ def _stops(given: list[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _format(config: OutputConfig | None) -> Constraint | None:
-    asked = None if config is None else config.format
+def _format(fields: CountBody) -> Constraint | None:
+    config, older = fields.output_config, fields.output_format
+    asked = config.format if config is not None and config.format is not None else older
     if asked is None:
         return None
+    if older is not None and older is not asked and older != asked:
+        raise BadRequest(
+            "output_format and output_config.format differ: send the latter", code="conflict", param="output_format"
+        )
     if asked.type != "json_schema" or not isinstance(asked.schema, msgspec.Raw):
-        message = f"output_config.format {asked.type!r} is not served; send json_schema with a schema"
-        raise BadRequest(message, code="unsupported_parameter", param="output_config.format")
+        place = "output_format" if asked is older else "output_config.format"
+        message = f"{place} {asked.type!r} is not served; send json_schema with a schema"
+        raise BadRequest(message, code="unsupported_parameter", param=place)
     return Constraint(ConstraintKind.JSON_SCHEMA, bytes(asked.schema).decode())

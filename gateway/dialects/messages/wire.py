@@ -81,6 +81,9 @@ class CountBody(msgspec.Struct, kw_only=True):
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    """Where older clients say what `output_config.format` says."""
+    thread: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class Body(CountBody, kw_only=True):
@@ -93,5 +96,4 @@ class Body(CountBody, kw_only=True):
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
-    thread: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     palimpsest: Palimpsest | None = None

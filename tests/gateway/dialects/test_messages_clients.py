@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -156,6 +157,8 @@ def test_a_thread_is_refused_so_that_its_client_sends_all_of_it(served: Served, 
     answer = raw(served, thread=thread, max_tokens=1)
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
     assert answer.json()["error"]["details"] == {"error_code": "thread_unsupported_request"}
+    counted = raw(served, "/v1/messages/count_tokens", thread=thread)
+    assert (counted.status_code, counted.json()["error"]["details"]) == (400, answer.json()["error"]["details"])
     assert raw(served, thread=None, max_tokens=1).status_code == 200
     assert "details" not in raw(served, messages=[]).json()["error"]
 
@@ -169,3 +172,16 @@ def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     )
     with stranger, pytest.raises(anthropic.AuthenticationError, match="API key"):
         stranger.messages.create(**asked(served))
+
+
+def test_a_format_may_stand_where_older_clients_put_it(served: Served) -> None:
+    """`output_format` holds an answer as `output_config.format` does; two that differ, or one that is not served, are 400."""
+    held = {"type": "json_schema", "schema": {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"],
+                                              "additionalProperties": False}}  # fmt: skip
+    for more in ({"output_format": held}, {"output_format": held, "output_config": {"format": held}}):
+        answer = raw(served, max_tokens=60, **more)
+        assert json.loads(answer.json()["content"][0]["text"]) == {"a": 1}
+    for wrong in ({"type": "xml"}, {"type": "json_schema", "schema": {}}):
+        answer = raw(served, output_format=wrong, output_config={"format": held})
+        assert answer.status_code == 400 and "differ" in answer.json()["error"]["message"]
+    assert "output_format 'xml'" in raw(served, output_format={"type": "xml"}).json()["error"]["message"]
