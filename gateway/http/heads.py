@@ -28,8 +28,13 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self.begin()
+
+    def begin(self) -> _Parser:
+        """Read on by a fresh parser: one that has read `close`, or HTTP/1.0, reads nothing more."""
         self.parser = _Parser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base has it
+        return self.parser
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client's."""
@@ -98,13 +103,14 @@ class _Parser(httptools.HttpRequestParser):
         self._connection = connection
 
     def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
-        rest = memoryview(data)
+        parser, rest = self, memoryview(data)
         while rest:
             try:
-                super().feed_data(rest)
+                super(_Parser, parser).feed_data(rest)
                 return
             except httptools.HttpParserUpgrade as offer:
                 if not self._connection.offers():
                     raise
-                rest = rest[offer.args[0] :]
-                super().feed_data(self._connection.plain_head())
+                rest, head = rest[offer.args[0] :], self._connection.plain_head()
+                parser = self._connection.begin()
+                super(_Parser, parser).feed_data(head)

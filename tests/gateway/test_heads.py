@@ -115,6 +115,19 @@ async def test_an_old_client_gets_no_chunks(more: bytes) -> None:
         assert (await reader.read()).endswith(b"\r\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("size", [1, 60, 1 << 16])
+async def test_an_offer_for_a_last_request_is_passed_over_too(version: bytes, size: int) -> None:
+    """Who offers another protocol and will ask nothing more, as proxies do, is answered, body and all, and let go."""
+    sent = b"POST / HTTP/%b\r\nconnection: upgrade, close\r\nupgrade: websocket\r\ncontent-length: 5\r\n\r\nhello" % version
+    async with served() as (reader, writer), asyncio.timeout(30):
+        for place in range(0, len(sent), size):
+            writer.write(sent[place : place + size])
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert (await reader.read()).endswith(b"\r\n\r\n5 2")
+
+
 async def test_a_tunnel_is_refused() -> None:
     """CONNECT leads nowhere here."""
     async with served() as (reader, writer):
