@@ -18,13 +18,23 @@ SECRET: Final = frozenset({"authorization", "x-api-key", "cookie", "key", "passw
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Set up structlog for a process that serves."""
+    """Set up structlog for a process that serves; what libraries have to say comes the same way."""
     structlog.configure(
         processors=_processors(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
+
+
+class _Libraries(logging.Handler):
+    """Makes lines of the gateway's log of what libraries write to Python's; any client can make uvicorn write there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one record."""
+        said = structlog.get_logger(__name__)
+        said.log(record.levelno, "library.said", logger=record.name, line=record.getMessage(), exc_info=record.exc_info)
 
 
 def configure_for_command() -> None:

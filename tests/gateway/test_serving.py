@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -141,6 +143,20 @@ def test_health_needs_no_key(served: Served) -> None:
     ready = httpx.get(f"{served.url}/health/ready", trust_env=False, verify=PLAIN)
     assert (live.status_code, live.json()) == (200, {"status": "ok"})
     assert ready.json() == {"status": "ok", "parts": {"log": "ok", "database": "ok", "keys": "ok", "engine": "ok"}}
+
+
+def test_every_line_of_its_own_log_is_a_document(served: Served) -> None:
+    """What libraries say is one too, which any client can make them do: by what is no HTTP, or by another protocol's offer."""
+    place, log = urlsplit(served.url), served.settings.home / "gateway.log"
+    offer = b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n"
+    for sent, status in ((b"hello\r\n\r\n", b"400"), (offer, b"200")):
+        with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+            client.sendall(sent)
+            assert client.makefile("rb").read().split()[1] == status
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all(line.keys() >= {"event", "level", "timestamp"} for line in lines)
+    said = [line for line in lines if line["event"] == "library.said"]
+    assert ("uvicorn.error", "warning") in {(line["logger"], line["level"]) for line in said}
 
 
 def test_a_client_that_leaves_is_on_record(talking: Served) -> None:
