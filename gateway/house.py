@@ -24,7 +24,7 @@ from audit.keys import KeyStore
 from audit.ledger import log_origin
 from audit.lifecycle import Lifecycle
 from audit.readers import Readers
-from audit.writer import Writer
+from audit.writer import SYSTEM, Writer
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
@@ -147,7 +147,7 @@ class House:
         """Bring everything up; raises what the database or the log raise when they cannot serve."""
         await asyncio.to_thread(self._presence.beat)
         tenants = await asyncio.to_thread(self.registry.tenants)
-        await self.writer.start(tenants)
+        await self.writer.start([SYSTEM, *tenants])  # each is read, and held against what was signed
         for tenant in tenants:
             await self.enactment.finish(tenant)
         await self.administration.finish()

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import structlog
 
+from audit.acts import TenantMade
 from audit.errors import InvalidRecord, LogUnavailable
+from audit.ledger import LogRolledBack, log_origin
+from audit.merkle import CompactRange
+from audit.signer import Signer
+from audit.writer import SYSTEM, Entry
 from gateway import logs
+from gateway.on_record import require_keys
 from tests.gateway.housed import Housed, housed
 from tests.postgres_fixtures import Database
 
@@ -32,6 +39,24 @@ async def test_keys_that_are_away_are_the_part_that_is_named(database: Database,
         folder.rmdir()
         (tmp_path / "elsewhere").rename(folder)
         assert await parts(inside) == UP
+
+
+async def test_no_gateway_starts_on_a_log_of_system_that_lost_records(database: Database, tmp_path: Path) -> None:
+    """The log of checkpoints is held against what was signed of it at every start, as that of each tenant is."""
+    signer, leaf = Signer(tmp_path / "keys", log_origin("palimpsest.local", SYSTEM)), bytes(32)
+    signer.sign(1, CompactRange(1, [leaf]).root(), [leaf])
+    with pytest.raises(LogRolledBack, match="log 'system' has 0 records but 1 were signed"):
+        async with housed(database, tmp_path):
+            pass
+
+
+async def test_a_gateway_whose_keys_were_lost_has_all_it_needs_for_commands(database: Database, tmp_path: Path) -> None:
+    """On new keys, too, a gateway that is ready has keys of every log with records, so that commands take them for its own."""
+    act = TenantMade("bolt", "ada")
+    async with housed(database, tmp_path / "before") as inside:
+        await inside.house.writer.append([Entry(SYSTEM, None, "ada", None, act)])
+    async with housed(database, tmp_path / "after") as inside:
+        require_keys(inside.house.settings, inside.house.urls, SYSTEM)
 
 
 def test_the_log_of_the_gateway_says_why_the_audit_log_is_away() -> None:
