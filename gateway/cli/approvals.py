@@ -266,8 +266,10 @@ def _digest(text: str) -> bytes:
 def _followed(here: Office, tenant: str) -> None:
     """The projection says what the log says, whether or not a gateway runs."""
     import policies
+    from gateway.on_record import require_keys
     from gateway.projections.projector import Projector
 
+    require_keys(here.settings, here.urls, tenant)  # what other keys cannot read would be told as erased
     with closing(Projector(here.urls, _keys(here), policies.load(policies.BASELINE))) as projector:
         projector.follow(tenant)
 

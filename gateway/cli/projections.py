@@ -22,7 +22,9 @@ from gateway.cli.json_file import json_option, require_folder
 from gateway.json_file import write_json
 
 if TYPE_CHECKING:
+    from gateway.database import Urls
     from gateway.projections.projector import Projector, Standing
+    from gateway.settings import Settings
 
 
 @click.group(epilog="Examples:\n\n  palimpsest projections status\n\n  palimpsest projections rebuild --tenant acme")
@@ -35,7 +37,7 @@ def projections() -> None:
 def status(json_file: Path | None) -> None:
     """How many records of each log are in the tables, and how many are not yet."""
     require_folder(json_file)
-    with _projector() as projector:
+    with _projector() as (_, _, projector):
         found = projector.status()
     table = Table("tenant", *(Column(name, justify="right") for name in ("records", "followed", "behind")))
     for each in found:
@@ -52,12 +54,17 @@ def rebuild(tenants: tuple[str, ...]) -> None:
 
     What people did at the queue (priority, assignment, locks) is not in a log and stays.
     """
+    from gateway.on_record import require_keys
+
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("records"),
         TimeRemainingColumn(), console=Console(stderr=True),
     )  # fmt: skip
-    with _projector() as projector, bar:
-        for tenant in _named(projector, tenants):
+    with _projector() as (settings, urls, projector), bar:
+        named = _named(projector, tenants)
+        for tenant in named:  # before anything is removed: what other keys cannot read would be told as erased
+            require_keys(settings, urls, tenant)
+        for tenant in named:
             task = bar.add_task(tenant, total=None)
             projector.rebuild(tenant, partial(_told, bar, task))
 
@@ -75,7 +82,7 @@ def _named(projector: Projector, tenants: tuple[str, ...]) -> list[str]:
 
 
 @contextmanager
-def _projector() -> Iterator[Projector]:
+def _projector() -> Iterator[tuple[Settings, Urls, Projector]]:
     import policies
     from audit.keys import KeyStore
     from gateway.database import open_database
@@ -86,4 +93,4 @@ def _projector() -> Iterator[Projector]:
     shipped = policies.load(policies.BASELINE)
     database = open_database(settings, lambda line: click.echo(line, err=True))
     with database as urls, closing(Projector(urls, KeyStore(settings.keys), shipped)) as projector:
-        yield projector
+        yield settings, urls, projector

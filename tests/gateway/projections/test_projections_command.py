@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.audit.writer_samples import ORIGIN
 from tests.gateway.commanding import CommandLine, command_line
 from tests.gateway.projections.following import Following
 
@@ -18,7 +19,7 @@ def palimpsest(
 ) -> CommandLine:
     """The command over the logs."""
     made = command_line(monkeypatch, capsys, tmp_path, logs.database)
-    made.set(keys=str(logs.keys))
+    made.set(keys=str(logs.keys), origin=ORIGIN)
     return made
 
 
@@ -46,3 +47,16 @@ def test_nobody_rebuilds_the_tables_of_a_tenant_that_is_not(palimpsest: CommandL
     """An unknown name is refused before anything is removed."""
     done = palimpsest("projections", "rebuild", "--tenant", "nobody")
     assert done.status == 1 and "no tenant 'nobody'" in done.err
+
+
+@pytest.mark.parametrize("words", ["projections rebuild", "approvals list --tenant"])
+def test_tables_are_not_made_by_other_keys(logs: Following, palimpsest: CommandLine, tmp_path: Path, words: str) -> None:
+    """What other keys than the gateway's cannot read would be told as erased: the tables stay as they are."""
+    tenant = logs.tenant()
+    logs.had(tenant, "answered")
+    before = logs.rows(tenant)
+    palimpsest.set(keys=str(tmp_path / "elsewhere"))
+    done = palimpsest(*words.split(), *([tenant] if words.endswith("--tenant") else []))
+    assert done.status == 1 and "set PALIMPSEST_KEYS" in done.err, done
+    assert logs.rows(tenant) == before
+    assert [each.followed for each in logs.projector.status() if each.tenant == tenant] == [0]
