@@ -119,7 +119,8 @@ class Writer:
         self._due = math.inf
         """The monotonic time at which what waits is to be stored."""
         self._wake = asyncio.Event()
-        self._unsignable: set[str] = set()
+        self._unsignable: dict[str, float] = {}
+        """Logs whose newest checkpoint could not be written, with the monotonic time of the last attempt."""
         self._reason = "it takes no records now"
         self._task: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[None]] = set()
@@ -240,7 +241,7 @@ class Writer:
 
     async def _until_due(self) -> None:
         """A checkpoint that is due, or the writer's end, takes those along that would have lingered."""
-        sign_at = min(self._committer.unsigned.values(), default=math.inf) + _CHECKPOINT_SECONDS
+        sign_at = min(map(self._tried, self._committer.unsigned), default=math.inf) + _CHECKPOINT_SECONDS
         while self._state is not State.CLOSING and (seconds := min(self._due, sign_at) - time.monotonic()) > 0:
             self._wake.clear()
             with suppress(TimeoutError):
@@ -287,12 +288,12 @@ class Writer:
 
     async def _sign(self, before: float) -> None:
         """Sign every log that grew before that monotonic time; what fails for a passing reason stays due."""
-        for tenant in [tenant for tenant, grown in self._committer.unsigned.items() if grown <= before]:
+        for tenant in [tenant for tenant in self._committer.unsigned if self._tried(tenant) <= before]:
             if self._state is State.DOWN:
                 return
             try:
                 await self._within_stall(self._committer.checkpoint(tenant))
-                self._unsignable.discard(tenant)
+                self._unsignable.pop(tenant, None)
             except _Stalled as error:
                 self._go_down(error)
                 return
@@ -300,10 +301,13 @@ class Writer:
                 continue  # the committer has shut this log
             except (OSError, LogUnavailable) as error:
                 self._reason = f"checkpoints cannot be written: {error}"
-                self._unsignable.add(tenant)
-                self._committer.unsigned[tenant] = time.monotonic()
+                self._unsignable[tenant] = time.monotonic()
             except AuditError as error:
                 self._committer.shut(tenant, LogRolledBack(f"log {tenant!r} cannot be signed: {error}"))
+
+    def _tried(self, tenant: str) -> float:
+        """The monotonic time at which a log grew, or since then was last tried to be signed."""
+        return max(self._committer.unsigned[tenant], self._unsignable.get(tenant, -math.inf))
 
     async def _within_stall(self, work: Coroutine[Any, Any, T]) -> T:
         """Run work until it has not got on for the stall timeout, even against a server that has frozen.

@@ -75,6 +75,19 @@ async def test_unusable_signing_is_reported_and_made_up_for(place: Place, folder
     assert place.verdict() == 0
 
 
+async def test_growth_that_cannot_be_signed_ages(place: Place) -> None:
+    """What waits for a checkpoint is as old as its growth, however often signing was tried in vain: an alarm goes by it."""
+    async with place.writing() as writer:
+        await writer.append([entry("0")])
+        await until(lambda: place.covered() == 1)
+        with blocked(place.keys / "signers"):
+            await writer.append([entry("1")])
+            await until(lambda: writer.waiting.unsigned_seconds > 2.5)
+            assert not writer.healthy
+        await until(lambda: writer.healthy)
+        assert writer.waiting.unsigned_seconds == 0.0
+
+
 async def test_signing_is_made_up_for_after_a_stall(place: Place) -> None:
     """A keys folder that cannot be read when a log is opened again after a stall is waited for, not fatal."""
     async with place.writing() as writer:
