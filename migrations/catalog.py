@@ -66,6 +66,6 @@ def _compare(schema: str, found: str, released: str) -> None:
     if found != released:
         raise CatalogAltered(
             f"schema {schema} of the database is not the one that this release made (its fingerprint is {found}, expected was "
-            f"{released[:8]}...): somebody changed a function, trigger, rule, policy or right. Nothing is served; export the "
-            "logs, run verify, and restore the schema from a backup"
+            f"{released[:8]}...): somebody changed a function, trigger, rule, policy or right. Nothing is served or exported: "
+            "put back what was changed, or restore a backup; then export the logs and run verify"
         )

@@ -64,7 +64,7 @@ def test_an_altered_catalog_is_not_served_at_the_start(database: Database, tmp_p
         assert urls.app == database.app_url
     with psycopg.connect(database.superuser_url) as intruder:
         intruder.execute("CREATE RULE swallow AS ON INSERT TO audit.body DO INSTEAD NOTHING")
-    with pytest.raises(CatalogAltered), open_database(given):
+    with pytest.raises(CatalogAltered, match="Nothing is served or exported: put back what was changed"), open_database(given):
         pass
 
 
