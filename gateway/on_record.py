@@ -7,7 +7,7 @@ stands in the log of tenant `system`. If that cannot take it either, the act doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -90,16 +90,21 @@ def require_keys(settings: Settings, urls: Urls, tenant: str) -> None:
 
     Nor may a tenant's first record come from such a folder, so it is asked of tenant `system` as well. Blocking.
     """
-    for log in dict.fromkeys((SYSTEM, tenant)):
+    for log in without_keys(settings, urls, (SYSTEM, tenant)):
         origin = log_origin(settings.origin, log)
-        if signer_folder(settings.keys, origin).is_dir():
-            continue
-        with read_tenant(urls.reader, log) as reader:
-            if reader.size():
-                raise KeyUnavailable(
-                    f"{settings.keys} has no keys of the log {origin}, which has records: set PALIMPSEST_KEYS (or "
-                    "PALIMPSEST_HOME) and PALIMPSEST_ORIGIN as the gateway has them, or restore the keys from their backup"
-                )
+        raise KeyUnavailable(
+            f"{settings.keys} has no keys of the log {origin}, which has records: set PALIMPSEST_KEYS (or "
+            "PALIMPSEST_HOME) and PALIMPSEST_ORIGIN as the gateway has them, or restore the keys from their backup"
+        )
+
+
+def without_keys(settings: Settings, urls: Urls, tenants: Iterable[str]) -> Iterator[str]:
+    """Those of the tenants whose log has records while the keys folder has no keys that sign it. Blocking."""
+    for log in dict.fromkeys(tenants):
+        if not signer_folder(settings.keys, log_origin(settings.origin, log)).is_dir():
+            with read_tenant(urls.reader, log) as reader:
+                if reader.size():
+                    yield log
 
 
 def writer_config(settings: Settings, urls: Urls) -> WriterConfig:

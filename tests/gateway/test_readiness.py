@@ -51,12 +51,14 @@ async def test_no_gateway_starts_on_a_log_of_system_that_lost_records(database: 
 
 
 async def test_a_gateway_whose_keys_were_lost_has_all_it_needs_for_commands(database: Database, tmp_path: Path) -> None:
-    """On new keys, too, a gateway that is ready has keys of every log with records, so that commands take them for its own."""
+    """It says which logs got new keys, and when it is ready has those of every log, so that commands take them for its own."""
     act = TenantMade("bolt", "ada")
     async with housed(database, tmp_path / "before") as inside:
         await inside.house.writer.append([Entry(SYSTEM, None, "ada", None, act)])
-    async with housed(database, tmp_path / "after") as inside:
-        require_keys(inside.house.settings, inside.house.urls, SYSTEM)
+    with structlog.testing.capture_logs() as told:
+        async with housed(database, tmp_path / "after") as inside:
+            require_keys(inside.house.settings, inside.house.urls, SYSTEM)
+    assert [(each["tenant"], each["log_level"]) for each in told if each["event"] == "keys.new"] == [(SYSTEM, "error")]
 
 
 def test_the_log_of_the_gateway_says_why_the_audit_log_is_away() -> None:
