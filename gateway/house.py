@@ -60,7 +60,7 @@ from gateway.law.shelf import Shelf
 from gateway.metrics.held import HeldAnswers
 from gateway.metrics.instruments import declare
 from gateway.metrics.numbers import Numbers
-from gateway.on_record import without_keys, writer_config
+from gateway.on_record import require_keys, writer_config
 from gateway.people.directory import Directory
 from gateway.people.passkeys import Passkeys
 from gateway.presence import Presence
@@ -147,8 +147,7 @@ class House:
         """Bring everything up; raises what the database or the log raise when they cannot serve."""
         await asyncio.to_thread(self._presence.beat)
         tenants = await asyncio.to_thread(self.registry.tenants)
-        for tenant in await asyncio.to_thread(lambda: list(without_keys(self.settings, self.urls, (SYSTEM, *tenants)))):
-            _log.error("keys.new", tenant=tenant, folder=str(self.settings.keys))
+        await asyncio.to_thread(require_keys, self.settings, self.urls, *tenants)
         await self.writer.start([SYSTEM, *tenants])  # each is read, and held against what was signed
         for tenant in tenants:
             await self.enactment.finish(tenant)

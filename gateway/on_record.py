@@ -7,7 +7,7 @@ stands in the log of tenant `system`. If that cannot take it either, the act doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -85,26 +85,22 @@ async def writing(settings: Settings, urls: Urls, tenant: str) -> AsyncIterator[
         await writer.close()
 
 
-def require_keys(settings: Settings, urls: Urls, tenant: str) -> None:
+def require_keys(settings: Settings, urls: Urls, *tenants: str) -> None:
     """Raises KeyUnavailable where a log has records and the keys folder never signed it: new keys would contradict the old.
 
     Nor may a tenant's first record come from such a folder, so it is asked of tenant `system` as well. Blocking.
     """
-    for log in without_keys(settings, urls, (SYSTEM, tenant)):
-        origin = log_origin(settings.origin, log)
-        raise KeyUnavailable(
-            f"{settings.keys} has no keys of the log {origin}, which has records: set PALIMPSEST_KEYS (or "
-            "PALIMPSEST_HOME) and PALIMPSEST_ORIGIN as the gateway has them, or restore the keys from their backup"
-        )
-
-
-def without_keys(settings: Settings, urls: Urls, tenants: Iterable[str]) -> Iterator[str]:
-    """Those of the tenants whose log has records while the keys folder has no keys that sign it. Blocking."""
-    for log in dict.fromkeys(tenants):
-        if not signer_folder(settings.keys, log_origin(settings.origin, log)).is_dir():
-            with read_tenant(urls.reader, log) as reader:
-                if reader.size():
-                    yield log
+    for log in dict.fromkeys((SYSTEM, *tenants)):
+        folder = signer_folder(settings.keys, log_origin(settings.origin, log))
+        if folder.is_dir():
+            continue
+        with read_tenant(urls.reader, log) as reader:
+            if reader.size():
+                raise KeyUnavailable(
+                    f"{folder} is not there, and its log has records: set PALIMPSEST_KEYS (or PALIMPSEST_HOME) and "
+                    "PALIMPSEST_ORIGIN as they were, mount that folder, or restore it from its backup. If its keys are lost "
+                    "for good, make it, empty: the log goes on under new keys then, which verifiers have to be given"
+                )
 
 
 def writer_config(settings: Settings, urls: Urls) -> WriterConfig:

@@ -8,10 +8,10 @@ import pytest
 import structlog
 
 from audit.acts import TenantMade
-from audit.errors import InvalidRecord, LogUnavailable
+from audit.errors import InvalidRecord, KeyUnavailable, LogUnavailable
 from audit.ledger import LogRolledBack, log_origin
 from audit.merkle import CompactRange
-from audit.signer import Signer
+from audit.signer import Signer, signer_folder
 from audit.writer import SYSTEM, Entry
 from gateway import logs
 from gateway.on_record import require_keys
@@ -50,15 +50,20 @@ async def test_no_gateway_starts_on_a_log_of_system_that_lost_records(database: 
             pass
 
 
-async def test_a_gateway_whose_keys_were_lost_has_all_it_needs_for_commands(database: Database, tmp_path: Path) -> None:
-    """It says which logs got new keys, and when it is ready has those of every log, so that commands take them for its own."""
+async def test_a_gateway_whose_keys_were_lost_makes_none_unasked(database: Database, tmp_path: Path) -> None:
+    """Without the folder that signed a log it does not start; one that somebody made, empty, says that it may begin anew."""
     act = TenantMade("bolt", "ada")
     async with housed(database, tmp_path / "before") as inside:
         await inside.house.writer.append([Entry(SYSTEM, None, "ada", None, act)])
-    with structlog.testing.capture_logs() as told:
-        async with housed(database, tmp_path / "after") as inside:
-            require_keys(inside.house.settings, inside.house.urls, SYSTEM)
-    assert [(each["tenant"], each["log_level"]) for each in told if each["event"] == "keys.new"] == [(SYSTEM, "error")]
+    lost = signer_folder(tmp_path / "after" / "keys", inside.house.origin(SYSTEM))
+    with pytest.raises(KeyUnavailable, match="mount that folder"):
+        async with housed(database, tmp_path / "after"):
+            pass
+    assert not lost.exists()
+    lost.mkdir(parents=True)
+    async with housed(database, tmp_path / "after") as inside:
+        require_keys(inside.house.settings, inside.house.urls, SYSTEM)
+        assert (await inside.client.get("/health/ready")).status_code == 200
 
 
 def test_the_log_of_the_gateway_says_why_the_audit_log_is_away() -> None:
