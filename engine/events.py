@@ -25,8 +25,10 @@ def octets(ids: Sequence[int]) -> bytes:
 
 def leading_matches(drafted: Sequence[int], wanted: Sequence[int]) -> int:
     """How many leading drafts equal what the verifier wants at their positions; none where it was not asked."""
-    pairs = enumerate(zip(drafted, wanted, strict=False))
-    return next((index for index, (left, right) in pairs if left != right), min(len(drafted), len(wanted)))
+    for index, (left, right) in enumerate(zip(drafted, wanted, strict=False)):
+        if left != right:
+            return index
+    return min(len(drafted), len(wanted))
 
 
 class NoteKind(StrEnum):

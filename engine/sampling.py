@@ -15,7 +15,6 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from itertools import accumulate
 from typing import Self
 
 import numpy as np
@@ -123,8 +122,11 @@ def drawn(scores: Tensor, heat: Heat, never: int) -> Tensor:
 
 def spans(asks: Sequence[Ask]) -> list[tuple[Ask, slice]]:
     """Which rows are whose: each ask has the next of them."""
-    ends = accumulate(ask.rows for ask in asks)
-    return [(ask, slice(end - ask.rows, end)) for ask, end in zip(asks, ends, strict=True)]
+    start, found = 0, list[tuple[Ask, slice]]()
+    for ask in asks:
+        found.append((ask, slice(start, start + ask.rows)))
+        start += ask.rows
+    return found
 
 
 def heat_of(positions: Ints, asks: Sequence[Ask]) -> Heat:

@@ -32,20 +32,15 @@ class Block:
         self._threshold, self._most, self._masks = threshold, steps, sum(self._masked)
         self._steps: list[DenoiseStep] = []
 
-    def unresolved(self) -> bool:
-        """Whether denoising must go on: some position is masked, and no stop id stands before the first masked one."""
-        masks = self.masks
-        return bool(masks) and self._session.request.stop_ids.isdisjoint(self.tokens[: masks[0]])
+    def unresolved(self) -> list[int]:
+        """Where the masks are, whose proposals are asked for; nowhere once a stop id stands before the first of them."""
+        masks = [index for index, masked in enumerate(self._masked) if masked]
+        return masks if masks and self._session.request.stop_ids.isdisjoint(self.tokens[: masks[0]]) else []
 
-    @property
-    def masks(self) -> tuple[int, ...]:
-        """Where the masks are: the places whose proposals are asked for."""
-        return tuple(index for index, masked in enumerate(self._masked) if masked)
-
-    def denoise(self, picks: Picks) -> None:
+    def denoise(self, masks: Sequence[int], picks: Picks) -> None:
         """Keep the proposals of one step, one for each of the masks."""
         proposal, confidence = self.tokens.copy(), [0.0] * len(self.tokens)
-        for index, token, value in zip(self.masks, picks.ids, confidences(picks.logprob), strict=True):
+        for index, token, value in zip(masks, picks.ids, confidences(picks.logprob), strict=True):
             proposal[index], confidence[index] = token, value
         committed = self._choose(confidence)
         if self._steps:

@@ -46,8 +46,8 @@ def _block(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
 
 def _denoise(session: Session, block: Block) -> Generator[Step, Picks, Picks]:
     """Noisy passes until no mask is left, then the causal pass; returns its picks."""
-    while block.unresolved():
-        block.denoise((yield noisy(block.tokens, Lora.OFF, only=block.masks)))
+    while masks := block.unresolved():
+        block.denoise(masks, (yield noisy(block.tokens, Lora.OFF, only=tuple(masks))))
     block.fill()
     picks = yield clean(block.tokens, targets=(*block.tokens[1:], 0), follow=_next_block(session))
     block.score(picks)
