@@ -134,4 +134,4 @@ async def test_the_page_of_the_log_tells_how_far_it_is_anchored(database: Databa
         assert "none yet" in (await browser.get("/log")).text
         await signed(here.housed, (await here.housed.ask()).json()["palimpsest"]["last_seq"] + 1)
         await here.housed.house.anchoring.look()
-        assert "none yet" not in (shown := (await browser.get("/log")).text) and "borne out by the log of checkpoints" in shown
+        assert "none yet" not in (shown := (await browser.get("/log")).text) and "anchored in system" in shown
