@@ -15,6 +15,7 @@ from audit.assent import BREAKERS, breaks_glass, is_eligible, names_in, untested
 from audit.passkeys import write_evidence
 from gateway.approvals.case import Case, State
 from gateway.approvals.choices import Approve, BreakGlass, Choice, NotDecided, Reject, TestResult
+from gateway.people.duties import READS_HELD
 from gateway.people.names import Role
 from gateway.people.person import Asserted, Person, Signer, person_of
 
@@ -24,8 +25,6 @@ LONGEST_LOOK: Final = 86_400
 """Seconds of looking that a signature tells at most."""
 MOST_TEXT: Final = 4_194_304
 """Bytes of an edited answer."""
-_LOOKERS: Final = frozenset({Role.APPROVER, Role.OPERATOR, Role.AUDITOR})
-"""Roles of those who have a part in an answer beyond deciding it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ def may_edit(case: Case, text: str, by: Person) -> NotDecided | None:
 
 def may_attach(case: Case, by: Person) -> NotDecided | None:
     """Why this person's test result would not count."""
-    if by.roles.isdisjoint(_LOOKERS):
+    if by.roles.isdisjoint(READS_HELD):
         return NotDecided("not_permitted", "attaching a test result takes the role approver, operator or auditor")
     separate = any(needed.separation_of_duties for needed in case.opened.needed)
     if separate and identity(by.on_record) in case.opened.involved:
@@ -182,7 +181,7 @@ def may_look_back(case: Case, act: str, by: Person) -> NotDecided | None:
     """Why this person may not recall a released answer, or review its broken glass."""
     if case.state is not State.RELEASED:
         return NotDecided("not_pending", "this answer has not been released")
-    if by.roles.isdisjoint(_LOOKERS):
+    if by.roles.isdisjoint(READS_HELD):
         return NotDecided("not_permitted", "this takes the role approver, operator or auditor")
     if act == "review" and not case.broke_glass:
         return NotDecided("not_pending", "no glass was broken for this answer")
