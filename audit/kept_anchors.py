@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from audit.anchor import read_anchor, tree_said
 from audit.durable import make_folder, write_durably
 from audit.errors import MalformedData, ProofInvalid, SealBroken
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnchor:
+    """An anchor's line, and how many records of the log it tells of."""
+
+    line: bytes
+    size: int
 
 
 class KeptAnchors:
@@ -17,18 +26,19 @@ class KeptAnchors:
         self.folder = keys / "anchors"
         make_folder(self.folder)
 
-    def newest(self, origin: str) -> bytes | None:
-        """The line about a log, None if there is none that reads."""
+    def newest(self, origin: str) -> KeptAnchor | None:
+        """That of a log, None if there is none that reads."""
         try:
             line = self._file(origin).read_bytes()
-            return line if tree_said(read_anchor(line)).origin == origin else None
+            tree = tree_said(read_anchor(line))
         except (FileNotFoundError, MalformedData, ProofInvalid, SealBroken):
             return None
+        return KeptAnchor(line, tree.size) if tree.origin == origin else None
 
     def size(self, origin: str) -> int:
-        """Records of the log that the line tells of, 0 if there is none."""
-        line = self.newest(origin)
-        return 0 if line is None else tree_said(read_anchor(line)).size
+        """Records of the log that its anchor tells of, 0 if there is none."""
+        kept = self.newest(origin)
+        return 0 if kept is None else kept.size
 
     def keep(self, origin: str, line: bytes) -> None:
         """Put it in the place of the one before."""

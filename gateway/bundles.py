@@ -16,7 +16,6 @@ import msgspec
 
 import policies
 from audit import export as bundle
-from audit.anchor import read_anchor, tree_said
 from audit.cosigning import CosignedNotes
 from audit.errors import ExportRefused
 from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Speller, acts_concerning
@@ -92,7 +91,7 @@ def export_log(
     with read_tenant(reader_url, tenant) as reader:
         seen = seen if seen is not None and _is_of(reader, seen) else None
         size = _end(reader, tenant, tail, seen)
-        if anchor is not None and tail is Tail.WITNESSED and tree_said(read_anchor(anchor)).size > size:
+        if anchor is not None and tail is Tail.WITNESSED and anchor.size > size:
             anchor = None
         # Up to the last record all are there, those too that contradict it.
         notes = reader.checkpoints(size if tail is Tail.WITNESSED else None)
@@ -100,7 +99,7 @@ def export_log(
         shown = _shown(reader, store, disclose)
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(0, size - 1), checkpoints=_cosigned(notes, seen),
-            disclose=shown, anchor=anchor, extras=_extras(settings, origin, formats),
+            disclose=shown, anchor=None if anchor is None else anchor.line, extras=_extras(settings, origin, formats),
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
     return Made(out, done.records, origin, signer.vkeys, signer.former, done.derived, done.contradicted)

@@ -86,7 +86,8 @@ class Evidence:
         The newest checkpoint bears what cosignatures there are of its tree. Raises what reading the log raises.
         """
         if path == ANCHOR:
-            return self._anchors.newest(log_origin(self._origin, tenant))
+            kept = self._anchors.newest(log_origin(self._origin, tenant))
+            return None if kept is None else kept.line
         if path not in (CHECKPOINT, COSIGNED):
             return self.log(tenant).resource(path)
         seen = self._seen(tenant)
