@@ -240,7 +240,7 @@ print((folder / "refused").exists(), bundle_of(log, folder / "out", ALL - {Forma
         b'{"a":1,"a":1}\n', b'{"a":NaN}\n', b'{"a":1.5}\n', b'{"a": 1}\n', b'{"a":1}', b'{"a":1,"b":2}\n',
         b"[]\n",
         b"{}\n", b'{"a":1e3}\n', b'{"a":-Infinity}\n', b'{"a":"\xc3\xa9"}\n', b'{"a":"\\u0041"}\n', b"\xff\n",
-        b'{"a":' + b"9" * 30 + b"}\n", b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"\n",
+        b'{"a":' + b"9" * 30 + b"}\n", b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"\n",
     ],
 )  # fmt: skip
 def test_lines_are_parsed_strictly(line: bytes) -> None:
