@@ -66,8 +66,8 @@ async def test_text_leaves_only_after_its_records(log: TenantLog, tmp_path: Path
     assert log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
 
-@pytest.mark.parametrize(("release", "before"), [(ReleaseRule.STREAM, {Haste.RUNNING.linger(1)}), (ReleaseRule.WHOLE, set())])
-async def test_only_the_middle_of_an_answer_can_wait(log: TenantLog, release: ReleaseRule, before: set[float]) -> None:
+@pytest.mark.parametrize("release", list(ReleaseRule))
+async def test_only_the_middle_of_an_answer_can_wait(log: TenantLog, release: ReleaseRule) -> None:
     """In company the records of an answer wait for a commit of others, but for those with its end hardly."""
     async with log.writing() as writer:
         held = Held(writer)
@@ -75,7 +75,9 @@ async def test_only_the_middle_of_an_answer_can_wait(log: TenantLog, release: Re
             await run.engine.submit(asked(Mode.AR, tokens=LONG), READ_ALONG)
             await held.let_all_in(run)
         ends = 1 if release is ReleaseRule.STREAM else 2  # a whole answer's last events are on record before it is judged
-        assert set(held.lingers[:-ends]) == before and set(held.lingers[-ends:]) == {Haste.AWAITED.linger(1)}
+        middle, end = set(held.lingers[:-ends]), set(held.lingers[-ends:])
+        assert middle <= {Haste.RUNNING.linger(1)} and end == {Haste.AWAITED.linger(1)}
+        assert middle or release is ReleaseRule.WHOLE  # which has none unless it takes long
 
 
 @pytest.mark.parametrize("mode", list(Mode))
