@@ -1,11 +1,16 @@
 """`python -m audit`: the offline verifier of bundles and of single proofs, and the witness; see `--help`."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # A verifier writes nothing: Ctrl-C ends it here, without a traceback, and also while the rest is being loaded.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
 
 from audit.errors import AuditError, MalformedData, NoteInvalid, ProofInvalid
 from audit.header import MAX_HEADER_BYTES

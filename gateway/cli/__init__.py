@@ -102,6 +102,10 @@ def main() -> None:
     try:
         with _unwound_by_signals():
             palimpsest.main(prog_name="palimpsest")
+    except SystemExit as left:
+        if left.code == 128 + signal.SIGINT:
+            click.echo(err=True)  # a question that nobody answered leaves its line open
+        raise
     except mended as error:
         _fail(str(error))
     except DBAPIError as error:
@@ -112,20 +116,21 @@ def main() -> None:
 
 @contextmanager
 def _unwound_by_signals() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what it opened is closed, and servers that it started are ended.
+    """SIGTERM and Ctrl-C unwind a command: what it opened is closed, and servers that it started are ended.
 
-    So does the end of its terminal, unless it was started so as to outlive that (`nohup`).
+    So does the end of its terminal. One that was started deaf to either of these two (`nohup`, a script's `&`) stays so.
     """
 
-    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
 
     def hung_up(_number: int, _frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGTERM)  # to whoever listens to it by then: a gateway drains first
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, leave)}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hung_up)
+    for other, reaction in ((signal.SIGINT, leave), (signal.SIGHUP, hung_up)):
+        if signal.getsignal(other) is not signal.SIG_IGN:
+            before[other] = signal.signal(other, reaction)
     try:
         yield
     finally:

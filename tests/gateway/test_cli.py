@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,6 +109,20 @@ def test_the_module_is_the_command() -> None:
     """`python -m gateway` is `palimpsest`, and needs no setting to say what it is."""
     done = outside("--version")
     assert (done.status, done.err) == (0, "") and done.out.startswith("palimpsest, version ")
+
+
+@pytest.mark.parametrize("module", ["gateway", "audit"])
+def test_an_interrupt_while_a_command_is_loaded_is_quiet(module: str) -> None:
+    """Ctrl-C before a command has begun is status 130 and no traceback."""
+    called = [sys.executable, "-X", "importtime", "-m", module, "--help"]  # tells on standard error what it has loaded
+    pipe = subprocess.PIPE
+    with subprocess.Popen(called, cwd=ROOT, env=environ(), stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "cryptography" in line)
+        process.send_signal(signal.SIGINT)
+        told, said = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, "")
+    assert "Traceback" not in said
 
 
 @pytest.mark.timeout(180)

@@ -74,9 +74,11 @@ def test_the_demo_keeps_its_promises_and_runs_again(home: Path, tmp_path: Path) 
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_demo_that_is_ended_leaves_no_gateway_behind(database: Database, tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM, as `timeout` and a service manager send it, and the end of a terminal end the gateway that it started too."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGINT, 130)])
+def test_a_demo_that_is_ended_leaves_no_gateway_behind(
+    database: Database, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """SIGTERM, as `timeout` and a service manager send it, Ctrl-C and a lost terminal end the gateway that it started too."""
     given = environ(home=str(tmp_path), database_url=database.app_url, reader_url=database.reader_url)
     log = tmp_path / "log" / "demo-gateway.log"
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests by nohup would have it ignored
@@ -86,7 +88,7 @@ def test_a_demo_that_is_ended_leaves_no_gateway_behind(database: Database, tmp_p
         eventually(lambda: log.exists() and log.stat().st_size > 0)
         started = children(process.pid)
         process.send_signal(number)
-        assert process.wait(60) == 128 + signal.SIGTERM
+        assert process.wait(60) == status
         assert not [child for child in started if Path(f"/proc/{child}").exists()]
     finally:
         process.kill()
