@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -50,7 +51,7 @@ def audit() -> None:
     "requests",
     multiple=True,
     type=click.UUID,
-    help="Disclose this request alone, and the acts that concern it: erasures, holds, exports. May be repeated.",
+    help="Disclose this request alone, and the acts that concern it: its policy, erasures, holds, exports ... May be repeated.",
 )
 @click.option(
     "--format",
@@ -138,8 +139,23 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
+class _Misused(click.UsageError):
+    exit_code = os.EX_USAGE
+
+
+class _Verifying(click.RichCommand):
+    """Wrong use ends with the verifier's own status, for click's 2 would read as a verdict: malformed."""
+
+    def make_context(self, *given: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*given, **more)
+        except click.UsageError as error:
+            raise _Misused(error.format_message(), error.ctx) from error
+
+
 @audit.command(
     "verify",
+    cls=_Verifying,
     epilog="Examples:\n\n  palimpsest audit verify acme-log --origin palimpsest.local/acme --vkey @acme-log.vkeys\n\n"
     "  palimpsest audit verify acme-log --origin palimpsest.local/acme --vkey 'palimpsest.local/acme+1a2b3c4d+AQ...' "
     "--checkpoint kept.txt\n\n"

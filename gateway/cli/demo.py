@@ -11,14 +11,14 @@ from pathlib import Path
 import rich_click as click
 
 from gateway.cli.failure import CommandFailed
-from gateway.cli.json_file import require_folder
+from gateway.cli.json_file import json_option, require_folder
 
 
 @click.command(
     epilog="Examples:\n\n  palimpsest demo\n\n  palimpsest demo --json demo.json\n\n"
     "Exit status: 0 if every answer arrived, the modes agreed as promised and the log verified; 1 otherwise."
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@json_option
 @click.option("--questions", default=8, type=click.IntRange(1, 100), show_default=True, help="Questions per mode.")
 def demo(json_file: Path | None, questions: int) -> None:
     """Ask the same coding questions in every mode over HTTP, then prove the log offline."""

@@ -223,6 +223,12 @@ def test_a_folder_without_a_checkpoint_is_refused_by_its_option(command: Command
     assert done.status == 2 and option in done.err and "PALIMPSEST_CHECKPOINT" not in done.err
 
 
+@pytest.mark.parametrize("words", ["", "bundle --origin acme", "bundle --origin acme --vkey k --nonsense"])
+def test_a_verifier_that_is_used_wrongly_gives_no_verdict(command: CommandLine, words: str) -> None:
+    """What click refuses of `audit verify` is status 64, as of `python -m audit verify`, and not its `malformed`."""
+    assert command("audit", "verify", *words.split()).status == 64
+
+
 @pytest.mark.parametrize("words", ["bench kernels --json", "eval --json", "eval --plot", "policy show --tenant acme --json"])
 def test_a_file_that_could_not_be_written_is_told_before_the_work(command: CommandLine, words: str) -> None:
     """A place that takes no file is refused by its option, not when hours of figures are to be kept there."""
@@ -240,10 +246,11 @@ def test_a_file_that_can_be_written_is_left_alone_until_then(command: CommandLin
     assert done.status != 0 and old.read_text() == "{}" and not new.exists()
 
 
-def test_a_demo_that_could_not_be_written_down_is_not_begun(command: CommandLine) -> None:
-    """A file in a folder that is not there is refused before the questions are asked, not after."""
-    done = command("demo", "--json", "no/such/folder.json")
-    assert (done.status, done.out) == (2, "") and "no/such" in done.err
+@pytest.mark.parametrize("place", ["no/such/folder.json", "/tmp"])
+def test_a_demo_that_could_not_be_written_down_is_not_begun(command: CommandLine, place: str) -> None:
+    """A folder, or a file in one that is not there, is refused before the questions are asked, not after."""
+    done = command("demo", "--json", place)
+    assert (done.status, done.out) == (2, "") and place.removesuffix("/folder.json") in done.err
     assert not Path(os.environ["PALIMPSEST_HOME"]).exists()
 
 
