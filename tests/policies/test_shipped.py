@@ -154,6 +154,21 @@ def test_the_published_schema_is_up_to_date() -> None:
     assert SCHEMA_FILE.read_text(encoding="utf-8") == published()
 
 
+def test_the_reference_names_every_key_and_every_word() -> None:
+    """Whatever a document may say stands in this room's README."""
+    told = re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", (ROOM / "README.md").read_text(encoding="utf-8"))))
+    assert _words(json.loads(published())) - {"palimpsest.policy/1"} - set(told) == set()
+
+
+def _words(schema: Any) -> set[str]:
+    """Keys that the schema permits, and values of which it permits only some."""
+    if isinstance(schema, list):
+        return set().union(*map(_words, schema))
+    if not isinstance(schema, dict):
+        return set()
+    return {*schema.get("properties", ()), *schema.get("enum", ())}.union(*map(_words, schema.values()))
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
 def test_the_schema_knows_every_shipped_document(path: Path) -> None:
     """Each key and value of a shipped document is one that the schema permits there."""
