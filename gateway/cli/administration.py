@@ -30,7 +30,7 @@ def tenants() -> None:
 
 @tenants.command("create", epilog="Example:\n\n  palimpsest tenants create acme")
 @click.argument("name")
-@by_option
+@click.option("--by", metavar="USER", help="An operator of tenant system, who does it. Needed from its first operator on.")
 @stdin_option
 def create_tenant(name: str, by: str | None, password_stdin: bool) -> None:
     """Make the tenant NAME: small letters, digits, '.', '_' and '-'. It is on record in the log of tenant system."""

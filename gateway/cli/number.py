@@ -11,6 +11,10 @@ import rich_click as click
 class Number(click.FloatRange):
     """A range that NaN is not in: whatever NaN is compared with, it is neither below nor above."""
 
+    def _describe_range(self) -> str:
+        """What help shows: nothing where any finite number will do, for which click says `x<=None`."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number. Raises BadParameter for anything else, infinity too."""
         found: float = super().convert(value, param, ctx)

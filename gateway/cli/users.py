@@ -113,7 +113,7 @@ def show(name: str, tenant: str) -> None:
 )
 @_name
 @_tenant
-@by_option
+@click.option("--by", metavar="USER", help="The operator who does it; [bold]system/NAME[/] for one of tenant system.")
 @stdin_option
 def password(name: str, tenant: str, by: str | None, password_stdin: bool) -> None:
     """Set another password for the user NAME, who is signed out everywhere.

@@ -82,9 +82,9 @@ def test_no_option_takes_what_is_no_number(option: click.Parameter, text: str) -
 
 @pytest.mark.parametrize("words", [(), *TREE], ids=" ".join)
 def test_every_command_explains_itself(command: CommandLine, words: tuple[str, ...]) -> None:
-    """--help ends with 0 and shows the usage; -h is the same."""
+    """--help ends with 0, shows the usage and no bound that is none; -h is the same."""
     done = command(*words, "--help")
-    assert done.status == 0 and f"Usage: {' '.join(('palimpsest', *words))} " in done.out
+    assert done.status == 0 and f"Usage: {' '.join(('palimpsest', *words))} " in done.out and "None" not in done.out
     assert command(*words, "-h") == done
 
 
