@@ -22,6 +22,7 @@ from audit.signer import Signer
 from audit.store import read_tenant
 from audit.verify import Report, Verdict, verify
 from audit.writer import SYSTEM
+from gateway.api.openapi.document import OPERATIONS
 from gateway.bundles import Disclose, Made, export_log
 from gateway.house import House
 from gateway.log_health import await_checkpoint
@@ -94,14 +95,16 @@ async def test_an_export_brings_what_bears_it_out(database: Database, tmp_path: 
 
 
 async def test_the_anchor_is_served_to_its_own_tenant(database: Database, tmp_path: Path) -> None:
-    """A key reads what the log of checkpoints says of its own log, nothing of another, and before it was said there is none."""
+    """A key reads what the log of checkpoints says of its own log, as described, of no other, and before that nothing."""
     async with asked(database, tmp_path) as here:
         assert (await here.client.get(f"/log/{TENANT}/anchor")).status_code == 404
         await here.house.anchoring.look()
         answer = await here.client.get(f"/log/{TENANT}/anchor")
         keys = [decode_vkey(text) for text in keys_of(here.house, SYSTEM)]
         kept = check_anchor(read_anchor(answer.content), keys, here.house.origin(TENANT))
+        described = next(each for each in OPERATIONS if each.path == "/log/{tenant}/{path}").answers["200"].content
         assert answer.headers["content-type"] == "application/json" and json.loads(answer.content).keys() >= {"proof"}
+        assert "application/json" in described
         assert kept.tree.size > 0 and SYSTEM in kept.whose
         assert (await here.client.get("/log/beta/anchor")).status_code == 404
 

@@ -37,12 +37,14 @@ _LIVE: Final = {"type": "object", "required": ["status"], "properties": {"status
 _RESOURCES: Final[dict[str, Schema]] = {
     "text/plain": TEXT,
     "application/octet-stream": {"type": "string", "contentEncoding": "binary"},
+    JSON: {"type": "object"},
 }
 
 OPERATIONS: Final = (
     Operation(
         "get", "/log/{tenant}/{path}", "evidence",
         "A tenant's log as C2SP tlog-tiles: `checkpoint`, `tile/...`, `tile/entries/...`.\n\n"
+        "`cosigned` is the newest checkpoint that witnesses have seen, `anchor` what the log of `system` says of this one. "
         "Headers and hashes, never content. `path` may contain slashes. A key opens its own tenant's log.",
         KEY, {"200": Answer("the resource", _RESOURCES), **failures("400", "401", "404", "503")},
     ),
