@@ -96,7 +96,7 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--anchor", action="append", default=[], metavar="KEY",
-        help="a verifier key of the log of checkpoints, or @FILE with one a line: hold what it says against this log",
+        help="a key of the log of checkpoints, or @FILE with one a line; repeatable: hold what that log says against this one",
     )  # fmt: skip
     command.set_defaults(run=_verify)
 
