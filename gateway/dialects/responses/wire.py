@@ -89,7 +89,7 @@ class Body(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The body of a request."""
 
     model: str
-    input: str | list[Item] = ""
+    input: str | list[Item] = []
     instructions: str | None = None
     previous_response_id: str | None = None
     tools: list[Tool] | None = None

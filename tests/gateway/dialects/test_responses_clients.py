@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
@@ -34,6 +34,10 @@ def client(served: Served) -> Iterator[openai.OpenAI]:
         yield client
 
 
+LEFT_OUT: Final = object()
+"""In place of a value: the request does not have the field."""
+
+
 def asked(served: Served, **more: Any) -> dict[str, Any]:
     """The arguments of one request."""
     return {"model": served.model, "input": QUESTION, "temperature": 0, "max_output_tokens": 128} | more
@@ -42,9 +46,8 @@ def asked(served: Served, **more: Any) -> dict[str, Any]:
 def raw(served: Served, **more: Any) -> httpx.Response:
     """One request as it goes over the wire."""
     headers = {"authorization": f"Bearer {served.key}"}
-    return httpx.post(
-        f"{served.url}/v1/responses", json=asked(served) | more, headers=headers, timeout=60, trust_env=False, verify=PLAIN
-    )
+    body = {name: value for name, value in (asked(served) | more).items() if value is not LEFT_OUT}
+    return httpx.post(f"{served.url}/v1/responses", json=body, headers=headers, timeout=60, trust_env=False, verify=PLAIN)
 
 
 def fetched(served: Served, path: str, **query: Any) -> httpx.Response:
@@ -163,6 +166,7 @@ def test_what_is_not_stored_cannot_be_asked_for(served: Served, client: openai.O
 
 MALFORMED: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("no input", {"input": []}, "empty_messages", "input"),
+    ("an input that is left out", {"input": LEFT_OUT, "imput": "hi"}, "empty_messages", "input"),
     ("an image", {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
      "unsupported_content", "input[0].content[0].type"),
     ("an item of another kind", {"input": [{"type": "computer_call", "id": "1"}]}, "unsupported_message", "input[0].type"),
