@@ -57,6 +57,7 @@ from gateway.law.enactment import Enactment
 from gateway.law.lawbook import Lawbook
 from gateway.law.reloading import Reloading
 from gateway.law.shelf import Shelf
+from gateway.listening import named
 from gateway.metrics.held import HeldAnswers
 from gateway.metrics.instruments import declare
 from gateway.metrics.numbers import Numbers
@@ -129,7 +130,7 @@ class House:
         self.attaching = Attaching(
             RequestKeys(settings.keys), Attachments(urls.app, self.instance), self.recall, self._presence, self.instance
         )
-        base_url = settings.base_url or f"http://{settings.host}:{settings.port}"
+        base_url = settings.base_url or f"http://{named(settings.host, settings.port)}"
         leaving = lambda: self.leaving()  # noqa: E731, PLW0108 - whoever serves the house says later what that means
         self.handover = Handover(self.approvals, self.recall, self.attaching, self.laws, base_url, leaving)
         doubt = 2 * settings.audit_stall_seconds

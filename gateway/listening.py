@@ -20,8 +20,13 @@ def hold(host: str, port: int) -> Iterator[list[socket.socket]]:
         yield [held.enter_context(each) for each in _bound(host, port)]
 
 
+def named(host: str, port: int) -> str:
+    """A host and its port as URLs write them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _bound(host: str, port: int) -> list[socket.socket]:
-    place = f"{f'[{host}]' if ':' in host else host}:{port}"
+    place = named(host, port)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         with ExitStack() as undo:

@@ -10,7 +10,8 @@ import rich_click as click
 
 
 @click.command(
-    epilog="Examples:\n\n  palimpsest serve\n\n  palimpsest serve --host 0.0.0.0 --port 8080\n\n"
+    epilog="Examples:\n\n  palimpsest serve\n\n"
+    "  PALIMPSEST_BASE_URL=http://gateway.example:8080 palimpsest serve --host 0.0.0.0 --port 8080\n\n"
     "  PALIMPSEST_CHECKPOINT=/models/my-checkpoint palimpsest serve"
 )
 @click.option("--host", metavar="ADDRESS", help="Listen here instead of PALIMPSEST_HOST (127.0.0.1).")

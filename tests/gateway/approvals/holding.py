@@ -85,10 +85,10 @@ class Holding:
 
 @asynccontextmanager
 async def holding(
-    database: Database, home: Path, of: policies.Policy | None = None, base_url: str = ""
+    database: Database, home: Path, of: policies.Policy | None = None, base_url: str = "", host: str = ""
 ) -> AsyncIterator[Holding]:
     """A house under a law that holds, with an approver; a second one beside it is another process's."""
-    async with housed(database, home, of or law(), base_url=base_url) as inside:
+    async with housed(database, home, of or law(), base_url=base_url, host=host) as inside:
         yield Holding(inside, approver(database))
 
 

@@ -142,6 +142,13 @@ async def test_nobody_deciding_in_time_ends_the_wait(database: Database, tmp_pat
         assert records_of(here.inside, Kind.APPROVED_DELIVERY) == []
 
 
+async def test_an_approval_of_a_gateway_at_an_ipv6_address_can_be_opened(database: Database, tmp_path: Path) -> None:
+    """Where nobody said how people come, they are told host and port, an IPv6 address in the brackets that URLs take."""
+    async with holding(database, tmp_path, law(), host="::1") as here:
+        first = await deferred(here, CHAT, "hello")
+        assert "http://[::1]:8017/approvals/" in first.json()["error"]["message"]
+
+
 async def test_a_stream_that_has_waited_long_enough_says_where_to_look(database: Database, tmp_path: Path) -> None:
     """After the hold limit the stream ends with the approval's address; what is approved then waits for the same question."""
     async with holding(database, tmp_path, law(hold_seconds=0), base_url="https://gate.example") as here:
