@@ -12,16 +12,23 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     # A verifier writes nothing: Ctrl-C ends it here, without a traceback, and also while the rest is being loaded.
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
 
-from audit.errors import AuditError, MalformedData, NoteInvalid, ProofInvalid
-from audit.header import MAX_HEADER_BYTES
-from audit.note import Scheme, decode_vkey
-from audit.proof import MAX_PROOF_BYTES, Proven, check_proof
-from audit.quorum import Quorum
-from audit.verify import Report, Verdict, verify
-from audit.witness import Witness
-from audit.witness_server import WitnessServer
-
 USAGE, INTERNAL = 64, 70
+
+try:
+    from audit.errors import AuditError, MalformedData, NoteInvalid, ProofInvalid
+    from audit.header import MAX_HEADER_BYTES
+    from audit.note import Scheme, decode_vkey
+    from audit.proof import MAX_PROOF_BYTES, Proven, check_proof
+    from audit.quorum import Quorum
+    from audit.verify import Report, Verdict, verify
+    from audit.witness import Witness
+    from audit.witness_server import WitnessServer
+except Exception as error:  # a Python that cannot load this must not end it with the status of a verdict
+    if __name__ != "__main__":
+        raise
+    print(f"nothing was verified: {error}; it takes Python 3.11 or later with cryptography 48 and cbor2 6", file=sys.stderr)
+    sys.exit(INTERNAL)
+
 MAX_CHECKPOINT_FILE = 65_536
 MAX_KEYS_FILE = 1_048_576
 EPILOG = """\

@@ -4,6 +4,7 @@
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -11,7 +12,10 @@ def main() -> None:
     heard = signal.getsignal(signal.SIGINT)
     if heard is signal.default_int_handler:  # a shell may have started us deaf to it
         signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # nothing is open yet
-    from gateway.cli import main as command
+    try:
+        from gateway.cli import main as command
+    except ModuleNotFoundError as error:
+        sys.exit(f"palimpsest: {error}: install it with what it needs, or run the Python that has it, such as .venv/bin/python")
 
     signal.signal(signal.SIGINT, heard)
     command()

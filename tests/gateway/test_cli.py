@@ -125,6 +125,14 @@ def test_an_interrupt_while_a_command_is_loaded_is_quiet(module: str) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(("module", "status"), [("gateway", 1), ("audit", 70)])
+def test_a_python_without_what_is_needed_is_one_line(module: str, status: int) -> None:
+    """The wrong interpreter is told what it lacks; of the verifier that is no verdict, which status 1 would be."""
+    called = [sys.executable, "-S", "-m", module, "--help"]
+    done = subprocess.run(called, cwd=ROOT, env=environ(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1) and "No module named" in done.stderr
+
+
 @pytest.mark.timeout(180)
 def test_a_mistake_has_no_traceback(tmp_path: Path) -> None:
     """From outside too a setting that cannot be used is one line on standard error and status 1."""
