@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -267,6 +268,17 @@ def _witness(parsed: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    try:
+        status = _run(arguments)
+        print(end="", flush=True)
+    except OSError as error:  # of what cannot be written Python makes status 1, which would be a verdict, or 120
+        with suppress(OSError):
+            print(f"what was found cannot be told: {error}", file=sys.stderr)
+        os._exit(INTERNAL)
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))

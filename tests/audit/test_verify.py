@@ -367,3 +367,15 @@ def test_a_signature_can_be_demanded(tmp_path: Path) -> None:
         assert verify(out, log.signer.vkeys, ORIGIN).verdict is Verdict.VERIFIED
     keys = [word for vkey in log.signer.vkeys for word in ("--vkey", vkey)]
     assert main(["verify", str(out), "--origin", ORIGIN, *keys, "--require", "ml-dsa-44", "--require", "ed25519"]) == 3
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_report_that_nobody_can_read_is_no_verdict(tmp_path: Path, unbuffered: str) -> None:
+    """Where nothing that is said can be written, as behind `2>&1 | head -1`, the status is that of no verdict."""
+    log = small_log(tmp_path / "keys")
+    log.export(tmp_path / "out")
+    command = [sys.executable, "-m", "audit", "verify", str(tmp_path / "out"), "--vkey", log.signer.vkey, "--origin", ORIGIN]
+    given = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w", encoding="ascii") as full:
+        done = subprocess.run(command, stdout=full, stderr=full, check=False, cwd=Path(__file__).parents[2], env=given)
+    assert done.returncode == 70
