@@ -36,7 +36,7 @@ _PARTS = {
     Format.CEF: f"{siem.CEF_NAME}: CEF for security monitors, without content",
     Format.HTML: f"{report.FOLDER}/: a page to read and print for each disclosed generation and approval",
 }
-_POLICIES = "policies/: the policy that ships, under the digest that decisions name; every other is in its record of kind 40"
+_POLICIES = "policies/: the policies in force, resolved, each under the digest that decisions name"
 
 
 def readme(extras: Extras, derived: bool) -> str:

@@ -17,9 +17,8 @@ from gateway.people.names import Role
 
 
 @click.command(
-    epilog="Exit status: 0 the same in every step   1 an exact replay was due and failed, or a line that begins with "
-    "`palimpsest:` says why nothing was compared   3 it differs or cannot be run here, and nothing was promised\n\n"
-    "Examples:\n\n  palimpsest audit replay --tenant acme --reason 'complaint 12' --by grace "
+    epilog="Exit status: 0 the same in every step   1 an exact replay was due and failed   3 it differs or cannot be run here, "
+    "and nothing was promised\n\nExamples:\n\n  palimpsest audit replay --tenant acme --reason 'complaint 12' --by grace "
     "019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f\n\n"
     "  palimpsest audit replay --tenant acme --reason 'complaint 12' --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
 )

@@ -82,8 +82,7 @@ def explain(tenant: str, json_file: Path | None, generation: UUID) -> None:
 def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | None) -> None:
     """Judge recorded requests again under FILE, beside the policy in force, which must reproduce each decision.
 
-    Without FILE only that is checked. Exit status: 0 reproduced   1 a recorded decision is not reproduced, or a line that
-    begins with `palimpsest:` says why nothing was judged   3 nothing to judge
+    Without FILE only that is checked. Exit status: 0 reproduced   1 a recorded decision is not reproduced   3 nothing to judge
     """
     import policies
     from gateway.law.reports import compared, missing
