@@ -5,6 +5,9 @@ their bodies would be lost, or read as requests. Nothing but HTTP/1.1 is spoken 
 
 And it sends chunks to whoever asks by HTTP/1.0, who would take their lengths for text: what has no length of its own ends for
 those with the connection.
+
+Fields behind a body are kept like those of its head, also of a request that was answered long ago: here they are passed over.
+And of several requests that were sent at once only the newest is told that its client has left.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_MOST: Final = 256 * 1024
-"""Bytes that may come before a head has ended. What comes with its end is not counted, for there a body may have begun."""
+"""Bytes that may come before a head, or the fields behind a body, end. What comes with an end is not counted, for there a body
+may have begun.
+"""
 
 
 class Connection(HttpToolsProtocol):
@@ -25,6 +30,8 @@ class Connection(HttpToolsProtocol):
 
     _open = False
     _came = 0
+    _in_head = False
+    _served: RequestResponseCycle | None = None
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -48,16 +55,31 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._open, self._came = True, 0
+        self._open, self._came, self._in_head = True, 0, True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; nobody here asks for one behind the body."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """It has ended; a body follows, if any."""
-        self._open = False
+        self._open = self._in_head = False
         if not self.offers():
             super().on_headers_complete()
 
+    def on_chunk_header(self) -> None:
+        """A piece of the body begins or, after the last, the fields behind it."""
+        self._open, self._came = True, 0
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._open = False
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._open = False
         if not self.offers():
             super().on_message_complete()
 
@@ -71,7 +93,15 @@ class Connection(HttpToolsProtocol):
         lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left. The base tells the newest request, which another may be served before."""
+        super().connection_lost(exc)
+        if self._served is not None and not self._served.response_complete:
+            self._served.disconnected = True
+            self._served.message_event.set()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._served = cycle
         super()._start_asgi_task(cycle, _unframed(cycle, app) if cycle.scope["http_version"] == "1.0" else app)
 
 

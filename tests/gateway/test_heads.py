@@ -64,6 +64,50 @@ async def test_a_head_that_does_not_end_is_refused() -> None:
             assert (await reader.read(16)).startswith(b"HTTP/1.1 400 ")
 
 
+async def test_fields_behind_a_body_are_no_headers_and_do_not_fill_the_memory() -> None:
+    """They are passed over; those that do not end are refused as a head is, also after the request was answered."""
+    begun = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+    async with served() as (reader, writer):
+        writer.write(begun + b"authorization: x\r\nx: y\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+        told = (await reader.read()).split(b"HTTP/1.1 200 ")[1:]
+        assert [each.rpartition(b"\r\n\r\n")[2] for each in told] == [b"3 2", b"0 1"]
+    for app in (counted, streamed):
+        for field in (b"a" * PIECE, b"a: b\r\n" * (PIECE // 6)):
+            async with served(app) as (reader, writer):
+                writer.write(begun + b"x: ")
+                sent = 0
+                try:
+                    while sent < 64 * HEAD_MOST and not reader.at_eof():
+                        writer.write(field)
+                        await writer.drain()
+                        sent += len(field)
+                        await asyncio.sleep(0)
+                except ConnectionError:
+                    pass
+                assert sent < 32 * HEAD_MOST
+
+
+async def test_every_request_of_a_connection_hears_that_its_client_left() -> None:
+    """Also one behind which another had been sent already."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def patient(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (message := await receive())["type"] != "http.disconnect":
+            asked.set()
+            if not message.get("more_body"):  # like an event stream: a sign of life, which finds out that nobody is there
+                for _ in range(20):
+                    await send({"type": "http.response.body", "body": b"here", "more_body": True})
+                    await asyncio.sleep(0.05)
+        left.set()
+
+    async with served(patient) as (_, writer), asyncio.timeout(30):
+        writer.write(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\nGET /2 HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asked.wait()
+        writer.close()
+        await left.wait()
+
+
 async def test_a_head_in_many_pieces_is_read_to_its_end() -> None:
     """What ends within the bound is served, however it is cut, and bytes of bodies are not counted as a head's."""
     async with served() as (reader, writer):
