@@ -7,7 +7,7 @@ And it sends chunks to whoever asks by HTTP/1.0, who would take their lengths fo
 those with the connection.
 
 Fields behind a body are kept like those of its head, also of a request that was answered long ago: here they are passed over.
-And of several requests that were sent at once only the newest is told that its client has left.
+Of requests that are sent ahead any number is kept, and the newest alone is told that its client has left.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ HEAD_MOST: Final = 256 * 1024
 """Bytes that may come before a head, or the fields behind a body, end. What comes with an end is not counted, for there a body
 may have begun.
 """
+AHEAD_MOST: Final = 64
+"""Requests that may wait behind the one that is served: one read can hold fourteen thousand, which take kilobytes each."""
 
 
 class Connection(HttpToolsProtocol):
@@ -53,7 +55,9 @@ class Connection(HttpToolsProtocol):
                 self.send_400_response("The head of this request is too long.")
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """A head begins. What is raised here is a 400."""
+        if len(self.pipeline) >= AHEAD_MOST:
+            raise httptools.HttpParserError("too many requests are sent ahead")
         super().on_message_begin()
         self._open, self._came, self._in_head = True, 0, True
 
@@ -92,6 +96,12 @@ class Connection(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what came, and hang up; in the middle of an answer only that, for there it would be a part of the answer."""
+        if self._served is None or self._served.response_complete or not self._served.response_started:
+            super().send_400_response(msg)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left. The base tells the newest request, which another may be served before."""

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.http.heads import HEAD_MOST, Connection
+from gateway.http.heads import AHEAD_MOST, HEAD_MOST, Connection
 
 PIECE = 16 * 1024
 
@@ -85,6 +85,31 @@ async def test_fields_behind_a_body_are_no_headers_and_do_not_fill_the_memory() 
                 except ConnectionError:
                     pass
                 assert sent < 32 * HEAD_MOST
+
+
+async def test_no_more_requests_are_sent_ahead_than_anybody_means() -> None:
+    """Some are answered in their turn; a flood is refused and the connection closed, without a word within an answer."""
+    ask, last = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+    async with served() as (reader, writer), asyncio.timeout(30):
+        writer.write(ask * AHEAD_MOST + last)
+        assert (await reader.read()).count(b"HTTP/1.1 200 ") == AHEAD_MOST + 1
+    begun = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"o", "more_body": True})
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    for first, told in ((ask, b"\r\n\r\no"), (b"", b"HTTP/1.1 400 ")):
+        async with served(slow) as (reader, writer), asyncio.timeout(30):
+            writer.write(first)
+            if first:
+                await begun.wait()
+            writer.write(ask * 10 * AHEAD_MOST)
+            answer = await reader.read()
+            assert told in answer and answer.count(b"HTTP/1.1 ") == 1
 
 
 async def test_every_request_of_a_connection_hears_that_its_client_left() -> None:
