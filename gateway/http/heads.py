@@ -23,6 +23,8 @@ HEAD_MOST: Final = 256 * 1024
 """Bytes that may come before a head, or the fields behind a body, end. What comes with an end is not counted, for there a body
 may have begun.
 """
+FIELDS_MOST: Final = 256
+"""Fields of a head: kept, each takes some thirty times the bytes that it is sent in."""
 AHEAD_MOST: Final = 64
 """Requests that may wait behind the one that is served: one read can hold fourteen thousand, which take kilobytes each."""
 
@@ -63,8 +65,11 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head; nobody here asks for one behind the body."""
-        if self._in_head:
-            super().on_header(name, value)
+        if not self._in_head:
+            return
+        if len(self.headers) >= FIELDS_MOST:
+            raise httptools.HttpParserError("too many fields")
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """It has ended; a body follows, if any."""

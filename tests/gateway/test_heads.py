@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.http.heads import AHEAD_MOST, HEAD_MOST, Connection
+from gateway.http.heads import AHEAD_MOST, FIELDS_MOST, HEAD_MOST, Connection
 
 PIECE = 16 * 1024
 
@@ -62,6 +62,15 @@ async def test_a_head_that_does_not_end_is_refused() -> None:
                 pass
             assert sent < 32 * HEAD_MOST
             assert (await reader.read(16)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_head_has_no_more_fields_than_anybody_means() -> None:
+    """Up to a bound it is served; with more, however short, it is refused before it has ended."""
+    begun = b"GET / HTTP/1.1\r\n" + b"a:\r\n" * FIELDS_MOST
+    for rest, told in ((b"\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n", b" 200 "), (b"a:\r\na:\r\n", b" 400 ")):
+        async with served() as (reader, writer), asyncio.timeout(30):
+            writer.write(begun + rest)
+            assert (await reader.read()).startswith(b"HTTP/1.1" + told)
 
 
 async def test_fields_behind_a_body_are_no_headers_and_do_not_fill_the_memory() -> None:
