@@ -1,6 +1,6 @@
 """How much of an address and of cookies is read: an ASGI layer before the framework, which keeps what it has read of either.
 
-Its parsers remember the last thousand of both, so that a flood of long ones would fill the memory.
+It remembers the last thousand paths, queries and cookies, so that a flood of long ones would fill the memory.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from gateway.errors import error_body
 
 BYTES_MOST: Final = 16 * 1024
 PARTS_MOST: Final = 200
+PATH_MOST: Final = 1024
+"""Characters; each may take four bytes, and each path is remembered in several copies."""
 
 
 class Bounded:
-    """The application, for requests whose query and cookies are of a length that somebody could mean."""
+    """The application, for requests whose path, query and cookies are of a length that somebody could mean."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,8 +27,8 @@ class Bounded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == ScopeType.HTTP:
-            if _over(scope["query_string"], b"&"):
-                await _refuse(send, 414, "the query of this address is too long")
+            if len(scope["path"]) > PATH_MOST or _over(scope["query_string"], b"&"):
+                await _refuse(send, 414, "this address is too long")
                 return
             if _over(b";".join(value for name, value in scope["headers"] if name == b"cookie"), b";"):
                 await _refuse(send, 431, "there are too many cookies: clear those of this site")

@@ -16,6 +16,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.header import uuid7
+from gateway.http.bounds import PATH_MOST
 from gateway.metrics.traffic import REFUSAL, Traffic, dialect_of
 
 STATE: Final = "request_id"
@@ -73,7 +74,7 @@ class Identity:
                 "http.request",
                 request_id=str(own),
                 method=scope["method"],
-                path=scope["path"],
+                path=scope["path"][:PATH_MOST],
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
             )
