@@ -22,7 +22,7 @@ from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from engine.config import CheckpointError
+from engine.config import CheckpointError, read_text
 from engine.errors import InvalidRequest
 from engine.tokenizer import Tokenizer
 
@@ -67,8 +67,8 @@ class ChatTemplate:
         path, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
         try:
             if path.exists():
-                return cls(path.read_text(encoding="utf-8"), tokenizer)
-            source = json.loads(settings.read_text(encoding="utf-8")).get("chat_template") if settings.exists() else None
+                return cls(read_text(path), tokenizer)
+            source = json.loads(read_text(settings)).get("chat_template") if settings.exists() else None
         except (ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"the chat template of {folder} cannot be read: download it again") from error
         return cls(source, tokenizer) if isinstance(source, str) else None

@@ -14,7 +14,7 @@ from typing import Any
 
 ARCHITECTURE = "NemotronLabsDiffusionModel"
 MODEL_TYPE = "nemotron_labs_diffusion"
-_LARGEST_JSON = 64 * 1024 * 1024
+_LARGEST_TEXT = 64 * 1024 * 1024
 
 
 class CheckpointError(Exception):
@@ -24,9 +24,7 @@ class CheckpointError(Exception):
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object of a checkpoint. Raises CheckpointError naming the file."""
     try:
-        if file.stat().st_size > _LARGEST_JSON:
-            raise CheckpointError(f"{file} is larger than {_LARGEST_JSON} bytes: that is no file of this family")
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_text(file))
     except FileNotFoundError as error:
         raise CheckpointError(f"{file} is missing: point PALIMPSEST_CHECKPOINT at a checkpoint folder") from error
     except (ValueError, RecursionError) as error:
@@ -34,6 +32,20 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CheckpointError(f"{file} must hold a JSON object")
     return document
+
+
+def read_text(file: Path) -> str:
+    """A text of a checkpoint. Raises CheckpointError for what cannot be one, FileNotFoundError and UnicodeDecodeError."""
+    require_file(file)
+    if file.stat().st_size > _LARGEST_TEXT:
+        raise CheckpointError(f"{file} is larger than {_LARGEST_TEXT} bytes: that is no file of this family")
+    return file.read_text(encoding="utf-8")
+
+
+def require_file(file: Path) -> None:
+    """Raise CheckpointError for a folder, and for a pipe or a device, of which the reading would have no end."""
+    if file.exists() and not file.is_file():
+        raise CheckpointError(f"{file} is no regular file: download the checkpoint again")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.config import CheckpointError, read_json
+from engine.config import CheckpointError, read_json, require_file
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -72,6 +72,7 @@ def stored_weights(folder: Path) -> dict[str, Stored]:
 
 def stored(file: Path) -> dict[str, Stored]:
     """What one file holds, from its header alone. Raises CheckpointError if it is absent or unsound."""
+    require_file(file)
     try:
         with safe_open(file, framework="pt") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,27 @@ def test_positions_are_finite_or_refused(folder: Path, rope: dict[str, float]) -
     path.write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="holds a value that cannot be"):
         ModelConfig.read(folder)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja",
+     "linear_spec_lora/adapter_config.json", "linear_spec_lora/adapter_model.safetensors"],
+)  # fmt: skip
+def test_what_is_no_file_is_refused_by_name(folder: Path, name: str, kind: str) -> None:
+    """A checkpoint comes from elsewhere, links and all: what could be read for ever is not read at all."""
+    place = folder / name
+    place.unlink(missing_ok=True)
+    match kind:
+        case "folder":
+            place.mkdir()
+        case "pipe":
+            os.mkfifo(place)
+        case _:
+            place.symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match=rf"{place.name} is no regular file"):
+        load(folder)
 
 
 def test_a_pickle_is_never_opened(folder: Path) -> None:
