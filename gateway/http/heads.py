@@ -8,10 +8,14 @@ those with the connection.
 
 Fields behind a body are kept like those of its head, also of a request that was answered long ago: here they are passed over.
 Of requests that are sent ahead any number is kept, and the newest alone is told that its client has left.
+
+It waits for a request as long as its client likes, and takes clients until the process can open no file more, its log neither.
 """
 
 from __future__ import annotations
 
+import asyncio
+import resource
 from array import array
 from typing import Any, Final
 
@@ -25,13 +29,25 @@ may have begun.
 """
 FIELDS_MOST: Final = 256
 """Fields of a head: kept, each takes some thirty times the bytes that it is sent in."""
+REQUEST_SECONDS: Final = 120.0
+"""In which a request has to be there, its body too. Behind a proxy that reads them first they come at once."""
+FILES_KEPT: Final = 256
+"""Of the files that this process may open: for its log, database and keys, whoever comes."""
 AHEAD_MOST: Final = 64
 """Requests that may wait behind the one that is served: one read can hold fourteen thousand, which take kilobytes each."""
+
+
+def clients_most() -> int:
+    """How many may be connected at once."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(files - FILES_KEPT, files // 2) if files != resource.RLIM_INFINITY else 1 << 20
 
 
 class Connection(HttpToolsProtocol):
     """Reads requests in C. A head that does not end gets a 400 and loses the connection."""
 
+    most = clients_most()
+    _late: asyncio.TimerHandle | None = None
     _open = False
     _came = 0
     _in_head = False
@@ -46,6 +62,32 @@ class Connection(HttpToolsProtocol):
         self.parser = _Parser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base has it
         return self.parser
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base has it
+        """A client comes: it is let in where a file is left, and for as long as its first request may take."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self.logger.warning("More clients are connected than open files allow; one was turned away.")
+            transport.abort()
+        else:
+            self.await_request()
+
+    def await_request(self) -> None:
+        """From now on the client has so long for its next request."""
+        self.request_came()
+        self._late = self.loop.call_later(REQUEST_SECONDS, self.transport.close)
+
+    def request_came(self) -> None:
+        """It is whole, or nobody waits for it any more."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def on_response_complete(self) -> None:
+        """An answer has ended; what is left of its request, and the next one, may take as long again."""
+        super().on_response_complete()
+        if self.cycle.more_body or self.cycle.response_complete:
+            self.await_request()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client's."""
@@ -90,6 +132,8 @@ class Connection(HttpToolsProtocol):
         """The request is whole."""
         self._open = False
         if not self.offers():
+            if not self.cycle.response_complete:
+                self.request_came()
             super().on_message_complete()
 
     def offers(self) -> bool:
@@ -111,6 +155,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left. The base tells the newest request, which another may be served before."""
         super().connection_lost(exc)
+        self.request_came()
         if self._served is not None and not self._served.response_complete:
             self._served.disconnected = True
             self._served.message_event.set()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from gateway.http import heads
 from gateway.http.heads import AHEAD_MOST, FIELDS_MOST, HEAD_MOST, Connection
 
 PIECE = 16 * 1024
@@ -119,6 +120,57 @@ async def test_no_more_requests_are_sent_ahead_than_anybody_means() -> None:
             writer.write(ask * 10 * AHEAD_MOST)
             answer = await reader.read()
             assert told in answer and answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /", b"POST / HTTP/1.1\r\ncontent-length: 999\r\n\r\n"])
+async def test_nobody_is_waited_for_for_ever(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is not whole in time loses the connection, however it drips, and also once it was answered."""
+    monkeypatch.setattr(heads, "REQUEST_SECONDS", 0.4)
+    for app in (counted, streamed):  # which answers before it has read anything
+        async with served(app) as (reader, writer), asyncio.timeout(10):
+            writer.write(begun)
+            with suppress(ConnectionError):
+                while not reader.at_eof():
+                    await asyncio.sleep(0.05)
+                    writer.write(b"a" * bool(begun))
+                    await writer.drain()
+                    if reader._buffer:  # type: ignore[attr-defined]  # looked at, so that the end is seen
+                        await reader.read(1 << 16)
+
+
+async def test_a_whole_request_has_all_the_time_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is on the client's part; its next request has as long as its first."""
+    monkeypatch.setattr(heads, "REQUEST_SECONDS", 0.4)
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.8)
+        await counted(scope, receive, send)
+
+    async with served(slow) as (reader, writer), asyncio.timeout(10):
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert await reader.readexactly(3) == b"3 1"
+
+
+async def test_more_clients_than_files_allow_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log and the database keep theirs; who was there is served, and so is who comes once another has left."""
+    monkeypatch.setattr(Connection, "most", 2)
+    config, state = uvicorn.Config(counted, log_config=None, access_log=False), ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+    async with server, asyncio.timeout(10):
+        place = server.sockets[0].getsockname()
+        first, second = [await asyncio.open_connection(*place) for _ in range(2)]
+        third = await asyncio.open_connection(*place)
+        with suppress(ConnectionError):
+            assert await third[0].read() == b""
+        first[1].close()
+        await asyncio.sleep(0.1)
+        for reader, writer in (second, await asyncio.open_connection(*place)):
+            writer.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+        third[1].close()
 
 
 async def test_every_request_of_a_connection_hears_that_its_client_left() -> None:
