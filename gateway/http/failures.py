@@ -1,4 +1,4 @@
-"""Whatever goes wrong becomes a document in OpenAI's shape; nothing internal is told to a client."""
+"""Whatever goes wrong becomes a document, in OpenAI's shape but below /v1/messages; nothing internal is told to a client."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import Scope
 
 from audit.errors import AuditError
 from gateway import logs
+from gateway.dialects.messages import failures as anthropic
+from gateway.dialects.request import Dialect
 from gateway.errors import GatewayError, LogDown, error_body
+from gateway.http.identity import request_id
+from gateway.metrics.traffic import dialect_of
 
 _log = structlog.get_logger(__name__)
 JSON = "application/json"
@@ -28,12 +33,19 @@ def of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[bytes
     return of_gateway(request, LogDown("the audit log cannot commit, so no request can be served; try again later"))
 
 
-def of_framework(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Unknown paths, wrong methods, bodies over the limit."""
-    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     detail = "no such address; the API is described at /api/openapi.json" if error.status_code == 404 else error.detail
-    body = error_body(detail, kind=kind, param=None, code=None)
+    body = body_at(request.scope, error.status_code, detail)
     return Response(body, status_code=error.status_code, media_type=JSON, headers=error.headers or {})
+
+
+def body_at(scope: Scope, status: int, message: str) -> bytes:
+    """What is said of a request that no handler has seen, in the shape that clients of its address read."""
+    if dialect_of(scope["path"]) == Dialect.MESSAGES:
+        return anthropic.error_body(status, message, request_id(scope))
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return error_body(message, kind=kind, param=None, code=None)
 
 
 def of_anything(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -25,7 +25,7 @@ from gateway.dialects.request import Delivery
 from gateway.errors import Deferred, EngineDown, GatewayError, LogDown, UnknownModel, Withheld, told_once
 from gateway.house import House
 from gateway.http import line
-from gateway.http.failures import JSON
+from gateway.http.failures import JSON, of_framework
 from gateway.http.identity import request_id
 from gateway.http.keep_alive import kept_alive
 from gateway.http.leaving import EventStream, collected
@@ -45,11 +45,6 @@ def _of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[byte
     return _of_gateway(request, LogDown("the audit log cannot commit, so no request can be served; try again later"))
 
 
-def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    body = error_body(error.status_code, error.detail, request_id(request.scope))
-    return Response(body, status_code=error.status_code, media_type=JSON, headers=error.headers or {})
-
-
 def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     _log.error("request.failed", exc_info=error)
     body = error_body(500, "internal error; quote the request-id header", request_id(request.scope))
@@ -59,7 +54,7 @@ def _of_anything(request: Request[Any, Any, Any], error: Exception) -> Response[
 HANDLERS: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {
     GatewayError: _of_gateway,
     AuditError: _of_log,
-    HTTPException: _of_framework,
+    HTTPException: of_framework,
     Exception: _of_anything,
 }
 

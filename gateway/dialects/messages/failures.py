@@ -14,12 +14,10 @@ import msgspec
 from gateway.errors import GatewayError, Refused, Withheld
 
 KINDS: Final = {
-    400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
-    405: "invalid_request_error",
     409: "permission_error",
     413: "request_too_large",
     429: "rate_limit_error",
@@ -43,6 +41,7 @@ def body_of(error: GatewayError, request: UUID) -> bytes:
 
 def error_body(status: int, message: str, request: UUID, *, code: str | None = None) -> bytes:
     """{"type": "error", "error": {"type", "message"}, "request_id"}; a code adds {"details": {"error_code"}} to the error."""
-    error = {"type": KINDS.get(status, "api_error"), "message": message}
+    other = "invalid_request_error" if status < 500 else "api_error"
+    error = {"type": KINDS.get(status, other), "message": message}
     details = {} if code is None else {"details": {"error_code": code}}
     return msgspec.json.encode({"type": "error", "error": error | details, "request_id": str(request)})

@@ -163,6 +163,25 @@ def test_a_thread_is_refused_so_that_its_client_sends_all_of_it(served: Served, 
     assert "details" not in raw(served, messages=[]).json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("POST", "/v1/messages/batches", 404, "not_found_error"),
+        ("GET", "/v1/messages/nothing", 404, "not_found_error"),
+        ("GET", "/v1/messages", 405, "invalid_request_error"),
+        ("POST", "/v1/messages?" + "x" * 20_000, 414, "invalid_request_error"),
+    ],
+)
+def test_what_no_handler_sees_has_anthropics_shape(served: Served, method: str, path: str, status: int, kind: str) -> None:
+    """An address below /v1/messages that is not served is told as its clients read errors; all others stay in OpenAI's."""
+    answer = httpx.request(method, served.url + path, timeout=30, trust_env=False, verify=PLAIN)
+    document = answer.json()
+    assert (answer.status_code, document["type"], document["error"]["type"]) == (status, "error", kind)
+    assert document["request_id"] == answer.headers["request-id"]
+    other = httpx.request(method, served.url + "/v1/message", timeout=30, trust_env=False, verify=PLAIN).json()
+    assert other.keys() == {"error"} and other["error"]["type"] == "invalid_request_error"
+
+
 def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     """The client raises its own error for a key that nobody has."""
     import anthropic  # noqa: PLC0415 - seconds of imports, for whoever asks for it alone
