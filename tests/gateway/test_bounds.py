@@ -28,8 +28,10 @@ def told(path: str = "/", query: bytes = b"", *cookies: bytes) -> int:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    headers = [(b"cookie", cookie) for cookie in cookies]
-    scope: Any = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": headers}
+    headers = [(b"host", b"x"), *((b"cookie", cookie) for cookie in cookies)]
+    scope: Any = {
+        "type": "http", "http_version": "1.1", "method": "GET", "path": path, "query_string": query, "headers": headers
+    }  # fmt: skip
     asyncio.run(Identity(Bounded(reached), Traffic(Meters()))(scope, receive, send))
     return statuses[0]
 

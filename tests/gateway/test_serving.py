@@ -145,14 +145,37 @@ def test_health_needs_no_key(served: Served) -> None:
     assert ready.json() == {"status": "ok", "parts": {"log": "ok", "database": "ok", "keys": "ok", "engine": "ok"}}
 
 
+def raw(served: Served, sent: bytes) -> bytes:
+    """All that comes back on a connection of its own."""
+    place = urlsplit(served.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+        client.sendall(sent)
+        return client.makefile("rb").read()
+
+
+@pytest.mark.parametrize("host", [b"", b"Host: a\r\nHost: a\r\n", b"Host: a b\r\n", b"Host: a/b\r\n", b"Host: a:b:80\r\n"])
+def test_a_request_names_one_host(served: Served, host: bytes) -> None:
+    """As RFC 9112 has it, none, two, or one that cannot be is a 400 of HTTP/1.1; HTTP/1.0 may go without."""
+    for path, shape in ((b"/health/live", b'{"error":'), (b"/v1/messages", b'{"type":"error",')):
+        head, _, body = raw(served, b"GET %b HTTP/1.1\r\n%bConnection: close\r\n\r\n" % (path, host)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ") and b"\r\nx-request-id: " in head and body.startswith(shape)
+    status = b"400" if host else b"200"
+    assert raw(served, b"GET /health/live HTTP/1.0\r\n%b\r\n" % host).split()[1] == status
+
+
+@pytest.mark.parametrize("host", [b"", b"there", b"ex_ample.com:8017", b"127.0.0.1:", b"[::1]:80", b"[fe80::1%25a]", b"%41"])
+def test_any_name_of_a_host_will_do(served: Served, host: bytes) -> None:
+    """A gateway has many names, so whatever RFC 9110 calls a host is served; an empty one is what has none."""
+    sent = b"GET /health/live HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host
+    assert raw(served, sent).startswith(b"HTTP/1.1 200 ")
+
+
 def test_every_line_of_its_own_log_is_a_document(served: Served) -> None:
     """What libraries say is one too, which any client can make them do: by what is no HTTP, or by another protocol's offer."""
-    place, log = urlsplit(served.url), served.settings.home / "gateway.log"
+    log = served.settings.home / "gateway.log"
     offer = b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n"
     for sent, status in ((b"hello\r\n\r\n", b"400"), (offer, b"200")):
-        with socket.create_connection((place.hostname, place.port), timeout=30) as client:
-            client.sendall(sent)
-            assert client.makefile("rb").read().split()[1] == status
+        assert raw(served, sent).split()[1] == status
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert all(line.keys() >= {"event", "level", "timestamp"} for line in lines)
     said = [line for line in lines if line["event"] == "library.said"]
