@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -37,7 +37,7 @@ class Taken(GatewayError):
     default_code = "locked"
 
 
-@get("/approvals")
+@route("/approvals", http_method=["GET", "HEAD"])
 async def list_approvals(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """A page of the queue: a tenant's for a person, the answers that a key asked for itself for the key."""
     who = await visit(request, house)
@@ -62,7 +62,7 @@ async def list_approvals(request: Request[Any, Any, Any], house: NamedDependency
     return answer(forms.Approvals(rows, following, None if who.caller is not None else await _counts(who)))
 
 
-@get("/approvals/{generation:uuid}")
+@route("/approvals/{generation:uuid}", http_method=["GET", "HEAD"])
 async def show_approval(
     request: Request[Any, Any, Any], house: NamedDependency[House], generation: FromPath[UUID]
 ) -> Response[bytes]:

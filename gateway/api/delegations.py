@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from litestar import Request, Response, delete, get, post
+from litestar import Request, Response, delete, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -21,7 +21,7 @@ from gateway.house import House
 from gateway.people.names import Role
 
 
-@get("/delegations")
+@route("/delegations", http_method=["GET", "HEAD"])
 async def list_delegations(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """All of a tenant, for whoever reads its figures."""
     who = await visit(request, house)

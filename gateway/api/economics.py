@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from litestar import Request, Response, get
+from litestar import Request, Response, route
 from litestar.di import NamedDependency
 
 from gateway.api import documents, forms
@@ -22,7 +22,7 @@ DAYS: Final = 30
 DAYS_MOST: Final = 3660
 
 
-@get("/economics")
+@route("/economics", http_method=["GET", "HEAD"])
 async def show_economics(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """Sums of the tenant by mode and day."""
     who = await visit(request, house)

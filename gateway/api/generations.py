@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
-from litestar import Request, Response, get
+from litestar import Request, Response, get, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -29,7 +29,7 @@ from gateway.recall import output_of
 B = TypeVar("B")
 
 
-@get("/generations")
+@route("/generations", http_method=["GET", "HEAD"])
 async def list_generations(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """A page of generations, newest first: a tenant's for a person, a key's own for a key."""
     who = await visit(request, house)
@@ -54,7 +54,7 @@ async def list_generations(request: Request[Any, Any, Any], house: NamedDependen
     return answer(forms.Generations(rows, None if found.next is None else str(found.next)))
 
 
-@get("/generations/{generation:uuid}")
+@route("/generations/{generation:uuid}", http_method=["GET", "HEAD"])
 async def show_generation(
     request: Request[Any, Any, Any], house: NamedDependency[House], generation: FromPath[UUID]
 ) -> Response[bytes]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Request, Response, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -24,7 +24,7 @@ _FOREVER: Final = {"cache-control": "private, max-age=31536000, immutable"}
 _NEVER: Final = {"cache-control": "no-store"}
 
 
-@get("/log/{tenant:str}/{path:path}")
+@route("/log/{tenant:str}/{path:path}", http_method=["GET", "HEAD"])
 async def log_resource(
     request: Request[Any, Any, Any], house: NamedDependency[House], tenant: FromPath[str], path: FromPath[str]
 ) -> Response[bytes]:
@@ -45,7 +45,7 @@ async def log_resource(
     return Response(found, media_type="application/octet-stream", headers=_FOREVER)
 
 
-@get("/api/generations/{generation:uuid}/proof")
+@route("/api/generations/{generation:uuid}/proof", http_method=["GET", "HEAD"])
 async def generation_proof(
     request: Request[Any, Any, Any], house: NamedDependency[House], generation: FromPath[UUID]
 ) -> Response[bytes]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Response, route
 from litestar.di import NamedDependency
 
 from gateway.errors import RETRY_LATER
 from gateway.house import House
 
 
-@get("/health/live", sync_to_thread=False)
+@route("/health/live", http_method=["GET", "HEAD"], sync_to_thread=False)
 def live() -> Response[bytes]:
     """Always 200 while the process answers."""
     return Response(msgspec.json.encode({"status": "ok"}), media_type="application/json")
 
 
-@get("/health/ready")
+@route("/health/ready", http_method=["GET", "HEAD"])
 async def ready(house: NamedDependency[House]) -> Response[bytes]:
     """200 if log, database, keys and engine can serve; 503 with the parts that cannot, and when to ask again."""
     parts = await house.check()

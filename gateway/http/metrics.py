@@ -6,7 +6,7 @@ import asyncio
 import hmac
 from typing import Any, Final
 
-from litestar import Request, Response, get
+from litestar import Request, Response, route
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 
@@ -16,7 +16,7 @@ from gateway.house import House
 FORM: Final = "text/plain; version=0.0.4"  # Litestar adds the charset
 
 
-@get("/metrics")
+@route("/metrics", http_method=["GET", "HEAD"])
 async def metrics(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """All numbers in Prometheus' text form; a wrong token is told nothing."""
     token = house.settings.metrics_token

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Request, Response, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -19,7 +19,7 @@ from gateway.errors import UnknownModel
 from gateway.house import House
 
 
-@get("/v1/models")
+@route("/v1/models", http_method=["GET", "HEAD"])
 async def list_models(request: Request[Any, Any, Any], house: NamedDependency[House]) -> Response[bytes]:
     """All model ids that this key may ask for."""
     subject = await authenticate(house.keyring, request.headers)
@@ -28,7 +28,7 @@ async def list_models(request: Request[Any, Any, Any], house: NamedDependency[Ho
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-@get("/v1/models/{model_id:str}")
+@route("/v1/models/{model_id:str}", http_method=["GET", "HEAD"])
 async def show_model(
     request: Request[Any, Any, Any], house: NamedDependency[House], model_id: FromPath[str]
 ) -> Response[bytes]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Request, Response, get
+from litestar import Request, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
@@ -39,7 +39,7 @@ def address(name: str) -> str:
     return f"/static/{name}?v={FILES[name].version}"
 
 
-@get("/static/{name:str}", sync_to_thread=False)
+@route("/static/{name:str}", http_method=["GET", "HEAD"], sync_to_thread=False)
 def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """A file, kept for ever by whoever named its version."""
     found = FILES.get(name)

@@ -170,6 +170,30 @@ def test_any_name_of_a_host_will_do(served: Served, host: bytes) -> None:
     assert raw(served, sent).startswith(b"HTTP/1.1 200 ")
 
 
+def test_head_is_get_without_the_body(served: Served) -> None:
+    """Where looking leaves no record HEAD has the status and headers of GET; where it would, it is refused and leaves none."""
+    opening = {"authorization": f"Bearer {served.key}"}
+    answer = served.post({"model": served.model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4})
+    generation, size = answer.headers["x-palimpsest-generation"], served.log.size()
+    with httpx.Client(base_url=served.url, headers=opening, timeout=30, trust_env=False, verify=PLAIN) as client:
+        eventually(lambda: client.get("/log/acme/checkpoint").status_code == 200)
+        for path, status in (
+            ("/v1/models", 200), (f"/v1/models/{served.model}", 200), ("/v1/models/x", 404), ("/health/live", 200),
+            ("/health/ready", 200), ("/log/acme/checkpoint", 200), ("/log/other/checkpoint", 404), ("/metrics", 404),
+            ("/api/openapi.json", 200), ("/static/icon.svg", 200), ("/api/generations", 200),
+            (f"/api/generations/{generation}/proof", 200), ("/api/approvals", 200), ("/api/delegations", 403),
+            ("/nowhere", 404),
+        ):  # fmt: skip
+            got, head = client.get(path), client.head(path)
+            assert (got.status_code, head.status_code, head.content) == (status, status, b""), path
+            told = [{name for name, _ in each.headers.items()} for each in (got, head)]
+            assert told[0] == told[1], path
+        for path in (f"/api/generations/{generation}/content", f"/api/approvals/{generation}/content", "/v1/responses/resp_1"):
+            head = client.head(path)
+            assert head.status_code == 405 and "GET" in head.headers["allow"]
+    assert served.log.size() == size
+
+
 def test_every_line_of_its_own_log_is_a_document(served: Served) -> None:
     """What libraries say is one too, which any client can make them do: by what is no HTTP, or by another protocol's offer."""
     log = served.settings.home / "gateway.log"
