@@ -13,7 +13,7 @@ import msgspec
 from gateway.dialects.body import parse, text_of
 from gateway.dialects.knob import NOTHING_BESIDE, Beside, Palimpsest, held, knob, seed_of, served_model
 from gateway.dialects.openai_answer import AnswerFields, ResponseFormat, response_format, sampling, stop_strings, top_logprobs
-from gateway.dialects.openai_messages import Message, Tool, tool_choice, tools, turns
+from gateway.dialects.openai_messages import Message, Tool, refuse_functions, tool_choice, tools, turns
 from gateway.dialects.request import ChatRequest, Conversation, Delivery, Dialect
 from gateway.errors import BadRequest
 
@@ -53,6 +53,7 @@ class Body(CommonFields, kw_only=True):
     reasoning_effort: str | None = None
     chat_template_kwargs: _TemplateSwitches | None = None
     functions: list[Any] | None = None
+    function_call: Any = None
     modalities: list[str] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -71,11 +72,9 @@ def decode(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     """Read one request. Raises BadRequest."""
     text = text_of(body)
     fields = parse(_bodies, text)
-    refuse_unserved(
-        logit_bias=bool(fields.logit_bias),
-        functions=bool(fields.functions),
-        modalities=fields.modalities not in (None, ["text"]),
-    )
+    refuse_unserved(logit_bias=bool(fields.logit_bias), modalities=fields.modalities not in (None, ["text"]))
+    if fields.functions or fields.function_call not in (None, "none", "auto"):
+        refuse_functions("functions" if fields.functions else "function_call")
     own = beside.own(fields.palimpsest)
     model, suffix = served_model(fields.model)
     constraint = held(own, response_format(fields.response_format), Dialect.CHAT.form_field)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -59,6 +59,7 @@ class Message(msgspec.Struct):
     content: str | list[Part] | None = None
     tool_calls: list[Call] | None = None
     tool_call_id: str | None = None
+    function_call: Any = None
     reasoning_content: str | None = None
 
 
@@ -95,7 +96,11 @@ def _turn(message: Message, path: str) -> Turn:
             return UserTurn(_content(message, path))
         case "tool":
             return ToolTurn(message.tool_call_id or "", _content(message, path))
+        case "function":
+            refuse_functions(f"{path}.role")
         case "assistant":
+            if message.function_call is not None:
+                refuse_functions(f"{path}.function_call")
             said = "" if message.content is None else _content(message, path)
             calls = enumerate(message.tool_calls or ())
             return AssistantTurn(
@@ -108,6 +113,12 @@ def _turn(message: Message, path: str) -> Turn:
         code="unsupported_message",
         param=f"{path}.role",
     )
+
+
+def refuse_functions(param: str) -> NoReturn:
+    """What this dialect had before tools; a call that is passed over would be missing from the prompt. Raises BadRequest."""
+    message = f"{param}: functions are not served, use tools: tool_choice, tool_calls, and the role 'tool' with a tool_call_id"
+    raise BadRequest(message, code="unsupported_parameter", param=param)
 
 
 def _content(message: Message, path: str) -> str:

@@ -148,6 +148,8 @@ def test_content_parts_are_joined_and_developer_is_system() -> None:
             "messages[0].tool_calls[0].function.arguments",
         ),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}]}, "messages[0].function_call"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
     ],
 )
@@ -163,6 +165,7 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
     [
         ("logit_bias", {"5": 1}, {}),
         ("functions", [{"name": "f"}], []),
+        ("function_call", {"name": "f"}, "auto"),
         ("modalities", ["audio"], ["text"]),
     ],
 )
