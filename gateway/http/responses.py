@@ -59,7 +59,7 @@ async def create_response(request: Request[Any, Any, Any], house: NamedDependenc
     async with line.refusals_on_record(request, house, subject):
         body = await line.decoded(request, read)
         earlier = await _earlier(house, subject, body.previous_response_id)
-        referred = await _dereferenced(house, subject, body)
+        referred = await _dereferenced(house, subject, body, earlier)
         size = line.BIG if earlier or referred else len(await request.body())  # what was said earlier may be of any length
         chat = await line.read_aside(size, lambda: chat_of(body, earlier, line.beside(request)))
         source = await source_of(request, house, subject, chat)
@@ -177,23 +177,26 @@ async def _earlier(house: House, subject: Subject, response: str | None) -> list
     return await line.read_aside(_length(found), lambda: conversation(house.intake.model, head, found))
 
 
-async def _dereferenced(house: House, subject: Subject, body: Body) -> bool:
+async def _dereferenced(house: House, subject: Subject, body: Body, earlier: list[Item]) -> bool:
     """Put the items of stored responses in place of references to them; says whether there were any. Raises BadRequest.
 
-    A record of a request holds all of its input, whatever becomes of the record that an item came from.
+    A record of a request holds all of its input, whatever becomes of the record that an item came from. What was already said,
+    in the response that the request goes on from or in the items before, is not said again.
     """
     found: dict[UUID | None, dict[str | None, Item]] = {None: {}}
-    items = items_of(body.input)
-    for place, item in enumerate(items):
+    said, items = {item.id for item in earlier}, list[Item]()
+    for place, item in enumerate(items_of(body.input)):
         if item.type != REFERENCE:
-            continue
-        generation = None if item.id is None else generation_of_item(item.id)
-        if generation is not None and generation not in found:
-            found[generation] = await _items(house, subject, generation)
-        if item.id not in found[generation]:
-            message = f"there is no item {item.id!r} in a stored response: send the item itself"
-            raise BadRequest(message, code="item_not_found", param=f"input[{place}].id")
-        items[place] = found[generation][item.id]
+            items.append(item)
+        elif item.id is None or item.id not in said:
+            generation = None if item.id is None else generation_of_item(item.id)
+            if generation is not None and generation not in found:
+                found[generation] = await _items(house, subject, generation)
+            if item.id not in found[generation]:
+                message = f"there is no item {item.id!r} in a stored response: send the item itself"
+                raise BadRequest(message, code="item_not_found", param=f"input[{place}].id")
+            items.append(found[generation][item.id])
+        said.add(item.id)
     body.input = items
     return len(found) > 1
 

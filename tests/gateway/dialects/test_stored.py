@@ -41,9 +41,16 @@ def body(here: Housed, question: str | list[dict[str, Any]]) -> dict[str, Any]:
     return {"model": here.house.intake.model.name, "input": question, "temperature": 0, "max_output_tokens": 16}
 
 
-async def respond(here: Housed, question: str, **more: Any) -> httpx.Response:
+async def respond(here: Housed, question: str | list[dict[str, Any]], **more: Any) -> httpx.Response:
     """One response."""
     return await here.client.post(PATH, json=body(here, question) | more)
+
+
+async def asked_in(here: Housed, answer: httpx.Response) -> object:
+    """The conversation of its request, by the record."""
+    found = await here.house.recall.find(TENANT, UUID(answer.headers["x-palimpsest-generation"]))
+    assert found is not None
+    return head_of(found).prompt
 
 
 async def test_a_restart_loses_no_response(database: Database, tmp_path: Path) -> None:
@@ -153,21 +160,32 @@ async def test_a_reference_stands_for_an_item_of_a_stored_response(database: Dat
         before, after = {"role": "user", "content": TALK}, {"role": "user", "content": "and?"}
         references = [{"type": "item_reference", "id": item["id"]} for item in said["output"]]
         assert [item["type"] for item in said["output"]] == ["reasoning", "message"]
-        asked = []
-        for items in (said["output"], references):
-            answer = await here.client.post(PATH, json=body(here, [before, *items, after]))
-            found = await here.house.recall.find(TENANT, UUID(answer.headers["x-palimpsest-generation"]))
-            assert found is not None
-            asked.append(head_of(found).prompt)
+        asked = [await asked_in(here, await respond(here, [before, *more, after])) for more in (said["output"], references)]
         assert asked[0] == asked[1]
         stranger = {"authorization": f"Bearer {plant_key(database.app_url, TENANT).text}"}
         own = {"authorization": f"Bearer {here.key}"}
         last, unkept = said["output"][-1]["id"], hidden["output"][0]["id"]
         for headers, item in ((stranger, last), (own, unkept), (own, f"{last}0"), (own, "msg_1"), (own, None)):
-            items = [before, {"type": "item_reference", "id": item}, after]
+            items: list[dict[str, Any]] = [before, {"type": "item_reference", "id": item}, after]
             gone = await here.client.post(PATH, json=body(here, items), headers=headers)
             error = gone.json()["error"]
             assert (gone.status_code, error["code"], error["param"]) == (400, "item_not_found", "input[1].id")
+
+
+async def test_a_reference_to_what_was_said_says_it_no_second_time(database: Database, tmp_path: Path) -> None:
+    """An item of the response that a request goes on from, or one that stands before, is in the prompt once."""
+    async with housed(database, tmp_path) as here:
+        first = (await respond(here, TALK)).json()
+        again = (await respond(here, "and?", previous_response_id=first["id"])).json()
+        items = [{"type": "item_reference", "id": each["output"][0]["id"]} for each in (first, again)]
+        after = {"role": "user", "content": "so?"}
+        for start, more in (
+            ({"previous_response_id": again["id"]}, ([], items, [items[1], items[1], items[0]])),
+            ({}, ([items[0]], [items[0], items[0]], [first["output"][0], items[0]])),
+        ):
+            answers = [await respond(here, [*each, after], **start) for each in more]
+            one, *others = [await asked_in(here, answer) for answer in answers]
+            assert others == [one, one]
 
 
 async def test_remarks_of_the_policy_are_told_again(database: Database, tmp_path: Path) -> None:
