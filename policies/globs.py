@@ -1,18 +1,22 @@
 """Globs: names of workflows and tools, and paths, turned into expressions that match in bounded time.
 
 In a name `*` is any text and `?` one character. In a path they stop at `/`, a whole segment `**` is any number of segments, and
-`dir/**` is also `dir` itself. A path that does not begin with `/` matches at any depth. Case never matters: a file system may
-not tell either. Between two stars the shortest text is taken and never reconsidered, so nothing backtracks far.
+`dir/**` is also `dir` itself. A path that does not begin with `/` matches at any depth. Case never matters, nor in paths how an
+accent is written, as one character with its letter or behind it: a file system may not tell either. Between two stars the
+shortest text is taken and never reconsidered, so nothing backtracks far.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
 _WILD = re.compile(r"[*?]")
+NAME_MOST: Final = 255
+"""Characters of a name in a path. No system takes a longer one, and putting very many accents in order takes long."""
 _HELD: Final = 1024
 """Globs that are kept ready while a document is checked, in which each is held against those of many others."""
 
@@ -30,8 +34,16 @@ def name_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
 
 def path_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
     """Whether any line of a text (paths as `paths.candidates` writes them) is one that `globs` stand for."""
-    found = re.compile(f"^(?:{'|'.join(_path(glob.casefold()) for glob in globs)})$", re.MULTILINE).search
+    found = re.compile(f"^(?:{'|'.join(_path(spelt) for glob in globs for spelt in spellings(glob))})$", re.MULTILINE).search
     return lambda lines: found(lines) is not None
+
+
+def spellings(path: str) -> Iterable[str]:
+    """A path or a glob on paths without case: as it stands, and with all accents behind their letters and in one with them."""
+    plain = path.casefold()
+    if plain.isascii():
+        return (plain,)
+    return dict.fromkeys(map("/".join, zip(*map(_spellings, path.split("/")), strict=True)))
 
 
 def matches_all_of(glob: str, other: str) -> bool:
@@ -43,7 +55,7 @@ def matches_all_of(glob: str, other: str) -> bool:
 def reaches_all_of(glob: str, other: str) -> bool:
     """The same of globs on paths, whose stars stop at `/`."""
     wide, narrow = glob.casefold(), other.casefold()
-    return wide == narrow or (not _WILD.search(narrow) and _one_path(wide)(narrow))
+    return wide == narrow or (not _WILD.search(narrow) and _one_path(wide)("\n".join(spellings(narrow))))
 
 
 @lru_cache(_HELD)
@@ -54,6 +66,13 @@ def _one_name(glob: str) -> Callable[[str], bool]:
 @lru_cache(_HELD)
 def _one_path(glob: str) -> Callable[[str], bool]:
     return path_matcher((glob,))
+
+
+def _spellings(name: str) -> tuple[str, str, str]:
+    if len(name) > NAME_MOST:
+        return (name.casefold(),) * 3
+    apart = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+    return name.casefold(), apart, unicodedata.normalize("NFC", apart)
 
 
 def _path(glob: str) -> str:

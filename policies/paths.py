@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from policies.facts import ToolCall
+from policies.globs import spellings
 
 PATH_MOST: Final = 4096
 """Characters of a path; no system takes a longer one."""
@@ -26,7 +27,7 @@ _WORD = re.compile(r"""(?:\\[\s\S]|"(?:[^"\\]|\\[\s\S])*+"|'[^']*+'|[^\s"'\\;|&<
 _QUOTES: Final = str.maketrans("", "", "\"'")
 _MARKS: Final = "@+"
 """What tools read before the name of a file: `curl -d @x`, `git push +x`."""
-_OPTION = re.compile(r"-[^-][a-z]*")
+_OPTION = re.compile(r"-[^-][a-z]*", re.IGNORECASE)
 _BEFORE = re.compile(r"[=:]")
 """Behind what a path may begin in a word that is cut by a shell: `--file=x`, `host:x`, `c:/x`."""
 _CLIMB = re.compile(r"(?:\.\.(?:/|$))+")
@@ -53,12 +54,13 @@ def candidates(text: str) -> Iterator[str]:
     that is too long is measured once it is resolved.
     """
     for word in _words(text):
-        for spelling in _spellings(word.casefold()):
-            path = _resolved(spelling)
+        for given in _given(word):
+            path = _resolved(given)
             if path and len(path) <= PATH_MOST:
-                yield path
-                if _CLIMB.match(path):
-                    yield "/" + _CLIMB.sub("", path, count=1)
+                for spelt in spellings(path):
+                    yield spelt
+                    if _CLIMB.match(spelt):
+                        yield "/" + _CLIMB.sub("", spelt, count=1)
 
 
 def _words(text: str) -> Iterator[str]:
@@ -83,7 +85,7 @@ def _behind(word: str) -> Iterator[str]:
         yield _BEFORE.split(one)[-1]
 
 
-def _spellings(word: str) -> Iterator[str]:
+def _given(word: str) -> Iterator[str]:
     """`word`, and what is left of it as an argument: at most five, each no longer than itself."""
     yield word
     if letters := _OPTION.match(word):

@@ -70,6 +70,18 @@ def test_a_path_matches_by_segments(glob: str, path: str, found: bool) -> None:
     assert path_matcher((glob.upper(), "never"))(f"other\n{path}\nlast") is (found or glob == "**")
 
 
+COMPOSED, APART, MIXED = "secrets/café/crème/x", "secrets/cafe\u0301/cre\u0300me/x", "Secrets/CAFÉ/cre\u0300me/x"
+
+
+@pytest.mark.parametrize("glob", ["secrets/café/**", "Secrets/CAFE\u0301/**", "caf?/**", "cafe?/**"])
+@pytest.mark.parametrize("path", [COMPOSED, APART, MIXED, f"../{APART}", f"cat '{APART}'"])
+def test_a_path_matches_however_its_accents_are_written(glob: str, path: str) -> None:
+    """What some file system takes for one name is one, in globs and in arguments; another letter is another name."""
+    assert path_matcher((glob,))(called("read", json.dumps({"path": path})).paths)
+    assert path_matcher((glob,))(called("read", path).paths)
+    assert not path_matcher(("secrets/café/**",))(called("read", "secrets/cafè/x secrets/cafe/x").paths)
+
+
 def slow_match(glob: str, text: str) -> bool:
     """The definition of a name glob, by trying every length for a star."""
     if not glob:
@@ -138,6 +150,7 @@ def test_covering_is_claimed_only_where_it_is_certain(wide: str, narrow: str, co
     ("*.py", "src/a.py", True), ("secrets/**", "secrets/a/b", True), ("secrets/*", "secrets/a", True), ("A/*", "a/*", True),
     ("secrets/*", "secrets/a/b", False), ("a*", "a/b", False), ("a?b", "a/b", False), ("/etc/*", "/etc/ssl/key", False),
     ("/etc/*", "etc/x", False), ("etc/*", "/etc/x", True), ("**", "a*", False),
+    ("é/**", "e\u0301/x", True), ("e\u0301/*", "É/x", True), ("e/*", "é/x", False),
 ])  # fmt: skip
 def test_covering_of_paths_knows_where_their_stars_stop(wide: str, narrow: str, covered: bool) -> None:
     """A glob on paths covers itself and the plain paths that it matches, at any depth where the plain one is at any."""
@@ -216,7 +229,10 @@ def test_a_word_is_also_what_may_be_left_of_it(text: str, names: list[str]) -> N
     assert list(dict.fromkeys(candidates(text))) == names
 
 
-@pytest.mark.parametrize("word", ["../" * 1360, "-@" + "a/" * 2040, "-@" + "a/" * 1000 + "../" * 1000, "+" * 4000])
+@pytest.mark.parametrize("word", [
+    "../" * 1360, "-@" + "a/" * 2040, "-@" + "a/" * 1000 + "../" * 1000, "+" * 4000, "\u0301\u0316" * 2000,
+    ("\u0301\u0316" * 127 + "/") * 16,
+])  # fmt: skip
 def test_hostile_words_are_read_in_bounded_time(word: str) -> None:
     """A mebibyte of words that climb or shed marks is read and held against globs in seconds."""
     text = " ".join(f"{word}{number}" for number in range(2**20 // (len(word) + 5)))
