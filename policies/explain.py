@@ -136,7 +136,7 @@ def _decided(standing: Standing, found: Considered, demand: tuple[str, str] | No
     figure = ""
     if standing.threshold is not None:
         value = standing.threshold.seen(figures)
-        figure = f"; asks {standing.threshold}, saw {'nothing' if value is None else f'{value:g}'}"
+        figure = f"; asks {standing.threshold}, saw {'nothing' if value is None else standing.threshold.told(value)}"
     matched = Match.NOT_MATCHED if demand is None else Match.MATCHED
     demands = found.demands if demand is None else str(demand[0])
     return Considered(found.label, demands, matched, (*found.why, saw + figure))

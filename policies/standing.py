@@ -35,6 +35,11 @@ class Threshold:
         """Whether the value lies where the demand begins."""
         return (self.below is None or value < self.below) and (self.above is None or value > self.above)
 
+    def told(self, value: float) -> str:
+        """The value in as few digits as show on which side of this it lies: 0.9 as a figure of float32 is less than 0.9."""
+        tellings = (f"{value:.{digits}g}" for digits in (6, 9))
+        return next((told for told in tellings if self.crossed(float(told)) is self.crossed(value)), repr(value))
+
     def __str__(self) -> str:
         below = "" if self.below is None else f" below {self.below:g}"
         above = "" if self.above is None else f" above {self.above:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 
 from hypothesis import given
@@ -24,7 +25,7 @@ from policies import (
 from policies.facts import AnswerFacts
 from policies.policy import seal
 from tests.policies import drawn
-from tests.policies.documents import policy
+from tests.policies.documents import allowed, policy
 from tests.policies.facts import PLAIN
 
 TABLES = """
@@ -97,6 +98,22 @@ def test_a_refusal_is_explained_as_well() -> None:
     found = explain(policy(TABLES), replace(CHAT, risk="high"), UNIT)
     assert not isinstance(found.verdict, Decision) and found.ruling is None
     assert [each.label for each in found.considered if each.match is Match.MATCHED] == ["route:quick", "rule:red"]
+
+
+def test_what_was_seen_lies_where_the_verdict_says() -> None:
+    """Figures are float32 and thresholds are not: where that makes a difference the explanation has the digits to show it."""
+    for share, threshold, match, saw in (
+        (0.9, 0.9, Match.MATCHED, "0.899999976"),
+        (0.85, 0.85, Match.NOT_MATCHED, "0.85"),
+        (0.25, 0.5, Match.MATCHED, "0.25"),
+    ):
+        law = policy(TABLES.replace("confidence_min", "agreement").replace("below = 0.5", f"below = {threshold}"))
+        asked = replace(CHAT, groups=())
+        unit = replace(UNIT, agreement=struct.unpack("f", struct.pack("f", share))[0])
+        found = {each.label: each for each in explain(law, asked, unit).considered}["gate:sure"]
+        assert (found.match, found.why[-1].rpartition("saw ")[2]) == (match, saw)
+        ruled = judge_block(law, allowed(law, asked), unit)
+        assert (ruled.verdict is not Verdict.ACCEPT) is (match is Match.MATCHED)
 
 
 @drawn.calm
