@@ -18,6 +18,7 @@ from tests.waiting import until
 
 MODEL = "palimpsest-tiny"
 BIG = 10_000_000
+KEYS = {f"k{number}": number for number in range(90_000)}
 SAID = {"role": "user", "content": "x"}
 
 
@@ -64,6 +65,8 @@ BODIES: dict[str, tuple[bytes, set[int]]] = {
     "a field of a message that nobody reads": (asked("x", messages=[SAID | {"name": "y" * BIG}]), {200}),
     "many small parts": (asked("x", messages=[SAID | {"content": [{"type": "text", "text": ""}] * 30_000}]), {200}),
     "three hundred thousand messages": (asked("x", messages=[SAID] * 300_000), {400}),
+    "a schema of ninety thousand keys": (asked("x", tools=[tool(0, **KEYS)]), {400}),
+    "a call of ninety thousand keys": (past_call(json.dumps(KEYS)), {400}),
     "a schema of a million objects": (asked("x", tools=[tool(0, x=[{}] * 1_000_000)]), {400}),
     "a hundred tools": (asked("x", tools=[tool(number) for number in range(100)]), {200, 400}),
     "a hundred tools of which one must be called": (
