@@ -12,6 +12,7 @@ from audit.records import Body, GateVerdict
 from engine import gates
 from gateway.law.record import released, unit_of
 from policies.answer import Judged
+from policies.standing import MISSING
 from policies.verdicts import SHADOW
 
 _NAMED: Final = ("rule:", "budget:")
@@ -83,4 +84,10 @@ class Hearing:
         found = [] if silent else [label for label in admitted.rules if label.startswith(_NAMED)]
         found += [judged.rule for _, judged in self._units if judged.verdict is policies.Verdict.ACCEPT and judged.rule]
         found += ruling.rules if ruling.verdict is policies.Action.ANNOTATE else ()
-        return tuple(label for label in dict.fromkeys(found) if not label.startswith(SHADOW))
+        return tuple(label for label in dict.fromkeys(found) if not label.startswith(SHADOW) and not self._allows(label))
+
+    def _allows(self, label: str) -> bool:
+        """Whether what has this label let the answer be: it was met, and remarks nothing."""
+        compiled, name = self._law.policy.compiled, label.removeprefix(MISSING)
+        rule = compiled.admits.get(name) or compiled.releases.get(name)
+        return rule is not None and (rule.action if name == label else rule.on_missing) is policies.Action.ALLOW

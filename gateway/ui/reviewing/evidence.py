@@ -22,6 +22,7 @@ from gateway.review.review import last
 from gateway.review.stages import Denoised, Scored, frames_of
 from gateway.ui.reviewing.reading import Reading
 from policies.compiled import BUDGET, GATE
+from policies.standing import MISSING
 
 _RULE: Final = "rule:"
 
@@ -93,8 +94,8 @@ def evidence_of(reading: Reading) -> Evidence:
 def _reasons(decision: ReleaseDecision | None, document: policies.Document | None) -> Iterator[Reason]:
     if decision is None:
         return
-    due = (label for each in decision.due for label in each.because)
-    for label in dict.fromkeys((*due, *decision.held_by, *decision.blocked_by, *decision.rules)):
+    due = [label for each in decision.due for label in each.because]  # of a held answer all; its rules name what let it be too
+    for label in dict.fromkeys(due or (*decision.held_by, *decision.blocked_by, *decision.rules)):
         yield Reason(label, _said(label, document))
 
 
@@ -104,7 +105,7 @@ def _said(label: str, document: policies.Document | None) -> str:
         return ""
     gates = {GATE + gate.id: gate.reason for gate in document.gates}
     rules = {_RULE + rule.id: rule.reason for rule in document.rules}
-    return (gates | rules).get(label, "a budget has no room" if label.startswith(BUDGET) else "")
+    return (gates | rules).get(label.removeprefix(MISSING), "a budget has no room" if label.startswith(BUDGET) else "")
 
 
 def _bar(figure: Figure) -> Bar:
