@@ -7,7 +7,9 @@ And it sends chunks to whoever asks by HTTP/1.0, who would take their lengths fo
 those with the connection.
 
 Fields behind a body are kept like those of its head, also of a request that was answered long ago: here they are passed over.
-Of requests that are sent ahead any number is kept, and the newest alone is told that its client has left.
+Of requests that are sent ahead any number is kept, and the newest alone is told that its client has left. Its refusal of bytes
+that are no request comes before or within the answers to those before them, and is read as one of these: here they are answered
+first, and the connection ends.
 
 It waits for a request as long as its client likes, and takes clients until the process can open no file more, its log neither.
 """
@@ -29,8 +31,11 @@ may have begun.
 """
 FIELDS_MOST: Final = 256
 """Fields of a head: kept, each takes some thirty times the bytes that it is sent in."""
-REQUEST_SECONDS: Final = 120.0
-"""In which a request has to be there, its body too. Behind a proxy that reads them first they come at once."""
+REQUEST_SECONDS: Final = 130
+"""In which a request has to be there, its body too; so long may a connection be idle. That is longer than clients and proxies
+keep one (Caddy two minutes, Go 90 s, load balancers 60): who asks must be who ends it, since a request that meets its end is
+lost, and nobody repeats a POST for its client.
+"""
 FILES_KEPT: Final = 256
 """Of the files that this process may open: for its log, database and keys, whoever comes."""
 AHEAD_MOST: Final = 64
@@ -51,6 +56,7 @@ class Connection(HttpToolsProtocol):
     _open = False
     _came = 0
     _in_head = False
+    _spoilt = False
     _served: RequestResponseCycle | None = None
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -91,12 +97,28 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client's."""
+        if self._spoilt:
+            return
         super().data_received(data)
         if self._open:
             self._came += len(data)
             if self._came > HEAD_MOST:
                 self._open = False
                 self.send_400_response("The head of this request is too long.")
+
+    def send_400_response(self, msg: str) -> None:
+        """The client has sent what cannot be read: nothing more is, and this is said unless there are answers to come.
+
+        In the middle of an answer it would be a part of that: there the connection just ends.
+        """
+        self._spoilt = True
+        newest: RequestResponseCycle | None = self.cycle
+        if newest is not None and not newest.response_complete and not newest.more_body:
+            newest.keep_alive = False
+        elif self._served is None or self._served.response_complete or not self._served.response_started:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """A head begins. What is raised here is a 400."""
@@ -145,12 +167,6 @@ class Connection(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what came, and hang up; in the middle of an answer only that, for there it would be a part of the answer."""
-        if self._served is None or self._served.response_complete or not self._served.response_started:
-            super().send_400_response(msg)
-        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left. The base tells the newest request, which another may be served before."""

@@ -98,28 +98,13 @@ async def test_fields_behind_a_body_are_no_headers_and_do_not_fill_the_memory() 
 
 
 async def test_no_more_requests_are_sent_ahead_than_anybody_means() -> None:
-    """Some are answered in their turn; a flood is refused and the connection closed, without a word within an answer."""
+    """Those that come first are answered in their turn, and a flood behind them ends the connection, without a word."""
     ask, last = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
-    async with served() as (reader, writer), asyncio.timeout(30):
-        writer.write(ask * AHEAD_MOST + last)
-        assert (await reader.read()).count(b"HTTP/1.1 200 ") == AHEAD_MOST + 1
-    begun = asyncio.Event()
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"o", "more_body": True})
-        begun.set()
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    for first, told in ((ask, b"\r\n\r\no"), (b"", b"HTTP/1.1 400 ")):
-        async with served(slow) as (reader, writer), asyncio.timeout(30):
-            writer.write(first)
-            if first:
-                await begun.wait()
-            writer.write(ask * 10 * AHEAD_MOST)
+    for sent in (ask * AHEAD_MOST + last, ask * 10 * AHEAD_MOST):
+        async with served() as (reader, writer), asyncio.timeout(30):
+            writer.write(sent)
             answer = await reader.read()
-            assert told in answer and answer.count(b"HTTP/1.1 ") == 1
+            assert answer.count(b"HTTP/1.1 200 ") == answer.count(b"HTTP/1.1 ") == AHEAD_MOST + 1
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /", b"POST / HTTP/1.1\r\ncontent-length: 999\r\n\r\n"])
@@ -256,6 +241,38 @@ async def test_an_offer_for_a_last_request_is_passed_over_too(version: bytes, si
             await writer.drain()
             await asyncio.sleep(0)
         assert (await reader.read()).endswith(b"\r\n\r\n5 2")
+
+
+@pytest.mark.parametrize("bad", [b"nonsense\r\n\r\n", b"BREW / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx\x00: 1\r\n\r\n"])
+async def test_what_cannot_be_read_spoils_no_answer(bad: bytes) -> None:
+    """Requests before it are answered, each in its place and whole, and the connection ends; alone it is a 400."""
+    gate = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        async def late(message: Any) -> None:
+            await send(message)
+            if message.get("more_body"):
+                await gate.wait()
+
+        await streamed(scope, receive, late)
+
+    async with served(slow) as (reader, writer), asyncio.timeout(30):
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 2 + bad)
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        gate.set()
+        told = await reader.read()
+        assert told.count(b"HTTP/1.1 200 ") == 2 and b"400" not in told and told.endswith(b"\r\n0\r\n\r\n")
+    async with served() as (reader, writer), asyncio.timeout(30):
+        writer.write(bad)
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_body_that_cannot_be_read_is_refused() -> None:
+    """A request whose own body breaks off in nonsense gets a 400, and waits for no more."""
+    async with served() as (reader, writer), asyncio.timeout(30):
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_tunnel_is_refused() -> None:
