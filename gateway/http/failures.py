@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Scope
 
 from audit.errors import AuditError
@@ -34,18 +34,24 @@ def of_log(request: Request[Any, Any, Any], error: AuditError) -> Response[bytes
 
 
 def of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Unknown paths, wrong methods, bodies over the limit."""
-    detail = "no such address; the API is described at /api/openapi.json" if error.status_code == 404 else error.detail
-    body = body_at(request.scope, error.status_code, detail)
+    """Unknown paths, wrong methods, bodies over the limit, parameters of another type."""
+    detail, param = error.detail, None
+    if error.status_code == 404:
+        detail = "no such address; the API is described at /api/openapi.json"
+    elif isinstance(error, ValidationException) and isinstance(error.extra, list):
+        wrong: dict[str, str] = error.extra[0]
+        param = wrong["key"]
+        detail = f"the parameter {param!r} is wrong: {wrong['message']}"
+    body = body_at(request.scope, error.status_code, detail, param)
     return Response(body, status_code=error.status_code, media_type=JSON, headers=error.headers or {})
 
 
-def body_at(scope: Scope, status: int, message: str) -> bytes:
+def body_at(scope: Scope, status: int, message: str, param: str | None = None) -> bytes:
     """What is said of a request that no handler has seen, in the shape that clients of its address read."""
     if dialect_of(scope["path"]) == Dialect.MESSAGES:
         return anthropic.error_body(status, message, request_id(scope))
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return error_body(message, kind=kind, param=None, code=None)
+    return error_body(message, kind=kind, param=param, code=None)
 
 
 def of_anything(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

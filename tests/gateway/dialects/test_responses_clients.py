@@ -193,6 +193,14 @@ def test_a_bad_request_is_refused_once(served: Served, more: dict[str, Any], cod
     assert isinstance(record, PolicyDecision) and record.outcome == "refuse"
 
 
+@pytest.mark.parametrize(("name", "value"), [("starting_after", "x"), ("starting_after", "1.5"), ("stream", "perhaps")])
+def test_a_bad_parameter_is_named(served: Served, name: str, value: str) -> None:
+    """A query that cannot be read says which of its parameters is wrong."""
+    answer = fetched(served, "resp_1", **{"stream": "true", name: value})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, name) and name in error["message"]
+
+
 def test_tools_and_fields_that_nobody_knows_are_passed_over(served: Served) -> None:
     """What Codex sends beside functions is tolerated: hosted tools, namespaces, include, cache keys."""
     tools: list[dict[str, Any]] = [{"type": "web_search"}, {"type": "namespace", "name": "agents", "tools": []}]
