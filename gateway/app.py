@@ -68,6 +68,9 @@ ROUTES: Final = (
     static_file,
 )
 GRACE_SECONDS: Final = 30
+IDLE_SECONDS: Final = 130
+"""Longer than clients and proxies keep a connection without a request (Caddy two minutes, Go 90 s, load balancers 60): who asks
+must be who ends it, since a request that meets its end is lost, and nobody repeats a POST for its client."""
 
 
 def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
@@ -128,8 +131,9 @@ def _serve(settings: Settings, house: type[House], sockets: list[socket.socket])
         made = house(settings, urls, model, policy)
         app = create_app(made)
         config = uvicorn.Config(
-            app, http=Connection, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS
-        )
+            app, http=Connection, log_config=None, access_log=False,
+            timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
+        )  # fmt: skip
         server = uvicorn.Server(config)
         made.leaving = lambda: server.should_exit
         told = lambda _: made.hindrance is None  # noqa: E731 - a filter: what ends this process is said once, by its caller

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import socket
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,6 +17,7 @@ import pytest
 from audit.records import Delivery, EngineNote, PolicyDecision, PromptBody, RequestClose, RequestOpen
 from audit.verify import Verdict
 from engine.train.grammar import Split, task
+from gateway.app import IDLE_SECONDS
 from tests.gateway.served import Served
 from tests.plain import PLAIN
 from tests.waiting import eventually
@@ -168,6 +171,20 @@ def test_any_name_of_a_host_will_do(served: Served, host: bytes) -> None:
     """A gateway has many names, so whatever RFC 9110 calls a host is served; an empty one is what has none."""
     sent = b"GET /health/live HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host
     assert raw(served, sent).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_idle_connection_is_left_to_its_client(served: Served) -> None:
+    """A client or proxy that keeps a connection, as Caddy does for two minutes, asks again on it when it was idle for long."""
+    assert IDLE_SECONDS > 120
+    place = urlsplit(served.url)
+    client = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    client.connect()
+    kept = client.sock
+    for rest in (6, 0):
+        client.request("GET", "/health/live")
+        assert client.getresponse().read() == b'{"status":"ok"}' and client.sock is kept
+        time.sleep(rest)
+    client.close()
 
 
 def test_head_is_get_without_the_body(served: Served) -> None:
