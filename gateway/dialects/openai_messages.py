@@ -57,6 +57,7 @@ class Message(msgspec.Struct):
 
     role: str
     content: str | list[Part] | None = None
+    refusal: str | None = None
     tool_calls: list[Call] | None = None
     tool_call_id: str | None = None
     function_call: Any = None
@@ -101,7 +102,7 @@ def _turn(message: Message, path: str) -> Turn:
         case "assistant":
             if message.function_call is not None:
                 refuse_functions(f"{path}.function_call")
-            said = "" if message.content is None else _content(message, path)
+            said = message.refusal or "" if message.content is None else _content(message, path)
             calls = enumerate(message.tool_calls or ())
             return AssistantTurn(
                 said,

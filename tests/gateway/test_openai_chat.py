@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.request import Constraint, ConstraintKind
 from gateway.dialects.knob import NOTHING_BESIDE, Beside
 from gateway.dialects.openai_chat import decode
-from gateway.dialects.request import AskedSampling, ComputeKnob, Conversation, Delivery, SystemTurn, UserTurn
+from gateway.dialects.request import AskedSampling, AssistantTurn, ComputeKnob, Conversation, Delivery, SystemTurn, UserTurn
 from gateway.errors import BadRequest
 
 HELLO: dict[str, Any] = {"model": "palimpsest-tiny", "messages": [{"role": "user", "content": "hello"}]}
@@ -83,6 +83,14 @@ def test_a_label_on_record_has_an_end(name: str) -> None:
     assert getattr(decode(body(palimpsest={name: "é" * 500})).knob, name) == "é" * 500
     found = refusal(body(palimpsest={name: "é" * 501}))
     assert (found.code, found.param) == ("out_of_range", f"palimpsest.{name}")
+
+
+def test_a_refusal_that_comes_back_is_what_was_said() -> None:
+    """Clients send an answer back as it came: one that was a refusal has no content, in place of which it stands."""
+    refused = {"role": "assistant", "content": None, "refusal": "I won't."}
+    whole = decode(body(messages=[refused, {"role": "assistant", "content": "yes", "refusal": None}]))
+    assert isinstance(whole.prompt, Conversation)
+    assert whole.prompt.turns == (AssistantTurn("I won't."), AssistantTurn("yes"))
 
 
 def test_content_parts_are_joined_and_developer_is_system() -> None:
