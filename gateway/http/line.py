@@ -82,6 +82,8 @@ async def _defect_on_record(house: House, subject: Subject, own: UUID, told: Gat
 
 async def decoded(request: Request[Any, Any, Any], decode: Callable[[bytes], T]) -> T:
     """The body, read; beside the event loop when it is big. Raises BadRequest, and Refused for one that is too big."""
+    if (coding := request.headers.get("content-encoding", "identity")).strip().lower() != "identity":
+        raise BadRequest(f"the body is encoded as {coding!r}: send it as it is", code="unsupported_encoding")
     try:
         body = await request.body()
     except RequestEntityTooLarge as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 from uuid import UUID
@@ -80,6 +81,14 @@ def test_a_wrong_request_is_told_what_is_wrong(served: Served, body: Any, status
     (record,) = served.log.bodies(UUID(answer.headers["x-request-id"]))
     assert isinstance(record, PolicyDecision)
     assert (record.outcome, record.status) == ("refuse", status) and record.reason.startswith(code)
+
+
+def test_a_compressed_body_is_refused_as_such(served: Served) -> None:
+    """Nobody here unpacks bodies, and says so rather than that the packed bytes are no text; `identity` is no coding."""
+    plain = json.dumps({"model": MODEL, "messages": HELLO, "max_tokens": 1}).encode()
+    error = served.post(gzip.compress(plain), **{"content-encoding": "gzip"}).json()["error"]
+    assert (error["code"], error["type"]) == ("unsupported_encoding", "invalid_request_error") and "'gzip'" in error["message"]
+    assert served.post(plain, **{"content-encoding": "identity"}).status_code == 200
 
 
 ENDLESS = "x" * 4_000_000
