@@ -83,7 +83,7 @@ async def count_tokens(request: Request[Any, Any, Any], house: NamedDependency[H
     """How many tokens the model would be given; nothing is generated."""
     subject = await authenticate(house.keyring, request.headers)
     async with line.refusals_on_record(request, house, subject):
-        asked = await line.decoded(request, counted)
+        asked = await line.decoded(request, partial(counted, beside=line.beside(request)))
         if asked.model != house.intake.model.name:
             raise UnknownModel(f"model {asked.model!r} is not served here; GET /v1/models lists what is", param="model")
         ids = await read(house.intake.model, asked)

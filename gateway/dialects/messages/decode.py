@@ -64,15 +64,16 @@ def _budgeted(own: Palimpsest, thinking: Thinking | None) -> Palimpsest:
     return msgspec.structs.replace(own, think_budget=budget)
 
 
-def counted(body: bytes) -> ChatRequest:
+def counted(body: bytes, beside: Beside = NOTHING_BESIDE) -> ChatRequest:
     """Read one body of count_tokens, as a request that nobody will run. Raises BadRequest."""
     fields = parse(_counts, text_of(body))
     _refuse_threads(fields)
     model, suffix = served_model(fields.model)
+    constraint = held(beside.own(fields.palimpsest), _format(fields), Dialect.MESSAGES.form_field)
     return ChatRequest(
         dialect=Dialect.MESSAGES,
         model=model,
-        prompt=_prompt(fields, constrained=_format(fields) is not None),
+        prompt=_prompt(fields, constrained=constraint is not None),
         prompt_json="",
         sampling=AskedSampling(),
         seed=None,

@@ -84,6 +84,7 @@ class CountBody(msgspec.Struct, kw_only=True):
     output_format: OutputFormat | None = None
     """Where older clients say what `output_config.format` says."""
     thread: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    palimpsest: Palimpsest | None = None
 
 
 class Body(CountBody, kw_only=True):
@@ -96,4 +97,3 @@ class Body(CountBody, kw_only=True):
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
-    palimpsest: Palimpsest | None = None
