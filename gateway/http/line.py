@@ -98,9 +98,16 @@ async def read_aside(size: int, read: Callable[[], T]) -> T:
 
 
 def beside(request: Request[Any, Any, Any]) -> Beside:
-    """Our own object as far as headers bring it."""
-    whole = request.headers.get(KNOB_HEADER)
-    return Beside(request.headers.get(MODE_HEADER), None if whole is None else _utf8(whole))
+    """Our own object as far as headers bring it. Raises BadRequest for two of a name that differ."""
+    whole = _one(request, KNOB_HEADER)
+    return Beside(_one(request, MODE_HEADER), None if whole is None else _utf8(whole))
+
+
+def _one(request: Request[Any, Any, Any], name: str) -> str | None:
+    given = set(request.headers.getall(name, []))
+    if len(given) > 1:
+        raise BadRequest(f"header {name} comes more than once, and differs: send it once", code="conflict", param=name)
+    return next(iter(given), None)
 
 
 def _utf8(header: str) -> str:
