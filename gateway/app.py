@@ -33,7 +33,7 @@ from gateway.http.chat import chat_completions, completions
 from gateway.http.elsewhere import embeddings, hello
 from gateway.http.evidence import generation_proof, log_resource
 from gateway.http.failures import HANDLERS, of_framework
-from gateway.http.heads import Connection
+from gateway.http.heads import REQUEST_SECONDS, Connection
 from gateway.http.health import live, ready
 from gateway.http.identity import Identity
 from gateway.http.messages import count_tokens, messages
@@ -68,9 +68,6 @@ ROUTES: Final = (
     static_file,
 )
 GRACE_SECONDS: Final = 30
-IDLE_SECONDS: Final = 130
-"""Longer than clients and proxies keep a connection without a request (Caddy two minutes, Go 90 s, load balancers 60): who asks
-must be who ends it, since a request that meets its end is lost, and nobody repeats a POST for its client."""
 
 
 def create_app(house: House, served: Sequence[Any] | None = None) -> ASGIApp:
@@ -132,7 +129,7 @@ def _serve(settings: Settings, house: type[House], sockets: list[socket.socket])
         app = create_app(made)
         config = uvicorn.Config(
             app, http=Connection, log_config=None, access_log=False,
-            timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=REQUEST_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
         )  # fmt: skip
         server = uvicorn.Server(config)
         made.leaving = lambda: server.should_exit

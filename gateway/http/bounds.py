@@ -14,13 +14,12 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http.failures import body_at
+from gateway.http.identity import PATH_MOST
 
 _HOST: Final = re.compile(rb"(?:\[[\w:.%~-]+\]|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 """`uri-host [":" port]` of RFC 9110, 7.2, with the names of zones that some clients leave in IPv6 addresses."""
 BYTES_MOST: Final = 16 * 1024
 PARTS_MOST: Final = 200
-PATH_MOST: Final = 1024
-"""Characters; each may take four bytes, and each path is remembered in several copies."""
 
 
 class Bounded:

@@ -16,9 +16,10 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from audit.header import uuid7
-from gateway.http.bounds import PATH_MOST
 from gateway.metrics.traffic import REFUSAL, Traffic, dialect_of
 
+PATH_MOST: Final = 1024
+"""Characters of a path that are read and logged; each may take four bytes, and the framework keeps paths in several copies."""
 STATE: Final = "request_id"
 _log = structlog.get_logger(__name__)
 

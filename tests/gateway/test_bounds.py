@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.http.bounds import BYTES_MOST, PARTS_MOST, PATH_MOST, Bounded
-from gateway.http.identity import Identity
+from gateway.http.bounds import BYTES_MOST, PARTS_MOST, Bounded
+from gateway.http.identity import PATH_MOST, Identity
 from gateway.metrics.meters import Meters
 from gateway.metrics.traffic import Traffic
 

@@ -17,7 +17,7 @@ import pytest
 from audit.records import Delivery, EngineNote, PolicyDecision, PromptBody, RequestClose, RequestOpen
 from audit.verify import Verdict
 from engine.train.grammar import Split, task
-from gateway.app import IDLE_SECONDS
+from gateway.http.heads import REQUEST_SECONDS
 from tests.gateway.served import Served
 from tests.plain import PLAIN
 from tests.waiting import eventually
@@ -175,7 +175,7 @@ def test_any_name_of_a_host_will_do(served: Served, host: bytes) -> None:
 
 def test_an_idle_connection_is_left_to_its_client(served: Served) -> None:
     """A client or proxy that keeps a connection, as Caddy does for two minutes, asks again on it when it was idle for long."""
-    assert IDLE_SECONDS > 120
+    assert REQUEST_SECONDS > 120
     place = urlsplit(served.url)
     client = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
     client.connect()

@@ -193,12 +193,13 @@ def test_a_bad_request_is_refused_once(served: Served, more: dict[str, Any], cod
     assert isinstance(record, PolicyDecision) and record.outcome == "refuse"
 
 
-@pytest.mark.parametrize(("name", "value"), [("starting_after", "x"), ("starting_after", "1.5"), ("stream", "perhaps")])
+@pytest.mark.parametrize(("name", "value"), [("starting_after", "x" * 5000), ("starting_after", "1.5"), ("stream", "perhaps")])
 def test_a_bad_parameter_is_named(served: Served, name: str, value: str) -> None:
-    """A query that cannot be read says which of its parameters is wrong."""
+    """A query that cannot be read says which of its parameters is wrong, and does not tell all of it again."""
     answer = fetched(served, "resp_1", **{"stream": "true", name: value})
     error = answer.json()["error"]
-    assert (answer.status_code, error["param"]) == (400, name) and name in error["message"]
+    assert (answer.status_code, error["param"]) == (400, name)
+    assert name in error["message"] and value not in error["message"]
 
 
 def test_tools_and_fields_that_nobody_knows_are_passed_over(served: Served) -> None:
