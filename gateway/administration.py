@@ -50,7 +50,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _Record: TypeAlias = Callable[[str, str, tuple[Act, ...]], None]
 
-CONNECT: Final = {"connect_timeout": 3, "options": "-c lock_timeout=20s"}
+PATIENCE: Final = "-c lock_timeout=20s"
 
 
 class Unfinished(RegistryError):
@@ -62,7 +62,9 @@ class Administration:
 
     def __init__(self, log: Log, urls: Urls, keys: Path) -> None:
         # No pool: the lock goes when the connection does, at the latest with the process.
-        self._engine = create_engine(sqlalchemy_url(urls.app), poolclass=NullPool, connect_args=CONNECT)
+        self._engine = create_engine(
+            sqlalchemy_url(urls.app, PATIENCE), poolclass=NullPool, connect_args={"connect_timeout": 3}
+        )
         # A thread of its own: whoever waits for the lock in a shared one would keep it from the log that the holder waits for.
         self._thread = ThreadPoolExecutor(1, "administration")
         self._log = log

@@ -24,7 +24,7 @@ from gateway.pools import CLOSE_SECONDS, close_pool, close_when_made
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 # A lock that an old session of ours still holds is worth waiting for, but not for as long as TCP may take to bury that session.
-CONNECT: Final = {"connect_timeout": 3, "options": "-c lock_timeout=3s"}
+PATIENCE: Final = "-c lock_timeout=3s"
 
 
 class Presence:
@@ -32,7 +32,7 @@ class Presence:
 
     def __init__(self, url: DatabaseUrl, instance: UUID) -> None:
         self._engine = create_engine(
-            sqlalchemy_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=CONNECT
+            sqlalchemy_url(url, PATIENCE), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3}
         )
         self._instance = instance
         self._held: Connection | None = None

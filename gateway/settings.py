@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NewType
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from engine.request import Numeric
 
@@ -30,6 +30,8 @@ _PLACE: Final = re.compile(
 )
 """URLs that libpq and SQLAlchemy read alike, as both get them: where they part, at unescaped signs of a password, one of them
 takes a part of it for a host, a port or a database, and says so."""
+_SESSION: Final = "-c timezone=UTC -c datestyle=ISO"
+"""Times are told in UTC, and in the form that the driver reads, whatever the server's administrator prefers."""
 NAMES: Final = frozenset({
     "HOME", "KEYS", "DATABASE_URL", "READER_URL", "OWNER_URL", "HOST", "PORT", "BASE_URL", "ORIGIN", "CHECKPOINT", "NUMERIC",
     "DEVICE", "MAX_GENERATIONS", "AUDIT_STALL_SECONDS", "AUDIT_QUEUE_RECORDS", "AUDIT_QUEUE_BYTES", "SHIP_TO", "WITNESSES",
@@ -133,9 +135,19 @@ def device_name(text: str) -> str:
     return text
 
 
-def sqlalchemy_url(url: DatabaseUrl) -> str:
-    """The same database spelled for SQLAlchemy with the psycopg driver."""
-    return "postgresql+psycopg://" + url.partition("://")[2]
+def sqlalchemy_url(url: DatabaseUrl, options: str = "") -> str:
+    """The same database spelled for SQLAlchemy with the psycopg driver; `options` of its sessions go behind the URL's own."""
+    return "postgresql+psycopg://" + (_with_options(url, options) if options else url).partition("://")[2]
+
+
+def _with_options(url: str, options: str) -> str:
+    """An unescaped `?` of a password is none that begins the query."""
+    begins = url.find("?", url.find("@") if re.match("[^@/]*//[^@/]*@", url) else 0)
+    place, query = (url, "") if begins < 0 else (url[:begins], url[begins + 1 :])
+    given = [each for each in query.split("&") if each]
+    own = [each.removeprefix("options=") for each in given if each.startswith("options=")]
+    others = [each for each in given if not each.startswith("options=")]
+    return f"{place}?{'&'.join((*others, 'options=' + '%20'.join((*own, quote(options)))))}"
 
 
 def _path(given: Mapping[str, str], name: str, default: Path) -> Path:
@@ -225,4 +237,4 @@ def _url(given: Mapping[str, str], name: str) -> DatabaseUrl | None:
         raise SettingsError(
             f"{_PREFIX}{name}: give a URL such as postgresql://user:password@host/database, a password's own signs as %XX"
         )
-    return url
+    return DatabaseUrl(_with_options(url, _SESSION))

@@ -28,7 +28,7 @@ from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 CONNECTIONS: Final = 4
 # A server that does not answer must show within seconds: a client is waiting for its 503.
-CONNECT: Final = {"connect_timeout": 3, "options": "-c statement_timeout=3s -c idle_in_transaction_session_timeout=10s"}
+PATIENCE: Final = "-c statement_timeout=3s -c idle_in_transaction_session_timeout=10s"
 EXPIRED_MOST: Final = 200
 """Leases that are taken up in one turn."""
 _PARTS: Final = ("request", "tenant", "instance", "lease", "mode", "prices")
@@ -88,11 +88,11 @@ class Accounts:
 
     def __init__(self, url: DatabaseUrl, instance: UUID) -> None:
         self._engine = create_engine(
-            sqlalchemy_url(url),
+            sqlalchemy_url(url, PATIENCE),
             pool_size=CONNECTIONS,
             max_overflow=0,
             isolation_level="AUTOCOMMIT",
-            connect_args=CONNECT,
+            connect_args={"connect_timeout": 3},
             hide_parameters=True,
         )
         self._instance = instance

@@ -15,14 +15,16 @@ from gateway.projections.search import Search
 from gateway.settings import DatabaseUrl, sqlalchemy_url
 
 # Somebody waits for a page: a server that does not answer must show within seconds.
-_CONNECT = {"connect_timeout": 3, "options": "-c statement_timeout=10s"}
+_PATIENCE = "-c statement_timeout=10s"
 
 
 class Views:
     """Every question that pages and the API ask. Blocking: call it in a thread."""
 
     def __init__(self, url: DatabaseUrl, keys: KeyStore) -> None:
-        self._engine = create_engine(sqlalchemy_url(url), pool_size=4, pool_pre_ping=True, connect_args=_CONNECT)
+        self._engine = create_engine(
+            sqlalchemy_url(url, _PATIENCE), pool_size=4, pool_pre_ping=True, connect_args={"connect_timeout": 3}
+        )
         self.queue = Queue(self._engine)
         self.desks = Desks(self._engine)
         self.looks = Looks(self._engine)

@@ -111,8 +111,8 @@ def test_urls_are_normalised_and_passwords_stay_out_of_repr() -> None:
         }
     )
     assert settings.database is not None
-    assert settings.database.app == "postgresql://gov_app:secret@h/d"
-    assert settings.database.reader == "postgresql://gov_reader:secret@h/d"
+    assert settings.database.app.startswith("postgresql://gov_app:secret@h/d?options=")
+    assert settings.database.reader.startswith("postgresql://gov_reader:secret@h/d?options=")
     assert settings.database.owner is None
     assert "secret" not in repr(settings)
 
@@ -134,15 +134,27 @@ def test_a_url_that_is_read_in_two_ways_is_refused(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["h/d", "u:p@h:5432/d?sslmode=require", "u:p%2F%40@[::1]:5/d", "u@/d?host=/run", "/d", "u:a?b#c:d@h/d"]
+    "place",
+    [
+        "h/d",
+        "u:p@h:5432/d?sslmode=require",
+        "u:p%2F%40@[::1]:5/d",
+        "u@/d?host=/run",
+        "/d",
+        "u:a?b#c:d@h/d",
+        "h/d?options=-c%20jit%3Doff",
+    ],
 )
 def test_a_url_that_is_read_in_one_way_is_taken(place: str) -> None:
-    """Sockets, addresses in brackets, options and escaped signs are as good as names."""
+    """Sockets, addresses in brackets, options and escaped signs are as good as names; our own options go behind."""
     url = f"postgresql://{place}"
     database = Settings.read({"PALIMPSEST_DATABASE_URL": url, "PALIMPSEST_READER_URL": url}).database
-    assert database is not None and database.app == url
+    assert database is not None
     _, options = PGDialect_psycopg().create_connect_args(make_url(sqlalchemy_url(database.app)))  # type: ignore[no-untyped-call]
-    assert {name: str(text) for name, text in options.items()} == conninfo_to_dict(url)
+    assert {name: str(text) for name, text in options.items()} == conninfo_to_dict(database.app)
+    own = conninfo_to_dict(url)
+    assert options.pop("options") == f"{own.pop('options', '')} -c timezone=UTC -c datestyle=ISO".strip()
+    assert {name: str(text) for name, text in options.items()} == own
 
 
 def test_a_metrics_token_is_never_shown() -> None:
