@@ -42,6 +42,13 @@ def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, 
     return here.warrant(tenant, reason, (Asked(by, CONTENT.asks), Asked(approved_by, CONTENT.agrees)), typed)
 
 
+def _drop_archives(here: Office, tenant: str) -> None:
+    """Exports on the shelf of the gateway's pages that show content go with it."""
+    from gateway.ui.export_shelf import ExportShelf
+
+    ExportShelf.of(here).drop_disclosed(tenant)
+
+
 @click.group(
     epilog="Examples:\n\n  palimpsest retention show --tenant acme\n\n"
     "  palimpsest retention rule --tenant acme --days 184 --reason 'six months' --by ada --approved-by grace\n\n"
@@ -68,6 +75,7 @@ def erase(tenant: str, subject: str, reason: str, by: str, approved_by: str, pas
         here.require_tenant(tenant)
         warrant = _warrant(here, tenant, reason, by, approved_by, Typed(password_stdin))
         done = _act(here, tenant, lambda lifecycle: lifecycle.erase(tenant, subject, warrant))
+        _drop_archives(here, tenant)
     click.echo(f"record {done.seq}: {_keys(len(done.key_ids))} destroyed")
 
 
@@ -139,6 +147,8 @@ def retire(tenant: str) -> None:
     with office() as here:
         here.require_tenant(tenant)
         done: RetiredBodies | None = _act(here, tenant, lambda lifecycle: lifecycle.retire(tenant, by))
+        if done is not None:
+            _drop_archives(here, tenant)
     if done is None:
         click.echo("nothing is old enough")
     else:

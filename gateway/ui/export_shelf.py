@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import msgspec
@@ -23,10 +23,13 @@ from audit.export import Format
 from audit.header import check_tenant
 from audit.standing import Standing
 from gateway.bundles import Disclose, export_log
-from gateway.house import House
 from gateway.jobs import Watch
 from gateway.log_health import await_witnesses
 from gateway.settings import DatabaseUrl, Settings
+
+if TYPE_CHECKING:
+    from gateway.cli.identity import Office
+    from gateway.house import House
 
 KEPT_SECONDS: Final = 7 * 86_400
 NOTHING: Final = "nothing"
@@ -81,8 +84,8 @@ class ExportShelf:
     reader_url: DatabaseUrl
 
     @classmethod
-    def of(cls, house: House) -> ExportShelf:
-        """The shelf of this house."""
+    def of(cls, house: House | Office) -> ExportShelf:
+        """The shelf of this house, or of the one that a command works beside."""
         return cls(house.settings.home / "exports", house.settings, house.urls.reader)
 
     def make(self, wanted: Wanted, watch: Watch) -> Parcel:

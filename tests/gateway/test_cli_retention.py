@@ -6,13 +6,16 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
+import msgspec
 import pytest
 
 from audit.errors import KeyUnavailable
 from audit.keys import KeyStore
 from gateway.people.names import Role
 from gateway.settings import Settings
+from gateway.ui.export_shelf import Parcel
 from tests.gateway.commanding import Done, command_line
 from tests.gateway.planted import PASSWORD, plant_tenant, plant_user
 from tests.postgres_fixtures import Database
@@ -79,6 +82,20 @@ def test_an_erasure_destroys_keys_and_is_shown(retention: Callable[..., Done]) -
     with pytest.raises(KeyUnavailable):
         keys.find(month.key_id)
     assert "record 0 erased 1 key" in retention("retention", "show").out
+
+
+def test_an_archive_that_shows_content_goes_with_an_erasure_by_a_command(retention: Callable[..., Done]) -> None:
+    """Nobody has to look at the list of exports before what is erased has left the disk."""
+    settings = Settings.read(os.environ)
+    KeyStore(settings.keys).month_key("acme", "key-1", 1_795_000_000_000_000)
+    place = settings.home / "exports" / "of-acme"
+    place.mkdir(parents=True)
+    for disclosed in ("all", "nothing"):
+        note = Parcel(uuid4(), "acme", "grace", "why", disclosed, 0, (), 0, 0, 2**40, 3, "origin", ())
+        (place / f"{note.id}.json").write_bytes(msgspec.json.encode(note))
+        (place / f"{note.id}.tar.gz").write_text(disclosed)
+    assert retention("retention", "erase", "--subject", "key-1", "--reason", "request 17", *TWO).status == 0
+    assert [path.read_text() for path in place.glob("*.tar.gz")] == ["nothing"]
 
 
 @pytest.mark.parametrize(
