@@ -31,7 +31,7 @@ from audit.acts import (
     require_two,
 )
 from audit.durable import make_folder, sole
-from audit.errors import AuditError, MalformedData
+from audit.errors import AuditError, KeyUnavailable, MalformedData
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
 from audit.sealer import open_body
@@ -215,7 +215,13 @@ def read_standing(reader_url: str, tenant: str, keys: KeyStore) -> Standing:
             header = decode_header(row.header)
             if row.body is None:
                 raise MalformedData(f"act {header.seq} has no body: restore the database from a backup")
-            for _ in standing.add(header, open_body(keys, header, row.body)):
+            try:
+                body = open_body(keys, header, row.body)
+            except KeyUnavailable as error:
+                raise KeyUnavailable(
+                    f"act {header.seq} of {tenant!r} may be a hold: {error}; restore it from a backup"
+                ) from error
+            for _ in standing.add(header, body):
                 pass  # a contradiction is for the verifier to report
     return standing
 
