@@ -85,7 +85,7 @@ class Approvals:
             refusal = refusal or rules.unsigned(case, choice, by)
             if refusal is not None:
                 return refusal
-            authority = await self._authority(tenant, choice, person)
+            authority = await self._authority(case, choice, person)
             if isinstance(authority, NotDecided):
                 return authority
             decided = rules.signature(case, choice, by, authority)
@@ -218,8 +218,8 @@ class Approvals:
                 return NotDecided("stale_binding", why)
             return await act(taken)
 
-    async def _authority(self, tenant: str, choice: Choice, by: Person) -> Authority | NotDecided:
+    async def _authority(self, case: Case, choice: Choice, by: Person) -> Authority | NotDecided:
         """In whose right the person decides."""
         if choice.on_behalf_of is None:
             return rules.own_authority(by)
-        return await self._lending.authority(tenant, choice.on_behalf_of, by)
+        return await self._lending.authority(case, choice.on_behalf_of, by)

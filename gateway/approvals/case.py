@@ -58,6 +58,8 @@ class Case:
     records: int = 0
     """Records of the approval so far, those after its end included."""
     last_seq: int = 0
+    log_ts: int = 0
+    """Microseconds since 1970 of the newest record of the whole log when this was read: no later one will be older."""
     asserted: frozenset[bytes] = frozenset()
     """What passkeys have signed here, as `Assertion.statement` has it."""
 

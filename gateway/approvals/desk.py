@@ -130,14 +130,14 @@ class Desk:
         """The cycle that follows, under what is in force now. Raises Unavailable where the policy cannot be read."""
         last, under = case.opened, self._under(case, acting=acting)
         asked = terms.terms(self._policy(case).document, terms.due_again(last, terms.changed(last, under)))
-        return terms.next_cycle(case.tenant, case.generation, last, asked, under, now(), rewritten)
+        return terms.next_cycle(case.tenant, case.generation, last, asked, under, now(case), rewritten)
 
     def settled(self, case: Case, *, acting: bool = True) -> bool:
         """Whether nothing of it is void or over that is not on record as such: then looking at it takes no turn."""
         if case.ended is not None:
             return True
         holds = terms.changed(case.opened, self._under(case, acting=acting)) is None
-        return holds and not _rejections(case) and now() < case.opened.expires_at
+        return holds and not _rejections(case) and now(case) < case.opened.expires_at
 
     async def up_to_date(self, taken: Taken, *, acting: bool = True) -> Taken:
         """End what was rejected, void a cycle that is bound to what no longer holds, and end one whose time is over."""
@@ -171,6 +171,6 @@ def _rejections(case: Case) -> list[int]:
     return [each.seq for each in case.signatures if each.decided.decision == "reject"]
 
 
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
+def now(case: Case | None = None) -> int:
+    """Microseconds since 1970, by the clock; for a case no earlier than its log, by whose times all is judged for good."""
+    return max(time.time_ns() // 1000, 0 if case is None else case.log_ts)

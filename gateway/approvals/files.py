@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from uuid import UUID
 
 from audit.approvals import ApprovalOpened, Delegation, content_digest
 from audit.assent import breaks_glass, lacking, untested
 from audit.delegations import Delegations
 from audit.enrolments import Enrolments
-from audit.header import Header
+from audit.header import Header, decode_header
 from audit.held import Held
 from audit.keys import KeyStore
 from audit.powers import Powers
@@ -32,8 +33,10 @@ class Files:
     def case(self, tenant: str, generation: UUID) -> Case | None:
         """How an approval stands; None where there is none in this tenant's log. Raises Unreadable, and what reading raises."""
         with self._readers.tenant(tenant) as reader:
-            stored = list(reader.case(generation))
-        return case_of(tenant, generation, all_opened(self._keys, stored))
+            stored, size = list(reader.case(generation)), reader.size()
+            newest = [decode_header(raw).ts for raw in reader.headers(size - 1, size)] if stored else []
+        found = case_of(tenant, generation, all_opened(self._keys, stored))
+        return None if found is None else replace(found, log_ts=newest[-1])
 
     def content(self, case: Case) -> str:
         """The exact text that the cycle is about. Raises Unreadable unless it has the hash that people decide on."""

@@ -18,6 +18,7 @@ from audit.assent import APPROVER
 from audit.delegations import Delegations
 from audit.header import uuid7
 from audit.writer import SYSTEM, Entry
+from gateway.approvals.case import Case
 from gateway.approvals.choices import Delegate, NotDecided
 from gateway.approvals.desk import Desk, now
 from gateway.approvals.rules import Authority, lent_authority, sayable, unspoken
@@ -86,16 +87,16 @@ class Lending:
         """Every delegation of a tenant as it stands, oldest first; those that are over are among them."""
         return await asyncio.to_thread(self._desk.files.delegations, tenant)
 
-    async def authority(self, tenant: str, lender: str, by: Person) -> Authority | NotDecided:
+    async def authority(self, case: Case, lender: str, by: Person) -> Authority | NotDecided:
         """The right that `lender` has lent to this person, with the roles and groups that the lender has now.
 
         Nobody decides blind: it takes an own role by which the answer can be read. Raises Unavailable.
         """
         if by.roles.isdisjoint(READS_HELD):
             return NotDecided("not_permitted", f"deciding takes a role that may read the answer: {READERS}")
-        known = Delegations({each.delegation: each for each in await self.all(tenant)})
-        found = known.holding(lender, by.on_record, now())
-        user = await asyncio.to_thread(self._user, tenant, lender) if found else None
+        known = Delegations({each.delegation: each for each in await self.all(case.tenant)})
+        found = known.holding(lender, by.on_record, now(case))
+        user = await asyncio.to_thread(self._user, case.tenant, lender) if found else None
         if user is None or APPROVER not in user.roles:
             return NotDecided("not_permitted", f"{lender!r} has lent you no right to decide that holds now")
         return lent_authority(found, user.roles, user.groups)

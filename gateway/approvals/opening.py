@@ -51,7 +51,7 @@ class Openings:
 
     async def first(self, answer: HeldAnswer) -> ApprovalOpened:
         """Cycle 1. Raises LogUnavailable where the log does not have the records that it would be bound to."""
-        drafted = await asyncio.to_thread(self._drafted, answer)
+        drafted, log_ts = await asyncio.to_thread(self._drafted, answer)
         policy = answer.law.policy
         return terms.first_cycle(
             answer.tenant,
@@ -62,12 +62,14 @@ class Openings:
             (bytes(policy.digest), self._weights),
             answer.caller,
             answer.contributors,
-            time.time_ns() // 1000,
+            max(time.time_ns() // 1000, log_ts),
         )
 
-    def _drafted(self, answer: HeldAnswer) -> Drafted:
+    def _drafted(self, answer: HeldAnswer) -> tuple[Drafted, int]:
+        """With the time that the log has come to, which a clock that was set back is behind."""
         with read_tenant(self._url, answer.tenant) as reader:
             raws = list(reader.request_headers(answer.generation))
         if not raws or decode_header(raws[-1]).seq != answer.last_seq:
             raise LogUnavailable("the log does not show the records of this answer yet: PALIMPSEST_READER_URL lags behind")
-        return Drafted(decode_header(raws[0]).seq, answer.last_seq, tree_root(map(leaf_hash, raws)))
+        drafted = Drafted(decode_header(raws[0]).seq, answer.last_seq, tree_root(map(leaf_hash, raws)))
+        return drafted, decode_header(raws[-1]).ts
