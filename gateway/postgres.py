@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.postgres_place import Account, Credentials, Place, PostgresError, credentials, find_place, write_private
-from gateway.settings import DatabaseUrl
+from gateway.settings import ENCODING, DatabaseUrl
 from migrations.cluster import prepare_database
 
 DATABASE = "palimpsest"
@@ -59,7 +59,7 @@ class Server:
         """The URL of `role` (postgres, gov_owner, gov_app or gov_reader) in `database`."""
         password = getattr(self.secrets, role)
         host = quote(str(self.place.socket), safe="")
-        return DatabaseUrl(f"postgresql://{role}:{password}@/{database}?host={host}&port=5432")
+        return DatabaseUrl(f"postgresql://{role}:{password}@/{database}?host={host}&port=5432&{ENCODING}")
 
     @property
     def app_url(self) -> DatabaseUrl:

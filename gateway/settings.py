@@ -30,6 +30,8 @@ _PLACE: Final = re.compile(
 )
 """URLs that libpq and SQLAlchemy read alike, as both get them: where they part, at unescaped signs of a password, one of them
 takes a part of it for a host, a port or a database, and says so."""
+ENCODING: Final = "client_encoding=utf8"
+"""Of every session: neither a role's setting nor PGCLIENTENCODING may take letters away from us."""
 _SESSION: Final = "-c timezone=UTC -c datestyle=ISO"
 """Times are told in UTC, and in the form that the driver reads, whatever the server's administrator prefers."""
 NAMES: Final = frozenset({
@@ -146,8 +148,8 @@ def _with_options(url: str, options: str) -> str:
     place, query = (url, "") if begins < 0 else (url[:begins], url[begins + 1 :])
     given = [each for each in query.split("&") if each]
     own = [each.removeprefix("options=") for each in given if each.startswith("options=")]
-    others = [each for each in given if not each.startswith("options=")]
-    return f"{place}?{'&'.join((*others, 'options=' + '%20'.join((*own, quote(options)))))}"
+    others = [each for each in given if not each.startswith(("options=", ENCODING.partition("=")[0]))]
+    return f"{place}?{'&'.join((*others, ENCODING, 'options=' + '%20'.join((*own, quote(options)))))}"
 
 
 def _path(given: Mapping[str, str], name: str, default: Path) -> Path:

@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
-from audit.acts import SchemaChange
+from audit.acts import Access, SchemaChange
 from audit.header import decode_header
 from audit.keys import KeyStore
 from audit.records import Body
@@ -21,6 +22,7 @@ from audit.store import read_tenant
 from audit.writer import SYSTEM
 from gateway.account import account
 from gateway.database import open_database
+from gateway.on_record import put_on_record
 from gateway.settings import Settings, sqlalchemy_url
 from migrations.catalog import AUDIT
 from migrations.run import newest_revision, upgrade
@@ -123,5 +125,19 @@ def test_times_are_utc_and_iso_whatever_the_server_prefers(database: Database, t
     with open_database(settings_for(database, tmp_path)) as urls:
         with psycopg.connect(urls.reader) as reader:
             assert reader.execute(moment).fetchone() == ("2026-11-30 12:00:00+00 0",)
-        with create_engine(sqlalchemy_url(urls.app, "-c lock_timeout=3s")).connect() as patient:
+        with create_engine(sqlalchemy_url(urls.app, "-c lock_timeout=3s"), poolclass=NullPool).connect() as patient:
             assert patient.scalar(text(moment)) == "2026-11-30 12:00:00+00 3s"
+
+
+def test_a_log_is_signed_whatever_encoding_the_server_prefers(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint has a dash that Latin-1 has not: neither a database's setting nor the environment's keeps it from us."""
+    settings = settings_for(database, tmp_path)
+    with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {database.name} SET client_encoding = 'LATIN1'")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with open_database(settings) as urls:
+        put_on_record(settings, urls, SYSTEM, Access(None, 0, 0, "why", "ada"))
+        with read_tenant(urls.reader, SYSTEM) as reader:
+            assert "\u2014" in (reader.newest_checkpoint() or "")

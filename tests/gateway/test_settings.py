@@ -111,8 +111,8 @@ def test_urls_are_normalised_and_passwords_stay_out_of_repr() -> None:
         }
     )
     assert settings.database is not None
-    assert settings.database.app.startswith("postgresql://gov_app:secret@h/d?options=")
-    assert settings.database.reader.startswith("postgresql://gov_reader:secret@h/d?options=")
+    assert settings.database.app.startswith("postgresql://gov_app:secret@h/d?client_encoding=utf8&options=")
+    assert settings.database.reader.startswith("postgresql://gov_reader:secret@h/d?client_encoding=utf8&options=")
     assert settings.database.owner is None
     assert "secret" not in repr(settings)
 
@@ -143,6 +143,7 @@ def test_a_url_that_is_read_in_two_ways_is_refused(place: str) -> None:
         "/d",
         "u:a?b#c:d@h/d",
         "h/d?options=-c%20jit%3Doff",
+        "h/d?client_encoding=latin1",
     ],
 )
 def test_a_url_that_is_read_in_one_way_is_taken(place: str) -> None:
@@ -154,7 +155,7 @@ def test_a_url_that_is_read_in_one_way_is_taken(place: str) -> None:
     assert {name: str(text) for name, text in options.items()} == conninfo_to_dict(database.app)
     own = conninfo_to_dict(url)
     assert options.pop("options") == f"{own.pop('options', '')} -c timezone=UTC -c datestyle=ISO".strip()
-    assert {name: str(text) for name, text in options.items()} == own
+    assert {name: str(text) for name, text in options.items()} == own | {"client_encoding": "utf8"}
 
 
 def test_a_metrics_token_is_never_shown() -> None:
