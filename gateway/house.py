@@ -73,6 +73,7 @@ from gateway.reconcile import Reconciler
 from gateway.registry import Registry
 from gateway.seats import Seats
 from gateway.settings import Settings
+from gateway.ui.export_shelf import ExportShelf
 from gateway.upkeep import Upkeep
 from gateway.witnesses import Witnesses
 
@@ -122,7 +123,7 @@ class House:
         )
         self.lifecycle = Lifecycle(self.writer, urls.app, urls.reader, settings.keys)
         self.administration = Administration(self.writer, urls, settings.keys)
-        self.upkeep = Upkeep(urls.app)
+        self.upkeep = Upkeep(urls.app, ExportShelf.of(self).drop_old)
         self._shelf = Shelf(urls.app)
         self.enactment = Enactment(self.lifecycle, self._shelf, policy)
         self._reloading = Reloading(self.laws, self._shelf)

@@ -1,4 +1,5 @@
-"""What a serving gateway looks after by the clock: that the log's guards are still those of this release, and its partitions.
+"""What a serving gateway looks after by the clock: that the log's guards are still those of this release, its partitions, and
+that exports which wait to be downloaded do so no longer than they may.
 
 A catalog that somebody changed closes the gateway: nothing more is admitted until it is whole again and the gateway was started
 anew, since what was recorded meanwhile may not be what was meant.
@@ -7,8 +8,10 @@ anew, since what was recorded meanwhile may not be what was meant.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import structlog
 
 from audit.errors import AuditError
@@ -25,10 +28,13 @@ _log = structlog.get_logger(__name__)
 class Upkeep:
     """A task of the house; `intact` is what it found last."""
 
-    def __init__(self, app_url: DatabaseUrl, pause: float = HOUR) -> None:
-        """`pause` in seconds between two looks at the catalog; partitions are tended every 24 pauses."""
+    def __init__(self, app_url: DatabaseUrl, drop_old: Callable[[], None], pause: float = HOUR) -> None:
+        """`pause` in seconds between two looks at catalog and exports; partitions are tended every 24 pauses.
+
+        `drop_old` removes exports whose time is over, and blocks.
+        """
         self.intact = True
-        self._url, self._pause = app_url, pause
+        self._url, self._drop_old, self._pause = app_url, drop_old, pause
 
     async def run(self) -> None:
         """Look after things until cancelled. A database that is away is asked again at the next turn."""
@@ -37,6 +43,7 @@ class Upkeep:
             await asyncio.sleep(self._pause)
             turn += 1
             await self.look()
+            await self._sweep()
             if turn % HOURS_A_DAY == 0:
                 await self._tend()
 
@@ -49,6 +56,12 @@ class Upkeep:
             _log.critical("catalog.altered", error=str(error))
         except MigrationError as error:
             _log.warning("catalog.unread", error=str(error))
+
+    async def _sweep(self) -> None:
+        try:
+            await asyncio.to_thread(self._drop_old)
+        except (OSError, msgspec.MsgspecError) as error:
+            _log.warning("exports.unswept", error=str(error))
 
     async def _tend(self) -> None:
         try:

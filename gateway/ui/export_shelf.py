@@ -120,7 +120,7 @@ class ExportShelf:
         kept = []
         for parcel in found:
             stale = parcel.disclosed != NOTHING and parcel.size <= ended
-            if stale or parcel.made_at < time.time() - KEPT_SECONDS:
+            if stale or _is_old(parcel):
                 self._drop(parcel)
             else:
                 kept.append(parcel)
@@ -131,6 +131,13 @@ class ExportShelf:
         for parcel in self._notes(tenant):
             if parcel.disclosed != NOTHING:
                 self._drop(parcel)
+
+    def drop_old(self) -> None:
+        """Remove what has lain here for its time, of every tenant, and what makers left that are no more."""
+        for place in self.folder.glob("of-*"):
+            for parcel in self._notes(place.name.removeprefix("of-")):
+                if _is_old(parcel):
+                    self._drop(parcel)
 
     def archive(self, parcel: Parcel) -> Path:
         """Where its bytes are."""
@@ -155,6 +162,10 @@ class ExportShelf:
     def _drop(self, parcel: Parcel) -> None:
         self._archive(parcel.tenant, parcel.id).unlink(missing_ok=True)
         (self._place(parcel.tenant) / f"{parcel.id}.json").unlink(missing_ok=True)
+
+
+def _is_old(parcel: Parcel) -> bool:
+    return parcel.made_at < time.time() - KEPT_SECONDS
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +11,7 @@ import msgspec
 
 from audit.standing import Standing
 from gateway.settings import DatabaseUrl, Settings
-from gateway.ui.export_shelf import ExportShelf, Parcel, _working
+from gateway.ui.export_shelf import KEPT_SECONDS, ExportShelf, Parcel, _working
 from tests.audit.writer_samples import TENANT
 
 NEVER = 2**40
@@ -59,3 +60,17 @@ def test_what_is_in_the_making_is_left_alone(tmp_path: Path) -> None:
         (part / "archive").replace(place / f"{made.id}.tar.gz")
         assert shelf.parcels(TENANT, Standing()) == [made]
     assert not part.exists() and shelf.parcels(TENANT, Standing()) == [made]
+
+
+def test_an_archive_goes_after_its_week_though_nobody_looks(tmp_path: Path) -> None:
+    """A gateway that sweeps its shelf removes what has lain there for a week, of every tenant, and nothing younger."""
+    shelf, now = shelf_in(tmp_path), int(time.time())
+    for tenant in (TENANT, "other"):
+        place = tmp_path / "exports" / f"of-{tenant}"
+        place.mkdir(parents=True)
+        for age in (KEPT_SECONDS + 60, KEPT_SECONDS - 60):
+            note = msgspec.structs.replace(parcel("all"), id=uuid4(), tenant=tenant, made_at=now - age)
+            (place / f"{note.id}.json").write_bytes(msgspec.json.encode(note))
+            (place / f"{note.id}.tar.gz").write_text(str(age))
+    shelf.drop_old()
+    assert [path.read_text() for path in (tmp_path / "exports").glob("*/*.tar.gz")] == [str(KEPT_SECONDS - 60)] * 2
