@@ -1,6 +1,7 @@
 """W3C PROV-JSON, one document per generation: who and what had a part in the answer. Ids and states, no content.
 
 Every entity that is a record carries its seq, its id and the digest of its sealed body, so it can be found in the log.
+Names are of one request, so documents may be merged; an approval speaks of the same answer as its generation.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TypeAlias
+from uuid import UUID
 
 from audit.approvals import ApprovalDecided, ApprovalEnded, ApprovalOpened
 from audit.bundle import json_line
@@ -39,7 +41,7 @@ class Provenance(Derivation):
 
 def document(told: Generation, cover: Checkpoint | None) -> dict[str, object]:
     """The PROV-JSON document of a generation."""
-    prov = _Document()
+    prov = _Document(told.request)
     prov.entity("prompt", {"prov:type": _name("prompt"), **_of_record(told.prompt_header or told.first)})
     prov.entity("answer", {"prov:type": _name("answer"), **_answer(told, cover)})
     _agents(prov, told)
@@ -60,27 +62,31 @@ def document(told: Generation, cover: Checkpoint | None) -> dict[str, object]:
 
 def approval_document(told: Approval) -> dict[str, object]:
     """The PROV-JSON document of an approval: contents by cycle, who decided about each, and what came of it."""
-    prov = _Document()
+    prov = _Document(told.request)
     prov.entity("answer", {"prov:type": _name("answer"), "p:request": str(told.request)})
     for header, cycle in told.of(ApprovalOpened):
         name, before = f"content-{cycle.cycle}", f"content-{cycle.cycle - 1}" if cycle.cycle > 1 else "answer"
         prov.entity(name, {"prov:type": _name("content"), **_of_record(header), "p:binding": cycle.binding.hex()})
         prov.relate("wasDerivedFrom", generatedEntity=name, usedEntity=before)
     for number, (header, decided) in enumerate(told.of(ApprovalDecided)):
-        person, signed = f"person-{decided.person}", {"p:decision": decided.decision, "p:meaning": decided.meaning}
-        prov.add("agent", person, {"prov:type": {"$": "prov:Person", "type": "prov:QUALIFIED_NAME"}})
+        person, signed = _person(prov, decided.person), {"p:decision": decided.decision, "p:meaning": decided.meaning}
         signed |= {"p:method": decided.method, "prov:startTime": stamp(header.ts)}
         prov.add("activity", f"decision-{number}", {"prov:type": _name("decision"), "p:seq": header.seq, **signed})
         prov.relate("used", activity=f"decision-{number}", entity=f"content-{decided.cycle}")
         prov.relate("wasAssociatedWith", activity=f"decision-{number}", agent=person)
         if decided.on_behalf_of is not None:
-            prov.add("agent", f"person-{decided.on_behalf_of}", {"prov:type": _name("person")})
-            prov.relate("actedOnBehalfOf", delegate=person, responsible=f"person-{decided.on_behalf_of}")
+            prov.relate("actedOnBehalfOf", delegate=person, responsible=_person(prov, decided.on_behalf_of))
     for header, ended in told.of(ApprovalEnded):
         outcome = {"p:outcome": ended.outcome, "p:why": ended.why, "p:broke_glass": ended.broke_glass}
         prov.add("activity", "end", {"prov:type": _name("end"), "prov:startTime": stamp(header.ts), **outcome})
         prov.relate("used", activity="end", entity=f"content-{ended.cycle}")
     return prov.done()
+
+
+def _person(prov: _Document, user: str) -> str:
+    """The name of the agent that a user is."""
+    prov.add("agent", f"person-{user}", {"prov:type": {"$": "prov:Person", "type": "prov:QUALIFIED_NAME"}, "p:id": user})
+    return f"person-{user}"
 
 
 def _agents(prov: _Document, told: Generation) -> None:
@@ -138,20 +144,21 @@ def _name(local: str) -> Attributes:
 
 
 class _Document:
-    """PROV-JSON under construction: sections by kind, names in our namespace, relations numbered."""
+    """PROV-JSON under construction: sections by kind, names in the namespace of one request, relations numbered."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: UUID) -> None:
+        self._prefix = {"g": f"urn:uuid:{request}#", "p": NAMESPACE}
         self._sections: defaultdict[str, dict[str, Attributes]] = defaultdict(dict)
 
     def add(self, section: str, name: str, attributes: Attributes) -> None:
-        self._sections[section][f"p:{name}"] = attributes
+        self._sections[section][f"g:{name}"] = attributes
 
     def entity(self, name: str, attributes: Attributes) -> None:
         self.add("entity", name, attributes)
 
     def relate(self, relation: str, **ends: str) -> None:
         section = self._sections[relation]
-        section[f"_:{relation}{len(section)}"] = {f"prov:{role}": f"p:{name}" for role, name in ends.items()}
+        section[f"_:{relation}{len(section)}"] = {f"prov:{role}": f"g:{name}" for role, name in ends.items()}
 
     def done(self) -> dict[str, object]:
-        return {"prefix": {"p": NAMESPACE}, **self._sections}
+        return {"prefix": self._prefix, **self._sections}

@@ -66,9 +66,12 @@ def test_provenance_tells_who_decided(tmp_path: Path) -> None:
     document = prov.model.ProvDocument.deserialize(io.StringIO(path.read_text()), format="json")
     found = json.loads(path.read_text())
     assert list(document.get_records())
-    assert set(found["agent"]) == {"p:person-ada", "p:person-kay"}
-    assert set(found["entity"]) == {"p:answer", "p:content-1", "p:content-2"}
-    assert found["activity"]["p:end"]["p:broke_glass"] is True
+    assert set(found["agent"]) == {"g:person-ada", "g:person-kay"}
+    assert {(each["p:id"], each["prov:type"]["$"]) for each in found["agent"].values()} == {
+        ("ada", "prov:Person"), ("kay", "prov:Person"),
+    }  # fmt: skip
+    assert set(found["entity"]) == {"g:answer", "g:content-1", "g:content-2"}
+    assert found["activity"]["g:end"]["p:broke_glass"] is True
     assert "script" not in path.read_text() and "def edited" not in path.read_text()
 
 

@@ -193,14 +193,28 @@ def test_provenance_is_prov_json(tmp_path: Path) -> None:
         entities, activities, agents = (
             {str(each.identifier) for each in document.get_records(kind)} for kind in (ProvEntity, ProvActivity, ProvAgent)
         )
-        assert entities == {"p:prompt", "p:answer", "p:draft-0", "p:draft-1", "p:draft-2"}
-        assert activities == {"p:generation", "p:gate-0", "p:delivery"}
-        assert agents == {"p:caller", "p:model", "p:policy"}
+        assert entities == {"g:prompt", "g:answer", "g:draft-0", "g:draft-1", "g:draft-2"}
+        assert activities == {"g:generation", "g:gate-0", "g:delivery"}
+        assert agents == {"g:caller", "g:model", "g:policy"}
         derived = document.get_records(ProvDerivation)
         origins = {tuple(str(value) for _, value in each.formal_attributes[:2]) for each in derived}
-        assert origins == {("p:answer", f"p:{source}") for source in ("prompt", "draft-0", "draft-1", "draft-2")}
+        assert origins == {("g:answer", f"g:{source}") for source in ("prompt", "draft-0", "draft-1", "draft-2")}
         again = ProvDocument.deserialize(content=document.serialize(format="json"), format="json")
         assert again == document
+
+
+def test_provenance_documents_may_be_merged(tmp_path: Path) -> None:
+    """What two documents name is two things, each of its own generation, so merged they contradict nothing."""
+    log = small_log(tmp_path / "keys")
+    bundle_of(log, tmp_path / "out")
+    first, second = (
+        ProvDocument.deserialize(content=path.read_text(), format="json") for path in documents(tmp_path / "out", "provenance")
+    )
+    assert not {each.identifier for each in first.get_records(ProvEntity)} & {
+        each.identifier for each in second.get_records(ProvEntity)
+    }
+    first.update(second)
+    assert len(list(first.unified().get_records(ProvActivity))) == 6
 
 
 def test_provenance_holds_no_content(tmp_path: Path) -> None:
