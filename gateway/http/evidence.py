@@ -41,7 +41,7 @@ async def log_resource(
     if name == ANCHOR:
         return Response(found, media_type="application/json", headers=_NEVER)
     if name in (CHECKPOINT, COSIGNED):
-        return Response(found, media_type="text/plain; charset=utf-8", headers=_NEVER)
+        return Response(found, media_type="text/plain", headers=_NEVER)  # Litestar adds the charset
     return Response(found, media_type="application/octet-stream", headers=_FOREVER)
 
 

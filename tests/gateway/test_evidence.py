@@ -123,7 +123,7 @@ def test_an_outsider_rebuilds_the_tree_from_tiles(served: Served) -> None:
     answered(served, proof=True)
     origin, key = pinned(served)
     note = get(served, f"/log/{TENANT}/checkpoint")
-    assert note.headers["content-type"].startswith("text/plain") and note.headers["cache-control"] == "no-store"
+    assert (note.headers["content-type"], note.headers["cache-control"]) == ("text/plain; charset=utf-8", "no-store")
     checkpoint = open_checkpoint(note.text, [key], origin)
     assert root_from_tiles(Fetched(served), checkpoint.size) == checkpoint.root
     last = (checkpoint.size - 1) // 256

@@ -80,5 +80,5 @@ async def test_static_files_are_a_closed_set(shared: Site) -> None:
         shown = await browser.get("/sign-in")
         address = shown.text.split('<link rel="stylesheet" href="')[1].split('"')[0]
         styles = await browser.get(address)
-        assert "immutable" in styles.headers["cache-control"] and styles.headers["content-type"].startswith("text/css")
+        assert "immutable" in styles.headers["cache-control"] and styles.headers["content-type"] == "text/css; charset=utf-8"
         assert "immutable" not in (await browser.get("/static/palimpsest.css?v=old")).headers["cache-control"]
