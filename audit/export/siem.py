@@ -30,8 +30,9 @@ _REFUSALS = {"refuse", "block", "blocked", "withheld", "reject"}
 _CONCERNS = {"hold", "aborted", "fault", "pending", "revoked", "void", "failed"}
 _ALARMS = {"break_glass", "recall"}
 """What stands out without being a refusal, in whichever figure it is."""
-_INFORMATIONAL, _LOW, _MEDIUM = 1, 2, 3
-_CEF_SEVERITY = {_INFORMATIONAL: 1, _LOW: 4, _MEDIUM: 6}
+_UNKNOWN, _INFORMATIONAL, _LOW, _MEDIUM = 0, 1, 2, 3
+_CEF_SEVERITY = {_UNKNOWN: "Unknown", _INFORMATIONAL: "1", _LOW: "4", _MEDIUM: "6"}
+_SUCCESS, _FAILURE = 1, 2
 
 
 class Ocsf(Derivation):
@@ -61,16 +62,20 @@ class Cef(Derivation):
 
 
 def ocsf(opened: Opened) -> dict[str, object]:
-    """The event of a record. No address is recorded in the log, so the source endpoint says only that."""
+    """The event of a record; how it went is unknown of a body that is not shown.
+
+    No address is recorded in the log, so the source endpoint says only that.
+    """
     header, told = opened.header, figures(opened.body)
     activity = _ACTIVITIES.get(header.kind, _OTHER)
-    refused = told.get("state") in _REFUSALS
+    status = _UNKNOWN if opened.body is None else _FAILURE if told.get("state") in _REFUSALS else _SUCCESS
     api: dict[str, object] = {"operation": kind_name(header.kind), "service": {"name": "palimpsest"}}
     if header.request is not None:
         api["request"] = {"uid": str(header.request)}
     return {
         "activity_id": activity, "category_uid": _CATEGORY, "class_uid": _CLASS, "type_uid": _CLASS * 100 + activity,
-        "severity_id": _severity(told), "status_id": 2 if refused else 1, "time": header.ts // 1000,
+        **({"activity_name": kind_name(header.kind)} if activity == _OTHER else {}),
+        "severity_id": _severity(opened, told), "status_id": status, "time": header.ts // 1000,
         "actor": {"user": {"uid": header.actor}}, "src_endpoint": {"name": "not recorded"},
         "api": api,
         "metadata": {
@@ -99,11 +104,13 @@ def cef(opened: Opened) -> str:
         extension["outcome"] = told["state"]
     extension |= {f"palimpsest{key.title().replace('_', '')}": told[key] for key in (*WORDS[1:], *COUNTS) if key in told}
     parts = (f"{key}={_extension(str(value))}" for key, value in extension.items())
-    severity = _CEF_SEVERITY[_severity(told)]
+    severity = _CEF_SEVERITY[_severity(opened, told)]
     return f"CEF:0|Palimpsest|gateway|1|{header.kind}|{_prefix(name)}|{severity}|{' '.join(parts)}"
 
 
-def _severity(told: Figures) -> int:
+def _severity(opened: Opened, told: Figures) -> int:
+    if opened.body is None:
+        return _UNKNOWN
     state = told.get("state")
     alarming = state in _REFUSALS or not _ALARMS.isdisjoint((state, told.get("rule")))
     return _MEDIUM if alarming else _LOW if state in _CONCERNS else _INFORMATIONAL

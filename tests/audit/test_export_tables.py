@@ -37,6 +37,7 @@ from audit.records import (
     PromptBody,
     RequestOpen,
     decode_body,
+    kind_name,
     kind_of,
     schema_of,
 )
@@ -216,6 +217,7 @@ def test_an_ocsf_event_has_what_its_class_requires(kind: Kind) -> None:
     assert event["time"] == START // 1000 and event["metadata"]["uid"] == f"{TENANT}/7"
     assert event["metadata"]["version"] and event["metadata"]["product"]["vendor_name"]
     assert event["unmapped"]["leaf"] == record.leaf.hex()
+    assert event.get("activity_name") == (kind_name(kind) if event["activity_id"] == 99 else None)
 
 
 def test_a_refusal_stands_out() -> None:
@@ -226,6 +228,13 @@ def test_a_refusal_stands_out() -> None:
     events = [ocsf(opened(body)) for body in (allowed, refused)]
     assert [(event["status_id"], event["severity_id"]) for event in events] == [(1, 1), (2, 3)]
     assert [cef(opened(body)).split("|")[6] for body in (allowed, refused)] == ["1", "6"]
+
+
+def test_what_is_not_shown_is_no_success() -> None:
+    """Of a record whose body is sealed neither format says how it went: it may have been a refusal."""
+    sealed = replace(opened(SAMPLES[Kind.POLICY_DECISION]), state=BodyState.UNDISCLOSED, body=None)
+    event = ocsf(sealed)
+    assert (event["status_id"], event["severity_id"], cef(sealed).split("|")[6]) == (0, 0, "Unknown")
 
 
 @given(actor=HOSTILE.filter(lambda text: 0 < len(text.encode()) <= 256), rule=HOSTILE)
