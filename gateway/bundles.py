@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
-import msgspec
-
 import policies
 from audit import export as bundle
+from audit.acts import PolicyChange
 from audit.cosigning import CosignedNotes
-from audit.errors import ExportRefused
+from audit.errors import ExportRefused, MalformedData
 from audit.export import Attester, Disclosure, Extras, Format, Reach, Spell, Speller, acts_concerning
+from audit.export.disclosure import Answers
+from audit.export.opened import open_record
 from audit.header import Header, check_tenant, decode_header
 from audit.kept_anchors import KeptAnchors
 from audit.keys import KeyStore
@@ -99,7 +101,8 @@ def export_log(
         shown = _shown(reader, store, disclose)
         done = bundle.export(
             out, origin=origin, tenant=tenant, records=reader.records(0, size - 1), checkpoints=_cosigned(notes, seen),
-            disclose=shown, anchor=None if anchor is None else anchor.line, extras=_extras(settings, origin, formats),
+            disclose=shown, anchor=None if anchor is None else anchor.line,
+            extras=_extras(settings, origin, formats, _policies(reader, shown)),
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
     return Made(out, done.records, origin, signer.vkeys, signer.former, done.derived, done.contradicted)
@@ -166,19 +169,26 @@ def _size(reader: Reader, tenant: str) -> int:
     return size
 
 
-def _extras(settings: Settings, origin: str, formats: frozenset[Format]) -> Extras:
+def _extras(settings: Settings, origin: str, formats: frozenset[Format], laws: Mapping[bytes, bytes]) -> Extras:
     return Extras(
         formats=formats,
-        policies=_shipped_policy(),
+        policies=laws,
         attester=Attester.of_log(settings.keys, origin) if Format.IN_TOTO in formats else None,
         speller=_speller(settings.checkpoint) if Format.HTML in formats else None,
     )
 
 
-def _shipped_policy() -> dict[bytes, bytes]:
-    """The policy that ships, by its digest: the resolved document, which seals to it again. Others are in the log."""
-    policy = policies.load(policies.BASELINE)
-    return {bytes(policy.digest): msgspec.json.encode(policy.document, order="sorted")}
+def _policies(reader: Reader, shown: Disclosure) -> dict[bytes, bytes]:
+    """The policy that ships and all that disclosed records put in force or on trial, resolved: texts by their SHA-256."""
+    shipped = policies.load(policies.BASELINE)
+    found = {bytes(shipped.digest): policies.written(shipped).encode()}
+    answers = Answers(shown)
+    for stored in reader.acts(kinds=[Kind.POLICY_CHANGE]):
+        with suppress(MalformedData):  # an export judges nothing; the verifier names what is damaged
+            body = open_record(decode_header(stored.header), b"", stored.body, answers).body
+            if isinstance(body, PolicyChange):
+                found[body.after] = body.document.encode()
+    return found
 
 
 def _speller(checkpoint: Path) -> Speller:

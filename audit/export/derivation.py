@@ -37,8 +37,7 @@ Speller: TypeAlias = Callable[[bytes], Spell | None]
 class Extras:
     """What is wanted beside the evidence. in-toto needs an `attester`; without a `speller` reports show token ids.
 
-    `policies` maps the digest that decisions name to the resolved document as JSON; what the digest is over is for the
-    room of policies to say, so nothing is compared here.
+    `policies` maps the digest that decisions name to the resolved document, whose SHA-256 it is; nothing is compared here.
     """
 
     formats: frozenset[Format] = frozenset()

@@ -36,7 +36,10 @@ _PARTS = {
     Format.CEF: f"{siem.CEF_NAME}: CEF for security monitors, without content",
     Format.HTML: f"{report.FOLDER}/: a page to read and print for each disclosed generation and approval",
 }
-_POLICIES = "policies/: the policies in force, resolved, each under the digest that decisions name"
+_POLICIES = (
+    "policies/: the policy that ships and all that disclosed records put in force or on trial, resolved, each under the\n"
+    "  digest that decisions name, which is its SHA-256"
+)
 
 
 def readme(extras: Extras, derived: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shlex
@@ -17,7 +18,7 @@ from click.testing import CliRunner, Result
 
 import policies
 from audit.__main__ import USAGE, main
-from audit.acts import Export, KeyChange
+from audit.acts import Export, KeyChange, PolicyChange
 from audit.export import Format
 from audit.header import decode_header, uuid7
 from audit.keys import KeyStore
@@ -65,6 +66,11 @@ def settings(
 async def _fill(place: Place, request: UUID, bodies: Sequence[Body]) -> None:
     async with place.writing(TENANT) as writer:
         await writer.append([Entry(TENANT, request, "key-1", POLICY, body) for body in bodies])
+
+
+async def _enact(place: Place, change: PolicyChange) -> None:
+    async with place.writing(TENANT) as writer:
+        await writer.append([Entry(TENANT, None, change.requested_by, None, change)])
 
 
 def acts(settings: Settings, database: Database, tenant: str) -> list[Body]:
@@ -122,6 +128,20 @@ def test_rotated_keys_are_told_and_everything_still_verifies(settings: Settings,
     assert verify(out, [*after, before[0]], origin, required=[Scheme.ML_DSA_44]).verdict is Verdict.VERIFIED
     assert verify(out, after, origin).verdict is Verdict.TAMPERED
     assert run("rotate", "--tenant", "nobody").exit_code != 0
+
+
+def test_the_policies_that_decided_lie_in_the_export(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """Each policy that a disclosed record put in force lies under its SHA-256, which decisions name; a sealed one does not."""
+    shipped = policies.load(policies.BASELINE)
+    own = seal(TENANT, msgspec.structs.replace(shipped.document, tenant=TENANT))
+    change = PolicyChange(shipped.digest, own.digest, policies.written(own), "stricter", "pol", "kay")
+    asyncio.run(_enact(Place(database, settings.keys, settings.origin), change))
+    for name, words, found in (("all", (), {shipped.digest, own.digest}), ("sealed", ("--sealed",), {shipped.digest})):
+        done = export(tmp_path / name, *words)
+        assert done.exit_code == 0, done.output
+        files = list((tmp_path / name / "policies").iterdir())
+        assert {bytes.fromhex(each.stem) for each in files} == found
+        assert all(hashlib.sha256(each.read_bytes()).hexdigest() == each.stem for each in files)
 
 
 def test_a_sealed_export_shows_no_content(settings: Settings, tmp_path: Path) -> None:
