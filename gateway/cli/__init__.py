@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,7 +23,7 @@ from gateway.cli.budgets import budgets
 from gateway.cli.delegations import delegate, delegations, undelegate
 from gateway.cli.demo import demo
 from gateway.cli.eval import evaluate
-from gateway.cli.failure import CommandFailed
+from gateway.cli.failure import in_one_line
 from gateway.cli.policy import policy
 from gateway.cli.policy_replay import explain, sweep
 from gateway.cli.policy_replay import replay as replay_policy
@@ -33,9 +32,6 @@ from gateway.cli.retention import retention
 from gateway.cli.serve import serve
 from gateway.cli.train import train
 from gateway.cli.users import users
-from gateway.postgres_place import PostgresError
-from gateway.registry import RegistryError
-from gateway.settings import SettingsError
 
 click.rich_click.TEXT_MARKUP = "rich"
 
@@ -80,38 +76,16 @@ for command in (
 
 def main() -> None:
     """Run the command; errors that a person can mend are one line, without a traceback."""
-    from sqlalchemy.exc import DBAPIError
-
-    from audit.errors import AuditError
-    from engine.config import CheckpointError
-    from engine.errors import DoesNotFit
     from gateway import logs
-    from migrations.cluster import MigrationError
 
-    mended = (
-        CommandFailed,
-        SettingsError,
-        PostgresError,
-        RegistryError,
-        MigrationError,
-        AuditError,
-        CheckpointError,
-        DoesNotFit,
-    )
     logs.configure_for_command()
     try:
-        with _unwound_by_signals():
+        with in_one_line(), _unwound_by_signals():
             palimpsest.main(prog_name="palimpsest")
     except SystemExit as left:
         if left.code == 128 + signal.SIGINT:
             click.echo(err=True)  # a question that nobody answered leaves its line open
         raise
-    except mended as error:
-        _fail(str(error))
-    except DBAPIError as error:
-        _fail(f"the database cannot be used: {' '.join(str(error.orig).split())}")
-    except OSError as error:
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 @contextmanager
@@ -136,8 +110,3 @@ def _unwound_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"palimpsest: {message}", err=True)
-    sys.exit(1)

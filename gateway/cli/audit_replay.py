@@ -10,6 +10,7 @@ from uuid import UUID
 
 import rich_click as click
 
+from gateway.cli.failure import NO_VERDICT, in_one_line
 from gateway.cli.identity import Typed, office, proved_option, reason_option, stdin_option
 from gateway.cli.json_file import json_to, require_folder
 from gateway.json_file import write_json
@@ -18,7 +19,8 @@ from gateway.people.names import Role
 
 @click.command(
     epilog="Exit status: 0 the same in every step   1 an exact replay was due and failed   3 it differs or cannot be run here, "
-    "and nothing was promised\n\nExamples:\n\n  palimpsest audit replay --tenant acme --reason 'complaint 12' --by grace "
+    "and nothing was promised   64 nothing was run\n\nExamples:\n\n"
+    "  palimpsest audit replay --tenant acme --reason 'complaint 12' --by grace "
     "019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f\n\n"
     "  palimpsest audit replay --tenant acme --reason 'complaint 12' --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
 )
@@ -28,6 +30,7 @@ from gateway.people.names import Role
 @proved_option(Role.AUDITOR)
 @stdin_option
 @click.argument("generation", type=click.UUID)
+@in_one_line(NO_VERDICT)
 def replay(tenant: str, json_file: Path | None, reason: str, by: str | None, password_stdin: bool, generation: UUID) -> None:
     """Ask the model again what the records say was asked, and compare every step with what they say came of it."""
     require_folder(json_file)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import rich_click as click
 
-from gateway.cli.failure import CommandFailed
+from gateway.cli.failure import NO_VERDICT, CommandFailed, in_one_line
 from gateway.cli.identity import Office, office
 from gateway.cli.json_file import json_option, json_to, require_folder
 from gateway.cli.number import Number
@@ -79,10 +79,12 @@ def explain(tenant: str, json_file: Path | None, generation: UUID) -> None:
 @_since
 @json_option
 @click.argument("file", type=click.Path(path_type=Path), required=False)
+@in_one_line(NO_VERDICT)
 def replay(tenant: str, since: int | None, json_file: Path | None, file: Path | None) -> None:
     """Judge recorded requests again under FILE, beside the policy in force, which must reproduce each decision.
 
     Without FILE only that is checked. Exit status: 0 reproduced   1 a recorded decision is not reproduced   3 nothing to judge
+    64 nothing was judged
     """
     import policies
     from gateway.law.reports import compared, missing

@@ -289,6 +289,15 @@ def test_a_database_that_is_not_there_is_one_line(command: CommandLine, monkeypa
     assert "hunter2" not in done.err
 
 
+@pytest.mark.parametrize("group", ["audit", "policy"])
+def test_a_replay_that_did_not_run_has_no_verdict(command: CommandLine, group: str) -> None:
+    """Where 1 says that a record is not reproduced, a setting that cannot be used ends with another status, in one line."""
+    command.set(database_url="postgresql://gov_app@127.0.0.1:1/palimpsest", reader_url="postgresql://gov_app@127.0.0.1:1/x")
+    asked = ("--reason", "a test", "01936f5e-0000-7000-8000-000000000001") if group == "audit" else ()
+    done = command(group, "replay", "--tenant", "acme", *asked)
+    assert (done.status, done.out, done.err.count("\n")) == (64, "", 1) and "cannot be used" in done.err
+
+
 def test_a_database_without_our_schema_is_one_line(
     administrator: CommandLine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
