@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -66,6 +67,13 @@ def settings(
 async def _fill(place: Place, request: UUID, bodies: Sequence[Body]) -> None:
     async with place.writing(TENANT) as writer:
         await writer.append([Entry(TENANT, request, "key-1", POLICY, body) for body in bodies])
+
+
+async def _work(place: Place, over: threading.Event) -> None:
+    async with place.writing(TENANT) as writer:
+        while not over.is_set():
+            request = uuid7()
+            await writer.append([Entry(TENANT, request, "key-1", POLICY, body) for body in WHOLE_REQUEST])
 
 
 async def _enact(place: Place, change: PolicyChange) -> None:
@@ -179,6 +187,21 @@ def test_an_export_is_on_record_before_it_is_made(settings: Settings, database: 
     (blocked / "something").touch()
     assert export(blocked).exit_code != 0
     assert len(acts(settings, database, TENANT)) == 1
+
+
+def test_an_export_of_a_log_that_grows_verifies(settings: Settings, database: Database, tmp_path: Path) -> None:
+    """Beside a gateway at work an export ends where its newest checkpoint does: the verifier misses none."""
+    place, over = Place(database, settings.keys, settings.origin), threading.Event()
+    gateway = threading.Thread(target=lambda: asyncio.run(_work(place, over)))
+    gateway.start()
+    try:
+        done = export(tmp_path / "out")
+    finally:
+        over.set()
+        gateway.join()
+    assert done.exit_code == 0, done.output
+    report = verify(tmp_path / "out", Path(f"{tmp_path}/out.vkeys").read_text().split(), log_origin(settings.origin, TENANT))
+    assert (report.verdict, report.findings) == (Verdict.VERIFIED, []) and report.covered == report.records > 11
 
 
 def test_a_name_that_proved_nothing_reaches_no_log(settings: Settings, database: Database, tmp_path: Path) -> None:
