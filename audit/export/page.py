@@ -36,7 +36,8 @@ def tag(name: str, *children: str | Element, role: str = "") -> Element:
     """An element of a name and class from our own code; children that are text are escaped, cut and made visible."""
     inner = "".join(child.markup if isinstance(child, Element) else _text(child) for child in children)
     named = f' class="{html.escape(role)}"' if role else ""
-    return Element(f"<{name}{named}>{inner}</{name}>")
+    own = "\n" if name == "pre" else ""  # a reader drops the first line break of a pre, which else would be the text's
+    return Element(f"<{name}{named}>{own}{inner}</{name}>")
 
 
 def _text(text: str) -> str:

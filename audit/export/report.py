@@ -45,7 +45,7 @@ def report(told: Generation, cover: Checkpoint | None, origin: str, spell: Spell
         *_section("Who asked", _asked(told)),
         *_section("Policy", _policy(told)),
         *_section("Prompt", tag("pre", "not disclosed" if told.prompt is None else told.prompt.text)),
-        *_section("Answer", tag("pre", spell(told.output)), _outcome(told)),
+        *_section("Answer", tag("pre", _answer(told, spell)), _outcome(told)),
         *_section("Drafts", *_drafts(told, spell)),
         *_section("Gates", _gates(told)),
         *_section("What the engine noted", table(("note", "detail"), ((each.note, each.detail) for each in told.notes))),
@@ -82,6 +82,13 @@ def _policy(told: Generation) -> Element:
             ("modes permitted", ", ".join(decision.modes_permitted)), ("release", decision.release),
         )
     )  # fmt: skip
+
+
+def _answer(told: Generation, spell: Spell) -> str:
+    """Its text, which ends before the first stop string: the rest left with nobody, and is among the drafts."""
+    text = spell(told.output)
+    stops = () if spell is spell_ids else filter(None, told.opened.stop_strings)
+    return text[: min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))]
 
 
 def _outcome(told: Generation) -> Element:

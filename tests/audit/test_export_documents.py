@@ -27,7 +27,7 @@ from audit.export.generations import MOST_ITEMS, Generation, Generations
 from audit.export.opened import BodyState, Opened
 from audit.export.page import MOST_TEXT
 from audit.export.plain import visible
-from audit.export.report import report
+from audit.export.report import report, spell_ids
 from audit.header import Header, leaf_hash, uuid7
 from audit.merkle import tree_root
 from audit.note import Checkpoint, sign_checkpoint
@@ -151,6 +151,16 @@ def test_a_page_tells_the_generation() -> None:
     assert "seconds of the device" not in page.text
     timed = told([altered(body, busy_us=1_500) if kind_of(body) == Kind.REQUEST_CLOSE else body for body in WHOLE_REQUEST])
     assert "seconds of the device0.001500" in Skeleton(report(timed, COVER, ORIGIN, str)).text
+
+
+def test_a_page_shows_the_answer_as_it_left() -> None:
+    """The answer ends before the first stop string and keeps a line break that it begins with; ids are not searched."""
+    opening = altered(WHOLE_REQUEST[0], stop_strings=("END", "7"))
+    generation = told([opening, *WHOLE_REQUEST[1:]])
+    page = report(generation, None, ORIGIN, lambda _: "\nfirst END second").decode()
+    answer = page.partition("<h2>Answer</h2>\n<pre>")[2].partition("</pre>")[0]
+    assert answer == "\n\nfirst "  # readers drop the first line break of a pre
+    assert "<pre>\n7 40 51 60" in report(generation, None, ORIGIN, spell_ids).decode()
 
 
 def test_a_long_generation_is_cut_and_says_so() -> None:
