@@ -1,6 +1,6 @@
 """One line per record for security monitors: OCSF as JSON lines, and CEF. States, counts and ids, never content.
 
-Delivery to a monitor is at least once; `metadata.uid` and `externalId` (tenant and seq) tell repeats.
+Delivery to a monitor is at least once; `metadata.uid` (tenant and seq) and `externalId` (the record's id) tell repeats.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def cef(opened: Opened) -> str:
     header, told = opened.header, figures(opened.body)
     name = kind_name(header.kind)
     extension: dict[str, str | int] = {
-        "rt": header.ts // 1000, "externalId": f"{header.tenant}/{header.seq}", "suser": header.actor,
-        "cs1Label": "record", "cs1": str(header.record), "cs2Label": "leaf", "cs2": opened.leaf.hex(),
+        "rt": header.ts // 1000, "externalId": str(header.record), "suser": header.actor,
+        "cs1Label": "place", "cs1": f"{header.tenant}/{header.seq}", "cs2Label": "leaf", "cs2": opened.leaf.hex(),
         "cs3Label": "body", "cs3": opened.state.value,
     }  # fmt: skip
     if header.request is not None:

@@ -252,6 +252,15 @@ def test_a_cef_line_cannot_be_forged(actor: str, rule: str) -> None:
     ]  # fmt: skip
 
 
+def test_a_cef_line_has_values_of_the_length_that_its_dictionary_permits() -> None:
+    """The key against repeats is one, and is not cut, whatever a tenant is called: `externalId` has at most 40 characters."""
+    record = opened(SAMPLES[Kind.GATE])
+    long = replace(record, header=replace(record.header, tenant="t" * 63, seq=2**63 - 1))
+    told = dict(part.split("=", 1) for part in cef(long).split("|")[7].split(" "))
+    assert told["externalId"] == str(record.header.record) and len(told["externalId"]) <= 40
+    assert told["cs1"] == f"{'t' * 63}/{2**63 - 1}"
+
+
 def test_figures_are_of_a_closed_vocabulary() -> None:
     """Every kind's figures have names of the two lists, words under the first and counts under the second."""
     assert figures(LATER[Kind.REQUEST_CLOSE])["busy_us"] == 1_500_000 and "busy_us" not in figures(SAMPLES[Kind.REQUEST_CLOSE])
