@@ -181,6 +181,12 @@ def _show(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
+def _complain(text: str) -> None:
+    """Say what went wrong, if that can be said: what fails here would end with 1, and that is a verdict."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+
+
 def render_proof(proven: Proven) -> str:
     """What a proof has shown, as text for a person."""
     header, tree = proven.header, proven.checkpoint
@@ -227,7 +233,7 @@ def _witnesses(parsed: argparse.Namespace) -> Quorum | None:
 
 def _verify(parsed: argparse.Namespace) -> int:
     if not parsed.folder.is_dir():
-        print(f"{parsed.folder} is not a folder; name the folder that the export wrote", file=sys.stderr)
+        _complain(f"{parsed.folder} is not a folder; name the folder that the export wrote")
         return USAGE
     held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
     witnesses, anchors = _witnesses(parsed), _vkeys(parsed.anchor)
@@ -283,10 +289,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         return int(parsed.run(parsed))
     except (AuditError, OSError, UnicodeDecodeError, OverflowError) as error:
-        print(f"cannot {parsed.command}: {error}", file=sys.stderr)
+        _complain(f"cannot {parsed.command}: {error}")
         return USAGE
     except Exception as error:  # noqa: BLE001 - whatever broke, the exit status must not read as a verdict
-        print(f"internal fault, nothing was verified: {type(error).__name__}: {error}", file=sys.stderr)
+        _complain(f"internal fault, nothing was verified: {type(error).__name__}: {error}")
         return INTERNAL
 
 
