@@ -17,7 +17,7 @@ body{font:15px/1.5 Georgia,serif;color:#221f1a;background:#fdfbf6;max-width:60re
 h1,h2{font-weight:normal}h2{border-bottom:1px solid #c9bfa8;margin-top:2rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;
 border-bottom:1px solid #e7dfcd;overflow-wrap:anywhere}thead th{color:#6b6252;font-weight:normal}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f4efe2;padding:.8rem}del{color:#8a6d5a}
+td,pre{white-space:pre-wrap}pre{overflow-wrap:anywhere;background:#f4efe2;padding:.8rem}del{color:#8a6d5a}
 .warning{border-left:4px solid #9a3b1e;padding-left:.8rem}
 @media print{body{margin:0;max-width:none;background:#fff}tr,pre{break-inside:avoid}}
 """
