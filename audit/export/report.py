@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from audit.export import signatures
 from audit.export.approvals import Approval
@@ -116,9 +117,20 @@ def _drafts(told: Generation, spell: Spell) -> Iterator[Element]:
 
 def _draft(each: Draft, spell: Spell) -> tuple[object, ...]:
     sure = "" if each.confidence is None else f"{each.confidence:.3f}"
-    first = tag("del", spell(each.draft)) if each.draft != each.output else ""
+    held, whole = _held(each), spell(each.draft)
+    stands = spell(each.draft[:held])
+    if not whole.startswith(stands):  # a letter takes tokens of both parts
+        stands = ""
+    first = tag("span", stands, tag("del", whole[len(stands) :])) if held < len(each.draft) else ""
     unit = f"{each.kind} {each.index}" if each.draft or each.steps else each.kind
     return each.header.seq, unit, each.start, each.steps, each.forwards, sure, first, spell(each.output)
+
+
+def _held(each: Draft) -> int:
+    """How many ids the draft begins with that stand; that of a round may begin with one that was output before."""
+    begins = (0, 1) if each.kind == "round" else (0,)
+    same = (takewhile(lambda pair: pair[0] == pair[1], zip(each.draft[ahead:], each.output, strict=False)) for ahead in begins)
+    return max(ahead + sum(1 for _ in pairs) for ahead, pairs in zip(begins, same, strict=True))
 
 
 def _gates(told: Generation) -> Element:

@@ -31,7 +31,7 @@ from audit.export.report import report, spell_ids
 from audit.header import Header, leaf_hash, uuid7
 from audit.merkle import tree_root
 from audit.note import Checkpoint, sign_checkpoint
-from audit.records import Body, EngineNote, Kind, RequestOpen, kind_of, schema_of
+from audit.records import Body, EngineNote, Kind, RequestOpen, SpecRounds, SpecRoundTrace, kind_of, schema_of
 from audit.stories import Ending
 from audit.verify import Verdict
 from tests.audit.export_samples import ALL, altered, attester, bundle_of, judged, with_bodies
@@ -162,6 +162,24 @@ def test_a_page_shows_the_answer_as_it_left() -> None:
     answer = page.partition("<h2>Answer</h2>\n<pre>")[2].partition("</pre>")[0]
     assert answer == "\n\nfirst "  # readers drop the first line break of a pre
     assert "<pre>\n7 40 51 60" in report(generation, None, ORIGIN, spell_ids).decode()
+
+
+@pytest.mark.parametrize(
+    ("draft", "accepted", "output", "shown"),
+    [
+        ((7, 8, 9), 2, (8, 9, 10), ""),
+        ((7, 8, 9), 1, (8, 10), "<span>7 8<del> 9</del></span>"),
+        ((7, 8, 9), 1, (7,), "<span>7<del> 8 9</del></span>"),
+    ],
+    ids=["all of it held", "after a seed", "without a seed"],
+)
+def test_what_held_of_a_draft_is_not_struck_through(
+    draft: tuple[int, ...], accepted: int, output: tuple[int, ...], shown: str
+) -> None:
+    """A page strikes a draft through from where it departs from what was kept, and from nowhere before."""
+    each = SpecRoundTrace(0, 75, draft, (1.0, 0.5, 0.5), (8, 10, 11), accepted, output, (-1.0,) * len(output), 1, True)
+    page = report(told([WHOLE_REQUEST[0], SpecRounds((each,))]), None, ORIGIN, spell_ids).decode()
+    assert f"<td>{shown}</td><td>{spell_ids(output)}</td></tr>" in page
 
 
 def test_a_long_generation_is_cut_and_says_so() -> None:
