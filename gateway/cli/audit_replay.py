@@ -25,7 +25,7 @@ from gateway.people.names import Role
     "  palimpsest audit replay --tenant acme --reason 'complaint 12' --json replay.json 019a1f2e-7c3b-7d10-8a44-3f5b2c1d0e9f",
 )
 @click.option("--tenant", required=True, help="Whose log.")
-@json_to("Write verdict, claim and first difference to this file.")
+@json_to("Write verdict, claim and first difference to this file; `same` is null where nothing could be compared.")
 @reason_option("Why its content is read; it is recorded.")
 @proved_option(Role.AUDITOR)
 @stdin_option
@@ -60,6 +60,7 @@ def replay(tenant: str, json_file: Path | None, reason: str, by: str | None, pas
         found = run(load(settings.checkpoint, device=settings.device), generation, bodies, None if law is None else law.gate())
     except ReplayRefused as error:
         click.echo(f"not replayed: {error}", err=True)
+        write_json(json_file, {"generation_id": str(generation), "same": None, "reason": str(error)})
         sys.exit(3)
     verdict = "the same in every step" if found.difference is None else f"differs: {found.difference}"
     click.echo(f"{verdict}\n{found.compared} items compared; {found.claim.value}: {found.reason}")

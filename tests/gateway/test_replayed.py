@@ -129,7 +129,7 @@ def test_what_cannot_be_run_again_is_refused(served: Served) -> None:
 
 @pytest.mark.long
 def test_the_command_exits_as_promised(served: Served, tmp_path: Path) -> None:
-    """0 and a JSON for an honest record, 3 for a generation that is not there."""
+    """0 and a JSON for an honest record; 3, and a JSON without a verdict in its place, for a generation that is not there."""
     request, _ = asked(served, "linear_spec")
     urls = {"database_url": served.database.app_url, "reader_url": served.database.reader_url}
     given = environ(home=str(served.settings.home), keys=str(served.settings.keys), **urls)
@@ -141,3 +141,5 @@ def test_the_command_exits_as_promised(served: Served, tmp_path: Path) -> None:
     assert told["same"] is True and told["claim"] == "exact" and told["items"] > 0
     missing = subprocess.run([*command, str(uuid4())], cwd=ROOT, env=given, capture_output=True, text=True, check=False)
     assert missing.returncode == 3 and "not replayed" in missing.stderr
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["same"] is None and told["reason"] in missing.stderr
