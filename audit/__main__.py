@@ -18,7 +18,7 @@ USAGE, INTERNAL = 64, 70
 try:
     from audit.errors import AuditError, MalformedData, NoteInvalid, ProofInvalid
     from audit.header import MAX_HEADER_BYTES
-    from audit.note import Scheme, decode_vkey
+    from audit.note import Scheme, check_name, decode_vkey
     from audit.proof import MAX_PROOF_BYTES, Proven, check_proof
     from audit.quorum import Quorum
     from audit.verify import Report, Verdict, verify
@@ -235,6 +235,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     if not parsed.folder.is_dir():
         _complain(f"{parsed.folder} is not a folder; name the folder that the export wrote")
         return USAGE
+    check_name(parsed.origin)
     held = [_read(path, MAX_CHECKPOINT_FILE).decode("utf-8") for path in parsed.checkpoint]
     witnesses, anchors = _witnesses(parsed), _vkeys(parsed.anchor)
     report = verify(parsed.folder, _vkeys(parsed.vkey), parsed.origin, held, _required(parsed), witnesses, anchors)
@@ -243,6 +244,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _check(parsed: argparse.Namespace) -> int:
+    check_name(parsed.origin)
     keys = [decode_vkey(text) for text in _vkeys(parsed.vkey)]
     witnesses, required = _witnesses(parsed), _required(parsed)
     if witnesses is not None:
@@ -278,8 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(arguments)
         print(end="", flush=True)
     except OSError as error:  # of what cannot be written Python makes status 1, which would be a verdict, or 120
-        with suppress(OSError):
-            print(f"what was found cannot be told: {error}", file=sys.stderr)
+        _complain(f"what was found cannot be told: {error}")
         os._exit(INTERNAL)
     return status
 

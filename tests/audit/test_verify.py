@@ -312,6 +312,7 @@ def test_the_command_exits_as_promised(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["verify", str(tmp_path / "absent"), *arguments]) == USAGE
     assert main(["verify", str(tmp_path / "good"), "--vkey", "x", "--origin", ORIGIN]) == USAGE
     assert main(["verify", str(tmp_path / "good"), *arguments, "--checkpoint", "absent"]) == USAGE
+    assert main(["verify", str(tmp_path / "good"), *arguments, "--origin", ""]) == USAGE
     with pytest.raises(SystemExit) as stopped:
         main(["verify"])
     assert stopped.value.code == USAGE
