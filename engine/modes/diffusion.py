@@ -77,8 +77,9 @@ def _settle(session: Session, block: Block, picks: Picks) -> Picks:
 def _redo(session: Session, prior: Picks) -> Generator[Step, Picks, Picks]:
     """The block's place is decoded autoregressively; what the rejected block wrote there is overwritten."""
     session.note(NoteKind.ROLLBACK, f"the block at {session.committed} is decoded again in {Mode.AR}")
-    with Run(session) as run:
-        seed = yield from stretch(session, run, run.add(prior), session.request.block_length - 1)
+    size = session.request.block_length
+    with Run(session, size + 1) as run:  # told as one, with the pass that commits its last token
+        seed = yield from stretch(session, run, run.add(prior), size - 1)
         if session.ended is not None:
             return prior
         picks = yield clean((seed,))

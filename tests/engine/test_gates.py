@@ -127,6 +127,17 @@ def test_redo_gives_the_text_of_ar(block: int, temperature: float) -> None:
     assert len(text) == 24 and finished(events).reason is FinishReason.LENGTH
 
 
+@pytest.mark.parametrize("length", [1, 3, 4, 7, 15, 32])
+def test_every_pass_of_what_was_redone_is_told_with_it(length: int) -> None:
+    """The ruling on a redone block sees all its passes, and they are counted though it ends the answer."""
+    judge = gate(lambda facts: Ruling(Verdict.REDO_AR if facts.mode == Mode.DIFFUSION else Verdict.BLOCK))
+    request, engine = asked(Mode.DIFFUSION, PROMPT, 64, gate=judge, threshold=0.2, block=length), Engine(model())
+    events = events_of(engine, request)[request.id]
+    ruling = events[-2]
+    assert isinstance(ruling, Gated) and dict(zip(ruling.names, ruling.values, strict=True))["steps"] == length
+    assert finished(events).forwards == engine.figures().passes - 1, "the first pass is the prompt's"
+
+
 def test_redoing_everything_is_ar() -> None:
     """A gate that has every block decoded again gives, in any length of block, the text of `ar`."""
     for length in (1, 3, 8):
