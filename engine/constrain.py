@@ -188,7 +188,8 @@ class Matcher:
         """`tokens` are output now. Raises ConstraintBroken when one is not allowed where it stands."""
         for token in tokens:
             if not self._consume(token):
-                raise self._broken(self._state.get_error() or f"id {token} after {len(self._output)} tokens")
+                self.allowed()  # raises where nothing fits, which says more
+                raise self._broken(f"id {token} after {len(self._output)} tokens")
             if not self._ended:
                 self._output.append(token)
 

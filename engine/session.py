@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.cache import KVCache
 from engine.constrain import Matcher
+from engine.errors import ConstraintBroken
 from engine.events import (
     Alternatives,
     BlockDecoded,
@@ -74,6 +75,7 @@ class Session:
         self._rules, self._stops, self._matcher = rules, stops, matcher
         self._key = sampling_key(request.sampling)
         self._asked: Ask | None = None
+        self._broken: ConstraintBroken | None = None
         self._events: list[Event] = []
         self._unclaimed = self._steps = self._forwards = 0
         self._prefilled = False
@@ -152,14 +154,31 @@ class Session:
         return (room, FinishReason.LENGTH) if len(ids) >= room else (len(ids), None)
 
     def take(self, ids: Sequence[int]) -> int:
-        """Decide the next ids of the answer, up to its end; returns how many were taken and sets `ended`."""
+        """Decide the next ids of the answer, up to its end; returns how many were taken and sets `ended`.
+
+        Raises ConstraintBroken if the constraint refuses the first; if it refuses a later one, `emit` does, once the ids before
+        it are told: so they are of the answer in every mode.
+        """
         count, self.ended = self.cut(ids)
+        count = self._held(ids[:count])
         taken = ids[:count]
         self.tokens += taken
         self._stops.read(taken)
-        if self._matcher is not None:
-            self._matcher.accept(taken)
         return count
+
+    def _held(self, ids: Sequence[int]) -> int:
+        """How many leading ids the constraint takes."""
+        if self._matcher is None:
+            return len(ids)
+        for place, token in enumerate(ids):
+            try:
+                self._matcher.accept((token,))
+            except ConstraintBroken as error:
+                if not place:
+                    raise
+                self.ended, self._broken = None, error
+                return place
+        return len(ids)
 
     def commit(self, count: int) -> None:
         """The next `count` positions of `tokens` are in the cache for good."""
@@ -171,8 +190,13 @@ class Session:
     # -- what is said ---------------------------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
-        """Say `event`, and let the gate judge causal text that has become a unit."""
+        """Say `event`, and let the gate judge causal text that has become a unit.
+
+        Raises ConstraintBroken once it is told what came before an id that the constraint refused.
+        """
         self.say(event)
+        if self._broken is not None and isinstance(event, Output):
+            raise self._broken
         if isinstance(event, SpecRound | RunDecoded) and self.request.gate is not None:
             self._unit.append(event)
             if sum(len(each.output) for each in self._unit) >= CAUSAL_UNIT:

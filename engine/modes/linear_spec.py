@@ -59,8 +59,8 @@ def round_of(session: Session, seed: Seed, size: int) -> Generator[Step, Picks, 
     opened = opened_round(session, tokens, drafted)
     with session.interrupted(opened):
         picks = yield _verification(session, tokens, drafted, size)
-    matched = leading_matches(drafted.ids, picks.ids)
-    kept = session.take(picks.ids[: matched + 1])
+        matched = leading_matches(drafted.ids, picks.ids)
+        kept = session.take(picks.ids[: matched + 1])
     session.commit(kept)
     session.alternatives((picks,), kept)
     session.emit(

@@ -35,11 +35,11 @@ def _round(session: Session, head: Picks, drafted: Picks) -> Generator[Step, Pic
     with session.interrupted(opened):
         allowed = session.allowed(tokens)
         picks = yield quadratic(tokens, session.mask_id, Lora.ON, None if allowed is None else allowed[1:])
-    accepted = 1 + leading_matches(drafted.ids, picks.ids[:size])
-    following = picks.part(accepted - 1, accepted)
-    whole = (*tokens[:accepted], *following.ids)
-    count, reason = session.cut(whole)
-    kept = session.take(whole[:count] if reason else whole[:-1])
+        accepted = 1 + leading_matches(drafted.ids, picks.ids[:size])
+        following = picks.part(accepted - 1, accepted)
+        whole = (*tokens[:accepted], *following.ids)
+        count, reason = session.cut(whole)
+        kept = session.take(whole[:count] if reason else whole[:-1])
     session.commit(min(accepted, kept))
     session.alternatives((head, picks), kept)
     session.emit(

@@ -13,7 +13,7 @@ from engine.errors import PageFault
 from engine.events import BlockDecoded, Event, Finished, FinishReason, Gated, Noted, NoteKind, Prefilled, SpecRound
 from engine.gates import Gate, Ruling, Verdict
 from engine.model.checkpoint import LoadedModel, load
-from engine.request import Constraint, ConstraintKind, Mode
+from engine.request import CAUSAL_MODES, Constraint, ConstraintKind, Mode
 from engine.scheduler import Capacity, Live
 from tests.engine.harness import (
     MODES,
@@ -27,6 +27,7 @@ from tests.engine.harness import (
     nameless,
     output,
     stepped,
+    tokenizer,
 )
 from tests.engine.small import TINY, small_network
 
@@ -79,6 +80,19 @@ def test_a_worn_out_constraint_ends_who_follows_it_and_nobody_else() -> None:
         assert any(isinstance(event, Noted) and "too many states" in event.detail for event in found[request.id])
     assert output(found[requests[0].id]) and not output(found[requests[1].id])
     assert finished(found[plain.id]).reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize("tokens", [8, 9, 40])
+@pytest.mark.parametrize("mode", CAUSAL_MODES)
+def test_a_dead_end_takes_back_nothing_in_any_mode(mode: Mode, tokens: int) -> None:
+    """Where the constraint runs into a dead end behind drafts that hold, these are told, as `ar` tells them."""
+    letter = tokenizer().encode("x")
+    dead_end = Constraint(ConstraintKind.GRAMMAR, 'start: "xxxxxxxx" B | "~"\nB: /[a-c]/ & /[d-e]/')
+    request = asked(mode, letter, tokens, repetition_penalty=1e-6, constraint=dead_end)
+    events = decoded(model(2, vocab_size=400), request)
+    assert output(events) == (*letter,) * 8
+    assert finished(events).reason is (FinishReason.LENGTH if tokens == 8 else FinishReason.FAULT)
+    assert tokens == 8 or any(isinstance(event, Noted) and "a dead end" in event.detail for event in events)
 
 
 def test_abort_tells_the_unfinished_block() -> None:
