@@ -90,14 +90,17 @@ Bools = NDArray[np.bool_]
 class Constrainer:
     """Compiles constraints for one model's vocabulary; any thread may use it."""
 
-    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
-        """`vocab_size` is the width of the model's logits; ids that the tokenizer does not know are never allowed."""
-        barred = (tokenizer.special - tokenizer.calls).union(map(tokenizer.id_of, NEVER))
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_id: int) -> None:
+        """`vocab_size` is the width of the model's logits; ids that the tokenizer does not know are never allowed.
+
+        `eos_id` is what the model ends its answers with: of a base checkpoint not the mark that ends a turn.
+        """
+        barred = (tokenizer.special - tokenizer.calls).union((eos_id, *map(tokenizer.id_of, NEVER)))
         tokens = [b"" if token in barred else tokenizer.decode_bytes([token]) for token in range(vocab_size)]
         # The library marks token references by this byte, which no UTF-8 text holds.
         tokens = [b"" if b"\xff" in token else token for token in tokens]
-        self._text, self._eos = np.array([bool(token) for token in tokens]), tokenizer.eos_id
-        self._tokenizer = LLTokenizer(TokenizerWrapper(_Source(tokenizer, tokens)))
+        self._text, self._eos = np.array([bool(token) for token in tokens]), eos_id
+        self._tokenizer = LLTokenizer(TokenizerWrapper(_Source(tokenizer, tokens, eos_id)))
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -232,8 +235,8 @@ class _Source:
     bos_token_id = None
     special_token_ids: tuple[int, ...] = ()
 
-    def __init__(self, tokenizer: Tokenizer, tokens: list[bytes]) -> None:
-        self.tokens, self.eos_token_id = tokens, tokenizer.eos_id
+    def __init__(self, tokenizer: Tokenizer, tokens: list[bytes], eos_id: int) -> None:
+        self.tokens, self.eos_token_id = tokens, eos_id
         self._encode = tokenizer.encode
 
     def __call__(self, text: str) -> list[int]:

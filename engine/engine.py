@@ -67,7 +67,7 @@ class Engine:
         self.kernels = self._forward.kernels
         self.fingerprint = numeric_fingerprint(self._arithmetic, self.kernels)
         self.longest = min(model.config.max_position_embeddings, self._capacity.positions)
-        self.constrainer = Constrainer(model.tokenizer, model.config.vocab_size)
+        self.constrainer = Constrainer(model.tokenizer, model.config.vocab_size, model.config.eos_token_id)
         self._pool = PagePool(model.config, self._capacity.pages, self._arithmetic.dtype, self._arithmetic.device)
         self._scheduler = Scheduler(self._pool, self._capacity)
         self._think = (model.tokenizer.id_of(THINK_START), model.tokenizer.id_of(THINK_END))

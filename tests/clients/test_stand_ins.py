@@ -75,7 +75,7 @@ def test_the_grammars_can_be_held(heard: LoadedModel, tmp_path: Path) -> None:
     assert given.template is not None and given.template.call_form is not None
     assert given.config.max_position_embeddings == 16_384
     for model in (heard, given):
-        constrainer = Constrainer(model.tokenizer, model.config.vocab_size)
+        constrainer = Constrainer(model.tokenizer, model.config.vocab_size, model.config.eos_token_id)
         for grammar in (whole_file(FILE), call_or_words("exec_command", {"cmd": f"printf '%s' '{{}}' > {FILE}"})):
             constrainer.check(Constraint(ConstraintKind.GRAMMAR, grammar))
 

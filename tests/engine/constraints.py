@@ -18,7 +18,7 @@ TOKENIZER = Tokenizer.load(TINY)
 EOS = TOKENIZER.eos_id
 VOCAB = 1100
 """Wider than the tokenizer's 1024 ids, as the logits of a padded checkpoint are, and no multiple of a mask's word."""
-CONSTRAINER = Constrainer(TOKENIZER, VOCAB)
+CONSTRAINER = Constrainer(TOKENIZER, VOCAB, EOS)
 MOST = 3000
 
 

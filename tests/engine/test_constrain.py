@@ -6,6 +6,7 @@ import json
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from llguidance import LLMatcher
 
 from engine.constrain import COMPILED, Constrainer, Matcher
 from engine.errors import ConstraintBroken, InvalidRequest
-from engine.request import Constraint, ConstraintKind
+from engine.events import FinishReason
+from engine.request import Constraint, ConstraintKind, Mode
 from engine.tokenizer import Tokenizer
 from tests.engine.constraints import CONSTRAINER, EOS, MOST, TOKENIZER, VOCAB, grammar, objects, regex, schema, steps
+from tests.engine.harness import asked, decoded, finished, model, output
 from tests.engine.small import TINY
 
 NO_TEXT = next(i for i in range(TOKENIZER.size) if TOKENIZER.decode_bytes([i]) == b"\xff")
@@ -211,7 +214,7 @@ def test_a_reserved_token_that_is_not_flagged_special_matches_no_text() -> None:
         entry["special"] = entry["id"] != think
     tokenizer = Tokenizer(document)
     assert tokenizer.decode([think]) == "<think>"
-    row = Constrainer(tokenizer, VOCAB).matcher(regex("<think>")).allowed()
+    row = Constrainer(tokenizer, VOCAB, EOS).matcher(regex("<think>")).allowed()
     assert not row[think] and row[tokenizer.encode("<")].all()
 
 
@@ -227,6 +230,15 @@ def test_after_the_end_only_eos_is_allowed() -> None:
     ended.accept([*TOKENIZER.encode("a"), EOS, EOS])
     with pytest.raises(ConstraintBroken):
         ended.accept(TOKENIZER.encode("b"))
+
+
+@pytest.mark.parametrize("eos", [2, 11])
+def test_a_constrained_answer_ends_as_the_model_s_answers_do(eos: int) -> None:
+    """The id at which the checkpoint's answers stop, a base one's own too, is what ends a constrained answer."""
+    base = replace(model(1, vocab_size=400), config=replace(model(1, vocab_size=400).config, eos_token_id=eos))
+    events = decoded(base, asked(Mode.LINEAR_SPEC, tokens=20, constraint=regex("[ab]{3}"), stop=(eos,)))
+    assert finished(events).reason is FinishReason.STOP and output(events)[-1] == eos
+    assert re.fullmatch("[ab]{3}", base.tokenizer.decode(output(events)))
 
 
 def test_eos_is_allowed_exactly_where_the_text_may_end() -> None:
@@ -271,7 +283,7 @@ def test_the_callers_options_for_the_library_mean_nothing() -> None:
 
 def test_after_a_fault_the_constraint_is_compiled_anew() -> None:
     """What requests share of a compiled constraint, and may have worn out, outlives no fault; those of others do."""
-    constrainer = Constrainer(TOKENIZER, VOCAB)
+    constrainer = Constrainer(TOKENIZER, VOCAB, EOS)
     other = constrainer.matcher(PERSON)
     broken, beside = constrainer.matcher(DEAD_END), constrainer.matcher(DEAD_END)
     with pytest.raises(ConstraintBroken):
@@ -285,7 +297,7 @@ def test_after_a_fault_the_constraint_is_compiled_anew() -> None:
 
 def test_one_compiled_constraint_serves_many_requests() -> None:
     """Equal constraints are compiled once, and only a bounded number is kept."""
-    constrainer = Constrainer(TOKENIZER, VOCAB)
+    constrainer = Constrainer(TOKENIZER, VOCAB, EOS)
     constrainer.check(PERSON)
     assert constrainer.matcher(PERSON)._compiled is constrainer.matcher(PERSON)._compiled
     for number in range(COMPILED + 3):

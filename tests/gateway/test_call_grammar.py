@@ -31,7 +31,7 @@ EDIT = ToolSpec("edit", "", EDIT_SCHEMA, strict=True)
 LOOSE = ToolSpec("edit", "", EDIT_SCHEMA | {"not": {"type": "string"}})
 LOOK = ToolSpec("look", "", {})
 TOKENIZER = tiny().tokenizer
-CONSTRAINER = Constrainer(TOKENIZER, TOKENIZER.size)
+CONSTRAINER = Constrainer(TOKENIZER, TOKENIZER.size, TOKENIZER.eos_id)
 
 
 def xml(name: str, *pairs: tuple[str, str]) -> str:
