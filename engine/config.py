@@ -97,9 +97,9 @@ class ModelConfig:
         """Build from the parsed `config.json`. Raises CheckpointError naming the key that is missing or unsupported."""
         if document.get("model_type") != MODEL_TYPE:
             raise CheckpointError(f"model_type must be {MODEL_TYPE!r}, not {document.get('model_type')!r}")
-        for key in ("attention_bias", "mlp_bias", "tie_word_embeddings"):
-            if document.get(key, False):
-                raise CheckpointError(f"{key} is true, but the family has neither biases nor a tied head")
+        for key, only in _ONLY.items():
+            if document.get(key) not in (None, only):
+                raise CheckpointError(f"{key} is {document[key]!r}, but the family knows {only!r} alone")
         try:
             return cls(
                 **{key: _count(document, key) for key in _LARGEST},
@@ -157,6 +157,16 @@ _LARGEST = {
 """The largest value of every whole number that is read, far above any model of the family."""
 
 
+_ONLY = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "tie_word_embeddings": False,
+    "sliding_window": None,
+}
+"""What would change the arithmetic if it were anything else."""
+
+
 def _count(document: Mapping[str, Any], key: str) -> int:
     """A whole number; only ids may be zero. Raises KeyError or ValueError."""
     value, least = document[key], 0 if key.endswith("_id") else 1
@@ -182,6 +192,8 @@ def _rope(document: Mapping[str, Any]) -> RopeConfig:
         raise ValueError("rope_type must be 'yarn'")
     if found.get("mscale", 1) != found.get("mscale_all_dim", 1):
         raise ValueError("mscale and mscale_all_dim differ, so the attention factor would not be 1")
+    if found.get("attention_factor") not in (None, 1) or found.get("truncate") not in (None, True):
+        raise ValueError("an attention_factor other than 1, or a ramp with truncate off, is of another family")
     told = {"beta_fast": 32, "beta_slow": 1, "llama_4_scaling_beta": 0} | found
     return RopeConfig(
         theta=_number(found if "rope_theta" in found else document, "rope_theta", 1 + 1e-6, 1e30),

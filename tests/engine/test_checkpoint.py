@@ -146,11 +146,13 @@ def test_config_has_no_silent_defaults(folder: Path, key: str) -> None:
         {"rope_theta": 10**400},
         {"llama_4_scaling_beta": -(10**400)},
         {"llama_4_scaling_beta": 1e300},
+        {"attention_factor": 1.2772588722239782},
+        {"truncate": False},
     ],
     ids=lambda rope: next(iter(rope)),
 )
-def test_positions_are_finite_or_refused(folder: Path, rope: dict[str, float]) -> None:
-    """Numbers of which no frequency can be made are an error of the config, never of the arithmetic."""
+def test_positions_are_finite_and_ours_or_refused(folder: Path, rope: dict[str, float]) -> None:
+    """Settings of which no frequency can be made, or another than ours, are an error of the config, never of the arithmetic."""
     path = folder / "config.json"
     document = json.loads(path.read_text())
     document["rope_parameters"] |= rope

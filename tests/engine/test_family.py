@@ -186,10 +186,11 @@ def test_another_kind_of_lora_is_refused(tmp_path: Path, changes: dict[str, Any]
      ({"num_key_value_heads": 3}, "num_key_value_heads"), ({"mask_token_id": 1024}, "mask_token_id"),
      ({"eos_token_id": [11]}, "eos_token_id"), ({"vocab_size": 1024.5}, "vocab_size"), ({"block_size": True}, "block_size"),
      ({"rms_norm_eps": -1.0}, "rms_norm_eps"), ({"rms_norm_eps": float("nan")}, "rms_norm_eps"),
-     ({"tie_word_embeddings": True}, "tie_word_embeddings"), ({"model_type": "llama"}, "model_type")],
+     ({"tie_word_embeddings": True}, "tie_word_embeddings"), ({"model_type": "llama"}, "model_type"),
+     ({"hidden_act": "gelu"}, "hidden_act"), ({"sliding_window": 4096}, "sliding_window")],
 )  # fmt: skip
 def test_a_config_that_cannot_be_is_refused(changes: dict[str, Any], named: str) -> None:
-    """Sizes out of all proportion, of the wrong type or at odds with one another are named before anything is allocated."""
+    """Sizes out of all proportion, of the wrong type or at odds with one another, and other arithmetic, are named at once."""
     with pytest.raises(CheckpointError, match=named):
         ModelConfig.from_document(document("8B") | changes)
 
