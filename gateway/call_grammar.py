@@ -1,14 +1,14 @@
 """Answers that must call, or must call exactly: a grammar of the checkpoint's own form of calls, with the tools' schemas in it.
 
 Of a strict tool every value is held to its schema. Of any other only names, required arguments and JSON types are, so that no
-schema that a client may send makes a request impossible. A string in the XML form is free text, whatever its pattern.
+schema that a client may send makes a request impossible. A string in the XML form is free text, whatever its pattern; where a
+list or object may stand in its place, that of a strict tool does not begin like one: it would be read as one, held to nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from engine.chat_template import CallForm
@@ -22,6 +22,8 @@ TOLD_ONLY: Final = ("description", "title", "$comment", "$schema", "$id")
 """Words of a schema that hold nothing to anything."""
 DEFINITIONS: Final = ("$defs", "definitions")
 FREE: Final = r"value[lazy]: /(?s:.*?)\n<\/parameter>\n/"
+BEGINS: Final = {"array": r"\[", "object": r"\{"}
+PLAIN: Final = r"[lazy]: /\s*([^\s{}](?s:.*?))?\n<\/parameter>\n/"
 ANY: Final = r"any[lazy]: /<parameter=[^>\n]{1,64}>\n(?s:.*?)\n<\/parameter>\n/"
 SAID: Final = r"SAID: /(?s:.*)/ & ~/(?s:.*)<(tool_call>|function=)(?s:.*)/"
 OPENED: Final = r"opened[lazy]: /(?s:.*?)<tool_call>/"
@@ -49,6 +51,8 @@ def _more(prompt: Conversation) -> str:
 def _xml(tools: Sequence[ToolSpec]) -> Iterator[str]:
     yield f"called: ({_either(f'tool{place}' for place in range(len(tools)))}) {_literal(FUNCTION_END, CALL_END)}"
     yield from (FREE, ANY)
+    for kinds in (["array"], ["object"], ["array", "object"]):
+        yield _no(kinds) + PLAIN.format("".join(BEGINS[kind] for kind in kinds))
     for place, tool in enumerate(tools):
         properties, needed = _properties(tool), _needed(tool)
         told = [f"p{place}x{index}{'' if key in needed else '?'}" for index, key in enumerate(properties)]
@@ -62,19 +66,30 @@ def _value(tool: ToolSpec, schema: Any) -> str:
     """The rest of an argument behind its name."""
     types, closed = types_of(schema, tool.schema), _literal("", PARAMETER_END, "")
     if "string" in types or not types:
-        told = list(map(partial(_printed, tool), leaves_of(schema, tool.schema))) if tool.strict else [""]
-        return f"({_either(told)}) {closed}" if all(told) else "value"
+        told = [form for leaf in leaves_of(schema, tool.schema) for form in _printed(tool, leaf)] if tool.strict else [""]
+        kinds, printed = sorted(types & BEGINS.keys()), f"({_either(filter(None, told))}) {closed}"
+        if all(told):
+            return printed
+        return f"({printed} | {_no(kinds)})" if kinds and any(told) else "value"
     held = {**_plain(schema), **_definitions(tool)} if tool.strict else {"type": sorted(types)}
     return f"%json {_document(held)} {closed}"
 
 
-def _printed(tool: ToolSpec, schema: Any) -> str:
-    """What one of a value's alternatives prints: its values, or JSON; empty for free text."""
+def _printed(tool: ToolSpec, schema: Any) -> Iterator[str]:
+    """What one of a value's alternatives may print: its values, JSON of what is no string; empty for free text."""
     values, types = values_of(schema), types_of(schema, tool.schema)
     if values is not None:
-        return _either(_literal(value if isinstance(value, str) else json.dumps(value)) for value in values)
-    held = types and "string" not in types
-    return f"%json {_document({**_plain(schema), **_definitions(tool)})}" if held else ""
+        yield from (_literal(value if isinstance(value, str) else json.dumps(value)) for value in values)
+        return
+    if others := sorted(types - {"string"}):
+        yield f"%json {_document({**_plain(schema), 'type': others, **_definitions(tool)})}"
+    if not types or "string" in types:
+        yield ""
+
+
+def _no(kinds: Sequence[str]) -> str:
+    """The rule of free text that does not begin like any of these."""
+    return f"no_{'_'.join(kinds)}"
 
 
 def _json(tools: Sequence[ToolSpec]) -> Iterator[str]:

@@ -99,6 +99,13 @@ CHOSEN: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = [
     ({"anyOf": [{"$ref": "#"}, {"type": "string"}]}, ("far",), ()),
     ({"$ref": "#/properties/unit"}, ("far",), ()),
 ]
+WORDS: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "maxItems": 2}
+MIXED: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = [
+    ({"anyOf": [{"type": "string"}, WORDS]}, ("a [1]", "", "{}", '["a"]'), ("[1]", ' ["a", "b", "c"]', "[a")),
+    ({"type": ["string", "object"], "additionalProperties": False}, ("[1]", "\n a {}", "{}"), ('{"a": 1}', '\n {"a": 1}')),
+    ({"anyOf": [{"type": "string"}, WORDS, {"type": "object", "maxProperties": 0}]}, ("a", "[]", "{}"), ("[1]", '{"a": 1}')),
+    ({"allOf": [{"type": ["string", "object"]}, {"minLength": 1}]}, ("a", '{"a": 1}'), ()),
+]
 
 
 @pytest.mark.parametrize(("schema", "good", "bad"), CHOSEN)
@@ -110,6 +117,17 @@ def test_a_strict_choice_is_held_wherever_the_schema_keeps_it(
     constraint = held(CallOf("heat"), ToolSpec("heat", "", told, strict=True))
     assert all(fits(constraint, xml("heat", ("unit", text))) for text in good)
     assert not any(fits(constraint, xml("heat", ("unit", text))) for text in bad)
+
+
+@pytest.mark.parametrize(("schema", "good", "bad"), MIXED)
+def test_what_would_be_read_as_a_strict_list_or_object_is_held_as_one(
+    schema: dict[str, Any], good: tuple[str, ...], bad: tuple[str, ...]
+) -> None:
+    """Where a string may stand in the place of a list or an object, no text reads as one that the schema does not permit."""
+    told = {"type": "object", "properties": {"what": schema}, "required": ["what"], "additionalProperties": False}
+    constraint = held(CallOf("tell"), ToolSpec("tell", "", told, strict=True))
+    assert all(fits(constraint, xml("tell", ("what", text))) for text in good)
+    assert not any(fits(constraint, xml("tell", ("what", text))) for text in bad)
 
 
 def test_a_required_call_may_be_any_and_several() -> None:
