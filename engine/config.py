@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ARCHITECTURE = "NemotronLabsDiffusionModel"
 MODEL_TYPE = "nemotron_labs_diffusion"
 _LARGEST_TEXT = 64 * 1024 * 1024
 
@@ -110,34 +109,6 @@ class ModelConfig:
             raise CheckpointError(f"config.json lacks {error.args[0]!r}, which has no safe default") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"config.json holds a value that cannot be: {error}") from error
-
-    def document(self, dtype: str = "float32") -> dict[str, Any]:
-        """The `config.json` of this shape, in the family's layout, for weights stored as `dtype`."""
-        return {
-            "architectures": [ARCHITECTURE],
-            "model_type": MODEL_TYPE,
-            **{key: getattr(self, key) for key in _LARGEST},
-            "rms_norm_eps": self.rms_norm_eps,
-            "hidden_act": "silu",
-            "attention_bias": False,
-            "mlp_bias": False,
-            "attention_dropout": 0.0,
-            "tie_word_embeddings": False,
-            "sliding_window": None,
-            "dlm_paradigm": "bidirectional",
-            "torch_dtype": dtype,
-            "rope_parameters": {
-                "rope_type": "yarn",
-                "rope_theta": self.rope.theta,
-                "factor": self.rope.factor,
-                "original_max_position_embeddings": self.rope.original_max_position,
-                "beta_fast": self.rope.beta_fast,
-                "beta_slow": self.rope.beta_slow,
-                "mscale": 1.0,
-                "mscale_all_dim": 1.0,
-                "llama_4_scaling_beta": self.rope.query_scale_beta,
-            },
-        }
 
 
 _LARGEST = {

@@ -8,7 +8,7 @@ prompt's ids; the chat template shapes the prompt, which is on record id by id.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +19,7 @@ from engine.apart import apart
 from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, read_json
 from engine.model.network import HOST, LORA_SCALE, Network
-from engine.model.tensors import (
-    SHARD_BYTES,
-    Stored,
-    check,
-    stored,
-    stored_weights,
-    weight_files,
-    write,
-    write_json,
-    write_weights,
-)
+from engine.model.tensors import Stored, check, stored, stored_weights, weight_files
 from engine.tokenizer import Tokenizer
 
 LORA_FOLDER = "linear_spec_lora"
@@ -37,7 +27,6 @@ ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 _STRIP = ("language_model.", "base_model.model.", "model.")
 _LORA_PREFIX = "base_model.model.encoder.layers."
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _LARGEST_RANK = 4096
 
 
@@ -56,19 +45,6 @@ class LoadedModel:
     weights_digest: str
     template: ChatTemplate | None = None
     device: torch.device = HOST
-
-
-def initialise(config: ModelConfig, seed: int, lora_rank: int = 16) -> Network:
-    """Random weights, normal with deviation 0.02 and output projections scaled by depth; the drafter LoRA starts at zero."""
-    generator = torch.Generator().manual_seed(seed)
-    network = Network(config, lora_rank)
-    residual = 0.02 / (2 * config.num_hidden_layers) ** 0.5
-    for name, parameter in network.named_parameters():
-        if name.endswith(("lora_b", "norm.weight", "layernorm.weight")):
-            continue
-        deviation = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02
-        torch.nn.init.normal_(parameter, std=deviation, generator=generator)
-    return network
 
 
 def load(folder: Path, name: str | None = None, device: str = "cpu") -> LoadedModel:
@@ -119,36 +95,6 @@ def _fill(network: Network, found: Mapping[str, Stored], device: torch.device) -
             parameter.copy_(stored.read())
 
 
-def save(
-    folder: Path,
-    network: Network,
-    tokenizer_files: Path | None = None,
-    dtype: torch.dtype = torch.float32,
-    shard_bytes: int = SHARD_BYTES,
-) -> None:
-    """Write `network` in the released layout, weights in `dtype`; each file appears whole.
-
-    Copies tokenizer files from `tokenizer_files` when given. The drafter LoRA is float32 at any `dtype`, as released.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", network.config.document(str(dtype).removeprefix("torch.")))
-    if tokenizer_files is not None and tokenizer_files != folder:
-        for name in _TOKENIZER_FILES:
-            if (tokenizer_files / name).exists():
-                (folder / name).write_bytes((tokenizer_files / name).read_bytes())
-    save_drafter(folder, network)
-    weights = {name: value.detach().to(dtype) for name, value in released_names(network) if "lora_" not in name}
-    write_weights(folder, weights, shard_bytes)
-
-
-def save_drafter(folder: Path, network: Network) -> None:
-    """Write the drafter LoRA alone, in its own folder."""
-    place = folder / LORA_FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    write_json(place / ADAPTER_CONFIG, adapter_document(network.lora_rank))
-    write(place / ADAPTER, {name: value.detach().float() for name, value in released_names(network) if "lora_" in name})
-
-
 def digest(folder: Path) -> str:
     """SHA-256 (hex) over names and contents of weights, adapter, `config.json` and `tokenizer.json`."""
     total = hashlib.sha256()
@@ -176,19 +122,6 @@ def _adapter(folder: Path) -> tuple[int, dict[str, Stored]] | None:
     if document.get("use_rslora") or document.get("use_dora"):
         raise CheckpointError(f"{path}: the drafter LoRA must be a plain one, without rsLoRA or DoRA")
     return rank, stored(path / ADAPTER)
-
-
-def adapter_document(rank: int, scale: float = LORA_SCALE, modules: Sequence[str] = ("o_proj",)) -> dict[str, object]:
-    """PEFT's `adapter_config.json`, by default the drafter's."""
-    return {
-        "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": int(scale * rank),
-        "target_modules": list(modules),
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "task_type": "CAUSAL_LM",
-    }
 
 
 def released_names(network: Network) -> Iterator[tuple[str, nn.Parameter]]:

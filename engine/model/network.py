@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from engine.config import ModelConfig
 from engine.model.rope import inverse_frequencies, query_scale, rotate, rotation
@@ -139,8 +138,6 @@ class Network(nn.Module):
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.diffusion_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.register_buffer("frequencies", inverse_frequencies(config.rope, config.head_dim), persistent=False)
-        self.recompute = False
-        """Whether the backward pass computes the inside of each layer again, so that only its input is kept."""
 
     @classmethod
     def blank(cls, config: ModelConfig, lora_rank: int, dtype: torch.dtype) -> Network:
@@ -169,8 +166,7 @@ class Network(nn.Module):
         x = self.embed_tokens(tokens)
         place = Place(rotation(self.frequencies, positions), query_scale(self.config.rope, positions), draft_gate)
         for layer in self.layers:
-            inside = (x, place, attend, linear, wanted if layer is self.layers[-1] else None)
-            x = checkpoint(layer, *inside, use_reentrant=False) if self.recompute else layer(*inside)
+            x = layer(x, place, attend, linear, wanted if layer is self.layers[-1] else None)
         hidden: Tensor = self.norm(x)
         return hidden
 

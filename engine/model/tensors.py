@@ -1,29 +1,23 @@
 """Tensors on disk: one safetensors file, or several with an index, as the family's large checkpoints have them.
 
-Files are hostile input: nothing is read before every name, shape and type has been compared with what is expected, and a
-file written here appears whole or not at all.
+Files are hostile input: nothing is read before every name, shape and type has been compared with what is expected.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.config import CheckpointError, read_json, require_file
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SHARD_BYTES = 5_000_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
 _TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _SHOWN = 5
@@ -98,68 +92,6 @@ def check(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Stored], 
             raise CheckpointError(f"{folder}: {found[name].name} is {found[name].shape}, expected {shape}")
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> None:
-    """Write weights as one file or, above `shard_bytes`, as shards and an index, the index last."""
-    shards = _shards(tensors, shard_bytes)
-    if len(shards) == 1:
-        write(folder / WEIGHTS, tensors)
-        return
-    placed: dict[str, str] = {}
-    for number, names in enumerate(shards, 1):
-        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        write(folder / file, {name: tensors[name] for name in names})
-        placed |= dict.fromkeys(names, file)
-    total = sum(tensor.nbytes for tensor in tensors.values())
-    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": placed})
-
-
-def write(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """One safetensors file, whole or not at all. Raises CheckpointError that names it when the disk does not take it."""
-    told = {"format": "pt", **(metadata or {})}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        whole(file, lambda path: save_file(plain, path, metadata=told))
-    except SafetensorError as error:
-        raise CheckpointError(f"{file} cannot be written: {error}") from error
-
-
-def write_json(file: Path, document: Mapping[str, object]) -> None:
-    """One JSON file, whole or not at all."""
-    text = json.dumps(document, indent=2, sort_keys=True) + "\n"
-    whole(file, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def whole(file: Path, fill: Callable[[Path], object]) -> None:
-    """Let `fill` write a file in a folder beside `file`, then put it in its place; a crash leaves the old one.
-
-    The folder goes whatever happens, at the next writing at the latest: a writer may put files of its own beside the one it
-    was given. The file may be read by whom any new file may, whatever its writer thought.
-    """
-    beside = file.with_name(f".{file.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        made = beside / file.name
-        made.touch()
-        mode = made.stat().st_mode
-        fill(made)
-        made.chmod(mode)
-        _flush(made)
-        made.replace(file)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    _flush(file.parent)
-
-
-def _flush(path: Path) -> None:
-    """Ask the system to put a file, or the names in a folder, on the disk."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
 def _weight_map(index: Path) -> dict[str, str]:
     """Tensor name to file name, none of which leads out of the folder."""
     mapped = read_json(index).get("weight_map")
@@ -169,16 +101,3 @@ def _weight_map(index: Path) -> dict[str, str]:
         if not isinstance(file, str) or not _PLAIN.fullmatch(file):
             raise CheckpointError(f"{index} names {file!r}, which is no plain safetensors file of this folder")
     return mapped
-
-
-def _shards(tensors: Mapping[str, Tensor], shard_bytes: int) -> list[list[str]]:
-    """Names in order, cut wherever the next tensor would make a shard too large."""
-    shards: list[list[str]] = [[]]
-    size = 0
-    for name, tensor in tensors.items():
-        if shards[-1] and size + tensor.nbytes > shard_bytes:
-            shards.append([])
-            size = 0
-        shards[-1].append(name)
-        size += tensor.nbytes
-    return shards

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import CheckpointError, read_json
-from engine.model.checkpoint import ADAPTER, ADAPTER_CONFIG, released_names, save, save_drafter
+from engine.model.checkpoint import ADAPTER, ADAPTER_CONFIG, released_names
 from engine.model.network import Linear, Network, plain_linear
-from engine.model.tensors import SHARD_BYTES, whole, write, write_json
 from engine.train.card import EXAMS
 from engine.train.lora import Adapters
 from engine.train.recipe import Stage
+from engine.train.saving import SHARD_BYTES, save, save_drafter, whole, write, write_json
 
 ADAPTER_FOLDER = "lora"
 _BESIDE = {".json", ".jinja", ".py", ".txt"}

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor, nn
 
-from engine.model.checkpoint import adapter_document
 from engine.model.network import Network
+from engine.train.saving import adapter_document
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SCALE = 2.0  # lora_alpha / r

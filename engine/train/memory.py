@@ -14,7 +14,12 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
+
+from torch.utils.checkpoint import checkpoint
+
+from engine.model.network import Network
 
 # malloc.h of glibc: the options, and the largest values that it takes for them.
 _TRIM_THRESHOLD: Final = -1
@@ -29,6 +34,12 @@ def in_large_pages() -> None:
     To be called before the first tensor of the process is made, for torch asks only then.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def recompute(network: Network) -> None:
+    """Have the backward pass compute the inside of each layer again, so that only its input is kept."""
+    for layer in network.layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import torch
 
 from engine.chat_template import ChatTemplate
 from engine.config import CheckpointError, ModelConfig, RopeConfig
-from engine.model.checkpoint import digest, initialise, load
+from engine.model.checkpoint import digest, load
 from engine.model.network import Network
 from engine.model.tensors import stored_weights
 from engine.tokenizer import Tokenizer
@@ -27,7 +27,7 @@ from engine.train.lora import Adapters
 from engine.train.recipe import Precision, Recipe
 from engine.train.vocabulary import CHAT_TEMPLATE
 from engine.train.vocabulary import build as build_vocabulary
-from engine.train.wiring import wire
+from engine.train.wiring import initialise, wire
 
 MIXTURES = {"functions": FUNCTIONS, "whole": WHOLE}
 _DRAFTER_RANK = 16

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.model.checkpoint import load
-from engine.model.tensors import write_json
 from engine.request import Mode, Numeric
 from engine.train import examination
 from engine.train.card import EXAM, LONG_EXAM, PICTURE, TOOL_EXAM, Making, write_card
@@ -21,6 +20,7 @@ from engine.train.examination import Again, Wish
 from engine.train.origin import MIXTURES, Scratch
 from engine.train.picture import picture
 from engine.train.recipe import Stage
+from engine.train.saving import write_json
 from engine.train.scores import BLOCK_LENGTH, THRESHOLD
 from engine.train.tasks import Kind
 from engine.train.trainer import Training

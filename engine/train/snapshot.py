@@ -16,8 +16,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from engine.config import CheckpointError
-from engine.model.tensors import stored, write
+from engine.model.tensors import stored
 from engine.train.recipe import Recipe, Stage
+from engine.train.saving import write
 
 FILE = "training.safetensors"
 _LEARNED, _MOMENTS, _STORY = "learned/", "moments/", "palimpsest"

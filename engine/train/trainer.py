@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from engine.train.learner import restore
 from engine.train.lessons import Step, step_of
-from engine.train.memory import kept
+from engine.train.memory import kept, recompute
 from engine.train.optimiser import Optimiser
 from engine.train.origin import Origin, origin_of
 from engine.train.recipe import Recipe, Stage
@@ -59,7 +59,8 @@ class Training:
         self._moments: Mapping[str, Mapping[str, Tensor]] = {}
         network = self._course.learner.network
         network.train()
-        network.recompute = recipe.recompute
+        if recipe.recompute:
+            recompute(network)
 
     @classmethod
     def resume(cls, out: Path, device: torch.device = _CPU) -> Training:

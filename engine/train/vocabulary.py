@@ -14,9 +14,9 @@ from typing import Final
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from engine.config import CheckpointError
-from engine.model.tensors import whole
 from engine.train.corpus import WHOLE, drawn
 from engine.train.grammar import Split
+from engine.train.saving import whole
 from engine.train.tasks import chat, words
 
 SIZE: Final = 1024

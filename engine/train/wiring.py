@@ -1,4 +1,4 @@
-"""First weights that can already copy: an induction circuit of two layers (Olsson et al. 2022), wired before the first step.
+"""First weights: drawn from a seed, and able to copy by an induction circuit of two layers (Olsson et al. 2022).
 
 Nearly all that the exercises ask for is copied from the prompt. A network of this size that starts from noise finds a circuit
 for that only after some ten million tokens; wired in, it is merely refined. Layer 0 tells every place the token before it
@@ -14,6 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from engine.config import ModelConfig
 from engine.model.network import Attention, Network
 
 SHARED: Final = 0.5
@@ -46,6 +47,19 @@ class _Room:
         basis = torch.linalg.qr(torch.randn(hidden, hidden, generator=generator)).Q
         shared, told, said, tokens = basis.split((1, matched, heads, hidden - 1 - matched - heads), dim=1)
         return cls(shared[:, 0], tokens, tokens[:, :matched], told, tokens[:, :heads], said)
+
+
+def initialise(config: ModelConfig, seed: int, lora_rank: int = 16) -> Network:
+    """Random weights, normal with deviation 0.02 and output projections scaled by depth; the drafter LoRA starts at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    network = Network(config, lora_rank)
+    residual = 0.02 / (2 * config.num_hidden_layers) ** 0.5
+    for name, parameter in network.named_parameters():
+        if name.endswith(("lora_b", "norm.weight", "layernorm.weight")):
+            continue
+        deviation = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02
+        torch.nn.init.normal_(parameter, std=deviation, generator=generator)
+    return network
 
 
 def wire(network: Network, generator: torch.Generator) -> None:

@@ -18,9 +18,9 @@ from typing import Final
 import torch
 
 from engine.config import ModelConfig, RopeConfig
-from engine.model.checkpoint import save
 from engine.model.network import Network
 from engine.tokenizer import CALL_START, THINK_END, Tokenizer
+from engine.train.saving import save
 from engine.train.vocabulary import CHAT_TEMPLATE
 from tests.engine.small import TINY
 

@@ -8,8 +8,8 @@ import torch
 
 import engine
 from engine.config import ModelConfig, RopeConfig
-from engine.model.checkpoint import initialise
 from engine.model.network import Network
+from engine.train.wiring import initialise
 
 TINY = Path(engine.__path__[0]) / "tiny"
 

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.config import CheckpointError, ModelConfig
-from engine.model.checkpoint import digest, load, save
+from engine.model.checkpoint import digest, load
 from engine.model.network import Attention, Place, plain_linear
+from engine.train.saving import save
 from engine.train.vocabulary import build
 from tests.engine.small import small_config, small_network
 

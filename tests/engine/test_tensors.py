@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.config import CheckpointError
-from engine.model.checkpoint import digest, load, save
-from engine.model.tensors import INDEX, WEIGHTS, whole, write
+from engine.model.checkpoint import digest, load
+from engine.model.tensors import INDEX, WEIGHTS
+from engine.train.saving import save, whole, write
 from tests.engine.small import TINY, small_network
 
 SHARD = 60_000
@@ -141,7 +142,7 @@ def test_weights_are_for_whom_other_files_are(tmp_path: Path) -> None:
 SAVING = """
 from pathlib import Path
 import sys, time
-from engine.model.tensors import whole
+from engine.train.saving import whole
 
 def half(path):
     path.with_name(".tmpR4nD0m").write_text("half")  # as the library does, which puts it in its place at the end

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from engine.library import hidden_states
-from engine.model.checkpoint import initialise
 from engine.model.network import Network
 from engine.model.rope import turns
 from engine.model.weights import Weights
 from engine.numeric import fast
+from engine.train.wiring import initialise
 from tests.engine.harness import causal_attend
 from tests.engine.small import small_config, small_network
 

@@ -15,9 +15,9 @@ import httpx
 import openai
 
 from engine.config import ModelConfig
-from engine.model.checkpoint import save
 from engine.model.network import Network
 from engine.tokenizer import Tokenizer
+from engine.train.saving import save
 from engine.train.vocabulary import build
 from gateway.bundles import Disclose, Made, export_log
 from gateway.gateway_process import Process, gateway_process

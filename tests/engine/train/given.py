@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from engine.model.checkpoint import save
 from engine.train.recipe import Recipe
+from engine.train.saving import save
 from tests.engine.small import TINY, random_network, small_config
 
 SHORT = Recipe(

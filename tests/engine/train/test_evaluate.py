@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from engine.engine import Engine
-from engine.model.checkpoint import LoadedModel, load, save
+from engine.model.checkpoint import LoadedModel, load
 from engine.plan import Lora
 from engine.request import Mode, Numeric
 from engine.train import examination
@@ -25,6 +25,7 @@ from engine.train.examination import Again, Wish
 from engine.train.execution import Outcome, Verdict
 from engine.train.grammar import Split, split_of, task
 from engine.train.picture import picture
+from engine.train.saving import save
 from engine.train.scores import Sat, Setting, settings, tally
 from engine.train.tasks import Kind, exercise
 from engine.train.tasks.chat import Call, read_call

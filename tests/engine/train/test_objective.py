@@ -12,6 +12,7 @@ from engine.model.network import Network, plain_linear
 from engine.train.batches import Batch, Scope
 from engine.train.corpus import Example
 from engine.train.lessons import step_of
+from engine.train.memory import recompute
 from engine.train.objective import Counts, Losses, Weighing, causal_losses, guarded, joint_losses
 from engine.train.recipe import Recipe, Stage
 from engine.train.streams import Noisy
@@ -107,6 +108,6 @@ def test_recomputed_activations_give_the_same_gradients() -> None:
     """Computing a layer's inside again in the backward pass changes no bit."""
     network, rows = small_network(2).requires_grad_(True), random_rows((4, 30), (6, 22))
     kept, _ = gradients(network, Stage.JOINT, rows, Recipe())
-    network.recompute = True
+    recompute(network)
     again, _ = gradients(network, Stage.JOINT, rows, Recipe())
     assert all(torch.equal(left, right) for left, right in zip(kept, again, strict=True))

@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 
 from engine.config import CheckpointError, read_json
 from engine.model.checkpoint import digest, load
-from engine.model.tensors import write_json
 from engine.train.card import EXAM
 from engine.train.chats import DataError
 from engine.train.evaluate import MODES
@@ -28,6 +27,7 @@ from engine.train.messages import Role
 from engine.train.origin import MIXTURES, Given, Scratch
 from engine.train.recipe import Decay, Precision, Recipe, Stage
 from engine.train.run import Exam, run
+from engine.train.saving import write_json
 from engine.train.snapshot import FILE, Snapshot
 from engine.train.trainer import Progress, Training, TrainingError
 from tests.engine.chat_format import Message, render_chat

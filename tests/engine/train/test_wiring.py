@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.model.checkpoint import initialise
 from engine.model.network import Network
 from engine.tokenizer import Tokenizer
 from engine.train.origin import tiny_config
-from engine.train.wiring import wire
+from engine.train.wiring import initialise, wire
 from tests.engine.small import TINY
 from tests.engine.train.rows import causal_logits
 
