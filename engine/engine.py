@@ -195,7 +195,7 @@ class Engine:
         self._totals.prompt_tokens += len(request.prompt)
         self._totals.cached_tokens += session.cached
         live = Live(session, decode(session), next(self._arrivals))
-        events.append(self._admitted(request))
+        events.append(Admitted(request, self.numeric.value, self.fingerprint, self.dtype))
         self._scheduler.begin(live)
         try:
             live.wanted = next(live.passes)
@@ -273,30 +273,6 @@ class Engine:
             self._ended.clear()
 
     # -- what a request may be ------------------------------------------------------------------------------------------
-
-    def _admitted(self, request: GenerationRequest) -> Admitted:
-        constraint = request.constraint
-        return Admitted(
-            generation=request.id,
-            mode=request.mode,
-            block_length=request.block_length,
-            threshold=request.threshold,
-            max_steps=request.max_steps,
-            seed_first=request.seed_first,
-            **asdict(request.sampling),
-            top_logprobs=request.top_logprobs,
-            think_budget=request.think_budget,
-            stop_ids=tuple(sorted(request.stop_ids)),
-            stop_strings=request.stop_strings,
-            constraint=("", "") if constraint is None else (constraint.kind.value, constraint.source),
-            gated=request.gate is not None,
-            modes_permitted=tuple(sorted(request.modes_permitted)),
-            prompt_tokens=len(request.prompt),
-            max_tokens=request.max_tokens,
-            numeric=self.numeric.value,
-            fingerprint=self.fingerprint,
-            dtype=self.dtype,
-        )
 
     def _check(self, request: GenerationRequest) -> Matcher | None:
         """Refuse what context, cache or vocabulary cannot hold; the constraint, ready to be followed, if there is one."""

@@ -15,7 +15,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from engine.gates import Verdict
-from engine.request import Mode
+from engine.request import GenerationRequest
 
 
 def octets(ids: Sequence[int]) -> bytes:
@@ -54,38 +54,17 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The generation began; every effective value that, with the weights, decides its tokens.
+    """The generation began: all that, with the weights, decides its tokens. `numeric`, `fingerprint` and `dtype` say how."""
 
-    `constraint` is the kind and the source, both empty when there is none; `gated` says that a gate judges its blocks.
-    """
-
-    generation: UUID
-    mode: Mode
-    block_length: int
-    threshold: float | None
-    max_steps: int
-    seed_first: bool
-    temperature: float
-    seed: int
-    choice: int
-    top_p: float
-    top_k: int
-    min_p: float
-    presence_penalty: float
-    frequency_penalty: float
-    repetition_penalty: float
-    top_logprobs: int
-    think_budget: int | None
-    stop_ids: tuple[int, ...]
-    stop_strings: tuple[str, ...]
-    constraint: tuple[str, str]
-    gated: bool
-    modes_permitted: tuple[str, ...]
-    prompt_tokens: int
-    max_tokens: int
+    request: GenerationRequest
     numeric: str
     fingerprint: str
     dtype: str
+
+    @property
+    def generation(self) -> UUID:
+        """The request's id."""
+        return self.request.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import chain, groupby
 from typing import Any, Final
 from uuid import UUID
@@ -40,9 +40,8 @@ from engine.events import (
 
 TOKENS_PER_RECORD: Final = 32
 _WRITE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_TOLD: Final = {
-    kind: tuple(field.name for field in fields(kind) if field.name != "generation") for kind in (Admitted, Prefilled)
-}
+_ELSEWHERE: Final = {"id", "prompt", "sampling", "gate", "cache_salt"}
+"""Fields of a request that its admission does not tell as they are."""
 _CAUSAL: Final = (Alternatives, RunDecoded, SpecRound)
 ROUNDS_PER_RECORD: Final = 16
 
@@ -185,9 +184,9 @@ def _statement(group: Sequence[Event]) -> Statement:
         case Gated():
             body = _gated(first)
         case Admitted():
-            body = EngineNote("admitted", _detail(first))
+            body = EngineNote("admitted", _WRITE(_admission(first)))
         case Prefilled():
-            body = EngineNote("prefilled", _detail(first))
+            body = EngineNote("prefilled", _WRITE({"tokens": first.tokens, "cached": first.cached, "passes": first.passes}))
         case Noted():
             body = EngineNote(first.note.value, first.detail)
         case Finished():
@@ -258,6 +257,19 @@ def _block(event: BlockDecoded) -> BlockTrace:
     )
 
 
-def _detail(event: Admitted | Prefilled) -> str:
-    """The event's own fields as JSON with sorted keys; the generation is the request of the record."""
-    return _WRITE({name: getattr(event, name) for name in _TOLD[type(event)]})
+def _admission(event: Admitted) -> dict[str, Any]:
+    """Every effective value; the generation is the request of the record."""
+    request, constraint = event.request, event.request.constraint
+    told = {field.name: getattr(request, field.name) for field in fields(request) if field.name not in _ELSEWHERE}
+    return {
+        **told,
+        **asdict(request.sampling),
+        "stop_ids": sorted(request.stop_ids),
+        "constraint": ("", "") if constraint is None else (constraint.kind, constraint.source),
+        "gated": request.gate is not None,
+        "modes_permitted": sorted(request.modes_permitted),
+        "prompt_tokens": len(request.prompt),
+        "numeric": event.numeric,
+        "fingerprint": event.fingerprint,
+        "dtype": event.dtype,
+    }

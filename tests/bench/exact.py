@@ -139,7 +139,7 @@ class Heard:
         """Take one event in."""
         match event:
             case Admitted():
-                self.modes[event.mode] += 1
+                self.modes[event.request.mode] += 1
             case BlockDecoded() | SpecRound() | RunDecoded():
                 self.ids.setdefault(event.generation, []).extend(event.output)
             case Finished():

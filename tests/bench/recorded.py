@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from engine.engine import Engine
-from engine.events import Event, Finished, Output
+from engine.events import Admitted, Event, Finished, Output
 from engine.model.checkpoint import LoadedModel
 from engine.request import GenerationRequest, Mode
 
@@ -74,7 +74,7 @@ class Replay:
         """The next recorded step of every generation that runs."""
         with self._changed:
             running = list(self._running.items())
-        events = [replace(event, generation=own) for own, steps in running for event in next(steps)]
+        events = [_renamed(event, own) for own, steps in running for event in next(steps)]
         with self._changed:
             for event in events:
                 if isinstance(event, Finished):
@@ -85,3 +85,10 @@ class Replay:
         """Block until something runs, or for `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._running, timeout)
+
+
+def _renamed(event: Event, generation: UUID) -> Event:
+    """The same event of another generation."""
+    if isinstance(event, Admitted):
+        return replace(event, request=replace(event.request, id=generation))
+    return replace(event, generation=generation)

@@ -30,7 +30,7 @@ def test_the_events_tell_everything(mode: Mode, tokens: int) -> None:
     admitted, prefilled, closing = events[0], events[1], finished(events)
     text = output(events)
     told = [event for event in events if isinstance(event, Output)]
-    assert isinstance(admitted, Admitted) and (admitted.mode, admitted.seed, admitted.numeric) == (mode, 7, "strict")
+    assert isinstance(admitted, Admitted) and (admitted.request, admitted.numeric) == (request, "strict")
     assert prefilled == Prefilled(request.id, tokens=3, cached=0, passes=1)
     assert len(events) == 3 + len(told)
     assert closing.tokens == len(text) == tokens

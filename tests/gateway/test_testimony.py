@@ -23,18 +23,18 @@ from engine.events import (
     RunDecoded,
     SpecRound,
 )
-from engine.gates import Verdict
-from engine.request import Mode
+from engine.gates import Gate, Ruling, Verdict
+from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode, Sampling
 from gateway.testimony import ROUNDS_PER_RECORD, TOKENS_PER_RECORD, Statement, Tally, attest, close, output_of
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 STEP = DenoiseStep((True, True), (5, 6), (0.5, 0.25), (True, False))
-ADMITTED = Admitted(
-    generation=ONE, mode=Mode.DIFFUSION, block_length=16, threshold=0.9, max_steps=32, seed_first=True, temperature=0.0,
-    seed=7, choice=0, top_p=0.5, top_k=40, min_p=0.0, presence_penalty=0.5, frequency_penalty=-0.5, repetition_penalty=1.0,
-    top_logprobs=2, think_budget=None, stop_ids=(11,), stop_strings=("\n",), constraint=("regex", "a*"), gated=True,
-    modes_permitted=("ar", "diffusion"), prompt_tokens=10, max_tokens=64, numeric="strict", fingerprint="ff", dtype="float32",
+REQUEST = GenerationRequest(
+    id=ONE, prompt=(1,) * 10, mode=Mode.DIFFUSION, modes_permitted=frozenset((Mode.AR, Mode.DIFFUSION, Mode.LINEAR_SPEC)),
+    max_tokens=64, sampling=Sampling(0.0, 7, 0, 0.5, 40, 0.0, 0.5, -0.5, 1.0), block_length=16, threshold=0.9, max_steps=32,
+    seed_first=True, stop_ids=frozenset((11,)), stop_strings=("\n",), top_logprobs=2,
 )  # fmt: skip
+ADMITTED = Admitted(REQUEST, "strict", "ff", "float32")
 BLOCK = BlockDecoded(ONE, 0, 10, False, (STEP,), (5, 6), (0.5, 0.25), (-0.5, -1.0), (True, False), 2, 3, True)
 ROUND = SpecRound(ONE, 0, 10, (5, 6), (1.0, 0.5), (6, 7), 1, (6, 7), (-0.5, -0.25), 2, True)
 RUN = RunDecoded(ONE, 10, (5,), (-0.5,), 1)
@@ -59,7 +59,13 @@ SAMPLES: dict[str, Any] = {
     "output_digest": "cd" * 32,
     "emitted": 1,
     "width": 1,
+    "prompt": (1,) * 11,
     "think_budget": 0,
+    "constraint": Constraint(ConstraintKind.REGEX, "a*"),
+    "gate": Gate(lambda _: Ruling(Verdict.ACCEPT), frozenset()),
+    "modes_permitted": frozenset((Mode.DIFFUSION, Mode.LINEAR_SPEC)),
+    "stop_ids": frozenset((11, 4)),
+    "request": replace(REQUEST, max_tokens=65),
     "verdict": Verdict.BLOCK,
 }
 
@@ -100,6 +106,23 @@ def statements(event: Event) -> list[tuple[UUID, bytes]]:
 def test_every_field_of_every_event_reaches_a_record(event: Event, name: str) -> None:
     """Changing any field of any event changes what is recorded for it."""
     assert statements(event) != statements(another(event, name))
+
+
+@pytest.mark.parametrize(
+    "name", [field.name for field in fields(GenerationRequest) if field.name not in ("sampling", "cache_salt")]
+)
+def test_every_field_of_a_request_reaches_its_admission(name: str) -> None:
+    """Changing any field of a request changes what is recorded of its admission; the tenant is that of the log."""
+    value = SAMPLES.get(name, OTHER if name == "id" else None)
+    changed = replace(REQUEST, **{name: _changed(getattr(REQUEST, name)) if value is None else value})
+    assert statements(ADMITTED) != statements(replace(ADMITTED, request=changed))
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Sampling)])
+def test_every_field_of_a_sampling_reaches_its_admission(name: str) -> None:
+    """Changing how tokens are picked changes what is recorded of the admission."""
+    sampling = replace(REQUEST.sampling, **{name: _changed(getattr(REQUEST.sampling, name))})
+    assert statements(ADMITTED) != statements(replace(ADMITTED, request=replace(REQUEST, sampling=sampling)))
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(DenoiseStep)])
