@@ -16,13 +16,14 @@ from torch import Tensor
 
 from engine.forward import HostPass
 from engine.model.network import HOST, Linear, Network
-from engine.model.rope import turn, turns
+from engine.model.rope import rotate, turns
 from engine.model.weights import Weights
 from engine.native import CompiledPass
 from engine.pages import PagePool
 from engine.plan import Plan
 from engine.request import Numeric
 from engine.sampling import Logits
+from kernels.norm import rms_norm_reference
 
 Attend = Callable[[int, Tensor], Tensor]
 """Layer, rotated heads [R, Hq + 2 Hk, D] (queries, keys, values) -> [R, Hq * D]; keys and values of clean rows are kept."""
@@ -32,15 +33,14 @@ Attend = Callable[[int, Tensor], Tensor]
 class Library:
     """A numeric policy on the host, in terms of torch's operations.
 
-    `linear` is x [R, K] times weight [N, K] transposed -> [R, N], `norm` the root-mean-square norm of x [R, H] scaled by weight
-    [H], with an epsilon. `padded` says how many rows a pass has that needs so many, and `attention` is the visibility rule of
-    one pass, ready to be asked layer by layer. On more than `most_threads` threads the policy cannot keep its promise.
+    `linear` is x [R, K] times weight [N, K] transposed -> [R, N]. `padded` says how many rows a pass has that needs so many,
+    and `attention` is the visibility rule of one pass, ready to be asked layer by layer. On more than `most_threads` threads
+    the policy cannot keep its promise.
     """
 
     numeric: Numeric
     dtype: torch.dtype
     linear: Linear
-    norm: Callable[[Tensor, Tensor, float], Tensor]
     padded: Callable[[int], int]
     attention: Callable[[Plan, PagePool], Attend]
     most_threads: int | None = None
@@ -85,16 +85,16 @@ def hidden_states(
 
     `gate` [R, 1] is 1 for rows that run with the drafter LoRA and 0 for the others; None: off everywhere.
     """
-    config, linear, norm = weights.config, library.linear, library.norm
+    config, linear = weights.config, library.linear
     eps, size = config.rms_norm_eps, config.head_dim
     x = F.embedding(tokens, weights.embedding)
     cos, sin = turns(config, weights.frequencies, positions, x.dtype)
     for index, layer in enumerate(weights.layers):
-        qkv = linear(norm(x, layer.input_norm, eps), layer.qkv)
-        mixed = attend(index, turn(qkv.view(len(qkv), -1, size), cos, sin))
+        qkv = linear(rms_norm_reference(x, layer.input_norm, eps), layer.qkv)
+        mixed = attend(index, rotate(qkv.view(len(qkv), -1, size), cos, sin))
         x = x + linear(mixed, layer.out)
         if gate is not None and layer.lora is not None:
             x = x + gate * linear(linear(mixed, layer.lora[0]), layer.lora[1])
-        opened, up = linear(norm(x, layer.post_norm, eps), layer.gate_up).chunk(2, dim=-1)
+        opened, up = linear(rms_norm_reference(x, layer.post_norm, eps), layer.gate_up).chunk(2, dim=-1)
         x = x + linear(F.silu(opened).mul_(up), layer.down)
-    return norm(x, weights.norm, eps)
+    return rms_norm_reference(x, weights.norm, eps)

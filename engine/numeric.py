@@ -26,7 +26,6 @@ from engine.model.network import HOST, plain_linear
 from engine.request import Numeric
 from kernels.jit import INTERPRETED
 from kernels.linear import padded_rows, tiled_linear
-from kernels.norm import paired_rms_norm, rms_norm_reference
 
 STRICT_THREADS = 2
 FREE_ROWS, ROW_STEP = 32, 16
@@ -39,7 +38,6 @@ STRICT: Final = Library(
     numeric=Numeric.STRICT,
     dtype=torch.float32,
     linear=tiled_linear,
-    norm=rms_norm_reference,
     padded=padded_rows,
     attention=TiledAttention,
     most_threads=STRICT_THREADS,
@@ -55,7 +53,6 @@ def fast(dtype: torch.dtype | None = None) -> Library:
         numeric=Numeric.FAST,
         dtype=dtype or native,
         linear=plain_linear,
-        norm=paired_rms_norm,
         padded=_stepped,
         attention=GroupedAttention,
     )

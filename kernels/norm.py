@@ -1,8 +1,6 @@
-"""Root-mean-square norm (Zhang and Sennrich 2019), and quick ways to it.
+"""Root-mean-square norm (Zhang and Sennrich 2019), and a quick way to it.
 
-The library has no fused kernel for it on a CPU, but it has one for LayerNorm. The pair (x, -x) has mean zero, so its variance
-is the mean square of x, and LayerNorm of the pair holds the RMS norm of x in its first half. On a CUDA device one kernel adds
-what a block of the network found to the residual stream and norms the sum for the next one.
+On a CUDA device one kernel adds what a block of the network found to the residual stream and norms the sum for the next one.
 """
 
 from __future__ import annotations
@@ -17,12 +15,6 @@ from kernels.jit import Build, jit, room, runs, tl
 def rms_norm_reference(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """The definition: x [..., H] / sqrt(mean(x^2) + eps) * weight [H], the mean in float32."""
     return F.rms_norm(x, weight.shape, weight, eps)
-
-
-def paired_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """The same by LayerNorm of (x, -x)."""
-    size = x.shape[-1]
-    return F.layer_norm(torch.cat((x, -x), dim=-1), (2 * size,), None, None, eps)[..., :size] * weight
 
 
 def add_rms_norm_reference(x: Tensor, found: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ class Place:
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm in float32, scaled by a weight (Zhang and Sennrich 2019)."""
+    """Root-mean-square norm, scaled by a weight (Zhang and Sennrich 2019)."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -55,10 +55,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.to(torch.float32)
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        scaled: Tensor = self.weight * wide.to(x.dtype)
-        return scaled
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class Attention(nn.Module):

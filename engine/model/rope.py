@@ -43,42 +43,36 @@ def query_scale(rope: RopeConfig, positions: Tensor) -> Tensor:
 
 
 def rotation(frequencies: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin, float32 [..., n, 1, head_dim], for absolute `positions` [..., n]."""
+    """cos and sin, float32 [..., n, 1, head_dim], for absolute `positions` [..., n], as `rotate` takes them.
+
+    The first half of sin is negated, for the half that is swapped in.
+    """
     angles = positions.to(torch.float32).unsqueeze(-1) * frequencies.to(torch.float32)
-    doubled = torch.cat((angles, angles), dim=-1).unsqueeze(-2)
-    return doubled.cos(), doubled.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), dim=-1).unsqueeze(-2), torch.cat((-sin, sin), dim=-1).unsqueeze(-2)
 
 
 def half_turns(frequencies: Tensor, rope: RopeConfig, furthest: int) -> tuple[Tensor, Tensor, Tensor]:
     """For positions 0 to at least `furthest`, in whole chunks: cos and sin [P, D / 2] of half a head, query scales [P]."""
     positions = torch.arange((furthest // CHUNK + 1) * CHUNK)
-    cos, sin = (part[:, 0, : len(frequencies)] for part in rotation(frequencies, positions))
+    cos, sin = (part[:, 0, len(frequencies) :] for part in rotation(frequencies, positions))
     return cos, sin, query_scale(rope, positions)
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply the rotation to `heads` [..., n, H, head_dim]."""
-    first, second = heads.chunk(2, dim=-1)
-    return heads * cos.to(heads.dtype) + torch.cat((-second, first), dim=-1) * sin.to(heads.dtype)
+    swapped = heads.roll(heads.shape[-1] // 2, dims=-1)
+    return torch.addcmul(heads * cos.to(heads.dtype), swapped, sin.to(heads.dtype))
 
 
 def turns(config: ModelConfig, frequencies: Tensor, positions: Tensor, dtype: torch.dtype) -> Tensor:
-    """cos and sin [2, R, Hq + 2 Hk, D] of queries, keys and values at int64 `positions` [R], as `turn` takes them.
+    """cos and sin [2, R, Hq + 2 Hk, D] of queries, keys and values at int64 `positions` [R], as `rotate` takes them.
 
-    The first half of sin is negated, for the half that is swapped in; queries carry the llama-4 scale. Values are turned by an
-    angle of zero, so that one rotation serves all three.
+    Queries carry the llama-4 scale. Values are turned by an angle of zero, so that one rotation serves all three.
     """
     keys = torch.stack(rotation(frequencies, positions))
-    keys[1, ..., : config.head_dim // 2].neg_()
     queries = keys * query_scale(config.rope, positions)[:, None, None]
     values = torch.tensor((1.0, 0.0)).view(2, 1, 1, 1).expand_as(keys)
     counts = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
     kinds = zip((queries, keys, values), counts, strict=True)
     return torch.cat([kind.to(dtype).expand(-1, -1, count, -1) for kind, count in kinds], dim=2)
-
-
-def turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate-half over `heads` [R, n, D] with `cos` and signed `sin` [R, n, D]."""
-    rows, count, size = heads.shape
-    swapped = heads.view(rows, count, 2, size // 2).flip(2).view(rows, count, size)
-    return torch.addcmul(heads * cos, swapped, sin)
