@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from engine.chain import Link, delivered
 from engine.constrain import Constrainer, Matcher
 from engine.errors import Busy, ConstraintBroken, InvalidRequest, NumericFault
 from engine.events import Admitted, Event, FinishReason, NoteKind
-from engine.figures import Figures, Totals
+from engine.figures import Figures
 from engine.forward import Forward
 from engine.memory import fitted
 from engine.model.checkpoint import LoadedModel
@@ -78,7 +78,7 @@ class Engine:
         self._known: set[UUID] = set()
         self._paused = False
         self._ended: list[Live] = []
-        self._totals = Totals()
+        self._totals = Figures()
 
     # -- any thread -----------------------------------------------------------------------------------------------------
 
@@ -120,8 +120,8 @@ class Engine:
     def figures(self) -> Figures:
         """What it has done and what it holds now."""
         pool, (running, preempted) = self._pool, self._scheduler.standing
-        return Figures(
-            **asdict(self._totals),
+        return replace(
+            self._totals,
             preemptions=self._scheduler.preemptions,
             running=running,
             preempted=preempted,

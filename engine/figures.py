@@ -6,16 +6,6 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Totals:
-    """Sums since the engine was made; its owner's thread adds to them, any thread may read one."""
-
-    passes: int = 0
-    rows: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Figures:
     """An engine at one moment. Numbers of the same moment may differ by what one step changes.
 
@@ -24,14 +14,14 @@ class Figures:
     that have an owner, pages that are remembered for their content, and all there are.
     """
 
-    passes: int
-    rows: int
-    prompt_tokens: int
-    cached_tokens: int
-    preemptions: int
-    running: int
-    preempted: int
-    waiting: int
-    pages_owned: int
-    pages_remembered: int
-    pages: int
+    passes: int = 0
+    rows: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    preemptions: int = 0
+    running: int = 0
+    preempted: int = 0
+    waiting: int = 0
+    pages_owned: int = 0
+    pages_remembered: int = 0
+    pages: int = 0
