@@ -11,6 +11,7 @@ import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Final
 
 from engine.events import SpecRound, leading_matches
@@ -62,17 +63,7 @@ def round_of(session: Session, seed: Seed, size: int) -> Generator[Step, Picks, 
         matched = leading_matches(drafted.ids, picks.ids)
         kept = session.take(picks.ids[: matched + 1])
     session.commit(kept)
-    session.alternatives((picks,), kept)
-    session.emit(
-        opened(
-            verified=tuple(picks.ids[: len(tokens)]),
-            accepted=matched,
-            output=tuple(picks.ids[:kept]),
-            logprob=tuple(picks.logprob[:kept]),
-            forwards=session.claim(),
-            complete=True,
-        )
-    )
+    close_round(session, opened, (picks,), len(tokens), matched, kept)
     return Seed(picks.ids[matched], picks.part(len(tokens)) if matched == len(drafted.ids) else NOTHING)
 
 
@@ -107,3 +98,20 @@ def opened_round(session: Session, tokens: tuple[int, ...], drafted: Picks) -> p
     confidence = (1.0, *confidences(drafted.logprob))
     opened = partial(SpecRound, session.request.id, session.rounds, session.committed, tokens, confidence)
     return partial(opened, verified=(), accepted=0, output=(), logprob=(), forwards=0, complete=False)
+
+
+def close_round(
+    session: Session, opened: partial[SpecRound], said: Sequence[Picks], size: int, accepted: int, kept: int
+) -> None:
+    """Tell a round of `size` tokens: of what was `said`, whose last part verified it, `kept` leading tokens are output."""
+    session.alternatives(said, kept)
+    session.emit(
+        opened(
+            verified=tuple(said[-1].ids[:size]),
+            accepted=accepted,
+            output=tuple(chain.from_iterable(picks.ids for picks in said))[:kept],
+            logprob=tuple(chain.from_iterable(picks.logprob for picks in said))[:kept],
+            forwards=session.claim(),
+            complete=True,
+        )
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from engine.events import leading_matches
-from engine.modes.linear_spec import begin, opened_round
+from engine.modes.linear_spec import begin, close_round, opened_round
 from engine.plan import Lora, Step, quadratic
 from engine.sampling import Picks
 from engine.session import Session
@@ -37,20 +37,10 @@ def _round(session: Session, head: Picks, drafted: Picks) -> Generator[Step, Pic
         picks = yield quadratic(tokens, session.mask_id, Lora.ON, None if allowed is None else allowed[1:])
         accepted = 1 + leading_matches(drafted.ids, picks.ids[:size])
         following = picks.part(accepted - 1, accepted)
-        whole = (*tokens[:accepted], *following.ids)
+        whole = (*head.ids, *picks.ids[:accepted])
         count, reason = session.cut(whole)
         kept = session.take(whole[:count] if reason else whole[:-1])
     session.commit(min(accepted, kept))
-    session.alternatives((head, picks), kept)
-    session.emit(
-        opened(
-            verified=tuple(picks.ids[:size]),
-            accepted=accepted,
-            output=whole[:kept],
-            logprob=(*head.logprob, *picks.logprob)[:kept],
-            forwards=session.claim(),
-            complete=True,
-        )
-    )
+    close_round(session, opened, (head, picks), size, accepted, kept)
     masks = size + (accepted - 1) * (size - 1)
     return following, picks.part(masks, masks + size - 1)
