@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name every torch reader knows
 from torch import Tensor
 
+from engine.chain import Link
 from engine.device_picks import DevicePicks, Picked
-from engine.forward import PlannedPass
 from engine.graphs import Capture, Recorded, Recorder
 from engine.layout import ROWS, DeviceRows, Layout, ready, tiles_of
 from engine.memory import require_room
@@ -84,7 +84,7 @@ class DevicePass:
         """As they are: a program's tile has one shape whatever it holds."""
         return rows
 
-    def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
+    def __call__(self, passes: Iterable[Link], pool: PagePool) -> list[list[Picks]]:
         """Run one after the other, taking each while those before it run, and pick for the wanted rows of each."""
         found: list[Picked] = []
         with current(self._device):

@@ -6,22 +6,13 @@ On the host a pass gives logits, which `engine.sampling` picks from; a device pi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from engine.chain import Link
 from engine.pages import PagePool
 from engine.plan import Plan
-from engine.sampling import Ask, Logits, Picks, sample
-
-
-class PlannedPass(Protocol):
-    """A pass, ready to run: each ask has the next of the plan's wanted rows."""
-
-    @property
-    def plan(self) -> Plan: ...
-
-    @property
-    def asks(self) -> Sequence[Ask]: ...
+from engine.sampling import Logits, Picks, sample
 
 
 class Forward(Protocol):
@@ -35,7 +26,7 @@ class Forward(Protocol):
     def padded(self, rows: int, /) -> int:
         """How many rows a pass has that needs `rows`."""
 
-    def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
+    def __call__(self, passes: Iterable[Link], pool: PagePool) -> list[list[Picks]]:
         """Run one after the other, taking each when it can be told, and pick for the wanted rows of each."""
 
 
@@ -50,9 +41,9 @@ class HostPass(ABC):
     def logits(self, plan: Plan, pool: PagePool) -> Logits:
         """The logits of the wanted rows, in row order; they hold until the next pass."""
 
-    def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
+    def __call__(self, passes: Iterable[Link], pool: PagePool) -> list[list[Picks]]:
         return [self._picks(each, pool) for each in passes]
 
-    def _picks(self, asked: PlannedPass, pool: PagePool) -> list[Picks]:
+    def _picks(self, asked: Link, pool: PagePool) -> list[Picks]:
         logits = self.logits(asked.plan, pool)
         return sample(logits, asked.plan.picks, asked.asks) if asked.asks else []

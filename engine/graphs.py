@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -20,9 +20,6 @@ from engine.plan import Ints, Plan
 KEPT: Final = 64
 """Recorded passes that are kept; the one that was not used for longest goes first."""
 
-Pass = Callable[[DeviceRows], Tensor]
-"""Hidden states [W, H] of the wanted rows."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
@@ -32,11 +29,8 @@ class Recording:
     result: Tensor
 
 
-class Recorder(Protocol):
-    """Makes recordings of what always reads and writes the same memory."""
-
-    def __call__(self, run: Callable[[], Tensor]) -> Recording:
-        """Record `run`, which may run in the course of that."""
+Recorder = Callable[[Callable[[], Tensor]], Recording]
+"""Records what always reads and writes the same memory; it may run in the course of that."""
 
 
 class Capture:
@@ -59,9 +53,9 @@ class Capture:
 
 
 class Recorded:
-    """The recorded passes of one network over one pool of pages."""
+    """The recorded passes of one network over one pool of pages; `run` gives the hidden states [W, H] of the wanted rows."""
 
-    def __init__(self, run: Pass, recorder: Recorder, device: torch.device) -> None:
+    def __init__(self, run: Callable[[DeviceRows], Tensor], recorder: Recorder, device: torch.device) -> None:
         self._run, self._recorder, self._device = run, recorder, device
         self._passes: OrderedDict[Layout, tuple[Tensor, Recording]] = OrderedDict()
 

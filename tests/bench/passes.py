@@ -21,6 +21,7 @@ from uuid import UUID
 import torch
 
 from engine.cache import KVCache
+from engine.chain import Link
 from engine.config import ModelConfig, RopeConfig
 from engine.device import OnDevice
 from engine.engine import Engine
@@ -93,16 +94,8 @@ def read_bytes(network: Network, dtype: torch.dtype) -> int:
     return (sum(parameter.numel() for parameter in network.parameters()) - apart - lora) * dtype.itemsize
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Planned:
-    """A pass, ready to run (a `PlannedPass`)."""
-
-    plan: Plan
-    asks: Sequence[Ask]
-
-
 @contextmanager
-def planned(pool: PagePool, sequences: int, rows: int, context: int = CONTEXT) -> Iterator[Planned]:
+def planned(pool: PagePool, sequences: int, rows: int, context: int = CONTEXT) -> Iterator[Link]:
     """Verification rows of so many sequences with `context` positions each, picked greedily; its pages are given back."""
     caches = [KVCache(pool, b"") for _ in range(sequences)]
     try:
@@ -111,7 +104,7 @@ def planned(pool: PagePool, sequences: int, rows: int, context: int = CONTEXT) -
                 raise ValueError(f"{sequences} sequences of {context + rows} positions are more than the pool's pages hold")
             cache.filled = context
         step = clean((5,) * rows)
-        yield Planned(Plan.pack([(cache, step) for cache in caches]), [Ask(rows, 0.0, 0)] * sequences)
+        yield Link(Plan.pack([(cache, step) for cache in caches]), (), [Ask(rows, 0.0, 0)] * sequences)
     finally:
         for cache in caches:
             cache.drop()

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.chain import Link
 from engine.device import DevicePass, OnDevice
 from engine.engine import Engine
 from engine.events import Event
-from engine.forward import PlannedPass
 from engine.gates import BlockFacts, Gate, Ruling, Verdict
 from engine.pages import PagePool
 from engine.request import Constraint, ConstraintKind, GenerationRequest, Mode, Numeric
@@ -33,7 +33,7 @@ class Waiting:
         self.waits = self.passes = 0
         self.most, self.padded, self.kernels, self._forward = most, forward.padded, forward.kernels, forward
 
-    def __call__(self, passes: Iterable[PlannedPass], pool: PagePool) -> list[list[Picks]]:
+    def __call__(self, passes: Iterable[Link], pool: PagePool) -> list[list[Picks]]:
         found = self._forward(islice(passes, self.most), pool)
         self.waits += 1
         self.passes += len(found)
