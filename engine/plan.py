@@ -127,8 +127,8 @@ def ahead(step: Step, size: int, mask_id: int, follow: Sequence[Step] = ()) -> S
 
     The first mask stands where the last row's own pick will: logits come from the others, behind those of `step`.
     """
-    masks = (mask_id,) * size
-    return Step((*step.tokens, *masks), ahead_frame(step.frame, size), step.targets, step.allowed, follow)
+    frame = masked_frame(step.frame, size, step.frame.clean - 1)
+    return Step((*step.tokens, *(mask_id,) * size), frame, step.targets, step.allowed, follow)
 
 
 def quadratic(draft: Sequence[int], mask_id: int, lora: Lora, allowed: NDArray[np.bool_] | None = None) -> Step:
@@ -137,7 +137,8 @@ def quadratic(draft: Sequence[int], mask_id: int, lora: Lora, allowed: NDArray[n
     Mask r = 1..B of group j stands at offset j + r. Logits come from the B drafts, then from masks 2..B of each group.
     """
     size = len(draft)
-    return Step((*draft, *(mask_id,) * (size * size)), quadratic_frame(size, lora), (), allowed)
+    frame = masked_frame(clean_frame(size, Want.ALL), size, 0, lora)
+    return Step((*draft, *(mask_id,) * (size * size)), frame, (), allowed)
 
 
 @lru_cache(maxsize=512)
@@ -159,24 +160,13 @@ def noisy_frame(count: int, lora: Lora) -> Frame:
 
 
 @lru_cache(maxsize=512)
-def ahead_frame(before: Frame, size: int) -> Frame:
-    """The frame of causal rows and a group of `size` masks behind them."""
-    last = np.full(size, before.clean - 1)
-    masks = np.stack((last + np.arange(1, size + 1), last, _mask_flags(size), last + 1))
+def masked_frame(before: Frame, size: int, first: int, lora: Lora = Lora.ON) -> Frame:
+    """The causal rows `before`, and behind each from `first` on a group of `size` masks, for whose first that row picks."""
+    behind = np.arange(first, before.clean)
+    group, inside = np.repeat(behind, size), np.tile(np.arange(1, size + 1), len(behind))
+    flags = int(_noisy_flags(lora)) + int(Flag.WANT_LOGITS) * (inside > 1)
+    masks = np.stack((group + inside, group, flags, group + 1))
     return Frame(np.concatenate((before.rows, masks), axis=1), before.clean, size)
-
-
-@lru_cache(maxsize=64)
-def quadratic_frame(size: int, lora: Lora) -> Frame:
-    """The frame of `size` drafts with a group of `size` masks behind each."""
-    group, inside = np.repeat(np.arange(size), size), np.tile(np.arange(1, size + 1), size)
-    masks = np.stack((group + inside, group, np.tile(_mask_flags(size, lora), size), group + 1))
-    return Frame(np.concatenate((clean_frame(size, Want.ALL).rows, masks), axis=1), size, size)
-
-
-def _mask_flags(size: int, lora: Lora = Lora.ON) -> Ints:
-    """The flags of a group of masks behind a causal row, which picks for the first of them."""
-    return int(_noisy_flags(lora)) + int(Flag.WANT_LOGITS) * (np.arange(size) > 0)
 
 
 def _noisy_flags(lora: Lora) -> Flag:

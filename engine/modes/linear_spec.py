@@ -16,7 +16,7 @@ from typing import Final
 
 from engine.events import SpecRound, leading_matches
 from engine.modes.ar import Run
-from engine.plan import NO_SOURCE, Lora, Step, Want, ahead, ahead_frame, clean, clean_frame, noisy
+from engine.plan import NO_SOURCE, Lora, Step, Want, ahead, clean, clean_frame, masked_frame, noisy
 from engine.sampling import Picks, confidences
 from engine.session import Session
 
@@ -89,7 +89,7 @@ def _next_round(kept: int, size: int, mask_id: int, goes_on: bool) -> tuple[Step
     """The round behind one whose `kept` tokens all hold; it, too, drafts if the answer `goes_on` behind it."""
     plain, masks = clean_frame(size, Want.ALL), size * goes_on
     picked = (*range(kept - 1, kept - 1 + size), *(NO_SOURCE,) * masks)
-    frame = ahead_frame(plain, size) if masks else plain
+    frame = masked_frame(plain, size, size - 1) if masks else plain
     return (Step((mask_id,) * len(picked), frame, sources=picked, kept=kept),)
 
 
