@@ -140,18 +140,23 @@ class Desk:
         return holds and not _rejections(case) and now(case) < case.opened.expires_at
 
     async def up_to_date(self, taken: Taken, *, acting: bool = True) -> Taken:
-        """End what was rejected, void a cycle that is bound to what no longer holds, and end one whose time is over."""
+        """End what was rejected or whose time is over, and void a cycle that is bound to what no longer holds.
+
+        What would leave when its time is over does not leave under another policy or model: people are asked once more.
+        """
         case = taken.case
         if self.settled(case, acting=acting):
             return taken
         if rejected := _rejections(case):
             return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, "withheld", "rejected", rejected)))
+        releases, over = case.opened.on_expire == "release", now() >= case.opened.expires_at
         change = terms.changed(case.opened, self._under(case, acting=acting))
-        if change is not None:
+        if change is not None and (releases or not over):
             void = ApprovalVoided(case.opened.cycle, change, None, "")
             return Taken(taken.turn, await self.record(taken, ACTOR, void, self.next_cycle(case, acting=acting)), change)
-        outcome = "released" if case.opened.on_expire == "release" else "withheld"
-        return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, outcome, "expired")))
+        return Taken(
+            taken.turn, await self.record(taken, ACTOR, self.ending(case, "released" if releases else "withheld", "expired"))
+        )
 
     def _policy(self, case: Case) -> policies.Policy:
         return self._laws.policy_of(case.tenant, case.generation, case.opened.policy_digest)

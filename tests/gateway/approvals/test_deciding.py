@@ -317,6 +317,23 @@ async def test_what_nobody_decides_in_time_stays(database: Database, tmp_path: P
     assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
 
+async def test_another_policy_gives_no_time_to_what_is_over(database: Database, tmp_path: Path) -> None:
+    """What was to be rejected by now is rejected; what was to leave by itself does not leave under another policy."""
+    async with bureau(database, tmp_path, BRIEF) as inside:
+        late = await inside.held()
+        inside.enact(LENIENT)
+        generous = await inside.held()
+        await asyncio.sleep(1.2)
+        inside.enact(ONE)
+        assert code(await inside.approvals.decide(TENANT, late, YES, inside.people["alan"])) == "ended"
+        ended = await inside.case(late)
+        assert (ended.state, ended.opened.cycle) == (State.EXPIRED, 1)
+        assert isinstance(await inside.approvals.release(TENANT, generous, generous), NotReleased)
+        asked = await inside.case(generous)
+        assert (asked.state, asked.opened.cycle, asked.opened.on_expire) == (State.PENDING, 2, "reject")
+    assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
 async def test_two_processes_count_everybody_once(database: Database, tmp_path: Path) -> None:
     """Both processes decide for the same people at the same moment: each person counts once, and it is released once."""
     log, people = TenantLog(database, tmp_path / "keys"), staff(database)
