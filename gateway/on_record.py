@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from audit.acts import Access, Act, Export, SchemaChange
-from audit.errors import AuditError, KeyUnavailable
+from audit.errors import AuditError, KeyUnavailable, NoteInvalid
 from audit.header import decode_header
 from audit.keys import KeyStore
 from audit.ledger import LogRolledBack, log_origin
 from audit.lifecycle import read_standing
-from audit.signer import signer_folder
-from audit.store import read_tenant
+from audit.merkle import CompactRange
+from audit.note import decode_vkey, open_note
+from audit.signer import ED25519_FILE, Signer, signer_folder
+from audit.store import Reader, read_tenant
 from audit.writer import SYSTEM, Entry, Writer, WriterConfig
 from gateway.account import account
 from gateway.settings import Settings
@@ -90,17 +93,38 @@ def require_keys(settings: Settings, urls: Urls, *tenants: str) -> None:
 
     Nor may a tenant's first record come from such a folder, so it is asked of tenant `system` as well. Blocking.
     """
+    ours = False
     for log in dict.fromkeys((SYSTEM, *tenants)):
         folder = signer_folder(settings.keys, log_origin(settings.origin, log))
-        if folder.is_dir():
+        if folder.is_dir() and (ours or not (folder / ED25519_FILE).exists()):
             continue
         with read_tenant(urls.reader, log) as reader:
-            if reader.size():
+            if folder.is_dir():
+                ours = _has_signed(Signer(settings.keys, log_origin(settings.origin, log)), reader, folder)
+            elif reader.size():
                 raise KeyUnavailable(
                     f"{folder} is not there, and its log has records: set PALIMPSEST_KEYS (or PALIMPSEST_HOME) and "
                     "PALIMPSEST_ORIGIN as they were, mount that folder, or restore it from its backup. If its keys are lost "
                     "for good, make it, empty: the log goes on under new keys then, which verifiers have to be given"
                 )
+
+
+def _has_signed(signer: Signer, reader: Reader, folder: Path) -> bool:
+    """Whether these keys signed this log; False if neither has been signed. Raises KeyUnavailable for those of another log."""
+    newest = reader.newest_checkpoint()
+    if newest is None or not signer.size:
+        return False
+    with suppress(NoteInvalid):
+        open_note(newest, [decode_vkey(vkey) for vkey in (*signer.vkeys, *signer.former)])
+        return True
+    tree = CompactRange()  # keys that were made anew, or taken from a backup, may have signed what is not stored
+    tree.extend([each.leaf for each in reader.leaves(0, signer.size)])
+    if (tree.size, tree.root()) == (signer.size, signer.root):
+        return True
+    raise KeyUnavailable(
+        f"the keys in {folder} are those of another log of this name: they signed neither its newest checkpoint nor any of its "
+        "records. Set PALIMPSEST_KEYS (or PALIMPSEST_HOME) and the database as they were"
+    )
 
 
 def writer_config(settings: Settings, urls: Urls) -> WriterConfig:

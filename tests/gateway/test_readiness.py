@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import structlog
 from audit.acts import TenantMade
 from audit.errors import InvalidRecord, KeyUnavailable, LogUnavailable
 from audit.ledger import LogRolledBack, log_origin
-from audit.merkle import CompactRange
+from audit.merkle import CompactRange, tree_root
 from audit.signer import Signer, signer_folder
 from audit.writer import SYSTEM, Entry
 from gateway import logs
@@ -64,6 +65,24 @@ async def test_a_gateway_whose_keys_were_lost_makes_none_unasked(database: Datab
     async with housed(database, tmp_path / "after") as inside:
         require_keys(inside.house.settings, inside.house.urls, SYSTEM)
         assert (await inside.client.get("/health/ready")).status_code == 200
+
+
+async def test_keys_of_another_installation_are_refused(database: Database, tmp_path: Path) -> None:
+    """Keys under the same name that signed another log serve nobody; after a rotation, or made anew, the own ones do."""
+    act, leaves = TenantMade("bolt", "ada"), [bytes([each]) * 32 for each in range(3)]
+    async with housed(database, tmp_path / "own") as inside:
+        await inside.house.writer.append([Entry(SYSTEM, None, "ada", None, act)])
+    settings, origin = inside.house.settings, inside.house.origin(SYSTEM)
+    Signer(settings.keys, origin).rotate()
+    require_keys(settings, inside.house.urls, SYSTEM)
+    other = Signer(tmp_path / "other" / "keys", origin)
+    require_keys(replace(settings, keys=tmp_path / "other" / "keys"), inside.house.urls)  # made anew: it has signed nothing
+    other.sign(3, tree_root(leaves), leaves)
+    with pytest.raises(KeyUnavailable, match="those of another log of this name"):
+        require_keys(replace(settings, keys=tmp_path / "other" / "keys"), inside.house.urls, "acme")
+    with pytest.raises(KeyUnavailable, match="those of another log of this name"):
+        async with housed(database, tmp_path / "other"):
+            pass
 
 
 def test_the_log_of_the_gateway_says_why_the_audit_log_is_away() -> None:
