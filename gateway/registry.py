@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Final, NewType
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session, joinedload, sessionmaker
 
 from audit.errors import AuditError
 from audit.header import check_tenant
+from audit.keys import KeyStore
 from audit.writer import SYSTEM
 from gateway.pools import close_pool
 from gateway.settings import DatabaseUrl, sqlalchemy_url
@@ -138,6 +140,17 @@ def require_tenant(session: Session, tenant: str) -> None:
     check_name(tenant)
     if tenant != SYSTEM and session.get(Tenant, tenant) is None:
         raise RegistryError(f"there is no tenant {tenant!r}: make it with `palimpsest tenants create`")
+
+
+def require_subject(registry: Registry, keys: KeyStore, tenant: str, subject: str) -> None:
+    """Raise RegistryError for a subject that nobody has, now or by what is sealed: a hold on it would hold nothing."""
+    callers = [str(key.id) for key in registry.keys(tenant)]
+    if subject in callers or keys.keys_of(tenant, subject):
+        return
+    nearest = f"; {near[0]} comes nearest" if (near := get_close_matches(subject, callers, 1)) else ""
+    raise RegistryError(
+        f"tenant {tenant!r} has no API key {subject!r}{nearest}: `palimpsest keys list --tenant {tenant}` has their ids"
+    )
 
 
 def check_name(tenant: str) -> None:

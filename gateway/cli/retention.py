@@ -13,6 +13,7 @@ import rich_click as click
 
 from gateway.cli.identity import Office, Typed, office, reason_option, stdin_option
 from gateway.people.duties import CONTENT
+from gateway.registry import require_subject
 from gateway.review.marks import on_a_line
 
 if TYPE_CHECKING:
@@ -81,14 +82,18 @@ def erase(tenant: str, subject: str, reason: str, by: str, approved_by: str, pas
 
 @retention.command("hold", epilog="Example:\n\n  palimpsest retention hold --tenant acme --reason 'case 7' --by ada")
 @_tenant
-@click.option("--subject", help="Whose content; without it, the whole tenant's.")
+@click.option("--subject", help="Whose content: the id of an API key; without it, the whole tenant's.")
 @_reason
 @click.option("--by", required=True, metavar="USER", help="Who places it: an operator or an auditor, who proves it.")
 @stdin_option
 def hold(tenant: str, subject: str | None, reason: str, by: str, password_stdin: bool) -> None:
     """Place a legal hold: no erasure of the subject and no retirement until it is released."""
+    from audit.keys import KeyStore
+
     with office() as here:
         here.require_tenant(tenant)
+        if subject is not None:
+            require_subject(here.registry, KeyStore(here.settings.keys), tenant, subject)
         person = here.person(tenant, by, CONTENT.asks | CONTENT.agrees, Typed(password_stdin))
         placed = _act(here, tenant, lambda lifecycle: lifecycle.place_hold(tenant, subject, reason, person.on_record))
     click.echo(f"record {placed.seq}: hold {placed.hold}")

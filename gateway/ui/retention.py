@@ -14,6 +14,7 @@ from gateway.errors import BadRequest
 from gateway.house import House
 from gateway.people.duties import CONTENT
 from gateway.people.names import Role
+from gateway.registry import require_subject
 from gateway.ui.export_shelf import ExportShelf
 from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
@@ -54,7 +55,9 @@ async def place_hold(request: Request[Any, Any, Any], house: NamedDependency[Hou
         reason = asked.text("reason", 2000).strip()
         if not reason:
             raise BadRequest("say why: the reason is recorded", param="reason")
-        await house.lifecycle.place_hold(visitor.tenant, _subject(asked), reason, person.on_record)
+        if (subject := _subject(asked)) is not None:
+            await asyncio.to_thread(require_subject, house.registry, house.keys, visitor.tenant, subject)
+        await house.lifecycle.place_hold(visitor.tenant, subject, reason, person.on_record)
         return "hold-placed"
 
     return await _done(request, house, visitor, act)

@@ -17,7 +17,7 @@ from gateway.people.names import Role
 from gateway.settings import Settings
 from gateway.ui.export_shelf import Parcel
 from tests.gateway.commanding import Done, command_line
-from tests.gateway.planted import PASSWORD, plant_tenant, plant_user
+from tests.gateway.planted import PASSWORD, plant_key, plant_tenant, plant_user
 from tests.postgres_fixtures import Database
 
 TWO = ("--by", "ada", "--approved-by", "grace", "--password-stdin")
@@ -64,6 +64,16 @@ def test_rules_and_holds_are_recorded_and_shown(retention: Callable[..., Done]) 
     assert f"hold {hold} on the whole tenant (record 1): case 7" in shown
     assert retention("retention", "release", hold, "--reason", "closed", *TWO).out == f"record 2: hold {hold} is released\n"
     assert hold not in retention("retention", "show").out
+
+
+def test_a_hold_is_on_somebody(retention: Callable[..., Done], database: Database) -> None:
+    """A slip of the pen in a subject is refused with the key that comes nearest; a key that never asked may be held."""
+    key = str(plant_key(database.app_url, "acme").id)
+    slip = retention("retention", "hold", "--subject", key[:-1], "--reason", "case 7", *ONE)
+    assert (slip.status, slip.out) == (1, "") and f"{key} comes nearest" in slip.err
+    foreign = retention("retention", "hold", "--subject", key, "--reason", "case 7", "--by", "root", tenant="system")
+    assert "tenant 'system' has no API key" in foreign.err
+    assert retention("retention", "hold", "--subject", key, "--reason", "case 7", *ONE).out.startswith("record 0: hold ")
 
 
 def test_a_reason_forges_no_line(retention: Callable[..., Done]) -> None:

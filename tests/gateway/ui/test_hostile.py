@@ -53,7 +53,10 @@ async def test_hostile_words_stay_words(shared: Site) -> None:
         key = told.text.split("/admin/keys/")[-1].split('"')[0]
         person = {"name": "mallory", "display_name": EVIL, "groups": EVIL, "new_password": "correct horse battery"}
         assert (await browser.post("/admin/people", person)).status_code == 303
-        await browser.post("/retention/hold", {"subject": EVIL, "reason": EVIL, "password": "correct horse battery"})
+        hold = {"reason": EVIL, "password": "correct horse battery"}
+        refused = await browser.post("/retention/hold", hold | {"subject": EVIL})
+        assert refused.status_code == 409 and not [raw for raw in RAW if raw in refused.text]
+        assert (await browser.post("/retention/hold", hold)).status_code == 303
         pages = [f"/generations/{generation}{more}" for more in ("", "/reading")]
         pages += [f"/generations/{written}/reading", f"/policies/explain?generation={generation}", f"/admin/keys/{key}"]
         pages += [
