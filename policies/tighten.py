@@ -17,7 +17,7 @@ from policies.modes import CONCRETE, Knobs, Modes
 from policies.rules import When
 from policies.tighten_demands import of_approvals, of_gates, of_routes, of_rules
 from policies.tighten_limits import Loosening, of_budgets, of_prices
-from policies.words import ANY_TENANT, Enforcement, Release
+from policies.words import ANY_TENANT, Enforcement, OnDisallowed, Release
 
 _NEVER = ("tenant", "overridable")
 
@@ -92,6 +92,8 @@ def _modes(parent: Modes, child: Modes) -> Iterator[Loosening]:
             yield "modes.allowed", f"the parent does not permit {mode.value!r}"
     if child.client_may_choose and not parent.client_may_choose:
         yield "modes.client_may_choose", "the parent lets no client choose"
+    if parent.on_disallowed is OnDisallowed.REFUSE and child.on_disallowed is not OnDisallowed.REFUSE:
+        yield "modes.on_disallowed", "the parent refuses who asks for a mode that is not permitted"
     for mode in CONCRETE:
         for key, reason in _of_knobs(parent.knobs(mode), child.knobs(mode)):
             yield f"modes.{mode.value}.{key}", reason

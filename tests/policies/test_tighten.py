@@ -130,6 +130,7 @@ LOOSER = [
     (BUDGET + 'on_exceed = "downgrade_mode"\ndowngrade_to = "ar"\n', "budgets.day.on_exceed"),
     (BUDGET + 'approval = "default"\n', "budgets.day.approval"),
     ('[prices]\ncurrency = "EUR"\n', "prices.currency"),
+    ('[modes]\non_disallowed = "default"\n', "modes.on_disallowed"),
     ('[prices.ar]\nanswer_tokens = "1.49"\n', "prices.ar.answer_tokens"),
 ]
 
