@@ -106,9 +106,13 @@ class _Pending:
 class Writer:
     """The only way into the log. Every method belongs to one event loop."""
 
-    def __init__(self, config: WriterConfig, on_commit: Callable[[int, float], None] = lambda _records, _seconds: None) -> None:
-        """`on_commit` hears of every commit of records: how many, and the seconds that it took."""
-        self._config, self._on_commit = config, on_commit
+    def __init__(
+        self, config: WriterConfig, on_commit: Callable[[int, float], None] = lambda _records, _seconds: None,
+        on_signing: Callable[[str, str], None] = lambda _tenant, _trouble: None,
+    ) -> None:  # fmt: skip
+        """`on_commit` hears of every commit of records: how many, and the seconds that it took; `on_signing` hears once why
+        a tenant's checkpoints cannot be written, and once, with no reason, that they can again."""
+        self._config, self._on_commit, self._on_signing = config, on_commit, on_signing
         self._sealer = Sealer(config.keys)
         self._committer = Committer(config.app_url, config.reader_url, config.keys, config.origin)
         self._state = State.NEW
@@ -121,6 +125,8 @@ class Writer:
         self._wake = asyncio.Event()
         self._unsignable: dict[str, float] = {}
         """Logs whose newest checkpoint could not be written, with the monotonic time of the last attempt."""
+        self._told: set[str] = set()
+        """Tenants of which it was told that checkpoints cannot be written."""
         self._reason = "it takes no records now"
         self._task: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[None]] = set()
@@ -294,16 +300,26 @@ class Writer:
             try:
                 await self._within_stall(self._committer.checkpoint(tenant))
                 self._unsignable.pop(tenant, None)
+                self._tell(tenant)
             except _Stalled as error:
+                self._tell(tenant, error)
                 self._go_down(error)
                 return
-            except LogRolledBack:
-                continue  # the committer has shut this log
+            except LogRolledBack as error:
+                self._tell(tenant, error)  # the committer has shut this log
             except (OSError, LogUnavailable) as error:
+                self._tell(tenant, error)
                 self._reason = f"checkpoints cannot be written: {error}"
                 self._unsignable[tenant] = time.monotonic()
             except AuditError as error:
+                self._tell(tenant, error)
                 self._committer.shut(tenant, LogRolledBack(f"log {tenant!r} cannot be signed: {error}"))
+
+    def _tell(self, tenant: str, trouble: Exception | None = None) -> None:
+        """Once when it begins, and once when it has passed: signing is tried about once a second."""
+        if (trouble is None) is (tenant in self._told):
+            self._told ^= {tenant}
+            self._on_signing(tenant, "" if trouble is None else str(trouble))
 
     def _tried(self, tenant: str) -> float:
         """The monotonic time at which a log grew, or since then was last tried to be signed."""

@@ -28,6 +28,7 @@ from audit.writer import SYSTEM, Writer
 from engine.engine import Engine
 from engine.model.checkpoint import LoadedModel
 from engine.scheduler import Capacity
+from gateway import logs
 from gateway.administration import Administration
 from gateway.admission import Intake
 from gateway.anchoring import Anchoring
@@ -102,7 +103,7 @@ class House:
         self.registry, self.directory, self.passkeys = Registry(urls.app), Directory(urls.app), Passkeys(urls.app)
         self.jobs = Jobs()
         self.keyring = Keyring(self.registry.find)
-        self.writer = Writer(writer_config(settings, urls), self.numbers.commits.heard)
+        self.writer = Writer(writer_config(settings, urls), self.numbers.commits.heard, logs.signing)
         self.engine = EngineThread(engine)
         self.evidence = Evidence(self.readers, settings.keys, settings.origin)
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)

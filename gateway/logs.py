@@ -72,6 +72,14 @@ def unavailable(error: AuditError) -> None:
     structlog.get_logger(__name__).warning("log.unavailable", error=type(error).__name__, reason=reason)
 
 
+def signing(tenant: str, trouble: str) -> None:
+    """That the checkpoints of a log cannot be written, and why; or, without a reason, that they are again."""
+    if trouble:
+        structlog.get_logger(__name__).warning("checkpoints.not_signed", tenant=tenant, reason=trouble)
+    else:
+        structlog.get_logger(__name__).info("checkpoints.signed_again", tenant=tenant)
+
+
 def notice(line: str) -> None:
     """One line that the person who started the process should see."""
     structlog.get_logger(__name__).info("notice", line=line)

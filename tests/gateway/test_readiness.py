@@ -16,8 +16,10 @@ from audit.signer import Signer, signer_folder
 from audit.writer import SYSTEM, Entry
 from gateway import logs
 from gateway.on_record import require_keys
+from tests.audit.writer_samples import blocked
 from tests.gateway.housed import Housed, housed
 from tests.postgres_fixtures import Database
+from tests.waiting import until
 
 UP = {"log": "ok", "database": "ok", "keys": "ok", "engine": "ok"}
 
@@ -83,6 +85,22 @@ async def test_keys_of_another_installation_are_refused(database: Database, tmp_
     with pytest.raises(KeyUnavailable, match="those of another log of this name"):
         async with housed(database, tmp_path / "other"):
             pass
+
+
+async def test_why_checkpoints_are_not_written_is_told_once(database: Database, tmp_path: Path) -> None:
+    """Readiness says that the log is down, the gateway's log why, once however often it is tried, and once that it passed."""
+    with structlog.testing.capture_logs() as told:
+        async with housed(database, tmp_path) as inside:
+            with blocked(inside.house.settings.keys / "signers"):
+                await inside.house.writer.append([Entry(SYSTEM, None, "ada", None, TenantMade("bolt", "ada"))])
+                await until(lambda: inside.house.writer.waiting.unsigned_seconds > 3)
+                assert (await parts(inside))["log"] == "down"
+            await until(lambda: inside.house.writer.healthy)
+    said = [each for each in told if each["event"].startswith("checkpoints.")]
+    assert [(each["event"], each["log_level"], each["tenant"]) for each in said] == [
+        ("checkpoints.not_signed", "warning", SYSTEM), ("checkpoints.signed_again", "info", SYSTEM),
+    ]  # fmt: skip
+    assert str(inside.house.settings.keys / "signers") in said[0]["reason"]
 
 
 def test_the_log_of_the_gateway_says_why_the_audit_log_is_away() -> None:
