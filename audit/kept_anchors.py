@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from audit.anchor import read_anchor, tree_said
+from audit.anchor import check_anchor, read_anchor
 from audit.durable import make_folder, write_durably
-from audit.errors import MalformedData, ProofInvalid, SealBroken
+from audit.errors import AuditError
+from audit.ledger import log_origin
+from audit.signer import known_keys
+from audit.writer import SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +26,17 @@ class KeptAnchors:
     """One line for each log. A lost one is made again when its log has grown."""
 
     def __init__(self, keys: Path) -> None:
-        self.folder = keys / "anchors"
+        self._keys, self.folder = keys, keys / "anchors"
         make_folder(self.folder)
 
     def newest(self, origin: str) -> KeptAnchor | None:
-        """That of a log, None if there is none that reads."""
+        """That of a log, None if there is none that the log of checkpoints proves."""
         try:
             line = self._file(origin).read_bytes()
-            tree = tree_said(read_anchor(line))
-        except (FileNotFoundError, MalformedData, ProofInvalid, SealBroken):
+            keys = known_keys(self._keys, log_origin(origin.rpartition("/")[0], SYSTEM))
+            return KeptAnchor(line, check_anchor(read_anchor(line), keys, origin).tree.size) if keys else None
+        except (FileNotFoundError, AuditError):
             return None
-        return KeptAnchor(line, tree.size) if tree.origin == origin else None
 
     def size(self, origin: str) -> int:
         """Records of the log that its anchor tells of, 0 if there is none."""

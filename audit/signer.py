@@ -21,7 +21,7 @@ from audit import note
 from audit.durable import locked, make_folder, own_secret, write_durably
 from audit.errors import KeyUnavailable, SigningRefused
 from audit.merkle import CompactRange
-from audit.note import Scheme, SigningKey
+from audit.note import Scheme, SigningKey, VerifierKey
 
 ED25519_FILE: Final = "ed25519.key"
 _FILES: Final = {Scheme.ED25519: ED25519_FILE, Scheme.ML_DSA_44: "mldsa44.key"}
@@ -35,6 +35,20 @@ def signer_folder(keys: Path, origin: str) -> Path:
     return keys / "signers" / quote(origin, safe="")
 
 
+def known_keys(keys: Path, origin: str) -> tuple[VerifierKey, ...]:
+    """The verifier keys under which the log `origin` was ever signed here, oldest first; raises KeyUnavailable."""
+    path = signer_folder(keys, origin) / _KNOWN
+    if not path.exists():
+        return ()
+    try:
+        known = tuple(map(note.decode_vkey, json.loads(path.read_bytes())))
+        if not known:
+            raise ValueError("empty")
+    except Exception as error:
+        raise KeyUnavailable(f"{path} is damaged; restore it from its backup") from error
+    return known
+
+
 class Signer:
     """The keys of one log and the newest tree it has signed; it never signs two histories.
 
@@ -44,7 +58,7 @@ class Signer:
 
     def __init__(self, folder: Path, origin: str) -> None:
         note.check_name(origin)
-        self._folder, self._origin = signer_folder(folder, origin), origin
+        self._keys_folder, self._folder, self._origin = folder, signer_folder(folder, origin), origin
         self._tree = CompactRange()
         self._keys: tuple[SigningKey, ...] = ()
         self._known: tuple[str, ...] = ()
@@ -113,7 +127,7 @@ class Signer:
 
     def _load(self) -> None:
         """Keys and state as they are on the disk; whoever calls holds the lock."""
-        self._tree, self._known = self._read_tree(), self._read_known()
+        self._tree, self._known = self._read_tree(), tuple(map(str, known_keys(self._keys_folder, self._origin)))
         ed25519, lattice = (self._secret(scheme) for scheme in _FILES)
         self._keys = (
             Ed25519PrivateKey.from_private_bytes(ed25519),
@@ -136,18 +150,6 @@ class Signer:
             return True
         # A log from before there was ML-DSA-44 has a state and knows no keys.
         return scheme is Scheme.ED25519 and (self._folder / _STATE).exists()
-
-    def _read_known(self) -> tuple[str, ...]:
-        path = self._folder / _KNOWN
-        if not path.exists():
-            return ()
-        try:
-            known = tuple(str(note.decode_vkey(vkey)) for vkey in json.loads(path.read_bytes()))
-            if not known:
-                raise ValueError("empty")
-        except Exception as error:
-            raise KeyUnavailable(f"{path} is damaged; restore it from its backup") from error
-        return known
 
     def _read_tree(self) -> CompactRange:
         path = self._folder / _STATE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -18,14 +19,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from audit.acts import Anchored
 from audit.anchor import Anchor
 from audit.durable import sole
-from audit.errors import AuditError
+from audit.errors import AuditError, NoteInvalid
 from audit.header import StoredRecord, decode_header
 from audit.kept_anchors import KeptAnchors
 from audit.keys import KeyStore
 from audit.ledger import log_origin, newest_kept
-from audit.note import Checkpoint, tree_of
+from audit.note import Checkpoint, open_checkpoint, tree_of
 from audit.readers import Readers
 from audit.sealing import request_key
+from audit.signer import known_keys
 from audit.writer import SYSTEM, Entry, Range
 from gateway.appending import Log, append_when_room
 from gateway.evidence import COSIGNED, Evidence
@@ -47,7 +49,7 @@ class Anchoring:
         pause: float = PAUSE_SECONDS,
     ) -> None:  # fmt: skip
         """`keys` is the keys folder, `origin` the installation's; `witnessed`: somebody is asked to cosign the logs."""
-        self._log, self._files, self._origin, self._pause = log, keys / "checkpoints", origin, pause
+        self._log, self._keys, self._files, self._origin, self._pause = log, keys, keys / "checkpoints", origin, pause
         self._readers, self._evidence, self._witnessed = readers, evidence, witnessed
         self._store, self._kept = KeyStore(keys), KeptAnchors(keys)
 
@@ -75,8 +77,14 @@ class Anchoring:
             for note in newest_kept(file):
                 tree = tree_of(note)
                 ours = tree.origin.startswith(f"{self._origin}/") and tree.origin != log_origin(self._origin, SYSTEM)
-                if ours and tree.size > self._kept.size(tree.origin):
+                if ours and tree.size > self._kept.size(tree.origin) and self._is_signed(note, tree.origin):
                     yield tree
+
+    def _is_signed(self, note: str, origin: str) -> bool:
+        """A line that the disk has changed is not put on record: it would be another history under the log's own keys."""
+        with suppress(NoteInvalid):
+            return bool(open_checkpoint(note, known_keys(self._keys, origin), origin))
+        return False
 
     async def _keep(self, trees: Sequence[Checkpoint], place: Range) -> None:
         """Prove the records at `place`, one for each tree, and keep them. What no checkpoint covers soon is anchored again."""

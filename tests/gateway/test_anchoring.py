@@ -14,8 +14,8 @@ from audit.acts import Anchored
 from audit.anchor import check_anchor, read_anchor
 from audit.header import decode_header
 from audit.kept_anchors import KeptAnchors
-from audit.ledger import log_origin
-from audit.note import decode_vkey
+from audit.ledger import checkpoint_file, log_origin, newest_kept
+from audit.note import decode_vkey, encode_base64, tree_of
 from audit.records import Kind
 from audit.sealer import open_body
 from audit.signer import Signer
@@ -122,6 +122,27 @@ async def test_a_database_that_went_back_is_held_to_its_anchor(database: Databas
         report = judged(here.house, await exported(here.house, TENANT, tmp_path / "cut"))
     assert report.verdict is Verdict.INCOMPLETE
     assert any(f"covers {size} records" in finding.message for finding in report.findings)
+
+
+async def test_what_the_disk_changed_is_neither_recorded_nor_told(database: Database, tmp_path: Path) -> None:
+    """A checkpoint with another root would be a second history under the log's keys; a kept anchor is proved or nobody's."""
+    async with asked(database, tmp_path) as here:
+        house = here.house
+        file = checkpoint_file(house.settings.keys, house.origin(TENANT))
+        good = file.read_bytes()
+        root = tree_of(newest_kept(file)[0]).root
+        spelled = encode_base64(root).encode()
+        file.write_bytes(good.replace(spelled, encode_base64(bytes(32)).encode()))
+        await house.anchoring.look()
+        assert anchors(house) == []
+        file.write_bytes(good)
+        await house.anchoring.look()
+        kept = KeptAnchors(house.settings.keys)
+        (line,) = (path for path in kept.folder.iterdir() if path.suffix == ".json")
+        line.write_bytes(line.read_bytes().replace(b"index ", b"index 1", 1))
+        assert kept.newest(house.origin(TENANT)) is None
+        await house.anchoring.look()
+        assert kept.size(house.origin(TENANT)) > 0 and len(anchors(house)) == 2
 
 
 async def test_two_processes_take_turns(database: Database, tmp_path: Path) -> None:
