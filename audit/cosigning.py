@@ -13,12 +13,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from audit.durable import locked, make_folder, write_durably
-from audit.errors import AuditError, NoteInvalid
-from audit.note import MAX_SIGNATURES, VerifierKey, decode_vkey, split_note, tree_of
+from audit.errors import AuditError
+from audit.note import MAX_SIGNATURES, VerifierKey, decode_vkey, open_checkpoint, split_note, tree_of, verify_note
 from audit.outbound import BadAddress, Unreachable, http_url
 from audit.quorum import Quorum
+from audit.signer import known_keys
 from audit.tiles import WIDTH, Tile, TileReader
-from audit.witnessing import WitnessElsewhere, cosign_from_tiles
+from audit.witnessing import LogUnwatched, WitnessElsewhere, cosign_from_tiles
 
 BACKOFF_FIRST, BACKOFF_MOST = 5.0, 300.0
 MOST_KEYS = MAX_SIGNATURES - 2
@@ -68,16 +69,27 @@ def witness_places(words: Sequence[str]) -> tuple[WitnessPlace, ...]:
 class CosignedNotes:
     """One note for each log in a folder beside the keys; safe for several processes."""
 
-    def __init__(self, keys: Path) -> None:
-        self._folder = keys / "cosigned"
+    def __init__(self, keys: Path, places: Sequence[WitnessPlace] = ()) -> None:
+        """`places` are the witnesses that are named now: of earlier ones nobody here can verify a line."""
+        self._keys, self._folder = keys, keys / "cosigned"
+        self._witnesses = tuple(key for place in places for key in place.keys)
+        self._verified: dict[str, str] = {}
 
     def newest(self, origin: str) -> str | None:
-        """The newest note of a log that a witness has cosigned, None if there is none or it cannot be read."""
+        """The newest note of a log that a witness has cosigned, None if there is none of which every signature is right."""
         try:
             note = self._file(origin).read_text(encoding="utf-8")
-            return note if tree_of(note).origin == origin else None
-        except (OSError, UnicodeDecodeError, NoteInvalid):
+            if note != self._verified.get(origin):
+                open_checkpoint(note, known_keys(self._keys, origin), origin)
+                verify_note(split_note(note), self._witnesses)
+                self._verified[origin] = note
+        except (OSError, UnicodeDecodeError, AuditError):
             return None
+        return note
+
+    def damaged(self, origin: str) -> bool:
+        """Whether a note is kept of which nothing may be believed."""
+        return self._file(origin).exists() and self.newest(origin) is None
 
     def keep(self, note: str) -> None:
         """Keep a note, unless one of a larger tree or of as many signatures is here."""
@@ -100,6 +112,8 @@ class Asked:
     origin: str
     size: int
     trouble: str = ""
+    unwatched: bool = False
+    """Whether the trouble is that it does not know this log."""
 
 
 @dataclass(slots=True)
@@ -146,7 +160,7 @@ class Cosigning:
                 passing = away not in self._rests and _overtaken(error, log)
                 self._rests.setdefault(away, _Rest()).prolong(self._clock())
                 if not passing:
-                    yield Asked(*here, tree.size, f"{type(error).__name__}: {error}")
+                    yield Asked(*here, tree.size, f"{type(error).__name__}: {error}", isinstance(error, LogUnwatched))
             else:
                 self._sizes[here] = tree.size
                 for each in (here, (place.name, "")):

@@ -20,6 +20,10 @@ class WitnessRefused(AuditError):
     """The witness did not cosign; the message has its status and first words."""
 
 
+class LogUnwatched(WitnessRefused):
+    """The witness does not know this log."""
+
+
 class WitnessElsewhere(AuditError):
     """The witness last saw a tree of `size`, not the one that was named as old: prove from there."""
 
@@ -40,7 +44,8 @@ def submit(prefix: str, submission: Submission, keys: Sequence[VerifierKey]) -> 
         raise WitnessElsewhere(_size(answer, submission))
     text = answer.body.decode("utf-8", "replace")
     if answer.status != HTTPStatus.OK:
-        raise WitnessRefused(f"the witness answered {answer.status}: {text[:200]!r}")
+        refusal = LogUnwatched if answer.status == HTTPStatus.NOT_FOUND else WitnessRefused
+        raise refusal(f"the witness answered {answer.status}: {text[:200]!r}")
     return _merge(submission.note, text, keys)
 
 

@@ -30,6 +30,7 @@ from audit.records import Kind
 from audit.signer import Signer
 from audit.store import Reader, read_tenant
 from gateway.settings import DatabaseUrl, Settings
+from gateway.witnesses import named_witnesses
 
 Watch: TypeAlias = Callable[[int, int], None]
 """Told how many records are written, and of how many."""
@@ -88,7 +89,7 @@ def export_log(
     check_tenant(tenant)
     origin = log_origin(settings.origin, tenant)
     store = KeyStore(settings.keys)
-    seen = CosignedNotes(settings.keys).newest(origin)  # before the snapshot, which has its tree therefore
+    seen = cosigned_notes(settings).newest(origin)  # before the snapshot, which has its tree therefore
     anchor = KeptAnchors(settings.keys).newest(origin)  # so too
     with read_tenant(reader_url, tenant) as reader:
         seen = seen if seen is not None and _is_of(reader, seen) else None
@@ -106,6 +107,11 @@ def export_log(
             progress=None if watch is None else lambda written: watch(written, size),
         )  # fmt: skip
     return Made(out, done.records, origin, signer.vkeys, signer.former, done.derived, done.contradicted)
+
+
+def cosigned_notes(settings: Settings) -> CosignedNotes:
+    """What the witnesses of these settings have cosigned. Raises SettingsError."""
+    return CosignedNotes(settings.keys, named_witnesses(settings.witnesses))
 
 
 def require_log(reader_url: DatabaseUrl, tenant: str, requests: frozenset[UUID] = frozenset()) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from audit.cosigning import CosignedNotes
+from audit.cosigning import CosignedNotes, WitnessPlace
 from audit.header import decode_header
 from audit.kept_anchors import KeptAnchors
 from audit.ledger import log_origin
@@ -70,10 +70,10 @@ class _StoredLog:
 class Evidence:
     """The logs of all tenants as evidence; safe for several threads."""
 
-    def __init__(self, readers: Readers, keys: Path, origin: str) -> None:
+    def __init__(self, readers: Readers, keys: Path, origin: str, witnesses: Sequence[WitnessPlace]) -> None:
         """`keys` is the keys folder, `origin` the installation's."""
         self._readers, self._origin = readers, origin
-        self._notes, self._anchors = CosignedNotes(keys), KeptAnchors(keys)
+        self._notes, self._anchors = CosignedNotes(keys, witnesses), KeptAnchors(keys)
         self.log = lru_cache(LOGS_MOST)(lambda tenant: TileLog(_StoredLog(readers, tenant)))
         """A tenant's log as tiles."""
         self._has = lru_cache(LOGS_MOST)(lambda tenant, tree: root_from_tiles(self.log(tenant), tree.size) == tree.root)

@@ -76,7 +76,7 @@ from gateway.seats import Seats
 from gateway.settings import Settings
 from gateway.ui.export_shelf import ExportShelf
 from gateway.upkeep import Upkeep
-from gateway.witnesses import Witnesses
+from gateway.witnesses import Witnesses, named_witnesses
 
 DRAIN_SECONDS: Final = 20.0
 _log = structlog.get_logger(__name__)
@@ -105,7 +105,7 @@ class House:
         self.keyring = Keyring(self.registry.find)
         self.writer = Writer(writer_config(settings, urls), self.numbers.commits.heard, logs.signing)
         self.engine = EngineThread(engine)
-        self.evidence = Evidence(self.readers, settings.keys, settings.origin)
+        self.evidence = Evidence(self.readers, settings.keys, settings.origin, named_witnesses(settings.witnesses))
         self.recall = Recall(urls.reader, keys, model.tokenizer.decode_bytes)
         self.background: Background[Head] = Background()
         self.cancelling = Cancelling(urls.app, self.background)

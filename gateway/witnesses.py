@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.cosigning import Asked, CosignedNotes, Cosigning, WitnessPlace, witness_places
 from audit.errors import AuditError
+from audit.ledger import log_origin
+from audit.note import tree_of
 from audit.tilelog import CHECKPOINT
 from audit.writer import SYSTEM
 from gateway.errands import Errands
@@ -41,9 +43,12 @@ class Witnesses(Errands):
 
     def __init__(self, words: Sequence[str], keys: Path, evidence: Evidence, tenants: Callable[[], Iterable[str]]) -> None:
         """`words` are those of PALIMPSEST_WITNESSES, `keys` is the keys folder. Raises SettingsError."""
-        places = named_witnesses(words)
-        self._cosigning, self._evidence, self._tenants = Cosigning(places, CosignedNotes(keys)), evidence, tenants
+        self._places = places = named_witnesses(words)
+        self._notes = CosignedNotes(keys, places)
+        self._cosigning = Cosigning(places, self._notes)
+        self._evidence, self._tenants = evidence, tenants
         self._troubles: dict[tuple[str, str], str] = {}
+        self._damaged: set[str] = set()
         self.names = tuple(place.name for place in places)
         known = [(name,) for name in self.names]
         self.cosigned, self.failures = Counted("witness", known=known), Counted("witness", known=known)
@@ -52,6 +57,12 @@ class Witnesses(Errands):
     def troubles(self, origin: str) -> dict[str, str]:
         """By witness, why it did not cosign this log when it was last asked; those that did are not here."""
         return {witness: trouble for (witness, log), trouble in list(self._troubles.items()) if log == origin}
+
+    def by_anchors(self, origin: str) -> tuple[str, ...]:
+        """The witnesses that see this log as the log of checkpoints, which they cosign, tells of it."""
+        system = _system(origin)
+        note = None if origin == system else self._notes.newest(system)
+        return tuple(place.name for place in self._places if note is not None and place.has_seen(note))
 
     def _go_round(self, stopping: Event) -> None:
         while not stopping.is_set():
@@ -67,15 +78,38 @@ class Witnesses(Errands):
         log = self._evidence.log(tenant)
         newest = log.resource(CHECKPOINT)
         if newest is not None:
+            tree = tree_of(newest.decode())
+            self._look_at_kept(tree.origin)
             for asked in self._cosigning.ask(newest.decode(), log):
                 self._tell(asked)
+            kept = self._notes.newest(tree.origin)
+            if kept is not None and tree_of(kept) == tree:
+                for name in [place.name for place in self._places if place.has_seen(kept)]:
+                    self._has_passed(name, tree.origin)  # another gateway may have had it cosigned
+
+    def _look_at_kept(self, origin: str) -> None:
+        damaged = self._notes.damaged(origin)
+        if damaged and origin not in self._damaged:
+            _log.warning("checkpoint.cosigned_damaged", log=origin)
+        (self._damaged.add if damaged else self._damaged.discard)(origin)
 
     def _tell(self, asked: Asked) -> None:
         here = (asked.witness, asked.origin)
+        if asked.unwatched and asked.witness in self.by_anchors(asked.origin):
+            self._troubles.pop(here, None)
+            return
         (self.failures if asked.trouble else self.cosigned).add(asked.witness)
-        if asked.trouble and self._troubles.get(here) != asked.trouble:
+        if not asked.trouble:
+            self._has_passed(*here)
+        elif self._troubles.get(here) != asked.trouble:
             self._troubles[here] = asked.trouble
             _log.warning("checkpoint.not_cosigned", witness=asked.witness, log=asked.origin, error=asked.trouble)
-        elif not asked.trouble and here in self._troubles:
-            del self._troubles[here]
-            _log.info("checkpoint.cosigned_again", witness=asked.witness, log=asked.origin)
+
+    def _has_passed(self, witness: str, origin: str) -> None:
+        if self._troubles.pop((witness, origin), None) is not None:
+            _log.info("checkpoint.cosigned_again", witness=witness, log=origin)
+
+
+def _system(origin: str) -> str:
+    """The log of checkpoints of the installation whose log this is."""
+    return log_origin(origin.rpartition("/")[0], SYSTEM)

@@ -29,7 +29,7 @@ async def log_page(request: Request[Any, Any, Any], house: NamedDependency[House
     witnesses, troubles = house.witnesses.names, house.witnesses.troubles(found.origin)
     return page(
         request, "log.html", health=found, parts=parts, guards=house.upkeep.intact, carried=house.carrier.standing(), keys=keys,
-        witnesses=witnesses, troubles=troubles,
+        witnesses=witnesses, troubles=troubles, by_anchors=house.witnesses.by_anchors(found.origin),
     )  # fmt: skip
 
 

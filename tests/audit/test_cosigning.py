@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +15,7 @@ from audit.errors import AuditError, NoteInvalid
 from audit.note import Checkpoint, Scheme, decode_vkey, encode_vkey, sign_checkpoint
 from audit.outbound import BadAddress
 from audit.quorum import Quorum, open_cosigned
+from audit.signer import signer_folder
 from audit.witness import Witness
 from audit.witness_server import WitnessServer
 from tests.audit.outside_samples import KEY, ORIGIN, VKEY, Shelf, signed
@@ -52,9 +54,12 @@ def places(tmp_path: Path) -> Iterator[list[WitnessPlace]]:
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> CosignedNotes:
-    """Where notes are kept."""
-    return CosignedNotes(tmp_path / "keys")
+def notes(tmp_path: Path, places: list[WitnessPlace]) -> CosignedNotes:
+    """Where notes are kept, beside the public keys of the sample log."""
+    folder = signer_folder(tmp_path / "keys", ORIGIN)
+    folder.mkdir(parents=True)
+    (folder / "public.json").write_text(json.dumps([str(VKEY)]))
+    return CosignedNotes(tmp_path / "keys", places)
 
 
 def quorum(places: list[WitnessPlace], required: int) -> Quorum:
@@ -189,9 +194,12 @@ def test_a_kept_note_never_gets_less(places: list[WitnessPlace], notes: Cosigned
         assert notes.newest(ORIGIN) == best
     (file,) = (tmp_path / "keys" / "cosigned").glob("*.note")
     assert file.stat().st_mode & 0o777 == 0o600
-    for damaged in (b"", b"\xff", signed(LEAVES, "another.test/log").encode()):
+    assert best is not None
+    lines = best.splitlines(keepends=True)[4:]
+    torn = [best.replace("\n40\n", "\n39\n"), *(best.replace(line, f"{line[:60]}AAAA{line[64:]}") for line in lines)]
+    for damaged in (b"", b"\xff", signed(LEAVES, "another.test/log").encode(), *map(str.encode, torn)):
         file.write_bytes(damaged)
-        assert notes.newest(ORIGIN) is None
+        assert notes.newest(ORIGIN) is None and notes.damaged(ORIGIN)
     notes.keep(signed(LEAVES[:3]))
     assert notes.newest(ORIGIN) == signed(LEAVES[:3])
 
