@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -48,7 +49,8 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_shown, text))
+    strange = {ord(character): _shown(character) for character in set(text) if _is_hidden(character)}
+    return text.translate(strange) if strange else text
 
 
 def on_a_line(text: str) -> str:
@@ -58,7 +60,7 @@ def on_a_line(text: str) -> str:
 
 def hidden(text: str) -> int:
     """How many characters of the text have no shape of their own."""
-    return sum(_is_hidden(character) for character in text)
+    return sum(times for character, times in Counter(text).items() if _is_hidden(character))
 
 
 def _is_hidden(character: str) -> bool:
@@ -67,4 +69,4 @@ def _is_hidden(character: str) -> bool:
 
 
 def _shown(character: str) -> str:
-    return f"⟨U+{ord(character):04X}⟩" if _is_hidden(character) else character
+    return f"⟨U+{ord(character):04X}⟩"

@@ -11,7 +11,7 @@ from audit.approvals import ApprovalOpened
 from audit.judgements import ReleaseDecision
 from audit.records import Body, PolicyDecision, RequestClose, RequestOpen
 from gateway.errors import GatewayError
-from gateway.review.acts import Act, acts_of, title_of
+from gateway.review.acts import Act, Says, acts_of, title_of
 from gateway.review.drafts import Draft, drafts_of
 from gateway.review.spans import Span, spans_of
 from gateway.review.stages import Round, Stage, frames_of, stages_of
@@ -19,6 +19,8 @@ from gateway.review.tokens import Token, tokens_of
 from gateway.review.words import Decode, Words
 
 B = TypeVar("B")
+ACTS_MOST: Final = 262_144
+"""Characters of a content of which it is told what its calls would do; a longer one stands there as its text alone."""
 RECORDS_MOST: Final = 50_000
 """Records of one generation that are looked at; a longer one is not for reading on a page."""
 
@@ -69,8 +71,13 @@ class Review:
 
     @cached_property
     def acts(self) -> tuple[Act, ...]:
-        """What the content says and does."""
-        return acts_of(self.content, self.tools)
+        """What the content says and does, or that it says it, where it is too long for more."""
+        return (Says(self.content),) if self.too_long else acts_of(self.content, self.tools)
+
+    @property
+    def too_long(self) -> bool:
+        """Whether nobody looked for calls in the content."""
+        return len(self.content) > ACTS_MOST
 
     @property
     def title(self) -> str:

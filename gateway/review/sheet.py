@@ -25,6 +25,11 @@ MARKED_MOST: Final = 20_000
 """Tokens that stand each for itself; what follows is shown whole, without marks, so that a page stays a page."""
 
 
+LINES_MOST: Final = 20_000
+"""Lines of a text without marks that have a row each; those that follow share rows, `TOGETHER` of them one, and stay whole."""
+TOGETHER: Final = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A piece of text on one line, of the token `token` or of none; `told` are its numbers, `struck` is what it replaced."""
@@ -40,10 +45,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line; `side` is empty, `old` or `new` in a difference."""
+    """One line, or `lines` of them; `side` is empty, `old` or `new` in a difference."""
 
     words: tuple[Word, ...]
     side: str = ""
+    lines: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,11 @@ class Sheet:
     def whole(self) -> bool:
         """Whether the sections leave something out of it, so that it has to be read as well."""
         return bool(self.written) and not all(section.verbatim for section in self.sections)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether many lines share a row somewhere."""
+        return any(row.lines > 1 for section in self.sections for row in section.rows[LINES_MOST : LINES_MOST + 1])
 
 
 def sheet_of(review: Review) -> Sheet:
@@ -183,7 +194,12 @@ def _of_text(kind: str, heading: str, content: str, text: _Text | None) -> Secti
 
 
 def _plain(content: str) -> tuple[Row, ...]:
-    return tuple(Row((Word(visible(line)),) if line else ()) for line in content.split("\n"))
+    lines = content.split("\n")
+    rows = [Row((Word(visible(line)),) if line else ()) for line in lines[:LINES_MOST]]
+    for start in range(LINES_MOST, len(lines), TOGETHER):
+        shared = lines[start : start + TOGETHER]
+        rows.append(Row((Word(visible("\n".join(shared))),), lines=len(shared)))
+    return tuple(rows)
 
 
 def _changed(parts: Iterable[Part]) -> Iterator[Row]:

@@ -24,6 +24,8 @@ class Shown:
     generation: UUID
     sheet: Sheet
     bars: Bars
+    too_long: bool
+    """Whether what its calls would do is not told."""
     hidden: int
     """Characters of the content that have no shape of their own."""
     replaced: tuple[tuple[str, Draft], ...]
@@ -44,6 +46,7 @@ def shown(reading: Reading) -> Shown:
         generation=reading.generation,
         sheet=sheet_of(review),
         bars=bars_of(review),
+        too_long=review.too_long,
         hidden=hidden(review.content),
         replaced=tuple(struck[:REPLACED_MOST]),
         choices=choices_of(review),

@@ -14,9 +14,9 @@ from audit.judgements import Called, ReleaseDecision
 from audit.records import DecodeRun
 from engine.request import Mode
 from gateway.review.acts import Calls, Runs, Says, Writes, title_of
-from gateway.review.marks import on_a_line
+from gateway.review.marks import on_a_line, visible
 from gateway.review.review import Review, review_of
-from gateway.review.sheet import Row, edit_of, sheet_of
+from gateway.review.sheet import LINES_MOST, TOGETHER, Row, edit_of, sheet_of
 from gateway.review.spelling import SPELLINGS, Spelling, places
 from tests.engine.harness import asked, tokenizer
 from tests.gateway.review.told import opening
@@ -129,3 +129,14 @@ def test_blanks_around_are_part_of_the_answer() -> None:
 def test_an_unedited_answer_has_no_edit() -> None:
     """Only what a person changed is a change."""
     assert edit_of(answered("x")) == ()
+
+
+def test_lines_without_end_are_bounded_and_whole() -> None:
+    """However many lines an edit has, its rows are few and joined they are the text; marks of calls in it are spelled."""
+    text = "x\n" * 2_000_000 + "<tool_call>\u202e"
+    review = replace(answered("x"), edits={2: text})
+    sheet = sheet_of(review)
+    rows = [row for section in sheet.sections for row in section.rows]
+    assert review.too_long and sheet.crowded and len(rows) < LINES_MOST + 2_000_000 // TOGETHER + 2
+    assert lines(rows) == visible(text)
+    assert sum(row.lines for row in rows) == 2_000_001
