@@ -31,12 +31,18 @@ ORDERS: Final[Mapping[tuple[str, str], Order]] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One held answer in the queue, its clock, and how many signatures it has of how many."""
+    """One held answer in the queue, and its clock."""
 
     row: Waiting
     clock: Clock
-    have: int
-    need: int
+
+    @property
+    def signed(self) -> str:
+        """How many have decided, of how many: for each approval where there are several, since one signature may meet more."""
+        have, needed = len(self.row.decided_by), self.row.needed
+        if len(needed) == 1:
+            return f"{have} of {needed[0]['quorum']}"
+        return f"{have}; " + ", ".join(f"{each['quorum']} for {on_a_line(each['approval'])}" for each in needed)
 
     @property
     def title(self) -> str:
@@ -91,5 +97,4 @@ async def found(house: House, visitor: Visitor, generation: UUID) -> Line | None
 
 def line(row: Waiting, now: datetime) -> Line:
     """A row with its clock."""
-    need = sum(int(needed["quorum"]) for needed in row.needed)
-    return Line(row, clock(row.opened_at, row.expires_at, now), len(row.decided_by), need)
+    return Line(row, clock(row.opened_at, row.expires_at, now))
