@@ -20,14 +20,24 @@ _SENTENCES: Final = {
     "rule-set": "The rule is set; it is carried out at the next retirement.",
     "retired": "What the rule no longer keeps is removed.",
     "nothing-old": "Nothing is old enough yet.",
+}
+_OF_ANSWERS: Final = {
     "approved": "Your approval is signed and on record.",
     "rejected": "Your rejection is signed and on record. The client is told your words.",
-    "edited": "Your text stands in the place of the answer. Somebody else has to approve it.",
-    "desk": "The desk is set.",
+    "edited": "An edited text stands in the place of the answer. Somebody else than its editor has to approve it.",
+    "taken-back": "No decision of yours stands.",
+    "saved": "Done, and on record.",
+    "desk": "The desk is as it stands below.",
     "taken": "Somebody else is reading it at the moment.",
 }
+"""Of a held answer: `gateway.ui.reviewing.done` says of which they hold."""
 
 
 def text(name: str) -> str:
     """The sentence of that name, empty for a name that none has."""
     return _SENTENCES.get(name, "")
+
+
+def of_answer(name: str) -> str:
+    """The same, of what a page of a held answer says."""
+    return _OF_ANSWERS.get(name, "")

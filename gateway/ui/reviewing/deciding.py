@@ -45,6 +45,7 @@ _STATUS: Final = {
 }  # fmt: skip
 _BY_PASSKEY: Final = frozenset({"approve", "reject"})
 """Acts that are signatures over one cycle; every other one takes the password."""
+_NOTICES: Final = {"approve": "approved", "reject": "rejected", "edit": "edited", "revoke": "taken-back"}
 _KEPT: Final = ("act", "reason", "code", "meaning", "behalf", "text")
 
 
@@ -161,7 +162,7 @@ async def _done(page: Page, acts: dict[str, Act]) -> Response[Any]:
     outcome = await act(Form(house, page.visitor.tenant, page.generation, fields, by))
     if isinstance(outcome, NotDecided):
         return await page.refused(_STATUS[outcome.code], sentence(outcome.message), fields)
-    notice = {"approve": "approved", "reject": "rejected", "edit": "edited"}.get(fields.text("act"), "saved")
+    notice = _NOTICES.get(fields.text("act"), "saved")
     reads = not outcome.state.ended or page.visitor.may(*READS_CONTENT)
     return Redirect(f"/approvals/{page.generation}?done={notice}" if reads else f"/approvals?done={notice}", status_code=303)
 

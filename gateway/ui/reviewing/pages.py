@@ -18,6 +18,7 @@ from gateway.people.duties import READS_CONTENT, READS_HELD, SHARES_WORK
 from gateway.projections.queue import Share
 from gateway.recall import Unreadable
 from gateway.review.marks import on_a_line
+from gateway.ui.reviewing.done import done
 from gateway.ui.reviewing.drawing import drawn
 from gateway.ui.reviewing.evidence import Made, evidence_of
 from gateway.ui.reviewing.powers import CODES, lent_to, powers
@@ -77,6 +78,9 @@ async def answer_page(
 ) -> Response[str]:
     """The review page, with what was refused and what had been filled in, if something was."""
     house, visitor = view.house, view.visitor
+    broken = None if visitor.may(*READS_CONTENT) else await house.approvals.current(view.tenant, generation)
+    if broken is not None and powers(broken, visitor.person, ()).review:
+        return await _glass_page(view, broken, status, refusal, asked)
     case, reading = await _case_and_content(view, generation)
     lent = lent_to(await house.approvals.delegations(visitor.tenant), visitor.person)
     laid, evidence = await drawn(lambda: (shown(reading), evidence_of(reading)))
@@ -95,10 +99,21 @@ async def answer_page(
             "lent": lent, "callers": await view.room.callers.of(visitor.tenant),
             "passkeys": await keys_of(house, visitor), "may_read": visitor.may(*READS_CONTENT),
             "may_share": visitor.may(*SHARES_WORK), "codes": CODES, "refusal": refusal, "asked": asked,
-            "since": int(time.time()),
+            "since": int(time.time()), "notice": done(view.asked("done", 20), case, line, visitor.person),
         }
     )  # fmt: skip
     return await drawn(lambda: view.page("review/review.html", status, **values))
+
+
+async def _glass_page(view: View, case: Case, status: int, refusal: str, asked: Mapping[str, str]) -> Response[str]:
+    """Who broke the glass and why, for somebody who may look at that and not at the text. No content."""
+    line, callers = await found(view.house, view.visitor, case.generation), await view.room.callers.of(view.tenant)
+    return view.page(
+        "review/glass.html", status, **_standing(case, line, view.visitor, str(case.last_seq)),
+        broke=[each for each in case.signatures if each.decided.method == "break_glass"],
+        may=powers(case, view.visitor.person, ()), callers=callers, refusal=refusal, asked=asked, since=int(time.time()),
+        notice="",
+    )  # fmt: skip
 
 
 async def _case_and_content(view: View, generation: UUID) -> tuple[Case, Reading]:
