@@ -134,7 +134,14 @@ def origin_of(document: Mapping[str, Any]) -> Origin:
     kinds: dict[str, Callable[..., Origin]] = {"scratch": Scratch, "given": Given}
     fields = dict(document)
     try:
-        return kinds[fields.pop("kind")](**fields)
+        origin = kinds[fields.pop("kind")](**fields)
+        for name, value in fields.items():
+            numbers = {"context": (int,), "rank": (int, type(None))}.get(name)
+            if type(value) not in (numbers or (str,)) or (numbers and value is not None and value < 1):
+                raise TypeError(f"its {name} is {value!r}")
+        if isinstance(origin, Scratch):
+            MIXTURES[origin.mixture]
+        return origin
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the snapshot names no origin that is known: {error}") from error
 

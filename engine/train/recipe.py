@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -64,6 +64,10 @@ class Decay(StrEnum):
         if self is Decay.COSINE:
             return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
         return 1.0 - 0.9 * max(0.0, (done - 0.8) / 0.2)
+
+
+_FROM_ONE = frozenset({"batch", "copies", "places", "save_every"})
+"""What there is at least one of; of other numbers of a recipe there may be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,4 +190,19 @@ class Recipe:
             "precision": Precision(document["precision"]),
             "blocks": tuple(document["blocks"]),
         }
-        return cls(**{**document, **known})
+        recipe = cls(**{**document, **known})
+        require_sound(recipe, cls())
+        require_sound(masking, Masking())
+        if not recipe.blocks or any(type(length) is not int or length < 1 for length in recipe.blocks):
+            raise ValueError(f"blocks are {recipe.blocks!r}")
+        return recipe
+
+
+def require_sound(told: Any, like: Any) -> None:
+    """Raises ValueError where a field is not of the type that it has in `like`, or is no number that a training can go by."""
+    for each in fields(told):
+        value, usual = getattr(told, each.name), getattr(like, each.name)
+        kinds = (int, float) if type(usual) is float else (type(usual),)
+        number = type(usual) in (int, float)
+        if type(value) not in kinds or (number and not (each.name in _FROM_ONE) <= value < math.inf):
+            raise ValueError(f"{each.name} is {value!r}")

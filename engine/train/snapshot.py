@@ -7,6 +7,7 @@ follow from the step's number, so nothing else needs to be kept for the run to g
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +65,11 @@ class Snapshot:
             told = (opened.metadata() or {}).get(_STORY, "")
         try:
             story = json.loads(told)
-            place = (Recipe.from_document(story["recipe"]), dict(story["origin"]), Stage(story["stage"]), int(story["step"]))
-            seconds = float(story["seconds"])
-        except (KeyError, TypeError, ValueError) as error:
+            step, seconds = story["step"], story["seconds"]
+            if type(step) is not int or step < 0 or type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+                raise ValueError(f"step {step!r} after {seconds!r} seconds")
+            place = (Recipe.from_document(story["recipe"]), dict(story["origin"]), Stage(story["stage"]), step)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} was not written by this trainer: {error}") from error
         learned = {name.removeprefix(_LEARNED): tensor for name, tensor in tensors.items() if name.startswith(_LEARNED)}
         moments: dict[str, dict[str, Tensor]] = {}

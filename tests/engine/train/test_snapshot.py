@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,10 +74,36 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, story: str | None) ->
         Snapshot.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("step",), 1e999), (("step",), -1), (("step",), "2"), (("step",), True), (("seconds",), float("nan")),
+        (("stage",), "x"), ((), []),
+        (("recipe", "batch"), 0), (("recipe", "batch"), "48"), (("recipe", "peak_rate"), None), (("recipe", "seed"), 1.5),
+        (("recipe", "blocks"), []), (("recipe", "blocks"), ["x"]), (("recipe", "blocks"), 8), (("recipe", "masking"), []),
+        (("recipe", "masking", "full_share"), "all"), (("recipe", "recompute"), 1), (("recipe",), [1]), (("origin",), 3),
+    ],
+)  # fmt: skip
+def test_a_header_that_a_hand_has_changed_is_refused(tmp_path: Path, place: tuple[str, ...], value: object) -> None:
+    """Whatever stands in place of a figure, it is one error that names the file, before any step is made."""
+    origin = Scratch("whole").document()
+    whole: Any = {"": {"recipe": RECIPE.document(), "origin": origin, "stage": "joint", "step": 2, "seconds": 1}}
+    *outer, last = "", *place
+    inner = whole
+    for name in outer:
+        inner = inner[name]
+    inner[last] = value
+    save_file({"learned/x": torch.zeros(1)}, tmp_path / FILE, metadata={"palimpsest": json.dumps(whole[""])})
+    with pytest.raises(CheckpointError, match="not written by this trainer"):
+        Snapshot.read(tmp_path)
+
+
 def test_origins_come_back_and_nothing_else_does() -> None:
     """Plain data gives the origin it came from; an unknown kind or field is an error."""
     assert origin_of(Scratch("whole").document()) == Scratch("whole")
-    for wrong in ({}, {"kind": "evil"}, {"kind": "scratch", "path": "x"}):
+    good = Given("a", "1" * 64, "b", "2" * 64, 512, None).document()
+    for wrong in ({}, {"kind": "evil"}, {"kind": "scratch", "path": "x"}, {"kind": "scratch", "mixture": "evil"},
+                  good | {"context": "many"}, good | {"rank": 0}, good | {"data": 3}):  # fmt: skip
         with pytest.raises(CheckpointError, match="origin"):
             origin_of(wrong)
 
