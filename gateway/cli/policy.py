@@ -102,8 +102,10 @@ def rollback(tenant: str, to: str, reason: str, by: str, approved_by: str, passw
     """End a trial; without one, go back to the policy before, or to the one named by --to."""
     with office() as here:
         here.require_tenant(tenant)
+        now = here.standing(tenant).laws.in_force
         warrant = _warrant(here, tenant, reason, by, approved_by, Typed(password_stdin))
-        _tell(_act(here, tenant, lambda enactment: enactment.rollback(tenant, warrant, to)))
+        since = None if now is None else now.seq
+        _tell(_act(here, tenant, lambda enactment: enactment.rollback(tenant, warrant, to, since)))
 
 
 @policy.command("show", epilog="Example:\n\n  palimpsest policy show --tenant acme --json in-force.json")

@@ -47,12 +47,17 @@ class Enactment:
             _require_change(standing.laws.in_force, bytes(policy.digest), share)
             return await self._record(tenant, standing.laws, text, warrant, share)
 
-    async def rollback(self, tenant: str, warrant: Warrant, to: str = "") -> InEffect:
-        """End a trial; else go back to the policy before, or to the one whose digest begins with `to`. Raises ActRefused."""
+    async def rollback(self, tenant: str, warrant: Warrant, to: str = "", since: int | None = None) -> InEffect:
+        """End a trial; else go back to the policy before, or to the one whose digest begins with `to`. Raises ActRefused.
+
+        `since` is the record that put in force what the people looked at: asked for twice, the second would undo the first.
+        """
         async with self._lifecycle.acting(tenant) as standing:
             laws = standing.laws
             if laws.in_force is None:
                 raise ActRefused(f"tenant {tenant!r} has no policy of its own: nothing to go back from")
+            if since not in (None, laws.in_force.seq):
+                raise ActRefused(f"another policy took force with record {laws.in_force.seq} since you looked: look again")
             text = self._text(laws, _target(laws, to))
             policies.restored(tenant, text)
             return await self._record(tenant, laws, text, warrant, None)

@@ -102,8 +102,8 @@ async def roll_back(request: Request[Any, Any, Any], house: NamedDependency[Hous
     """End a trial, or go back to the policy before or to the one that is named."""
 
     async def act(asked: Fields) -> InEffect:
-        to = asked.text("to").strip()
-        return await house.enactment.rollback(visitor.tenant, await warranted(house, visitor, asked, LAW), to)
+        to, since = asked.text("to").strip(), asked.whole("since", 0, 999_999_999)
+        return await house.enactment.rollback(visitor.tenant, await warranted(house, visitor, asked, LAW), to, since)
 
     return await _done(request, house, visitor, act)
 

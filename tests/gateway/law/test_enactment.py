@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from functools import partial
 from math import inf
@@ -18,6 +19,7 @@ from audit.laws import Laws
 from audit.lifecycle import ActRefused, Warrant
 from audit.records import PolicyDecision
 from audit.verify import Verdict as Found
+from gateway.law.enactment import InEffect
 from gateway.law.lawbook import Lawbook, Standing
 from policies.gates import Gate
 from policies.metrics import Metric
@@ -72,6 +74,20 @@ async def test_a_policy_takes_force_and_goes_back(database: Database, tmp_path: 
         assert [each.change.before for each in changes[:2]] == [shipped, bytes(one.digest)]
         assert [each.seq for each in changes[:2]] == seqs
     assert inside.log.verified(tmp_path / "bundle").verdict is Found.VERIFIED
+
+
+async def test_going_back_twice_at_once_goes_back_once(database: Database, tmp_path: Path) -> None:
+    """Two who look at the same policy, or one who clicks twice, get the policy before it, and one of them is told so."""
+    one, two = limited(tmp_path, 1), limited(tmp_path, 2)
+    async with housed(database, tmp_path) as inside:
+        enactment = inside.house.enactment
+        for policy in (one, two):
+            looked = await enactment.apply(TENANT, policy, WARRANT)
+        both = [enactment.rollback(TENANT, WARRANT, since=looked.seq) for _ in range(2)]
+        done, refused = await asyncio.gather(*both, return_exceptions=True)
+        assert isinstance(done, InEffect) and isinstance(refused, ActRefused) and "look again" in str(refused)
+        laws = await enactment.laws(TENANT)
+        assert laws.in_force is not None and laws.in_force.digest == bytes(one.digest) and len(laws.changes) == 3
 
 
 async def test_one_person_is_not_enough(database: Database, tmp_path: Path) -> None:

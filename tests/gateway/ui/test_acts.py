@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tarfile
 from pathlib import Path
 from urllib.parse import quote
@@ -239,7 +240,10 @@ async def test_a_policy_takes_force_by_two_and_is_explained_and_replayed(shared:
         assert "<del>" in lines and "<ins>" in lines and "64" in lines
         assert "What it changed" in (await browser.get(f"/policies/{second.after.hex()}")).text
         assert (await browser.get(f"/policies/{'0' * 64}")).status_code == 404
-        assert (await browser.post("/policies/rollback", signed)).status_code == 303
+        since = dict(re.findall(r'name="(since)" value="(\d+)"', shown.text))
+        assert (await browser.post("/policies/rollback", signed | since)).status_code == 303
+        again = await browser.post("/policies/rollback", signed | since)
+        assert since and again.status_code == 409 and "look again" in again.text
         assert "On trial" not in (await browser.get("/policies")).text
         replayed = await finished(browser, await browser.post("/policies/replay", {"version": second.after.hex(), "days": "1"}))
         assert "over the same requests" in replayed and "candidate" in replayed
