@@ -54,6 +54,8 @@ class CallEnded:
 Part: TypeAlias = Text | Reasoning | CallBegun | CallArguments | CallEnded
 
 OPENERS: Final = (CALL_START, FUNCTION)
+AT_ONCE: Final = 16_384
+"""Characters of a long text that are looked at together, at least."""
 
 
 class _At(Enum):
@@ -107,10 +109,16 @@ class AnswerReader:
 
     def read(self, text: str, scores: Iterable[TokenScore] = ()) -> list[Part]:
         """The parts that are certain now, `text` being the next of the answer and `scores` those of its tokens."""
-        self._kept += text
-        self._seen += len(text)
         self._ripe.add(scores)
-        return list(self._parts(final=False))
+        found, place = list[Part](), 0
+        while not place or place < len(text):
+            # As much again as is kept: each call is cut off what is kept, and each new piece has it looked at anew.
+            piece = text[place : place + max(AT_ONCE, len(self._kept))]
+            self._kept += piece
+            self._seen += len(piece)
+            place += max(AT_ONCE, len(piece))
+            found += self._parts(final=False)
+        return found
 
     def end(self) -> list[Part]:
         """The answer is over: the parts that were kept back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -79,6 +80,19 @@ def test_any_chunking_gives_the_same_parts(text: str, data: st.DataObject, think
     borders = [0, *cuts, len(text)]
     chunks = [text[a:b] for a, b in itertools.pairwise(borders)]
     assert read(chunks, thinking=thinking) == read([text], thinking=thinking) == read(list(text), thinking=thinking)
+
+
+def test_many_calls_in_one_text_cost_no_more_than_each() -> None:
+    """Sixteen times as many take about sixteen times as long, where for each all that follows was copied; none is lost."""
+
+    def cost(calls: int) -> float:
+        text, begun = xml("look") * calls, time.process_time()
+        assert len(calls_of(AnswerReader(TOOLS, "call_"), text)) == calls
+        return time.process_time() - begun
+
+    assert cost(64_000) < 60 * cost(4_000)
+    text = f"{xml('look', ('x', 'y' * 17))} and " * 700
+    assert joined(parts_of(AnswerReader(TOOLS, "call_"), text)) == read([text[:20_000], text[20_000:]])
 
 
 @pytest.mark.parametrize("end", ["", "</tool_call>", " </tool_call> so", "so", "</tool_call"])
