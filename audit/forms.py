@@ -286,10 +286,15 @@ def _unpack_floats(value: Value) -> tuple[float, ...]:
     if not isinstance(value, Typed) or value.element is not Element.FLOAT32:
         raise MalformedData("expected a typed array of float32")
     numbers = tuple(value.numbers())
-    # A signalling NaN becomes a quiet one when it is read as a double, so it would be written with other bytes.
-    if any(map(isnan, numbers)) and cbor.packed(Element.FLOAT32, numbers) != value.data:
+    # Read as a double, a signalling NaN becomes a quiet one under some Pythons, and would be written with other bytes.
+    if any(map(isnan, numbers)) and any(map(_signals, Typed(Element.UINT32, value.data).numbers())):
         raise MalformedData("a NaN in a plane of float32 is a quiet one")
     return numbers
+
+
+def _signals(bits: int) -> bool:
+    """Whether a float32 of these bits is a signalling NaN (IEEE 754, 6.2.1)."""
+    return bits & 0x7FC00000 == 0x7F800000 and bits & 0x003FFFFF != 0
 
 
 def _write_bits(bits: Sequence[bool]) -> bytes:

@@ -50,6 +50,7 @@ from gateway.dialects.responses.document import Head
 from gateway.engine_thread import EngineThread
 from gateway.errors import EngineDown, LogDown
 from gateway.evidence import Evidence
+from gateway.export_shelf import ExportShelf
 from gateway.generation import Admitted, Generation
 from gateway.handover import Handover
 from gateway.jobs import Jobs
@@ -74,7 +75,6 @@ from gateway.reconcile import Reconciler
 from gateway.registry import Registry
 from gateway.seats import Seats
 from gateway.settings import Settings
-from gateway.ui.export_shelf import ExportShelf
 from gateway.upkeep import Upkeep
 from gateway.witnesses import Witnesses, named_witnesses
 

@@ -45,7 +45,7 @@ def _warrant(here: Office, tenant: str, reason: str, by: str, approved_by: str, 
 
 def _drop_archives(here: Office, tenant: str) -> None:
     """Exports on the shelf of the gateway's pages that show content go with it."""
-    from gateway.ui.export_shelf import ExportShelf
+    from gateway.export_shelf import ExportShelf
 
     ExportShelf.of(here).drop_disclosed(tenant)
 

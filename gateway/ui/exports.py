@@ -20,10 +20,10 @@ from audit.writer import Entry
 from gateway.appending import append_when_room
 from gateway.bundles import Disclose, require_log
 from gateway.errors import BadRequest, NotHere
+from gateway.export_shelf import NOTHING, ExportShelf, Parcel, Wanted
 from gateway.house import House
 from gateway.jobs import Job
 from gateway.people.names import Role
-from gateway.ui.export_shelf import NOTHING, ExportShelf, Parcel, Wanted
 from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.rendering import page

@@ -11,11 +11,11 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from gateway.errors import BadRequest
+from gateway.export_shelf import ExportShelf
 from gateway.house import House
 from gateway.people.duties import CONTENT
 from gateway.people.names import Role
 from gateway.registry import require_subject
-from gateway.ui.export_shelf import ExportShelf
 from gateway.ui.failures import sentence
 from gateway.ui.forms import Fields, fields_of
 from gateway.ui.rendering import page

@@ -37,7 +37,7 @@ REFUSED = {
     "too many properties": (schema({"type": "object", "properties": {f"p{i}": {} for i in range(1500)}}), "max is 1250"),
     "megabyte": (regex("a" * 1_000_000), f"1000000 bytes, and at most {SOURCE_BYTES}"),
     "deep": (Constraint(ConstraintKind.JSON_SCHEMA, '{"items":' * 300 + "{}" + "}" * 300), "recursion limit"),
-    "deeper": (Constraint(ConstraintKind.JSON_SCHEMA, "[" * 60_000), "nested too deeply"),
+    "deeper": (Constraint(ConstraintKind.JSON_SCHEMA, "[" * 60_000), "nested too deeply|not JSON"),
     "surrogate": (regex("\ud800"), "surrogate"),
     "look-around": (regex("(?=a)b"), "look-around"),
     "open group": (regex("("), "regex parse error"),

@@ -13,9 +13,9 @@ import pytest
 
 from audit.errors import KeyUnavailable
 from audit.keys import KeyStore
+from gateway.export_shelf import Parcel
 from gateway.people.names import Role
 from gateway.settings import Settings
-from gateway.ui.export_shelf import Parcel
 from tests.gateway.commanding import Done, command_line
 from tests.gateway.planted import PASSWORD, plant_key, plant_tenant, plant_user
 from tests.postgres_fixtures import Database

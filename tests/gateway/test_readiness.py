@@ -95,7 +95,8 @@ async def test_why_checkpoints_are_not_written_is_told_once(database: Database, 
                 await inside.house.writer.append([Entry(SYSTEM, None, "ada", None, TenantMade("bolt", "ada"))])
                 await until(lambda: inside.house.writer.waiting.unsigned_seconds > 3)
                 assert (await parts(inside))["log"] == "down"
-            await until(lambda: inside.house.writer.healthy)
+            await until(lambda: any(each["event"] == "checkpoints.signed_again" for each in told))
+            assert inside.house.writer.healthy
     said = [each for each in told if each["event"].startswith("checkpoints.")]
     assert [(each["event"], each["log_level"], each["tenant"]) for each in said] == [
         ("checkpoints.not_signed", "warning", SYSTEM), ("checkpoints.signed_again", "info", SYSTEM),

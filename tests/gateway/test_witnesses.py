@@ -154,7 +154,7 @@ async def test_people_and_numbers_tell_of_witnesses(database: Database, tmp_path
         async with here.signed_in("ada", Role.AUDITOR) as browser:
             shown = (await browser.get("/log")).text
         numbers = (await here.housed.client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})).text
-    assert NAME in shown and "have seen" in shown and "404" not in shown
+    assert NAME in shown and "have seen" in shown and "answered 404" not in shown
     assert f'palimpsest_checkpoints_cosigned_total{{witness="{NAME}"}}' in numbers
     assert f'palimpsest_cosigning_failures_total{{witness="{NAME}"}}' in numbers
 
@@ -250,7 +250,7 @@ async def test_a_witness_of_the_log_of_checkpoints_alone_will_do(
                 shown = (await browser.get("/log")).text
             assert house.witnesses.troubles(house.origin(TENANT)) == {}
             assert [each.value for each in house.witnesses.failures.observed()] == [0]
-    assert "by its anchors" in shown and "404" not in shown
+    assert "by its anchors" in shown and "answered 404" not in shown
     assert [each for each in told if each["event"] == "checkpoint.not_cosigned"] == []
     report = verify(made.folder, made.vkeys, made.origin, witnesses=watched.quorum, anchors=tuple(map(str, watched.log_keys)))
     assert report.witnessed >= wanted

@@ -156,7 +156,7 @@ def test_a_pass_holds_every_row_once(tmp_path: Path) -> None:
         (offered(ASKED[0], called({"word": float("nan")})), "NaN is no number"),
         (offered(ASKED[0], called('{"word": "a", "word": "b"}')), "a call must be"),
         (offered(ASKED[0], {"role": "assistant", "tool_calls": [{"function": {"name": "find", "input": {}}}]}), "a call must"),
-        ("[" * 100_000, "not JSON|recursion"),
+        ("[" * 100_000, "not JSON|recursion|overflow"),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_named(tmp_path: Path, line: str, reason: str) -> None:

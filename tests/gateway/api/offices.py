@@ -157,7 +157,7 @@ async def heard(of: Office, who: Person, path: str, since: int | None = None) ->
     """Events as a browser hears them, until the answer ends or whoever listens leaves."""
     told: asyncio.Queue[bytes] = asyncio.Queue()
     gone = asyncio.Event()
-    headers = {"cookie": f"palimpsest_session={who.browser.client.cookies['palimpsest_session']}"}
+    headers = {"host": "housed", "cookie": f"palimpsest_session={who.browser.client.cookies['palimpsest_session']}"}
     if since is not None:
         headers["last-event-id"] = str(since)
     serving = asyncio.create_task(serve(path, headers, of.inside.app, told, gone))

@@ -183,7 +183,7 @@ def test_an_edit_and_four_eyes(pages: Pages) -> None:
         page.get_by_label("The answer, which others then approve").fill("def add(a, b):\n    return a + b\n")
         page.get_by_label("Reason, which is recorded").fill("it was wrong")
         sign(page, "Put it in the place of the answer")
-        expect(page.get_by_text("Somebody else has to approve it.")).to_be_visible()
+        expect(page.get_by_text("Somebody else than its editor has to approve it.")).to_be_visible()
         expect(page.locator("[data-approve]")).to_have_count(0)
         expect(page.get_by_text("You are involved in this answer")).to_be_visible()
     assert pages.case(generation).opened.content == "def add(a, b):\n    return a + b\n"
@@ -222,7 +222,7 @@ def test_what_changed_under_the_readers_eyes_is_not_signed(pages: Pages) -> None
         editor.get_by_label("The answer, which others then approve").fill("Another.")
         editor.get_by_label("Reason, which is recorded").fill("shorter")
         sign(editor, "Put it in the place of the answer")
-        expect(editor.get_by_text("Somebody else has to approve it.")).to_be_visible()
+        expect(editor.get_by_text("Somebody else than its editor has to approve it.")).to_be_visible()
         expect(late.get_by_text("This answer has changed since you opened it")).to_be_visible(timeout=15_000)
         send = late.locator("details[open] form button")
         expect(send).to_be_disabled()

@@ -10,8 +10,8 @@ from uuid import uuid4
 import msgspec
 
 from audit.standing import Standing
+from gateway.export_shelf import KEPT_SECONDS, ExportShelf, Parcel, _working
 from gateway.settings import DatabaseUrl, Settings
-from gateway.ui.export_shelf import KEPT_SECONDS, ExportShelf, Parcel, _working
 from tests.audit.writer_samples import TENANT
 
 NEVER = 2**40
