@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -177,6 +178,7 @@ class _Bench:
             "numeric": self._engine.numeric.value,
             "dtype": self._engine.dtype,
             "threads": wish.threads,
+            "python": platform.python_version(),
             "torch": version("torch"),
             "model": self._house.intake.model.name,
             "mode": wish.mode.value,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -165,6 +166,7 @@ class _Bench:
             "numeric": self._engine.numeric.value,
             "dtype": self._engine.dtype,
             "threads": wish.threads,
+            "python": platform.python_version(),
             "versions": {name: version(name) for name in ("torch", "litestar", "uvicorn", "psycopg")},
             "model": self._name.partition(":")[0],
             "mode": wish.mode.value,

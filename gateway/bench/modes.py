@@ -121,6 +121,7 @@ def _document(
         "model": model.name,
         "weights_digest": model.weights_digest,
         "fingerprint": engine.fingerprint,
+        "python": platform.python_version(),
         "torch": version("torch"),
         "palimpsest": version("palimpsest"),
         "load_at_start": round(wish.load_average, 2),
