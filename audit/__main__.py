@@ -1,11 +1,11 @@
 """`python -m audit`: the offline verifier of bundles and of single proofs, and the witness; see `--help`."""
 
 import argparse
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -183,8 +183,10 @@ def _show(text: str) -> None:
 
 def _complain(text: str) -> None:
     """Say what went wrong, if that can be said: what fails here would end with 1, and that is a verdict."""
-    with suppress(OSError):
+    try:
         print(text, file=sys.stderr)
+    except OSError:
+        sys.stderr = io.StringIO()  # Python would try again at its end, and then the status is 120
 
 
 def render_proof(proven: Proven) -> str:

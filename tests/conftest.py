@@ -4,6 +4,7 @@ import gc
 from typing import Final
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.postgres_fixtures import cluster, database, durable_cluster, durable_database
@@ -20,6 +21,12 @@ FIRST: Final = (
     "gateway/test_answers.py", "engine/test_lossless.py", "gateway/ui/test_in_a_browser.py",
 )  # fmt: skip
 """The files that take longest, so that none of them is what the others wait for at the end."""
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> None:
+    """What a command or a house of another test said that this process logs holds no longer."""
+    structlog.reset_defaults()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
 
 from gateway.cli import main
 from tests.postgres_fixtures import Database
@@ -35,10 +34,8 @@ class CommandLine:
         """Run one command to its end; `typed` is what it may read."""
         self.patch.setattr(sys, "argv", ["palimpsest", *arguments])
         self.patch.setattr(sys, "stdin", io.StringIO(typed))
-        told = structlog.get_config()  # a command sets up its own, for a process of its own
         with pytest.raises(SystemExit) as ended:
             main()
-        structlog.configure(**told)
         written = self.captured.readouterr()
         return Done(int(ended.value.code or 0), written.out, written.err)
 
