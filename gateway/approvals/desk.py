@@ -149,7 +149,7 @@ class Desk:
             return taken
         if rejected := _rejections(case):
             return Taken(taken.turn, await self.record(taken, ACTOR, self.ending(case, "withheld", "rejected", rejected)))
-        releases, over = case.opened.on_expire == "release", now() >= case.opened.expires_at
+        releases, over = case.opened.on_expire == "release", now(case) >= case.opened.expires_at
         change = terms.changed(case.opened, self._under(case, acting=acting))
         if change is not None and (releases or not over):
             void = ApprovalVoided(case.opened.cycle, change, None, "")

@@ -53,6 +53,21 @@ async def test_what_is_held_and_decided_after_a_clock_was_set_back_is_no_forgery
     assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
 
 
+async def test_what_the_log_calls_over_gets_no_time_from_another_policy(
+    database: Database, tmp_path: Path, turned: list[int]
+) -> None:
+    """By the log's time it is rejected, and the clock that was set back begins no cycle for it."""
+    async with bureau(database, tmp_path, LAW) as inside:
+        generation = await inside.held()
+        await ahead(inside, turned)
+        inside.enact(policy("[approvals.default]\nexpires_seconds = 1800\n"))
+        refused = await inside.approvals.decide(TENANT, generation, YES, inside.people["ada"])
+        assert isinstance(refused, NotDecided) and refused.code == "ended"
+        ended = await inside.case(generation)
+        assert (ended.state, ended.opened.cycle) == (State.EXPIRED, 1)
+    assert inside.log.verified(tmp_path / "out").verdict is Verdict.VERIFIED
+
+
 async def test_what_the_log_calls_over_is_over_by_a_clock_that_was_set_back(
     database: Database, tmp_path: Path, turned: list[int]
 ) -> None:
