@@ -14,6 +14,11 @@ from audit.signer import known_keys
 from audit.writer import SYSTEM
 
 
+def log_of_checkpoints(origin: str) -> str:
+    """The origin of that of the installation whose log `origin` is."""
+    return log_origin(origin.rpartition("/")[0], SYSTEM)
+
+
 @dataclass(frozen=True, slots=True)
 class KeptAnchor:
     """An anchor's line, and how many records of the log it tells of."""
@@ -27,16 +32,22 @@ class KeptAnchors:
 
     def __init__(self, keys: Path) -> None:
         self._keys, self.folder = keys, keys / "anchors"
+        self._proved: dict[str, KeptAnchor] = {}
         make_folder(self.folder)
 
     def newest(self, origin: str) -> KeptAnchor | None:
         """That of a log, None if there is none that the log of checkpoints proves."""
         try:
             line = self._file(origin).read_bytes()
-            keys = known_keys(self._keys, log_origin(origin.rpartition("/")[0], SYSTEM))
-            return KeptAnchor(line, check_anchor(read_anchor(line), keys, origin).tree.size) if keys else None
+            kept = self._proved.get(origin)
+            if kept is None or kept.line != line:
+                if not (keys := known_keys(self._keys, log_of_checkpoints(origin))):
+                    return None
+                kept = KeptAnchor(line, check_anchor(read_anchor(line), keys, origin).tree.size)
+                self._proved[origin] = kept
         except (FileNotFoundError, AuditError):
             return None
+        return kept
 
     def size(self, origin: str) -> int:
         """Records of the log that its anchor tells of, 0 if there is none."""

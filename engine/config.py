@@ -96,7 +96,7 @@ class ModelConfig:
         """Build from the parsed `config.json`. Raises CheckpointError naming the key that is missing or unsupported."""
         if document.get("model_type") != MODEL_TYPE:
             raise CheckpointError(f"model_type must be {MODEL_TYPE!r}, not {document.get('model_type')!r}")
-        for key, only in _ONLY.items():
+        for key, only in ONLY.items():
             if document.get(key) not in (None, only):
                 raise CheckpointError(f"{key} is {document[key]!r}, but the family knows {only!r} alone")
         try:
@@ -128,7 +128,7 @@ _LARGEST = {
 """The largest value of every whole number that is read, far above any model of the family."""
 
 
-_ONLY = {
+ONLY = {
     "hidden_act": "silu",
     "attention_bias": False,
     "mlp_bias": False,

@@ -13,13 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from audit.kept_anchors import KeptAnchors
+from audit.kept_anchors import KeptAnchors, log_of_checkpoints
 from audit.ledger import checkpoint_file, log_origin, newest_kept
 from audit.note import split_note, tree_of
 from audit.signer import Signer
 from audit.store import read_tenant
 from audit.verify import Report, verify
-from audit.writer import SYSTEM
 from gateway.bundles import Disclose, Tail, cosigned_notes, export_log
 from gateway.jobs import Watch
 from gateway.settings import DatabaseUrl, Settings
@@ -115,7 +114,7 @@ def await_witnesses(settings: Settings, reader_url: DatabaseUrl, tenant: str, si
         seen = notes.newest(origin)
         if seen is not None and tree_of(seen).size >= size:
             return Tail.WITNESSED
-        if seen is None and anchors.size(origin) and notes.newest(log_origin(settings.origin, SYSTEM)) is not None:
+        if seen is None and anchors.size(origin) and notes.newest(log_of_checkpoints(origin)) is not None:
             break  # who has cosigned the log of checkpoints and in a minute not this one knows that alone: anchors speak for it
         time.sleep(_LOOK_SECONDS)
     return Tail.SIGNED

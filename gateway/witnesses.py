@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.cosigning import Asked, CosignedNotes, Cosigning, WitnessPlace, witness_places
 from audit.errors import AuditError
-from audit.ledger import log_origin
+from audit.kept_anchors import log_of_checkpoints
 from audit.note import tree_of
 from audit.tilelog import CHECKPOINT
 from audit.writer import SYSTEM
@@ -60,7 +60,7 @@ class Witnesses(Errands):
 
     def by_anchors(self, origin: str) -> tuple[str, ...]:
         """The witnesses that see this log as the log of checkpoints, which they cosign, tells of it."""
-        system = _system(origin)
+        system = log_of_checkpoints(origin)
         note = None if origin == system else self._notes.newest(system)
         return tuple(place.name for place in self._places if note is not None and place.has_seen(note))
 
@@ -108,8 +108,3 @@ class Witnesses(Errands):
     def _has_passed(self, witness: str, origin: str) -> None:
         if self._troubles.pop((witness, origin), None) is not None:
             _log.info("checkpoint.cosigned_again", witness=witness, log=origin)
-
-
-def _system(origin: str) -> str:
-    """The log of checkpoints of the installation whose log this is."""
-    return log_origin(origin.rpartition("/")[0], SYSTEM)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.config import MODEL_TYPE, CheckpointError, ModelConfig
+from engine.config import MODEL_TYPE, ONLY, CheckpointError, ModelConfig
 from engine.model.checkpoint import ADAPTER, ADAPTER_CONFIG, LORA_FOLDER, released_names
 from engine.model.network import LORA_SCALE, Network
 from engine.model.tensors import INDEX, WEIGHTS
@@ -65,12 +65,8 @@ def config_document(config: ModelConfig, dtype: str) -> dict[str, object]:
         "architectures": [ARCHITECTURE],
         "model_type": MODEL_TYPE,
         **shape,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
+        **ONLY,
         "attention_dropout": 0.0,
-        "tie_word_embeddings": False,
-        "sliding_window": None,
         "dlm_paradigm": "bidirectional",
         "torch_dtype": dtype,
         "rope_parameters": {

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from gateway.cli.failure import NO_VERDICT
 from gateway.cli.identity import Typed, office, proved_option, reason_option, stdin_option
 from gateway.people.names import Role
 
@@ -140,7 +140,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 class _Misused(click.UsageError):
-    exit_code = os.EX_USAGE
+    exit_code = NO_VERDICT
 
 
 class _Verifying(click.RichCommand):

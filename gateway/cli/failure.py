@@ -1,6 +1,6 @@
 """A command that cannot go on: one line on standard error for what a person can mend, and no traceback."""
 
-# ruff: noqa: PLC0415 - heavy imports wait until something went wrong
+# ruff: noqa: PLC0415 - heavy imports wait until a command runs
 
 from __future__ import annotations
 
